@@ -25,7 +25,7 @@ from tidings.sources.web.identity import normalise_link, strip_tracking
 
 OVERLAYS = "content/overlay"
 """The folder of the overlay files, in which editors add to a website's items."""
-_MAX_LENGTHS = {"url": 4_000, "language": 40, "kind": 60, "summary": 20_000, "html": 1_000_000}
+_MAX_LENGTHS = {"url": 4_000, "base": 4_000, "language": 40, "kind": 60, "summary": 20_000, "html": 1_000_000}
 """Limits in characters. Other fields hold 2,000."""
 SECONDS = 5
 """Limit of processor time for building one item. The largest takes a fraction of it."""
@@ -57,6 +57,8 @@ class ArticleFile(_Model):
 
     src: _Address
     title: _Line = ""
+    type: Annotated[str, Field(max_length=100)] = Field(default="", description="Its media type: application/pdf.")
+    length: Annotated[int | None, Field(ge=0, le=2**53)] = Field(default=None, description="Its size in bytes.")
 
 
 class Article(_Model):
@@ -64,6 +66,7 @@ class Article(_Model):
 
     title: _Line = ""
     url: _Address = Field(default="", description="The whole address of its page: https://example.org/en/youth.")
+    base: _Address = Field(default="", description="What relative links in `html` are relative to; default: `url`.")
     language: Annotated[str, Field(max_length=40)] = ""
     kind: Annotated[str, Field(max_length=60)] = Field(default="", description="story, press-release, publication, ...")
     summary: Annotated[str, Field(max_length=20_000)] = ""
@@ -99,7 +102,10 @@ def build_article(fields: Mapping[str, Any]) -> Article | None:
         values[name] = [word[:2_000] for word in fields.get(name, ()) if word][:100]
     for name in ("images", "attachments"):
         files = [file for file in fields.get(name, ()) if file["src"] and len(file["src"]) <= 4_000][:100]
-        values[name] = [{key: text if key == "src" else text[:2_000] for key, text in file.items()} for file in files]
+        values[name] = [
+            {key: text[:2_000] if isinstance(text, str) and key != "src" else text for key, text in file.items()}
+            for file in files
+        ]
     translations = fields.get("translations", {})
     values["translations"] = {key: url for key, url in translations.items() if len(key) <= 40 and len(url) <= 4_000}
     try:
@@ -182,7 +188,7 @@ def build_item(article: Article, request: ItemRequest) -> BuiltItem:
     story = request.story
     problems: list[Problem] = []
     url = encode_url(strip_tracking(article.url)) if article.url else None
-    links = WebLinks(url or request.site)
+    links = WebLinks(encode_url(article.base) or url or request.site)
     body = sanitise(article.html or article.summary, links)
     summary = _plain_summary(article.summary, links) or summarise(body.opening)
     title = one_line(article.title) or summarise(summary, 80)
@@ -218,7 +224,7 @@ def build_item(article: Article, request: ItemRequest) -> BuiltItem:
         authors=_distinct(article.authors),
         images=_build_images(article, body, links),
         attachments=tuple(
-            Attachment(src, one_line(file.title) or unquote(src.rsplit("/", 1)[-1]))
+            Attachment(src, one_line(file.title) or unquote(src.rsplit("/", 1)[-1]), one_line(file.type), file.length)
             for file in article.attachments
             if (src := links.absolute(file.src)) is not None
         ),
@@ -269,15 +275,18 @@ def _make_name(url: str | None, title: str, source: str, ref: str, *, is_grouped
 
 
 def match_language(written: str, fallback: str | None, known: tuple[str, ...]) -> str | None:
-    """Find the site's language for an article: its own language, else the source's. `ru-KZ` also matches `ru`."""
-    for tag in (written, fallback or ""):
+    """Find the site's language for an article. `ru-KZ` also matches `ru`.
+
+    The source's setting is of all its items: templates often name another language than the text has.
+    """
+    for tag in (fallback or "", "" if fallback else written):
         tag = tag.strip().replace("_", "-").lower()
         while tag:
             for language in known:
                 if language.lower() == tag:
                     return language
             tag = tag.rpartition("-")[0]
-    return None if written or fallback else known[0]
+    return None if written.strip() or fallback else known[0]
 
 
 def _make_kind(written: str) -> str:

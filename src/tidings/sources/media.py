@@ -14,11 +14,23 @@ from pathlib import Path
 from typing import IO, Any
 
 from PIL import Image as PillowImage
+from PIL import PngImagePlugin
 
 from tidings.sources.child_process import ChildError, run_in_child
 
-PICTURE_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
-"""Pictures that mail programs and browsers show: media type by Pillow's format name."""
+PICTURE_TYPES = {
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",  # a JPEG with more pictures behind it, as phones write
+    "PNG": "image/png",
+    "GIF": "image/gif",
+    "WEBP": "image/webp",
+    "AVIF": "image/avif",
+}
+"""Pictures that browsers show: media type by Pillow's format name. Mails get a JPEG copy of the last two."""
+FORMATS = tuple(name for name in PICTURE_TYPES if name != "MPO")
+"""Formats as Pillow opens them: its reader of JPEG files also reads MPO."""
+# Photo editors put megabytes of XMP into a PNG; Pillow refuses more than 1 MB of it by default.
+PngImagePlugin.MAX_TEXT_CHUNK = 16_000_000
 MAX_PIXELS = 60_000_000
 """A picture of more pixels is refused before it is decoded."""
 SECONDS = 5
@@ -104,12 +116,12 @@ def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
         with warnings.catch_warnings():
             # Pillow's own limit only warns below twice its size. Ours is lower than both.
             warnings.simplefilter("ignore")
-            with PillowImage.open(file, formats=tuple(PICTURE_TYPES)) as picture:
+            with PillowImage.open(file, formats=FORMATS) as picture:
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
                     raise MediaError(f"{name} has {width} x {height} pixels", "save it with at most 6000 pixels a side")
                 media_type = PICTURE_TYPES[picture.format or ""]
-                if picture.getexif().get(0x0112, 1) >= 5:  # EXIF orientation: shown turned by 90 degrees
+                if _read_orientation(picture) >= 5:  # shown turned by 90 degrees
                     width, height = height, width
                 picture.draft("RGB", (64, 64))  # decodes a JPEG at an eighth, and still notices a truncated end
                 picture.load()
@@ -118,9 +130,18 @@ def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
     except PillowImage.DecompressionBombError:
         raise MediaError(f"{name} has too many pixels", "save it with at most 6000 pixels a side") from None
     except Exception as error:  # Pillow raises nearly anything for bytes that are not a picture
-        mend = "save it again as JPEG, PNG, GIF or WebP"
+        mend = "save it again as JPEG or PNG"
         raise MediaError(f"{name} is not a readable picture ({type(error).__name__})", mend) from None
     return width, height, media_type
+
+
+def _read_orientation(picture: PillowImage.Image) -> int:
+    """Return the EXIF orientation, 1 to 8. Some programs write it as text, and others write nonsense."""
+    try:
+        written = picture.getexif().get(0x0112, 1)
+        return int(str(written[0] if isinstance(written, tuple) else written).strip())
+    except (ValueError, TypeError, IndexError, SyntaxError, OSError):
+        return 1
 
 
 def measure_picture_in_child(body: bytes) -> tuple[int, int, str]:

@@ -48,8 +48,8 @@ _CLAIM = timedelta(minutes=2)
 _PAUSE = timedelta(hours=1)
 """Wait for a busy site that does not say how long to wait."""
 _MEND = "correct it on the site; `tidings sources sync` tries again"
-_ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
-_ACCEPT = ", ".join(PICTURE_TYPES.values())
+_ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp", "image/avif": "avif"}
+_ACCEPT = ", ".join(dict.fromkeys(PICTURE_TYPES.values()))
 _MIN_RECHECK = timedelta(days=1)
 _YOUNG = timedelta(days=14)
 """An item younger than this may still get another picture at the same address."""

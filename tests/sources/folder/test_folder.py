@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from tidings.sources.base import SourceContext, Sweep
 from tidings.sources.folder import document
@@ -429,3 +429,21 @@ def test_a_picture_is_found_in_either_unicode_form(content: Path, stored: str, w
     text = unicodedata.normalize(written, "---\ntitle: T\n---\n![x](район.png)\n")  # type: ignore[arg-type]
     (content / "a.en.md").write_text(text)
     assert sweep(content).problems == ()
+
+
+def test_pictures_as_phones_and_editors_write_them(content: Path) -> None:
+    small = Image.new("RGB", (40, 30))
+    small.save(content / "phone.jpg", "MPO", save_all=True, append_images=[small])
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", "x" * 2_000_000, zip=True)
+    small.save(content / "editor.png", pnginfo=info)
+    small.save(content / "new.avif")
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x02\0\0\0" + b"6\0\0\0" + b"\0\0\0\0"
+    small.save(content / "turned.jpg", exif=exif)
+    names = ("phone.jpg", "editor.png", "new.avif", "turned.jpg")
+    body = "".join(f"![A]({name})\n" for name in names)
+    (content / "a.en.md").write_text(f"---\ntitle: T\n---\n{body}")
+    swept = sweep(content)
+    assert swept.problems == ()
+    assert {media.media_type for media in swept.items[0].media} == {"image/jpeg", "image/png", "image/avif"}
+    assert 'width="30" height="40"' in swept.items[0].body

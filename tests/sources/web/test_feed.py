@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -377,3 +378,105 @@ def test_a_trial_saves_nothing(site: Website) -> None:
     assert len(source_of(f"{site.url}/feed", cache).try_fetch(NOW).items) == 3
     assert cache.version() == 0
     assert not source_of(f"{site.url}/nowhere", cache).try_fetch(NOW).is_readable
+
+
+def _rss(item: str, head: str = "") -> bytes:
+    return (
+        f'{head}<rss version="2.0" xmlns:media="http://search.yahoo.com/mrss/"><channel><title>S</title>{item}</channel></rss>'
+    ).encode()
+
+
+def test_a_pictures_description_is_its_alt_text() -> None:
+    media = '<media:content url="/a.jpg" medium="image"><media:description>A well</media:description></media:content>'
+    [item] = parse_feed(
+        _rss(f"<item><title>T</title><description>TEXT</description>{media}</item>"), "https://e.example/f"
+    ).items
+    assert item.article["html"] == "TEXT"
+    assert item.article["images"] == [{"src": "https://e.example/a.jpg", "alt": "A well"}]
+
+
+def test_a_video_feed_keeps_its_only_text() -> None:
+    text = "<media:description>About it</media:description>"
+    group = f'<media:group><media:content url="https://e.example/v"/>{text}</media:group>'
+    names = 'xmlns="http://www.w3.org/2005/Atom" xmlns:media="http://search.yahoo.com/mrss/"'
+    feed = f"<feed {names}><title>V</title><entry><title>T</title><id>1</id>{group}</entry></feed>"
+    [item] = parse_feed(feed.encode(), "https://e.example/f").items
+    assert item.article["html"] == "About it"
+
+
+def test_a_feeds_text_is_what_its_type_says() -> None:
+    feed = (
+        '<feed xmlns="http://www.w3.org/2005/Atom"><title>F</title>'
+        "<entry><title>Use &lt;b&gt; and &amp;amp;</title><id>1</id><content>1 &lt; 2 &lt;b&gt;\n\nQ</content></entry>"
+        '<entry><title type="html">A &lt;b&gt;B&lt;/b&gt;</title><id>2</id>'
+        '<content type="html">&lt;p&gt;C</content></entry>'
+        "</feed>"
+    )
+    plain, marked = parse_feed(feed.encode(), "https://e.example/f").items
+    assert plain.article["title"] == "Use <b> and &amp;"
+    assert plain.article["html"] == "<p>1 &lt; 2 &lt;b></p><p>Q</p>"
+    assert (marked.article["title"], marked.article["html"]) == ("A B", "<p>C")
+
+
+def test_pixels_and_avatars_are_not_the_storys_picture(site: Website) -> None:
+    media = (
+        '<media:content url="https://secure.gravatar.com/avatar/1?s=96" medium="image"/>'
+        '<media:content url="https://e.example/t.gif" medium="image" width="1" height="1"/>'
+        '<media:content url="https://e.example/photo.jpg" medium="image"/>'
+    )
+    site.pages["/feed"] = Page(rss([Story("a", "A", more=media)], site.url))
+    source = source_of(f"{site.url}/feed")
+    source.fetch(NOW)
+    [item] = source.sweep(NOW).items
+    assert [image.src for image in item.images] == ["https://e.example/photo.jpg"]
+
+
+def test_an_enclosure_keeps_its_type_and_length() -> None:
+    enclosure = '<enclosure url="/talk.mp3" type="audio/mpeg" length="12345"/>'
+    [item] = parse_feed(_rss(f"<item><title>T</title>{enclosure}</item>"), "https://e.example/f").items
+    assert item.article["attachments"] == [
+        {"src": "https://e.example/talk.mp3", "title": "", "type": "audio/mpeg", "length": 12345}
+    ]
+
+
+@pytest.mark.parametrize("end", [b"<item><title>B</title><description>half a st", b"<item><title>B</title><guid>2"])
+def test_an_entry_that_is_cut_off_waits(site: Website, end: bytes) -> None:
+    whole = _rss("<item><title>A</title><guid>1</guid><description>A</description></item>")
+    body = whole.removesuffix(b"</channel></rss>") + end
+    feed = parse_feed(body, "https://e.example/f")
+    assert ([item.article["title"] for item in feed.items], feed.is_cut) == (["A"], True)
+    assert not parse_feed(whole + b"\n<!-- cached -->\n", "https://e.example/f").is_cut
+    site.pages["/feed"] = Page(body)
+    source = source_of(f"{site.url}/feed")
+    source.fetch(NOW)
+    assert "etag" not in source.context.cache.state()
+
+
+def test_relative_addresses_belong_to_the_feed(site: Website) -> None:
+    feed = {
+        "version": "https://jsonfeed.org/version/1.1", "title": "F",
+        "items": [
+            {"id": "1", "url": "/s/1", "title": "T", "content_html": '<img src="i.png" alt="I"><p>T', "image": "/c.png"}
+        ],
+    }  # fmt: skip
+    site.pages["/feed/x.json"] = Page(json.dumps(feed).encode(), headers={"content-type": "application/feed+json"})
+    source = source_of(f"{site.url}/feed/x.json")
+    source.fetch(NOW)
+    [item] = source.sweep(NOW).items
+    assert item.url == f"{site.url}/s/1"
+    assert f'src="{site.url}/feed/i.png"' in item.body
+    assert item.images[0].src == f"{site.url}/c.png"
+
+
+def test_a_byte_order_mark_is_stronger_than_labels() -> None:
+    body = _rss("<item><title>Привет</title></item>", '<?xml version="1.0" encoding="windows-1251"?>')
+    for raw in (b"\xef\xbb\xbf" + body, "\ufeff".encode("utf-16-le") + body.decode().encode("utf-16-le")):
+        [item] = parse_feed(raw, "https://e.example/f", "text/xml; charset=windows-1251").items
+        assert item.article["title"] == "Привет"
+
+
+def test_the_sources_language_is_stronger_than_the_feeds(site: Website) -> None:
+    site.pages["/feed"] = Page(rss([Story("a", "Привет", "<p>Мир</p>")], site.url, "en-US"))
+    source = source_of(f"{site.url}/feed", language="ru")
+    source.fetch(NOW)
+    assert [item.language for item in source.sweep(NOW).items] == ["ru"]

@@ -307,3 +307,41 @@ def test_a_listings_move_end_and_freshness_are_obeyed(site: Website) -> None:
     site.pages["/neu"] = Page(b"", 410)
     assert source.fetch(NOW + timedelta(hours=5)).due is None
     assert not source.fetch(NOW + timedelta(days=9)).was_requested
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type"),
+    [
+        ("<h1>Новости</h1>".encode("cp1251"), "text/html; charset=windows-1251"),
+        ('<meta charset="windows-1251"><h1>Новости</h1>'.encode(), "text/html; charset=UTF-8"),
+        ('\ufeff<meta charset="windows-1251"><h1>Новости</h1>'.encode(), "text/html; charset=koi8-r"),
+        ('<meta http-equiv="Content-Type" content="text/html; charset=koi8-r"><h1>Новости</h1>'.encode("koi8-r"), ""),
+        ('<?xml version="1.0" encoding="windows-1251"?><html><h1>Новости</h1></html>'.encode("cp1251"), ""),
+        ("<h1>Новости</h1>".encode(), "text/html"),
+        ("<h1>Новости</h1>".encode("cp1251"), "text/html"),
+        ("\ufeff<h1>Новости</h1>".encode("utf-16-le"), ""),
+    ],
+)
+def test_a_page_is_decoded_as_browsers_do(raw: bytes, content_type: str) -> None:
+    page = parse_page(raw, "https://e.example/x", Selectors(), ALMATY, content_type)
+    assert page.article["title"] == "Новости"
+
+
+def test_latin_1_means_windows_1252() -> None:
+    raw = '<meta charset="iso-8859-1"><h1>“Café”</h1>'.encode("cp1252")
+    assert parse_page(raw, "https://e.example/x", Selectors(), ALMATY).article["title"] == "“Café”"
+
+
+def test_relative_links_follow_the_base_of_the_page() -> None:
+    raw = b'<base href="/files/"><meta property="og:image" content="b.jpg"><article><p>A</p><img src="a.jpg"></article>'
+    page = parse_page(raw, "https://e.example/news/x", Selectors(), ALMATY)
+    assert page.article["images"][0]["src"] == "https://e.example/files/b.jpg"
+    assert page.article["base"] == "https://e.example/files/"
+
+
+def test_a_pages_player_and_lazy_picture_stay() -> None:
+    raw = (
+        b'<article><p>A</p><iframe src="https://vimeo.com/1"></iframe><noscript><img src="a.jpg"></noscript></article>'
+    )
+    html = parse_page(raw, "https://e.example/x", Selectors(), ALMATY).article["html"]
+    assert "iframe" in html and "a.jpg" in html

@@ -1,12 +1,15 @@
-"""robots.txt by RFC 9309: the cases of its sections 2.2 and 5, and hostile files."""
+"""robots.txt by RFC 9309: the cases of its sections 2.2 and 5, and hostile files. Caching and redirects."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidings.sources.web.polite_fetch import Robots
+from tests.sources.site import Page, Website
+from tidings.net import GuardedSession
+from tidings.sources.web.polite_fetch import Response, Robots, fetch_url
 
 
 def allowed(text: str, *paths: str) -> list[bool]:
@@ -64,3 +67,32 @@ def test_a_hostile_rule_ends() -> None:
     begun = time.process_time()
     assert allowed(f"User-agent: *\nDisallow: /{'*a' * 5_000}b$\n", "/" + "a" * 8_000) == [True]
     assert time.process_time() - begun < 60  # of processor time; backtracking would never end
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"cache-control": "no-cache, max-age=315360000"}, 0),
+        ({"cache-control": "max-age=14400, No-Store"}, 0),
+        ({"cache-control": "max-age=14400", "age": "14390"}, 10),
+        ({"cache-control": "max-age=600", "age": "9000"}, 0),
+        ({"cache-control": 'private, max-age = "600"'}, 600),
+        ({"cache-control": 'no-cache="set-cookie", max-age=600'}, 600),
+        ({"expires": "Mon, 01 Jan 2029 01:00:00 GMT", "date": "Mon, 01 Jan 2029 00:00:00 GMT", "age": "600"}, 3000),
+        ({"expires": "0"}, 0),
+    ],
+)
+def test_a_response_is_fresh_as_its_headers_say(headers: dict[str, str], seconds: int) -> None:
+    assert Response("https://e.example/", b"", headers).fresh_for == timedelta(seconds=seconds)
+
+
+def test_an_address_in_raw_utf_8_is_followed() -> None:
+    site = Website()
+    raw = "/ru/новости.xml".encode().decode("latin-1")
+    site.pages["/"] = Page(status=302, headers={"Location": raw})
+    site.pages["/ru/%D0%BD%D0%BE%D0%B2%D0%BE%D1%81%D1%82%D0%B8.xml"] = Page(b"found")
+    try:
+        session = GuardedSession(allow_private=True)
+        assert fetch_url(session, f"{site.url}/", "*/*", {}, datetime.now(UTC)).body == b"found"
+    finally:
+        site.close()

@@ -17,7 +17,7 @@ from tidings.sources.media import open_plain
 _MAX_SIDE = 1200
 """Pixels of the longer side: twice the size of a card, for dense screens."""
 _QUALITIES = (85, 70, 55)
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF")
 _MAX_BYTES = 50_000_000
 """A larger file is not read: no picture in a story is."""
 _SECONDS = 20

@@ -281,7 +281,7 @@ def group_translations(
 
     for item in cached.values():
         article = item.data["article"]
-        pages = [(article.get("language") or fallback or languages[0], article.get("url", ""))]
+        pages = [(fallback or article.get("language") or languages[0], article.get("url", ""))]
         pages += article.get("translations", {}).items()
         links = [(tag, normalise_link(url)) for tag, url in pages]
         if len(links) < 2 or not links[0][1]:

@@ -37,7 +37,8 @@ class FeedSource(WebSource):
             feed = parse_feed_in_child(response.body, response.url, response.headers)
         except FeedError as error:
             raise SourceError(f"the data from {self.settings.url} cannot be read: {error}") from None
-        notes = response.validators | {"moved": moved} | _find_hub(response, feed)
+        # With validators the site would not send again what was cut off.
+        notes = ({} if feed.is_cut else response.validators) | {"moved": moved} | _find_hub(response, feed)
         items = [
             FetchedArticle(item.key[:4_000], article)
             for item in feed.items
@@ -47,7 +48,8 @@ class FeedSource(WebSource):
         if feed.more:
             too_many = count_noun(feed.more, "entry", "entries")
             notice = f"The feed {self.context.name!r} has {too_many} too many. They are left out."
-        return SiteUpdate(items, {name: note for name, note in notes.items() if note}, response.fresh_for, notice)
+        fresh_for = timedelta(0) if feed.is_cut else response.fresh_for
+        return SiteUpdate(items, {name: note for name, note in notes.items() if note}, fresh_for, notice)
 
     # -- WebSub -------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import codecs
 import html
 import io
 import json
@@ -15,6 +16,7 @@ from urllib.parse import urljoin
 
 import feedparser
 from feedparser.urls import resolve_relative_uris
+from lxml import etree
 
 from tidings.model.text import clean
 from tidings.sources.child_process import ChildError, run_in_child
@@ -25,6 +27,15 @@ MAX_ENTRIES = 2_000
 SECONDS = 20
 """Limit of processor time."""
 _PICTURE = re.compile(r"\.(jpe?g|png|gif|webp|avif)$", re.IGNORECASE)
+_BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)
+_MEDIA = "http://search.yahoo.com/mrss/"
+_TEXTS = (
+    "description", "{http://purl.org/rss/1.0/modules/content/}encoded", "{http://www.w3.org/2005/Atom}content",
+    "{http://www.w3.org/2005/Atom}summary",
+)  # fmt: skip
+_ROOT_END = re.compile(rb"</\s*(?:[\w.-]+:)?(?:rss|feed|rdf)\s*>\s*(?:<!--.{0,150}-->\s*)?$", re.IGNORECASE | re.DOTALL)
+_ENTRY_START = re.compile(rb"<(?:[\w.-]+:)?(?:item|entry)[\s>]", re.IGNORECASE)
+_ENTRY_END = re.compile(rb"</(?:[\w.-]+:)?(?:item|entry)\s*>", re.IGNORECASE)
 _ENTITY = re.compile(rb"<!ENTITY", re.IGNORECASE)
 
 
@@ -48,6 +59,8 @@ class ParsedFeed:
     more: int = 0
     hubs: tuple[str, ...] = ()
     topic: str = ""
+    is_cut: bool = False
+    """The data broke off. An entry that is not whole is left out; the next reading brings it."""
 
 
 def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str]) -> ParsedFeed:
@@ -64,14 +77,14 @@ def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str]) -> Pa
     if "problem" in result:
         raise FeedError(result["problem"])
     items = tuple(ParsedFeedItem(**item) for item in result["items"])
-    return ParsedFeed(items, result["more"], tuple(result["hubs"]), result["topic"])
+    return ParsedFeed(items, result["more"], tuple(result["hubs"]), result["topic"], result["is_cut"])
 
 
 def parse_feed(body: bytes, url: str, content_type: str = "", language: str = "") -> ParsedFeed:
     """Parse a feed. Raises only FeedError for data that is not a feed."""
     try:
         if "json" in content_type or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
-            return _parse_json_feed(json.loads(body))
+            return _parse_json_feed(json.loads(body), url)
         if _ENTITY.search(body[:100_000]):
             raise FeedError("it declares XML entities, which feeds do not need and attacks use")
         return _parse_xml_feed(body, url, content_type, language)
@@ -99,6 +112,13 @@ def _describe_page(body: bytes, url: str) -> str:
 
 
 def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str) -> ParsedFeed:
+    if mark := next((mark for mark in _BOMS if body.startswith(mark)), None):
+        # A byte order mark is stronger than a header and the declaration (WHATWG Encoding §6.1).
+        codec = "utf-8" if mark == codecs.BOM_UTF8 else "utf-16"
+        text = body.decode(codec, "replace").lstrip("\ufeff")
+        body, content_type = re.sub(r"^\s*<\?xml\b[^<>]*>", "", text).encode(), "application/xml; charset=utf-8"
+    body, content_type, alts = _take_alt_texts(body, content_type)
+    is_cut = body.rstrip()[-40:].find(b">") < 0 or not _ROOT_END.search(body.rstrip()[-200:])
     headers = {"content-location": url, "content-type": content_type, "content-language": language}
     parsed = feedparser.parse(
         io.BytesIO(body),
@@ -110,38 +130,88 @@ def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str) -> 
         is_page = re.search(rb"<html[\s>]", body[:2_000], re.IGNORECASE)
         raise FeedError(_describe_page(body, url) if is_page else "it is neither RSS nor Atom nor JSON Feed")
     feed_language = str(parsed.feed.get("language") or "")
-    items = tuple(_parse_xml_item(entry, feed_language, url) for entry in parsed.entries[:MAX_ENTRIES])
+    entries = parsed.entries
+    if is_cut and _last_place(body, _ENTRY_START) > _last_place(body, _ENTRY_END):
+        entries = entries[:-1]
+    is_atom = str(parsed["version"]).startswith("atom")
+    items = tuple(_parse_xml_item(entry, feed_language, url, alts, is_atom=is_atom) for entry in entries[:MAX_ENTRIES])
     links = [link for link in parsed.feed.get("links", ()) if link.get("href")]
     hubs = tuple(link["href"] for link in links if link.get("rel") == "hub")
     topic = next((link["href"] for link in links if link.get("rel") == "self"), "")
-    return ParsedFeed(items, max(0, len(parsed.entries) - MAX_ENTRIES), hubs, topic)
+    return ParsedFeed(items, max(0, len(entries) - MAX_ENTRIES), hubs, topic, is_cut)
 
 
-def _parse_xml_item(entry: Any, feed_language: str, feed_url: str) -> ParsedFeedItem:
+def _last_place(body: bytes, pattern: re.Pattern[bytes]) -> int:
+    return max((match.start() for match in pattern.finditer(body)), default=-1)
+
+
+def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[str, str]]:
+    """Take descriptions of pictures out of a feed and return them by the picture's address (Media RSS).
+
+    feedparser would use such a description as the text of the entry. In a feed of videos it is the only text: it stays
+    where an entry has no other one.
+    """
+    if _MEDIA.encode() not in body or b"description" not in body:
+        return body, content_type, {}
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
+    charset = re.search(r"charset\s*=\s*[\"']?([\w-]+)", content_type)
+    try:
+        root = etree.fromstring(body, parser)
+    except (etree.LxmlError, ValueError):
+        return body, content_type, {}
+    if charset and charset[1].lower() not in ("utf-8", (root.getroottree().docinfo.encoding or "").lower()):
+        return body, content_type, {}
+    alts: dict[str, str] = {}
+    for element in list(root.iter(f"{{{_MEDIA}}}description")):
+        parent = element.getparent()
+        entry = next(
+            (each for each in element.iterancestors() if etree.QName(each).localname in ("item", "entry")), None
+        )
+        if parent is None or entry is None:
+            continue
+        text = _plain_title(" ".join("".join(element.itertext()).split()))
+        for each in (parent, *parent.iter(f"{{{_MEDIA}}}content", f"{{{_MEDIA}}}thumbnail")):
+            if each.get("url"):
+                alts.setdefault(each.get("url", ""), text)
+        has_text = any((entry.findtext(name) or "").strip() or entry.find(f"{name}/*") is not None for name in _TEXTS)
+        if has_text or parent.tag in (f"{{{_MEDIA}}}content", f"{{{_MEDIA}}}thumbnail"):
+            element.tail = None if element.tail is None or not element.tail.strip() else element.tail
+            parent.remove(element)
+    return etree.tostring(root, encoding="utf-8"), "application/xml; charset=utf-8", alts
+
+
+def _parse_xml_item(
+    entry: Any, feed_language: str, feed_url: str, alts: Mapping[str, str], *, is_atom: bool
+) -> ParsedFeedItem:
     contents = [content for content in entry.get("content", ()) if content.get("value")]
     longest: Any = max(contents, key=lambda content: len(content["value"]), default={})
-    full = str(longest.get("value", ""))
+    full = _as_html(longest, is_atom)
+    summary = _as_html(entry.get("summary_detail") or {"value": entry.get("summary")}, is_atom)
     if full and longest.get("base", feed_url) != feed_url:
         # xml:base applies (RFC 4287 §2). Without it, links are relative to the item's own page.
         full = resolve_relative_uris(full, longest["base"], "utf-8", longest.get("type", "text/html"))
     links = [link for link in entry.get("links", ()) if link.get("href")]
     pages = [link for link in links if link.get("rel") == "alternate"]
     languages = [entry.get("language"), *(content.get("language") for content in contents), feed_language]
-    url = str(entry.get("link") or "")
-    images, files = _parse_enclosures(entry, links)
+    url = _join(feed_url, str(entry.get("link") or ""))
+    images, files = _parse_enclosures(entry, links, feed_url, alts)
+    title = str(entry.get("title") or "")
     article: dict[str, Any] = {
-        "title": _plain_title(str(entry.get("title") or "")),
+        "title": title if _is_plain(entry.get("title_detail") or {}, is_atom) else _plain_title(title),
         "url": url,
+        "base": "" if url else feed_url,
         "language": str(next(filter(None, languages), "")),
-        "summary": str(entry.get("summary") or "") if full != entry.get("summary") else "",
-        "html": full or str(entry.get("summary") or ""),
+        "summary": summary if full != summary else "",
+        "html": full or summary,
         "published": _format_date(entry.get("published_parsed") or entry.get("updated_parsed")),
         "topics": [str(tag.get("label") or tag.get("term") or "") for tag in entry.get("tags", ())],
         "authors": _list_authors(entry),
         "images": images,
         "attachments": files,
         "translations": {
-            page["hreflang"]: page["href"] for page in pages if page.get("hreflang") and page["href"] != url
+            page["hreflang"]: _join(feed_url, page["href"])
+            for page in pages
+            if page.get("hreflang") and page["href"] != url
         },
     }
     return ParsedFeedItem(clean(str(entry.get("id") or "")), _clean_all(article))
@@ -157,25 +227,66 @@ def _list_authors(entry: Any) -> list[str]:
     return [name for name in names if name] or [str(entry["author"])] if entry.get("author") else []
 
 
-def _parse_enclosures(entry: Any, links: list[Any]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+def _is_plain(detail: Mapping[str, Any], is_atom: bool) -> bool:
+    """Whether an Atom feed says that this is text, in which angle brackets are no tags (RFC 4287 §3.1.1)."""
+    return is_atom and detail.get("type") == "text/plain"
+
+
+def _as_html(detail: Mapping[str, Any], is_atom: bool) -> str:
+    """Return a text of an entry as HTML."""
+    value = str(detail.get("value") or "")
+    if not _is_plain(detail, is_atom):
+        return value
+    return "".join(f"<p>{_escape(part)}</p>" for part in re.split(r"\n[ \t]*\n", value) if part.strip())
+
+
+def _join(base: str, target: str) -> str:
+    """Make an address absolute against the document that holds it (RFC 3986 §5.1)."""
+    try:
+        return urljoin(base, target.strip()) if target.strip() else ""
+    except ValueError:
+        return target
+
+
+def _is_tiny(media: Mapping[str, Any]) -> bool:
+    """Whether a picture has one pixel, which counts readers."""
+    return any(re.fullmatch(r"\s*[01](?:px)?\s*", str(media.get(name, ""))) for name in ("width", "height"))
+
+
+def _parse_enclosures(
+    entry: Any, links: list[Any], feed_url: str, alts: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return pictures and other files. A thumbnail counts only if there is no picture."""
-    images: dict[str, dict[str, str]] = {}
-    files: dict[str, dict[str, str]] = {}
+    images: dict[str, dict[str, Any]] = {}
+    files: dict[str, dict[str, Any]] = {}
+
+    def add_image(written: str) -> None:
+        images.setdefault(written, {"src": _join(feed_url, written), "alt": alts.get(written, "")})
+
     for media in entry.get("media_content", ()):
+        if _is_tiny(media):
+            continue
         is_picture = media.get("medium") == "image" or str(media.get("type", "")).startswith("image/")
         if media.get("url") and (is_picture or _PICTURE.search(media["url"].partition("?")[0])):
-            images.setdefault(media["url"], {"src": media["url"]})
+            add_image(media["url"])
     for link in links:
         if link.get("rel") != "enclosure":
             continue
         if str(link.get("type", "")).startswith("image/") or _PICTURE.search(link["href"].partition("?")[0]):
-            images.setdefault(link["href"], {"src": link["href"]})
+            add_image(link["href"])
         else:
-            files.setdefault(link["href"], {"src": link["href"], "title": str(link.get("title") or "")})
+            length = str(link.get("length") or "").strip()
+            files[link["href"]] = {
+                "src": _join(feed_url, link["href"]),
+                "title": str(link.get("title") or ""),
+                "type": str(link.get("type") or "")[:100],
+                # Many systems write 0 for "unknown".
+                "length": int(length) if re.fullmatch(r"[1-9]\d{0,14}", length) else None,
+            }
     if not images:
         for thumbnail in entry.get("media_thumbnail", ()):
-            if thumbnail.get("url"):
-                images.setdefault(thumbnail["url"], {"src": thumbnail["url"]})
+            if thumbnail.get("url") and not _is_tiny(thumbnail):
+                add_image(thumbnail["url"])
     return list(images.values()), list(files.values())
 
 
@@ -196,38 +307,41 @@ def _format_moment(moment: datetime) -> str | None:
 # -- JSON Feed 1.1 (jsonfeed.org/version/1.1) -------------------------------------------------------------------------
 
 
-def _parse_json_feed(feed: Any) -> ParsedFeed:
+def _parse_json_feed(feed: Any, url: str) -> ParsedFeed:
     if not isinstance(feed, dict) or "jsonfeed.org/version/" not in str(feed.get("version", "")):
         raise FeedError("it is JSON, but not a JSON Feed")
     entries = feed.get("items")
     if not isinstance(entries, list):
         raise FeedError("it is a JSON Feed without items")
     language = as_text(feed.get("language"))
-    items = tuple(_parse_json_item(entry, language) for entry in as_objects(entries[:MAX_ENTRIES]))
+    items = tuple(_parse_json_item(entry, language, url) for entry in as_objects(entries[:MAX_ENTRIES]))
     hubs = [hub for hub in _list_objects(feed, "hubs") if as_text(hub.get("type")).lower() == "websub"]
     urls = tuple(url for hub in hubs if (url := as_text(hub.get("url"))))
     more = max(0, len(entries) - MAX_ENTRIES)
     return ParsedFeed(items, more, urls, as_text(feed.get("feed_url")))
 
 
-def _parse_json_item(entry: dict[str, Any], feed_language: str) -> ParsedFeedItem:
+def _parse_json_item(entry: dict[str, Any], feed_language: str, feed_url: str) -> ParsedFeedItem:
     texts = {name: value for name, value in entry.items() if isinstance(value, str)}
     paragraphs = texts.get("content_text", "").split("\n\n")
     as_html = "".join(f"<p>{_escape(part)}</p>" for part in paragraphs if part.strip())
-    images = [{"src": texts.get("image", "")}]
-    files = []
+    images = [{"src": _join(feed_url, texts.get("image") or texts.get("banner_image", ""))}]
+    files: list[dict[str, Any]] = []
     for file in _list_objects(entry, "attachments"):
-        src, title = as_text(file.get("url")), as_text(file.get("title"))
+        src, title = _join(feed_url, as_text(file.get("url"))), as_text(file.get("title"))
         if as_text(file.get("mime_type")).startswith("image/"):
             images.append({"src": src, "alt": title})
         else:
-            files.append({"src": src, "title": title})
+            size = file.get("size_in_bytes")
+            length = size if isinstance(size, int) and 0 < size < 2**53 else None
+            files.append({"src": src, "title": title, "type": as_text(file.get("mime_type"))[:100], "length": length})
     tags = entry.get("tags")
     article = {
         "title": _plain_title(texts.get("title", "")),
-        "url": texts.get("url") or texts.get("external_url", ""),
+        "url": _join(feed_url, texts.get("url") or texts.get("external_url", "")),
         "language": texts.get("language") or feed_language,
         "summary": texts.get("summary", ""),
+        "base": feed_url,
         "html": texts.get("content_html") or as_html,
         "published": _parse_iso(texts.get("date_published") or texts.get("date_modified", "")),
         "topics": [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],

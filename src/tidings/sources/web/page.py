@@ -85,8 +85,9 @@ class PageSource(WebSource):
             all_links = list(state.get("links", ()))
             kept |= {name: state[name] for name in ("etag", "modified") if state.get(name)}
         else:
+            content_type = listing.headers.get("content-type", "")
             try:
-                all_links = find_links_in_child(listing.body or b"", listing.url, self._selectors)
+                all_links = find_links_in_child(listing.body or b"", listing.url, self._selectors, content_type)
             except ChildError as error:
                 raise SourceError(f"the page {self.settings.url} is not read: {error}") from None
             kept |= listing.validators
@@ -118,8 +119,11 @@ class PageSource(WebSource):
             if response.body is None:
                 continue
             pages.pop(url, None)
+            content_type = response.headers.get("content-type", "")
             try:
-                page = parse_page_in_child(response.body, response.url, self._selectors, self.context.zone)
+                page = parse_page_in_child(
+                    response.body, response.url, self._selectors, self.context.zone, content_type
+                )
             except ChildError as error:
                 poisonous.append(url)
                 notes.append(f"{url}: left out, because {error}")

@@ -21,10 +21,11 @@ from lxml.cssselect import CSSSelector
 from tidings.model.dates import parse_moment
 from tidings.model.text import clean, one_line
 from tidings.sources.child_process import run_in_child
+from tidings.sources.encodings import decode_document
 
 _TYPES = {"article", "newsarticle", "blogposting", "report", "event", "webpage", "pressrelease"}
 _BODIES = ("[itemprop=articleBody]", "article .field--name-body", "article .entry-content", "article", "main")
-_NOT_TEXT = "script, style, nav, aside, form, header, footer, noscript, iframe, button, [hidden], [aria-hidden=true]"
+_NOT_TEXT = "script, style, nav, aside, form, header, footer, button, [hidden], [aria-hidden=true]"
 _LINKS = "article a[href], h2 a[href], h3 a[href], h4 a[href]"
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
 _DOTTED_DATE = re.compile(r"\b(\d{1,2})[./](\d{1,2})[./](\d{4})\b")
@@ -60,19 +61,21 @@ class ParsedPage:
             self.article[name], self.found_by[name] = value, by
 
 
-def find_links_in_child(body: bytes, url: str, selectors: Selectors) -> list[str]:
+def find_links_in_child(body: bytes, url: str, selectors: Selectors, content_type: str = "") -> list[str]:
     """Run `find_links` in a child process with limits of time and memory. Raises ChildError."""
-    links: list[str] = _run("links", body, url, selectors)
+    links: list[str] = _run("links", body, url, selectors, "", content_type)
     return links
 
 
-def parse_page_in_child(body: bytes, url: str, selectors: Selectors, zone: ZoneInfo) -> ParsedPage:
+def parse_page_in_child(
+    body: bytes, url: str, selectors: Selectors, zone: ZoneInfo, content_type: str = ""
+) -> ParsedPage:
     """Run `parse_page` in a child process with limits of time and memory. Raises ChildError."""
-    return ParsedPage(**_run("page", body, url, selectors, str(zone)))
+    return ParsedPage(**_run("page", body, url, selectors, str(zone), content_type))
 
 
-def _run(what: str, body: bytes, url: str, selectors: Selectors, zone: str = "") -> Any:
-    about = {"what": what, "url": url, "selectors": asdict(selectors), "zone": zone}
+def _run(what: str, body: bytes, url: str, selectors: Selectors, zone: str, content_type: str) -> Any:
+    about = {"what": what, "url": url, "selectors": asdict(selectors), "zone": zone, "type": content_type}
     return run_in_child(parse_request, json.dumps(about).encode() + b"\n" + body, SECONDS)
 
 
@@ -82,19 +85,20 @@ def parse_request(data: bytes) -> Any:
     about = json.loads(line)
     selectors = Selectors(**about["selectors"])
     if about["what"] == "links":
-        return find_links(body, about["url"], selectors)
-    return asdict(parse_page(body, about["url"], selectors, ZoneInfo(about["zone"])))
+        return find_links(body, about["url"], selectors, about["type"])
+    return asdict(parse_page(body, about["url"], selectors, ZoneInfo(about["zone"]), about["type"]))
 
 
-def find_links(body: bytes, url: str, selectors: Selectors) -> list[str]:
+def find_links(body: bytes, url: str, selectors: Selectors, content_type: str = "") -> list[str]:
     """Return the linked addresses of a listing, in order, each once: only pages of the same site."""
-    root = _parse_html(body)
+    root = _parse_html(body, content_type)
     if root is None:
         return []
+    base = _base_url(root, url)
     links: dict[str, None] = {}
     for element in _select(root, selectors.items or _LINKS):
         anchor = element if element.tag == "a" else next(iter(element.iter("a")), None)
-        target = _absolute(url, str(anchor.get("href") or "")) if anchor is not None else ""
+        target = _absolute(base, str(anchor.get("href") or "")) if anchor is not None else ""
         target = target.partition("#")[0]
         is_same_site = urlsplit(target).netloc == urlsplit(url).netloc
         if is_same_site and target.rstrip("/") != url.partition("#")[0].rstrip("/"):
@@ -102,37 +106,30 @@ def find_links(body: bytes, url: str, selectors: Selectors) -> list[str]:
     return list(links)[:MAX_LINKS]
 
 
-def parse_page(body: bytes, url: str, selectors: Selectors, zone: ZoneInfo) -> ParsedPage:
+def parse_page(body: bytes, url: str, selectors: Selectors, zone: ZoneInfo, content_type: str = "") -> ParsedPage:
     """Parse one page. Its article is empty if there is no HTML. Dates without an offset are in `zone`."""
     page = ParsedPage()
-    root = _parse_html(body)
+    root = _parse_html(body, content_type)
     if root is None:
         return page
-    _read_selectors(page, root, url, selectors, zone)
+    base = _base_url(root, url)
+    _read_selectors(page, root, base, selectors, zone)
     for node in _list_linked_data(root):
-        _read_linked_data(page, node, url, zone)
-    _read_open_graph(page, root, url, zone)
-    _read_html(page, root, url, selectors)
+        _read_linked_data(page, node, base, zone)
+    _read_open_graph(page, root, base, zone)
+    _read_html(page, root, base, selectors)
     page.article["url"] = _canonical_url(root, url)
+    page.article["base"] = base
     return page
 
 
-def _parse_html(body: bytes) -> Any:
+def _parse_html(body: bytes, content_type: str) -> Any:
     """Parse even broken HTML, without fetching anything. None if it is not HTML."""
     try:
-        text = _decode(body)
+        text = decode_document(body, content_type)
         return html.document_fromstring(clean(text), parser=html.HTMLParser(no_network=True, huge_tree=False))
     except (etree.LxmlError, ValueError, AssertionError):
         return None
-
-
-def _decode(body: bytes) -> str:
-    """Decode by the encoding that the page names (HTML §13.2.3.2), else as UTF-8."""
-    named = re.search(rb"<meta[^>]{0,200}charset=[\"']?([A-Za-z0-9_-]{1,40})", body[:4_096], re.IGNORECASE)
-    try:
-        return body.decode(named[1].decode() if named else "utf-8", "replace").lstrip("\ufeff")
-    except LookupError:
-        return body.decode("utf-8", "replace")
 
 
 def _read_selectors(page: ParsedPage, root: Any, url: str, selectors: Selectors, zone: ZoneInfo) -> None:
@@ -243,6 +240,12 @@ def _inner_html(root: Any, selector: str, remove: str) -> str:
     if not one_line(copy.text_content()):
         return ""
     return str(etree.tostring(copy, encoding="unicode", method="html", with_tail=False))
+
+
+def _base_url(root: Any, url: str) -> str:
+    """Return the address that the page's relative links are relative to (HTML §4.2.3)."""
+    base = next((str(each.get("href")) for each in root.iter("base") if each.get("href")), "")
+    return _absolute(url, base) or url
 
 
 def _canonical_url(root: Any, url: str) -> str:

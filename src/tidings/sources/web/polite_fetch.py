@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -62,12 +63,20 @@ class Response:
     @property
     def fresh_for(self) -> timedelta:
         """How long the response stays fresh by its headers (RFC 9111 §4.2.1), at most a day."""
-        match = re.search(r"(?:^|[\s,])max-age=\"?(\d{1,9})", self.headers.get("cache-control", ""))
+        control = self.headers.get("cache-control", "").lower()
+        if re.search(r"(?:^|[\s,])no-(?:cache|store)\b(?!\s*=)", control):
+            return timedelta(0)
+        # A cache on the way has had the response for so long already (§4.2.3).
+        written_age = self.headers.get("age", "").strip()
+        age = (
+            timedelta(seconds=int(written_age[:9])) if written_age.isascii() and written_age.isdigit() else timedelta(0)
+        )
+        match = re.search(r"(?:^|[\s,])max-age\s*=\s*\"?(\d{1,12})", control)
         if match:
-            return min(timedelta(seconds=int(match[1])), _DAY)
+            return min(max(timedelta(seconds=min(int(match[1]), 10**9)) - age, timedelta(0)), _DAY)
         try:
             until, at = (parsedate_to_datetime(self.headers.get(name, "")) for name in ("expires", "date"))
-            return min(max(until - at, timedelta(0)), _DAY)
+            return min(max(until - at - age, timedelta(0)), _DAY)
         except (ValueError, TypeError, OverflowError):
             return timedelta(0)
 
@@ -108,8 +117,12 @@ def fetch_url(
 
 
 def _next_hop(at: str, answer: HttpResponse) -> str:
+    location = answer.headers.get("location", "")
+    with suppress(UnicodeError):
+        # Some servers send UTF-8, and headers are decoded as Latin-1 (RFC 9110 §5.5).
+        location = location.encode("latin-1").decode("utf-8")
     try:
-        target = encode_url(urljoin(at, answer.headers.get("location", "")))
+        target = encode_url(urljoin(at, location))
     except ValueError:
         target = None
     if target is None or target == at:
