@@ -84,9 +84,15 @@ def _is_known(language: str) -> bool:
     return find_locale(language).language == language.replace("_", "-").partition("-")[0].lower()
 
 
-def language_name(language: str) -> str:
-    """The language's own name for itself, with a capital ('Қазақ тілі'); the tag if Babel knows none."""
-    name = find_locale(language).get_language_name() if _is_known(language) else None
+def language_name(language: str, reader: str = "") -> str:
+    """The language's own name for itself, with a capital ('Қазақ тілі'); the tag if Babel knows none.
+
+    With `reader`, its name within a sentence of that language ('ағылшын тілі').
+    """
+    name = find_locale(language).get_language_name(find_locale(reader) if reader else None)
+    name = name if _is_known(language) else None
+    if reader:
+        return name or language
     return name[:1].upper() + name[1:] if name else language
 
 

@@ -17,6 +17,9 @@ from tidings.store.content.items import load_items
 from tidings.store.delivery import ledger
 from tidings.store.engine import Store
 
+_COMMENT_LENGTH = 2_000
+"""Characters of a comment."""
+
 
 class EditionLifecycle:
     """State changes of composed editions."""
@@ -97,6 +100,17 @@ class EditionLifecycle:
             )
             self.open_or_close(connection, edition, now)
         return edition
+
+    def comment(self, edition: Edition, text: str, now: datetime, who: str) -> None:
+        """Add a person's comment to the history of an edition, and tell the people under `notify`."""
+        text = " ".join(text.split())[:_COMMENT_LENGTH]
+        if not text:
+            return
+        with self.store.write() as connection:
+            edition = self.reload(connection, edition)
+            editions.set_state(connection, edition, edition.state, now=now, what=f"{review.COMMENT}{text}", who=who)
+            key = f"comment:{edition.id}:{now.isoformat()}:{who}"
+            notices.add(connection, key, "comment", f"{who} about edition {edition.name}: {text}", now)
 
     def cancel(self, edition: Edition, now: datetime, who: str) -> Edition:
         """Cancel the remaining deliveries of an edition and make its stories new again.

@@ -5,9 +5,10 @@ Opening a link decides nothing: a person presses a button on `/review/{token}`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -20,9 +21,12 @@ from tidings.render.i18n import format_count, format_datetime, language_name, lo
 from tidings.store.content import editions
 from tidings.store.content.editions import RecipientCount, ShownStory, count_recipients
 from tidings.store.delivery import ledger
+from tidings.store.people import subscribers
 from tidings.store.people.consent import address_hash
 
 _MARK = 16
+COMMENT = "comment: "
+"""Begins an event in the history of an edition that is a person's comment."""
 BLOCKING = (HoldReason.GATE, HoldReason.WITHDRAWN)
 """Holds that prevent a release."""
 
@@ -69,11 +73,17 @@ def is_sent_on_silence(edition: Edition, schedule: Schedule) -> bool:
     return silence == "send" and {hold.reason for hold in edition.holds} <= {HoldReason.APPROVAL}
 
 
+def find_reviewer_language(connection: Connection, newsroom: Newsroom, reviewer: str) -> str:
+    """Return the language that a reviewer reads as a subscriber, else the site's first language."""
+    languages = {each.language for each in subscribers.subscriptions(connection, address=reviewer)}
+    return next((each for each in newsroom.site.languages if each in languages), newsroom.site.languages[0])
+
+
 def describe_review(
-    edition: Edition, schedule: Schedule, newsroom: Newsroom, counts: Sequence[RecipientCount]
+    edition: Edition, schedule: Schedule, newsroom: Newsroom, counts: Sequence[RecipientCount], language: str
 ) -> list[str]:
-    """Describe recipients, due time, blocking holds and the effect of no answer, in the site's first language."""
-    language, zone = newsroom.site.languages[0], newsroom.site.timezone
+    """Describe recipients, due time, blocking holds and the effect of no answer, in the reviewer's language."""
+    zone = newsroom.site.timezone
     words = load_catalogue(language)
     lines = []
     lists = [count for count in counts if count.outlet.startswith("list:")]
@@ -108,10 +118,9 @@ def describe_review(
     return lines
 
 
-def edition_title(edition: Edition, schedule: Schedule, newsroom: Newsroom) -> str:
-    """Return a title like `Weekly digest 12`, in the site's first language."""
-    language = newsroom.site.languages[0]
-    return f"{schedule.heading(language, language)} {edition.number}"
+def edition_title(edition: Edition, schedule: Schedule, newsroom: Newsroom, language: str) -> str:
+    """Return a title like `Weekly digest 12`, in the reviewer's language."""
+    return f"{schedule.heading(language, newsroom.site.languages[0])} {edition.number}"
 
 
 def queue_review_mails(
@@ -123,33 +132,33 @@ def queue_review_mails(
     """
     if schedule.approval is None or not any(hold.reason is HoldReason.APPROVAL for hold in edition.holds):
         return 0
-    language = newsroom.site.languages[0]
-    words = load_catalogue(language)
-    name = edition_title(edition, schedule, newsroom)
-    about = describe_review(edition, schedule, newsroom, count_recipients(connection, edition.id))
-    subject = words.gettext("For your approval: %(edition)s") % {"edition": name}
+    counts = count_recipients(connection, edition.id)
     made = len(editions.get_history(connection, edition.id))
     key = f"review:{edition.id}:{made}"
     mailing = ledger.get_or_create_mailing(connection, key, "review", schedule=edition.schedule, now=now, open=True)
     rows = []
     people = list(dict.fromkeys(schedule.approval.by))
     for number, address in enumerate(people):
+        language = find_reviewer_language(connection, newsroom, address)
+        words = load_catalogue(language)
+        name = edition_title(edition, schedule, newsroom, language)
         text = "\n\n".join(
             [
                 words.gettext("%(edition)s waits for your approval.") % {"edition": name},
-                "\n".join(about),
+                "\n".join(describe_review(edition, schedule, newsroom, counts, language)),
                 words.gettext("Look at it, then release it or cancel it:")
                 + f"\n{review_url(newsroom, keys, edition.id, address)}",
                 words.gettext("Opening the link decides nothing. The mails that follow show the edition exactly."),
             ]
         )
+        subject = words.gettext("For your approval: %(edition)s") % {"edition": name}
         rows.append(
             {
                 "mailing": mailing,
                 "target": f"review:{number}",
                 "purpose": Purpose.REVIEW.value,
                 "at": now,
-                "details": {"address": address, "subject": subject, "text": text},
+                "details": {"address": address, "subject": subject, "text": text, "language": language},
             }
         )
     for part, (list_name, each, rendition, selection) in enumerate(
@@ -172,6 +181,11 @@ def queue_review_mails(
     return ledger.add_deliveries(connection, rows)
 
 
+def mark_subject(arrangement: Mapping[str, Any], mark: str, language: str) -> dict[str, Any]:
+    """Return a mail's arrangement whose subject begins with a mark and the language: `[Test] [ru] ...`."""
+    return {**arrangement, "subject": f"{mark} [{language}] {arrangement['subject']}"}
+
+
 def copy_renditions(
     connection: Connection, edition: Edition, purpose: str, mailing: int
 ) -> list[tuple[str, str, int, int]]:
@@ -188,9 +202,16 @@ def copy_renditions(
         fullest = max(chosen.values(), key=lambda arrangement: len(arrangement["keys"]))
         outlet = f"{purpose}:{mailing}:{number}"
         copy = editions.freeze_document(connection, 0, outlet, rendition.language, rendition.story, rendition.raw)
-        selection = editions.freeze_selection(connection, copy, purpose, fullest, list[ShownStory]())
+        mark = "[Test]" if purpose == "test" else "[For approval]"
+        marked = mark_subject(fullest, mark, rendition.language)
+        selection = editions.freeze_selection(connection, copy, purpose, marked, list[ShownStory]())
         copies.append((name, rendition.language, copy, selection))
     return copies
+
+
+def find_comments(history: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """Return (person, text) of the comments on an edition, oldest first."""
+    return [(who, what.removeprefix(COMMENT)) for _, what, who in history if what.startswith(COMMENT)]
 
 
 def find_decision(history: Sequence[tuple[str, str, str]], state: EditionState) -> tuple[datetime, str, str] | None:

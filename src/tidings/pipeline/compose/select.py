@@ -184,9 +184,10 @@ def select_for_segment(
     """Return a segment's part of an edition. `offered` is in the edition's order; `had` holds story keys.
 
     Stories beyond `max_items` become titles, or wait (`overflow: wait`). Then lead stories are sent first, and after
-    them the oldest, so that no story waits forever.
+    them the oldest, so that no story waits forever. Stories in the reader's own language come before fallbacks.
     """
     items = select_items(offered, segment_filter, had, every_topic=every_topic)
+    items.sort(key=lambda item: item.language != segment_filter.language)
     full, rest = items[: rules.max_items], items[rules.max_items :]
     waiting: tuple[str, ...] = ()
     if rest and rules.overflow == "wait":

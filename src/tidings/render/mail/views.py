@@ -20,6 +20,8 @@ from tidings.render.i18n import (
     format_range,
     format_size,
     kind_label,
+    language_name,
+    load_catalogue,
     text_direction,
 )
 from tidings.render.mail.personal import escape_placeholders
@@ -133,6 +135,8 @@ class MailItem:
     summary: str
     url: str
     published: str
+    fallback: str = ""
+    """'(in English)' in the reader's language, if the text is not in it: put it after the title."""
     updated: str = ""
     when: str = ""
     starts: str = ""
@@ -163,6 +167,13 @@ class MailItem:
         return cls(**{**values, "attrs": Markup(values["attrs"])})  # noqa: S704 - our own attributes
 
 
+def _name_fallback(language: str, reader: str) -> str:
+    """Return '(in English)' in the reader's language for a story in another language, else ''."""
+    if language == reader:
+        return ""
+    return str(load_catalogue(reader).gettext("(in %(language)s)") % {"language": language_name(language, reader)})
+
+
 def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mapping[str, str]) -> MailItem:
     """Make the view of an item for readers of `language`; the first image is the picture."""
     direction = text_direction(item.language)
@@ -180,6 +191,7 @@ def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mappi
         kind=item.kind,
         kind_label=kind_label(item.kind, language, 1),
         title=escape_placeholders(item.title),
+        fallback=_name_fallback(item.language, language),
         summary=escape_placeholders(item.summary),
         url=mail_url(item.url),
         published=format_date(item.published, language, zone),

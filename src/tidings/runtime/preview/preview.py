@@ -24,7 +24,7 @@ from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
 from tidings.pipeline.compose.freeze import RenderResult
 from tidings.pipeline.compose.mail import load_frozen_document
 from tidings.pipeline.compose.posts import channel_languages, missing_translations, split_into_posts
-from tidings.pipeline.compose.review import copy_renditions
+from tidings.pipeline.compose.review import copy_renditions, mark_subject
 from tidings.pipeline.compose.select import SegmentFilter, is_note, order_stories, select_for_segment
 from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.render.mail.digest import MailLayout
@@ -177,6 +177,7 @@ def queue_test_mails(
             outlet = f"test:{mailing}:{number}"
             rendition = editions.freeze_document(connection, 0, outlet, mail.language, mail.story, mail.raw())
             (arrangement,) = mail.layouts.values()
+            arrangement = mark_subject(arrangement, "[Test]", mail.language)
             selection = editions.freeze_selection(connection, rendition, "test", arrangement, list[ShownStory]())
             for index, address in enumerate(addresses):
                 rows.append(

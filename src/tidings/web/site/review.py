@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tidings.config.settings import Newsroom
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.compose import review
@@ -31,7 +32,7 @@ from tidings.store.content.editions import count_recipients, frozen_digest
 from tidings.web.requests import PRIVATE, Fields, page_response, read_form, text_response, unavailable
 from tidings.web.site.reader_page import render_page
 
-MAX_BODY = 4_096
+MAX_BODY = 32_768
 _HEADERS = {
     **PRIVATE,
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self';"
@@ -88,9 +89,20 @@ class _ReviewPage:
         self._pages = pages
         self._token = token
         newsroom = runtime.newsroom
-        language = newsroom.site.languages[0]
+        self._language = language = self._find_language()
         site = site_view(newsroom, language, newsroom.site.languages)
         self._context = PageContext(site, tuple(feed_links(newsroom, language)))
+
+    def _find_language(self) -> str:
+        newsroom = self._runtime.newsroom
+        try:
+            reviewed = self._find()
+            if reviewed is not None:
+                with self._runtime.store.read() as connection:
+                    return review.find_reviewer_language(connection, newsroom, reviewed[1])
+        except SQLAlchemyError:
+            pass  # the page itself says that the store cannot be used
+        return newsroom.site.languages[0]
 
     def show(self, note: str = "", status: int = 200) -> Response:
         """Return the page with the present state. Changes nothing."""
@@ -113,12 +125,12 @@ class _ReviewPage:
         return Response(message_html(mails[number]), headers=MAIL_HEADERS, media_type="text/html; charset=utf-8")
 
     def decide(self, fields: Fields) -> Response:
-        """Release or cancel what the page showed, in the name of the link's reviewer. Then return the page."""
+        """Release or cancel what the page showed, or only comment, as the link's reviewer. Then return the page."""
         runtime, words = self._runtime, self._context.words
         decision, frozen = (fields.get(name, [""])[0] for name in ("decision", "frozen"))
         try:
             reviewed = self._find()
-            if reviewed is None or decision not in ("release", "cancel"):
+            if reviewed is None or decision not in ("release", "cancel", "comment"):
                 return self.show("", 400 if reviewed is not None else 404)
             edition, reviewer = reviewed
             if edition.state is not EditionState.HELD:
@@ -128,6 +140,9 @@ class _ReviewPage:
                 is_same = frozen == frozen_digest(connection, edition.id)
             if not is_same:
                 return self.show(words.gettext("It has changed in the meantime. Please look at it again."), 409)
+            runtime.editions.comment(edition, fields.get("comment", [""])[0], runtime.now(), reviewer)
+            if decision == "comment":
+                return self.show()
             act = runtime.editions.release if decision == "release" else runtime.editions.cancel
             act(edition, runtime.now(), reviewer)
             # A mail that is sent at once links to its page in the archive.
@@ -157,16 +172,17 @@ class _ReviewPage:
             mark = frozen_digest(connection, edition.id)
             history = editions.get_history(connection, edition.id)
         held = edition.state is EditionState.HELD
-        name = review.edition_title(edition, schedule, newsroom)
+        name = review.edition_title(edition, schedule, newsroom, self._language)
         values: dict[str, object] = {
             "what": "held" if held else "over",
             "said": note,
-            "texts": review.describe_review(edition, schedule, newsroom, counts)
+            "texts": review.describe_review(edition, schedule, newsroom, counts, self._language)
             if held
             else [self._describe_decision(edition, history)],
             "may_release": held and not any(hold.reason in review.BLOCKING for hold in edition.holds),
             "frozen": mark,
-            "shown": reviewed_messages(runtime, edition),
+            "comments": review.find_comments(history),
+            "shown": reviewed_messages(runtime, edition, self._language),
             "path": f"{self._context.root_path}review/{self._token}",
         }
         title = words.gettext("%(edition)s waits for your approval.") % {"edition": name} if held else name
@@ -205,8 +221,11 @@ def message_html(preview: PreviewedMessage) -> bytes:
     return part.get_content().encode() if part is not None else b""
 
 
-def reviewed_messages(runtime: Runtime, edition: Edition) -> list[ReviewedMessage]:
-    """Return the frozen mails and posts of an edition as pages show them; none if they cannot be shown."""
+def reviewed_messages(runtime: Runtime, edition: Edition, language: str = "") -> list[ReviewedMessage]:
+    """Return the frozen mails and posts of an edition as pages show them; none if they cannot be shown.
+
+    Lists have their titles in `language`, by default the first language of the site.
+    """
     try:
         previews = preview_edition(runtime, edition, None)
     except InputError as error:
@@ -215,7 +234,7 @@ def reviewed_messages(runtime: Runtime, edition: Edition) -> list[ReviewedMessag
     return [
         ReviewedMessage(
             number=number,
-            outlet=preview.outlet.partition(":")[2],
+            outlet=_name_outlet(runtime.newsroom, preview.outlet, language),
             language=preview.language,
             language_name=language_name(preview.language),
             dir=text_direction(preview.language),
@@ -225,3 +244,11 @@ def reviewed_messages(runtime: Runtime, edition: Edition) -> list[ReviewedMessag
         )
         for number, preview in enumerate(previews)
     ]
+
+
+def _name_outlet(newsroom: Newsroom, outlet: str, language: str) -> str:
+    """Return the title of a list as its readers know it, or the name of a channel."""
+    kind, _, name = outlet.partition(":")
+    if kind == "list" and name in newsroom.lists:
+        return newsroom.lists[name].name.get(language, newsroom.site.languages[0])
+    return name
