@@ -128,7 +128,12 @@ def test_test_mails_go_to_these_addresses_alone(folder: NewsroomFolder, run: Run
     run("test", "daily", "me@example.org", "you@example.org", "--now", NOW).ok()
     assert sorted({mail.recipient for mail in folder.mails.received}) == ["me@example.org", "you@example.org"]
     assert len(folder.mails.received) == 6 and not folder.hook.received
+    # Nobody takes them for the real mail, and each language can be told apart.
+    subjects = {str(mail.message["Subject"]) for mail in folder.mails.received}
+    assert sorted(subject[:12] for subject in subjects) == ["[Test] [en] ", "[Test] [kk] ", "[Test] [ru] "]
+    assert "This is a sample of what daily would send now." in run("preview", "daily", "--now", NOW).ok().out
     run("tick", "--now", SLOT).ok()
+    assert "This is a sample: nothing is new for daily" in run("preview", "daily", "--now", SLOT).ok().out
     assert sum(mail.recipient.startswith("r") for mail in folder.mails.received) == 3
     assert run("test", "daily", "nobody", "--now", at(1)).code == 2
     assert run("test", "dialy", "me@example.org", "--now", at(1)).code == 2

@@ -24,7 +24,7 @@ from tidings.pipeline.compose.edit import EditionChanges, describe_edition
 from tidings.pipeline.deliver.recovery import resolve_in_doubt
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.outlets import count_planned
-from tidings.runtime.preview.plan import PlannedSlot, find_title, open_scratch_runtime
+from tidings.runtime.preview.plan import PlannedSlot, find_title, look_ahead, open_scratch_runtime
 from tidings.runtime.preview.preview import (
     PreviewedMessage,
     make_picture_localiser,
@@ -53,15 +53,21 @@ def preview(
     """
     with open_newsroom(now, needs="yaml") as runtime:
         if "/" in name:
-            messages = preview_edition(runtime, _find_edition(runtime, name), language or None)
+            messages, is_new = preview_edition(runtime, _find_edition(runtime, name), language or None), True
             localise = make_picture_localiser(runtime)
         else:
             schedule = _find_schedule(runtime, name)
             with open_scratch_runtime(runtime) as copy:
                 messages = preview_schedule(copy, schedule, copy.now(), language or None)
+                with copy.store.read() as connection:
+                    is_new = bool(look_ahead(copy, connection, schedule, copy.now()).stories)
                 localise = make_picture_localiser(copy)
         folder = out if out != Path() else session.root / "preview"
         _write_preview(messages, folder.resolve(), runtime.newsroom.site.colour, localise)
+        if not is_new:
+            say(f"This is a sample: nothing is new for {name}. It shows the newest stories; readers would get nothing.")
+        elif "/" not in name:
+            say(f"This is a sample of what {name} would send now. `tidings plan` shows when, and to how many.")
 
 
 def _write_preview(

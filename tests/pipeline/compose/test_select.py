@@ -204,6 +204,26 @@ def test_fallback_stands_in_and_without_it_the_story_is_left_out(newsroom: Runni
     assert skipped.reason == "nothing_for_reader"
 
 
+def test_an_english_fallback_led_a_russian_digest(newsroom: RunningNewsroom) -> None:
+    newsroom.schedule("daily", DAILY)
+    anna, boris = newsroom.reader("anna"), newsroom.reader("boris", language="ru")
+    newsroom.tick(MONDAY - HOUR)
+    newsroom.item("english", lead="true")
+    for language in ("en", "ru"):
+        newsroom.item("both", language)
+    newsroom.tick(MONDAY)
+    assert (newsroom.read(anna), newsroom.read(boris)) == ([["english", "both"]], [["both", "english"]])
+    (mail,) = newsroom.mails(boris)
+    assert str(mail.message["Subject"]) == "both (ru)"
+    html = mail.message.get_body(("html",))
+    assert html is not None
+    for text in (mail.text, html.get_content()):
+        assert text.count("(язык: английский)") == 1
+        assert text.index("english (en)") < text.index("(язык: английский)")
+    (mail,) = newsroom.mails(anna)
+    assert "(in " not in mail.text
+
+
 def test_a_new_subscriber_gets_no_old_editions(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     newsroom.schedule("daily", DAILY)

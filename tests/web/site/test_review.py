@@ -69,7 +69,9 @@ def test_each_reviewer_gets_one_mail_with_every_language(review_site: ReviewSite
     for who in ("boss", "deputy"):
         mails = {_subject(mail): mail.text for mail in review_site.newsroom.mails(f"{who}@example.org")}
         assert len(review_site.newsroom.mails(f"{who}@example.org")) == 3
-        assert set(mails) == {"For your approval: Daily 1", "A well & a road", "Колодец и дорога"}
+        copies = ("[en] A well & a road", "[ru] Колодец и дорога")
+        assert set(mails) == {"For your approval: Daily 1", *(f"[For approval] {each}" for each in copies)}
+        # They look like the real ones, but nobody takes them for these.
         question = mails["For your approval: Daily 1"]
         assert "It goes to 2 readers: English 1, Русский 1." in question
         assert "It is due on 2 March 2026, 09:00" in question
@@ -106,9 +108,35 @@ def test_release_sends_the_same_bytes_and_records_who_decided(review_site: Revie
     assert review_site.newsroom.mails("anna@example.org") == []
     review_site.newsroom.tick(MONDAY)
     (mail,) = review_site.newsroom.mails("anna@example.org")
-    (shown,) = [one for one in review_site.newsroom.mails("boss@example.org") if _subject(one) == _subject(mail)]
+    marked = f"[For approval] [en] {_subject(mail)}"
+    (shown,) = [one for one in review_site.newsroom.mails("boss@example.org") if _subject(one) == marked]
     personal = re.compile(r"https://\S*/(?:unsubscribe|preferences)/\S+")
     assert personal.sub("", mail.text) == personal.sub("", shown.text)
+
+
+def test_a_reviewer_could_not_say_why_not(review_site: ReviewSite) -> None:
+    newsroom = review_site.newsroom
+    newsroom.reader("deputy", language="ru")
+    newsroom.runtime.composer.recompose(
+        newsroom.edition("daily/1"), newsroom.runtime.newsroom.schedules["daily"], newsroom.now, "vera"
+    )
+    newsroom.tick(BEFORE)
+    # The deputy reads Russian; lists have their titles.
+    assert any("На одобрение" in _subject(mail) for mail in newsroom.mails("deputy@example.org"))
+    page = httpx.get(review_site.link("deputy")).text
+    assert 'lang="ru"' in page and "Комментарий для редакции" in page and "· Digest</h2>" in page
+    frozen = re.search(r'name="frozen" value="(\w+)"', page)
+    assert frozen is not None
+    fields = {"frozen": frozen[1], "decision": "comment", "comment": "The <second>\nstory is wrong."}
+    shown = httpx.post(review_site.link("deputy"), data=fields).text
+    assert "<strong>deputy@example.org</strong>: The &lt;second&gt; story is wrong." in shown
+    assert newsroom.editions() == ["daily/1 held"]
+    # The other reviewer sees it, and the newsroom is told.
+    assert "story is wrong" in httpx.get(review_site.link()).text
+    newsroom.tick(BEFORE)
+    assert any("deputy@example.org about edition daily/1: The <second> story" in text for text in newsroom.notices())
+    httpx.post(review_site.link(), data={**fields, "decision": "cancel", "comment": ""})
+    assert [what for what, _ in review_site.history()][-2:] == ["comment: The <second> story is wrong.", "cancelled"]
 
 
 def test_cancel_drops_the_edition_and_the_page_says_who_did(review_site: ReviewSite) -> None:

@@ -17,7 +17,7 @@ from tidings.store.content.items import load_items
 from tidings.store.delivery import ledger
 from tidings.store.engine import Store
 
-_COMMENT_LENGTH = 2_000
+_COMMENT_LENGTH = 400
 """Characters of a comment."""
 
 

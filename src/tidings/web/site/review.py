@@ -32,7 +32,7 @@ from tidings.store.content.editions import count_recipients, frozen_digest
 from tidings.web.requests import PRIVATE, Fields, page_response, read_form, text_response, unavailable
 from tidings.web.site.reader_page import render_page
 
-MAX_BODY = 32_768
+MAX_BODY = 4_096
 _HEADERS = {
     **PRIVATE,
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self';"
