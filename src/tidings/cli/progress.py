@@ -92,13 +92,14 @@ def show_sending(runtime: Runtime) -> Iterator[None]:
 
 
 def deliver(runtime: Runtime, only: int | None = None) -> None:
-    """Send what is due, or only one mailing, and report it."""
-    from tidings.runtime.tick import TickResult, publish_editions
+    """Send what is due, or only one mailing, and report it. Refusals count as in `tick`."""
+    from tidings.runtime.tick import TickResult, publish_editions, record_failures
 
     if only is None:
         publish_editions(runtime, TickResult(runtime.now()))
     with show_sending(runtime):
         delivered = runtime.deliver(only)
+    record_failures(runtime, delivered, runtime.now())
     report_deliveries(delivered)
 
 

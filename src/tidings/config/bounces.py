@@ -119,6 +119,11 @@ class Bounces(ConfigModel):
         default=None, description="Address where your own mail server delivers bounces by LMTP, such as 127.0.0.1:2424."
     )
     mailbox: BounceMailbox | None = Field(default=None, description="A mailbox that receives bounces.")
+    authority: Line | None = Field(
+        default=None,
+        description="Name of your mail server in its Authentication-Results: who it proves leaves by any mail to "
+        "`unsubscribe_mailto`.",
+    )
     soft: SoftBounces = Field(
         default=SoftBounces(), description="How many soft bounces (temporary failures) are too many."
     )

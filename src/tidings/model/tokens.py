@@ -114,7 +114,7 @@ class TokenKeys:
             return None
 
     def verify_link(self, purpose: TokenPurpose, text: str) -> TokenContents | None:
-        """Like `verify`, for the end of a link that a mail program has changed: its case, or a sign after it.
+        """Like `verify`, for the end of a link that a mail program has changed: to capitals, or a sign after it.
 
         Such signs are a full stop, a bracket, `=20` or an underscore. The signature still decides.
         """
@@ -122,7 +122,7 @@ class TokenKeys:
         if match is None:
             return None
         for token in dict.fromkeys((match[0], match[0].rstrip("_-"))):
-            contents = self.verify(purpose, token) or self.verify(purpose, token.lower())
+            contents = self.verify(purpose, token.lower() if token == token.upper() else token)
             if contents is not None:
                 return contents
         return None

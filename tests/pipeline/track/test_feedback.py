@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from tidings.pipeline.compose.mail import message_id_local_part
 from tidings.pipeline.track.bounces import record_session_refusals
 from tidings.pipeline.track.events import FeedbackResult
 from tidings.pipeline.track.incoming_mail import receive_message
+from tidings.pipeline.track.leaving_mail import LeavingAddresses
 from tidings.runtime.explain import explain
 from tidings.store import schema as t
+from tidings.store.delivery.notices import unsent_notices
 from tidings.store.engine import Store
 from tidings.store.people import consent, feedback, subscribers
 
@@ -366,6 +369,82 @@ def test_unsubscribing_by_mail_works(store: Store, ada: int, subject: str) -> No
     assert _hear(store, "", "leave@example.org", raw=raw) == FeedbackResult("left")
     assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
     assert _hear(store, "", "leave@example.org", raw=raw) == FeedbackResult("known")
+
+
+LEAVING = LeavingAddresses({"leave@example.org": ["digest"]}, "mx.example.org")
+
+
+def _leave(store: Store, head: str, text: str = "Please.", to: str = "leave@example.org") -> FeedbackResult:
+    raw = f"{head}\r\n\r\n{text}\r\n".encode()
+    return receive_message(
+        store, KEYS, raw, recipients=[to] if to else [], soft_limit=SOFT_LIMIT, via="lmtp", now=NOW, leaving=LEAVING
+    )
+
+
+def _notices(store: Store) -> list[str]:
+    with store.read() as connection:
+        return [notice.text for notice in unsent_notices(connection)]
+
+
+@pytest.mark.parametrize("subject", ["Subject: unsubscribe\r\n", "", "Subject: =?utf-8?q?=D0=9E=D1=82?=\r\n"])
+@ONE
+def test_a_hand_written_mail_to_leave_is_seen(store: Store, ada: int, subject: str) -> None:
+    """It was answered `250 ignored`, and nobody saw it."""
+    assert _leave(store, f"{subject}From: Ada <{ADA}>").kind == "shown"
+    assert _leave(store, f"{subject}From: Ada <{ADA}>").is_feedback
+    assert _lists(store) == {"digest": "confirmed", "press": "confirmed"}
+    [text] = _notices(store)
+    assert f"tidings subscribers remove {ADA} --list digest" in text
+    assert _leave(store, f"{subject}From: <other@example.org>\r\nTo: Leave@Example.org", to="").kind == "shown"
+    assert any("other@example.org" in text for text in _notices(store))
+
+
+@pytest.mark.parametrize(
+    ("results", "proved"),
+    [
+        ("mx.example.org; dmarc=pass (p=none) header.from=example.org", True),
+        ("mx.example.org 1; spf=pass smtp.mailfrom=x.org; dkim=pass header.d=example.org header.s=a", True),
+        ("mx.example.org; dkim=pass header.i=@example.org", True),
+        ("mx.example.org; dkim=pass header.d=org", False),
+        ("mx.example.org; dkim=pass header.d=mple.org", False),
+        ("mx.example.org; dmarc=fail header.from=example.org; dkim=fail header.d=example.org", False),
+        ("mx.example.org; dmarc=pass header.from=evil.org", False),
+        ("mx.example.org; spf=pass smtp.mailfrom=example.org", False),
+        ("mx.evil.org; dmarc=pass header.from=example.org", False),
+        ("mx.evil.org (mx.example.org;); dmarc=pass header.from=example.org", False),
+        ("mx.example.org; none\r\nAuthentication-Results: mx.example.org; dmarc=pass header.from=example.org", False),
+    ],
+)
+@ONE
+def test_only_a_proved_sender_leaves_by_any_mail(store: Store, ada: int, results: str, proved: bool) -> None:
+    result = _leave(store, f"Authentication-Results: {results}\r\nFrom: {ADA}\r\nSubject: bye")
+    assert result.kind == ("left" if proved else "shown")
+    assert _lists(store) == {"digest": "unsubscribed" if proved else "confirmed", "press": "confirmed"}
+
+
+@ONE
+def test_an_answer_to_leave_with_the_link_leaves(store: Store, ada: int) -> None:
+    link = f"> https://news.example.org/unsubscribe/{KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, 'digest')}"
+    assert _leave(store, "From: ada@work.example\r\nSubject: Re: News", link).kind == "left"
+    assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
+
+
+@ONE
+def test_an_automatic_reply_to_leave_is_no_wish(store: Store, ada: int) -> None:
+    head = f"Authentication-Results: mx.example.org; dmarc=pass header.from=example.org\r\nFrom: {ADA}\r\n"
+    assert _leave(store, head + "Auto-Submitted: auto-replied\r\nSubject: Out of office").kind == "nothing"
+    assert _lists(store) == {"digest": "confirmed", "press": "confirmed"} and _notices(store) == []
+
+
+@ONE
+def test_a_forwarded_mail_proves_leaving_one_list_only(store: Store, ada: int) -> None:
+    """Whoever had one could write a bounce that barred its reader from all lists."""
+    link = f"https://news.example.org/unsubscribe/{KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, 'digest')}"
+    raw = (FOLDER / "postfix-unknown.eml").read_bytes().replace(b"ada@example.net", ADA.encode())
+    raw = re.sub(rb"\+[A-Za-z2-7]{24}@", b"@", raw) + f"\r\nList-Unsubscribe: <{link}>\r\n".encode()
+    assert _hear(store, "", "bounces@example.org", raw=raw).kind == "hard"
+    assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
+    assert _suppressed(store) == {"digest": "unsubscribed"}
 
 
 @ONE

@@ -18,7 +18,7 @@ from tidings.model.refusal import Effect, Refusal, RefusalKind, classify
 from tidings.pipeline import notices
 from tidings.pipeline.track.events import KNOWN, FeedbackEvent, FeedbackResult
 from tidings.store.engine import Store
-from tidings.store.people import feedback
+from tidings.store.people import feedback, subscribers
 
 BLOCKED = "blocked"
 _SESSION_REPLY = re.compile(r"5\d\d .*\((?P<step>RCPT|end of message)\)", re.DOTALL)
@@ -47,6 +47,18 @@ def _record_hard(connection: Connection, event: FeedbackEvent) -> bool:
     if event.is_to_subscriber:
         feedback.suppress_recipient(connection, event.target, "", FeedbackKind.HARD, event.via, event.at)
     return True
+
+
+def record_linked_bounce(connection: Connection, event: FeedbackEvent) -> FeedbackResult:
+    """Record a hard bounce that only the unsubscribe link of the returned mail proves: the reader leaves this list."""
+    if not event.record(connection, FeedbackKind.HARD):
+        return FeedbackResult(KNOWN)
+    target = event.target
+    feedback.mark_delivery(connection, target.delivery, FeedbackKind.HARD)
+    if target.subscriber is not None:
+        source = f"bounce, heard by {event.via}"
+        subscribers.unsubscribe(connection, target.subscriber, target.list, source=source, now=event.at)
+    return FeedbackResult(str(FeedbackKind.HARD))
 
 
 def _record_soft(connection: Connection, event: FeedbackEvent, limit: SoftBounces) -> bool:

@@ -63,7 +63,7 @@ def find_unsubscribe_request(keys: TokenKeys, raw: bytes) -> TokenContents | Non
     except (MessageError, LookupError, TypeError, ValueError):
         return None
     for token in _REQUEST.findall(subject)[:3]:
-        contents = keys.verify(TokenPurpose.UNSUBSCRIBE, token)
+        contents = keys.verify_link(TokenPurpose.UNSUBSCRIBE, token)
         if contents is not None and contents.subscriber:
             return contents
     return None

@@ -20,7 +20,10 @@ _MAX_TEXT = 300
 
 @dataclass(frozen=True, slots=True)
 class FeedbackResult:
-    """The result: `kind` is hard, soft, blocked, complaint, left, known or nothing. `reason` explains `nothing`."""
+    """The result: `kind` is hard, soft, blocked, complaint, left, shown, known or nothing.
+
+    `reason` explains `nothing`.
+    """
 
     kind: str
     reason: str = ""

@@ -10,20 +10,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from email.message import Message
+from typing import Any
 
 from sqlalchemy import Connection
 
 from tidings.config.bounces import SoftBounces
+from tidings.model.refusal import Effect
 from tidings.model.tokens import RETURN_TOKEN_LENGTH, TokenKeys, TokenPurpose
 from tidings.pipeline.compose.mail import message_id_local_part
-from tidings.pipeline.track.bounces import record_bounce
+from tidings.pipeline.track.bounces import record_bounce, record_linked_bounce
 from tidings.pipeline.track.complaints_and_unsubscribes import (
     find_unsubscribe_request,
     record_complaint,
     record_mail_unsubscribe,
 )
 from tidings.pipeline.track.events import IGNORED, FeedbackEvent, FeedbackResult
-from tidings.pipeline.track.report_parser import MAX_BYTES, decoded_parts, parse_report
+from tidings.pipeline.track.leaving_mail import LeavingAddresses, record_leaving_mail
+from tidings.pipeline.track.report_parser import MAX_BYTES, decoded_parts, is_automatic, parse_head, parse_report
 from tidings.pipeline.track.unread_mail import show_unread
 from tidings.store.engine import Store
 from tidings.store.people import feedback
@@ -33,6 +37,7 @@ _RETURN_PATH = re.compile(rb"\+([A-Za-z2-7]{%d})@" % RETURN_TOKEN_LENGTH)
 _UNSUBSCRIBE_LINK = re.compile(rb"/unsubscribe/([A-Za-z0-9_-]{30,500})")
 _MESSAGE_ID = re.compile(rb"<([0-9a-f]{32})@")
 _MAX_TOKENS = 50
+NO_ADDRESSES = LeavingAddresses()
 
 
 def receive_message(
@@ -45,6 +50,7 @@ def receive_message(
     now: datetime,
     recipients: Sequence[str] = (),
     present_name: Callable[[str], str] = lambda name: name,
+    leaving: LeavingAddresses = NO_ADDRESSES,
 ) -> FeedbackResult:
     """Read and record one message in one transaction. A second call changes nothing.
 
@@ -55,6 +61,10 @@ def receive_message(
         with store.write() as connection:
             lists = {request.list, present_name(request.list)}
             return record_mail_unsubscribe(connection, request.subscriber, lists, now)
+    head = parse_head(raw)
+    left = leaving.find_lists(head, recipients)
+    if left and not is_automatic(head):
+        return _leave_by_hand(store, keys, raw, head, left, leaving.authority, present_name, now)
     envelope = " ".join(recipients).encode("utf-8", "replace")
     with store.read() as connection:
         delivery = _find_delivery(keys, envelope + b" " + raw[:MAX_BYTES])
@@ -73,9 +83,33 @@ def receive_message(
     with store.write() as connection:
         if report.refusal is not None:
             event = FeedbackEvent(target, report.refusal.code, report.refusal.text, via, now)
+            if not is_signed and report.refusal.effect is Effect.HARD:
+                # Whoever has a forwarded mail has its unsubscribe link, which proves leaving this list and no more.
+                return record_linked_bounce(connection, event)
             return record_bounce(connection, event, report.refusal, soft_limit)
         event = FeedbackEvent(target, "", report.complaint, via, now)
         return record_complaint(connection, event, report.complaint)
+
+
+def _leave_by_hand(
+    store: Store,
+    keys: TokenKeys,
+    raw: bytes,
+    head: Message[Any, Any],
+    lists: Sequence[str],
+    authority: str,
+    present_name: Callable[[str], str],
+    now: datetime,
+) -> FeedbackResult:
+    """Handle a mail to the address for leaving. The link of the mail that it answers names the reader and the list."""
+    with store.write() as connection:
+        for text in (raw[:MAX_BYTES], decoded_parts(raw)):
+            for token in _UNSUBSCRIBE_LINK.findall(text)[:_MAX_TOKENS]:
+                contents = keys.verify_link(TokenPurpose.UNSUBSCRIBE, token.decode())
+                if contents is not None and contents.subscriber:
+                    names = {contents.list, present_name(contents.list)}
+                    return record_mail_unsubscribe(connection, contents.subscriber, names, now)
+        return record_leaving_mail(connection, head, lists, authority, now)
 
 
 def _find_delivery(keys: TokenKeys, text: bytes) -> int | None:
@@ -89,7 +123,7 @@ def _find_by_link(
 ) -> Recipient | None:
     """Return the recipient of the returned mail by its unsubscribe link, or None without proof."""
     for token in _UNSUBSCRIBE_LINK.findall(text)[:_MAX_TOKENS]:
-        contents = keys.verify(TokenPurpose.UNSUBSCRIBE, token.decode())
+        contents = keys.verify_link(TokenPurpose.UNSUBSCRIBE, token.decode())
         if contents is None or contents.subscriber == 0:
             continue
         list_name = present_name(contents.list)

@@ -15,6 +15,7 @@ from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
+from email.parser import BytesHeaderParser
 from email.utils import parseaddr
 from typing import Any
 
@@ -95,6 +96,19 @@ def parse_report(raw: bytes, reader: str = "", *, is_signed: bool = False) -> Pa
         return _parse(message_from_bytes(raw), reader, is_signed)
     except _PARSER_ERRORS as error:
         return ParsedReport(reason=f"the message cannot be parsed ({type(error).__name__})", is_unread=True)
+
+
+def parse_head(raw: bytes) -> Message[Any, Any]:
+    """Parse the header of a message. Never raises for its content."""
+    try:
+        return BytesHeaderParser().parsebytes(raw[:MAX_BYTES])
+    except _PARSER_ERRORS:
+        return Message()
+
+
+def is_automatic(head: Message[Any, Any]) -> bool:
+    """Whether a program wrote the message: a report, a bounce or an automatic reply."""
+    return head.get_content_type() == "multipart/report" or _is_from_mail_system(head) or _is_auto_reply(head)
 
 
 def decoded_parts(raw: bytes) -> bytes:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.config.bounces import BounceMailbox
+from tidings.config.settings import Newsroom
 from tidings.model.tokens import RETURN_TOKEN_LENGTH
 from tidings.pipeline import notices
 from tidings.pipeline.track import incoming_mail
 from tidings.pipeline.track.events import FeedbackResult
+from tidings.pipeline.track.leaving_mail import SHOWN, LeavingAddresses
 from tidings.runtime.bounces.imap import MailboxError, read_mailbox
 from tidings.runtime.bounces.lmtp import LmtpListener
 from tidings.runtime.newsroom import Runtime
@@ -35,9 +37,18 @@ def receive_message(runtime: Runtime, raw: bytes, recipients: Sequence[str], via
         via=via,
         now=runtime.now(),
         present_name=newsroom.current_list_name,
+        leaving=_leaving_addresses(newsroom),
     )
     log.info("feedback by %s: %s%s", via, result.kind, f" ({result.reason})" if result.reason else "")
     return result
+
+
+def _leaving_addresses(newsroom: Newsroom) -> LeavingAddresses:
+    lists: dict[str, list[str]] = {}
+    for name, settings in newsroom.lists.items():
+        if settings.unsubscribe_mailto:
+            lists.setdefault(settings.unsubscribe_mailto.casefold(), []).append(name)
+    return LeavingAddresses(lists, newsroom.bounces.authority or "")
 
 
 class FeedbackReceivers:
@@ -75,7 +86,7 @@ class FeedbackReceivers:
     def _receiver(self, via: str) -> Callable[[bytes, Sequence[str]], FeedbackResult]:
         def receive(raw: bytes, recipients: Sequence[str]) -> FeedbackResult:
             result = receive_message(self._runtime, raw, recipients, via)
-            if result.kind in ("complaint", "blocked"):
+            if result.kind in ("complaint", "blocked", SHOWN):
                 self._wake()
             return result
 
@@ -84,8 +95,7 @@ class FeedbackReceivers:
     def _is_ours(self, address: str) -> bool:
         """Return whether an address is a sender's return path, with or without token, or for unsubscribing by mail."""
         newsroom = self._runtime.newsroom
-        settings = newsroom.lists.values()
-        if address.casefold() in {each.unsubscribe_mailto.casefold() for each in settings if each.unsubscribe_mailto}:
+        if address.casefold() in _leaving_addresses(newsroom).lists:
             return True
         local, _, domain = address.rpartition("@")
         before, plus, token = local.rpartition("+")
