@@ -48,6 +48,15 @@ class Media:
     length: int
 
 
+MAIL_COPY = ".jpg"
+"""What follows the name of a picture in the name of its JPEG copy for mails."""
+
+
+def needs_mail_copy(media: Media) -> bool:
+    """Whether classic Outlook and other mail programs show nothing of a picture, so that mails get a JPEG copy."""
+    return media.media_type in ("image/webp", "image/avif")
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One item as the store holds it. Text is plain but for `body`, which is sanitised HTML with absolute links.

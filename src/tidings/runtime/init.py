@@ -37,6 +37,7 @@ secrets.env
 dkim.pem
 dkim-*.pem
 public/
+.media/
 .pictures/
 preview/
 rehearsal/

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from lxml import etree
+from PIL import Image
+from sqlalchemy import delete
 
 from tests.fixtures.items import make_newsroom, media_file, put
 from tests.render.feeds.feed_rules import ATOM, problems
@@ -20,12 +25,14 @@ from tests.render.samples import START, item
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.item import Attachment, Item
-from tidings.pipeline.publish.publish import PublishResult, publish
+from tidings.pipeline.publish.publish import KEPT, PublishResult, publish
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.render.site_views import Translation
 from tidings.render.urls import FORMATS
+from tidings.store import schema as t
+from tidings.store.content.editions import freeze_document
 from tidings.store.content.items import mark_back, mark_gone
-from tidings.store.content.site_files import PublishedFile, load_files, save_files
+from tidings.store.content.site_files import PublishedFile, keep_media, load_files, save_files
 from tidings.store.engine import Store
 
 NOW = START + timedelta(days=60)
@@ -213,6 +220,58 @@ def test_media_changed_after_reading_are_not_published(store: Store, newsroom: N
     (tmp_path / "content/media/a.png").write_bytes(b"first")
     publish(store, newsroom, now=NOW)
     assert (newsroom.public / "media" / picture.digest / "a.png").read_bytes() == b"first"
+
+
+def test_an_edition_keeps_its_pictures(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
+    picture = media_file(tmp_path, "a b.png", b"first", "image/png")
+    put(store, item(1, media=(picture,)))
+    publish(store, newsroom, now=NOW)
+    path = f"media/{picture.digest}/a b.png"
+    with store.write() as connection:
+        raw = json.dumps(f'<img src="https://n.example/{quote(path)}">').encode()
+        freeze_document(connection, 7, "list:digest", "en", "", raw)
+    publish(store, newsroom, now=NOW)
+    # The file is overwritten, and public/ is made anew, as after a restore.
+    media_file(tmp_path, "a b.png", b"second", "image/png")
+    gone(store, item(1), NOW + HOUR)
+    for again in (1, 2):
+        publish(store, newsroom, now=NOW + again * HOUR)
+        assert (newsroom.public / path).read_bytes() == b"first"
+        shutil.rmtree(newsroom.public)
+    with store.write() as connection:
+        connection.execute(delete(t.edition_media))
+    publish(store, newsroom, now=NOW + 3 * HOUR)
+    assert not (newsroom.public / path).exists()
+    assert not list((tmp_path / KEPT).iterdir())
+
+
+def test_a_withdrawn_story_loses_its_pictures_everywhere(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
+    picture = media_file(tmp_path, "a.png", b"first", "image/png")
+    put(store, item(1, media=(picture,), withdrawn="Published in error."))
+    with store.write() as connection:
+        keep_media(connection, 7, [f"media/{picture.digest}/a.png"])
+    publish(store, newsroom, now=NOW)
+    assert not (newsroom.public / "media").exists()
+
+
+def test_mails_that_are_out_keep_a_former_logo(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
+    old, new = (media_file(tmp_path, name, name.encode(), "image/png") for name in ("old.png", "new.png"))
+    for logo in (old, new):
+        publish(store, newsroom.model_copy(update={"logo": logo}), now=NOW)
+    assert (newsroom.public / "media" / old.digest / "old.png").read_bytes() == b"old.png"
+
+
+def test_a_picture_has_a_jpeg_copy_for_mails(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
+    made = io.BytesIO()
+    Image.new("RGBA", (40, 30), (0, 0, 0, 0)).save(made, "WEBP")
+    picture = media_file(tmp_path, "a.webp", made.getvalue(), "image/webp")
+    put(store, item(1, media=(picture,)))
+    publish(store, newsroom, now=NOW)
+    copy = newsroom.public / "media" / picture.digest / "a.webp.jpg"
+    with Image.open(copy) as opened:
+        assert (opened.format, opened.size, opened.getpixel((1, 1))) == ("JPEG", (40, 30), (255, 255, 255))
+    put(store, item(2))
+    assert f"media/{picture.digest}/a.webp.jpg" not in publish(store, newsroom, now=NOW + HOUR).written
 
 
 def test_a_missing_or_tampered_file_is_restored(store: Store, newsroom: Newsroom) -> None:

@@ -13,10 +13,11 @@ from lxml import etree
 
 from tests.render.mail.samples import AT, EDITION, SITE, TEMPLATES, document, item, many, message, own_templates, parts
 from tidings.model.edition import Selection
+from tidings.model.item import Media
 from tidings.render.mail.digest import MailLayout, build_layout, encoded_size
 from tidings.render.mail.fragments import FragmentError, MailDocument, inline_fragments
 from tidings.render.mail.gates import LIMIT, check_mail
-from tidings.render.mail.views import mail_url
+from tidings.render.mail.views import build_mail_item, mail_url
 from tidings.render.templates import TemplateError
 
 
@@ -290,3 +291,19 @@ def test_a_templates_error_names_file_and_line(tmp_path: Any) -> None:
     templates = own_templates(tmp_path, txt=text)
     with pytest.raises(TemplateError, match=r"templates/own/body\.txt\.j2:3: .*numbr"):
         document([item()], template="own", templates=templates, edition=EDITION)
+
+
+def test_a_picture_in_the_text_is_never_wider_than_the_column() -> None:
+    """Classic Outlook obeys the attribute alone, and some programs strip styles."""
+    body = (
+        '<p>A</p><img src="https://n.example/media/0123456789abcdef/a%20b.webp" alt="A" width="1600" height="800"'
+        ' srcset="https://n.example/b.webp 2x"><img src="https://n.example/small.png" alt="B" width="40" height="30">'
+        '<video src="https://n.example/v.mp4" controls=""></video><p>B</p>'
+    )
+    media = (Media("0123456789abcdef", "a b.webp", "content/a b.webp", "image/webp", 9),)
+    view = build_mail_item(item(body=body, media=media), language="en", zone="UTC", topic_labels={})
+    assert 'src="https://n.example/media/0123456789abcdef/a%20b.webp.jpg"' in view.body
+    assert 'width="536" height="268"' in view.body
+    assert 'width="40" height="30"' in view.body
+    assert view.body.count("max-width:100%") == 2
+    assert not any(word in view.body for word in ("srcset", "<video", "1600"))

@@ -7,10 +7,12 @@ import gzip
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from weakref import WeakKeyDictionary
 
@@ -20,7 +22,7 @@ import tidings
 from tidings.channels.base import Hub
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Outcome, Verdict
-from tidings.model.item import Media
+from tidings.model.item import MAIL_COPY, Item, Media
 from tidings.pipeline import notices
 from tidings.pipeline.publish.site_files import SiteFile, media_path, plan_site_files
 from tidings.render.templates import find_shipped_templates
@@ -32,6 +34,8 @@ from tidings.store.engine import Store
 
 GZIP_ENDINGS = frozenset({".html", ".css", ".rss", ".atom", ".json", ".opml"})
 """Text files that get a `.gz` file beside them."""
+KEPT = ".media"
+"""Folder in the newsroom with the files that frozen editions show. Backups hold it: the originals may be changed."""
 NOT_OURS = ("archive/",)
 """Paths that another step writes and removes (`publish_archive`)."""
 _SECOND = timedelta(seconds=1)
@@ -86,7 +90,12 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             identity = site_files.find_identity(connection)
             stamp = site_files.find_stamp(connection)
             configuration = _key(newsroom)
-            current = PublishStamp(f"{configuration}.{items_version(connection)}", next_visible_at(connection, now))
+            noted = site_files.kept_media(connection)
+            # Mails that are out show the logo after it was changed.
+            logo = {f"media/{newsroom.logo.digest}/{newsroom.logo.name}"} if newsroom.logo else set()
+            kept = noted | logo
+            inputs = f"{configuration}.{items_version(connection)}.{_hash(sorted(kept))}"
+            current = PublishStamp(inputs, next_visible_at(connection, now))
             fresh = stamp is not None and stamp.key == current.key and (stamp.until is None or now < stamp.until)
             if fresh and not force and all(is_intact(public, published) for published in known.values()):
                 return PublishResult(unchanged=len(known))
@@ -94,11 +103,19 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
         if identity is None:
             with store.write() as connection:
                 identity = site_files.create_identity(connection, now)
-        planned = plan_site_files(newsroom, items, identity, now, logo_size=_logo_size(newsroom))
+        if not logo <= noted:
+            with store.write() as connection:
+                site_files.keep_media(connection, 0, logo)
+        kept -= _withdrawn_media(items)
+        planned = chain(
+            plan_site_files(newsroom, items, identity, now, logo_size=_logo_size(newsroom)),
+            (SiteFile(path, partial(_read_kept, newsroom.root, path), is_fixed=True) for path in sorted(kept)),
+        )
         cache = _caches.get(store)
         if cache is None or force or cache.configuration != configuration:
             cache = _caches[store] = EtagCache(configuration)
         result, complete = write_files(store, newsroom, known, planned, now, cache)
+        _copy_kept(newsroom, kept)
         with store.write() as connection:
             site_files.save_stamp(connection, current if complete else None)
         return result
@@ -124,11 +141,19 @@ def write_files(
     try:
         for file in wanted:
             before = known.get(file.path)
+            if file.path in kept:
+                continue
             kept.add(file.path)
+            if file.is_fixed and before is not None and is_intact(public, before):
+                unchanged += 1
+                continue
             if before is not None and before.etag == cache.etag(file) and is_intact(public, before):
                 unchanged += 1
                 continue
             content = b"" if file.media else file.render()
+            if content is None:
+                kept.discard(file.path)
+                continue
             etag = _etag_of_media(file.media) if file.media else _etag(content)
             cache.keep(file, etag)
             published = (
@@ -175,6 +200,49 @@ def _key(newsroom: Newsroom) -> str:
             stat = path.stat()
             parts.append(f"{path} {stat.st_mtime_ns} {stat.st_size}")
     return hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()
+
+
+def _hash(paths: Collection[str]) -> str:
+    return hashlib.sha256("\n".join(paths).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _withdrawn_media(items: Collection[Item]) -> set[str]:
+    """Return the files that only withdrawn stories show: these are taken down everywhere."""
+    by_state: dict[bool, set[str]] = {True: set(), False: set()}
+    for item in items:
+        for each in item.media:
+            path = f"media/{each.digest}/{each.name}"
+            by_state[bool(item.withdrawn)] |= {path, path + MAIL_COPY}
+    return by_state[True] - by_state[False]
+
+
+def _read_kept(root: Path, path: str) -> bytes | None:
+    try:
+        return (root / KEPT / path.removeprefix("media/")).read_bytes()
+    except OSError:
+        return None
+
+
+def _copy_kept(newsroom: Newsroom, kept: Collection[str]) -> None:
+    """Keep the bytes of files that frozen editions show, beside public/, which may be made anew. Remove other ones."""
+    folder = newsroom.root / KEPT
+    wanted = {folder / path.removeprefix("media/"): newsroom.public / path for path in kept}
+    for copy, public in wanted.items():
+        if copy.exists() or not public.is_file():
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = copy.with_name(f".{copy.name[:80]}.{os.getpid()}.new")
+        try:
+            shutil.copyfile(public, unfinished)
+            unfinished.replace(copy)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    for digest in folder.iterdir() if folder.is_dir() else ():
+        for copy in digest.iterdir() if digest.is_dir() and not digest.is_symlink() else ():
+            if copy not in wanted:
+                copy.unlink(missing_ok=True)
+        with suppress(OSError):
+            digest.rmdir()
 
 
 def _etag(content: bytes) -> str:

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from tidings.config.settings import FeedSettings, Newsroom
-from tidings.model.item import NOTE, Item, Media
+from tidings.model.item import MAIL_COPY, NOTE, Item, Media, needs_mail_copy
+from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.render.feeds.json_opml import render_json, render_opml
 from tidings.render.feeds.rss_atom import render_atom, render_rss
 from tidings.render.i18n import load_catalogue
@@ -19,20 +20,23 @@ from tidings.render.site_views import FeedLink, FeedView, SiteView, Translation
 from tidings.render.urls import ALL, feed_path, page_path
 from tidings.store.content.site_files import NewsroomIdentity
 
+MAIL_COPY_BYTES = 1_000_000
 RENDERERS = {"rss": render_rss, "atom": render_atom, "json": render_json}
 
 
 @dataclass(frozen=True, slots=True)
 class SiteFile:
-    """A file of public/: the function that renders its bytes, or the media file to copy.
+    """A file of public/: the function that renders its bytes (None if it cannot now), or the media file to copy.
 
     With the same configuration, an equal `basis` gives equal bytes. With None, the file is always rendered.
     """
 
     path: str
-    render: Callable[[], bytes] = bytes
+    render: Callable[[], bytes | None] = bytes
     media: Media | None = None
     basis: object = None
+    is_fixed: bool = False
+    """Whether the path names the bytes: a file that is there is never made again."""
 
 
 def plan_site_files(
@@ -93,6 +97,9 @@ def plan_site_files(
         media[f"media/{newsroom.logo.digest}/{newsroom.logo.name}"] = newsroom.logo
     for path, each in sorted(media.items()):
         yield SiteFile(path, media=each)
+        if needs_mail_copy(each):
+            copy = partial(make_mail_copy, media_path(each, newsroom.root))
+            yield SiteFile(path + MAIL_COPY, copy, is_fixed=True)
 
 
 def site_view(
@@ -188,6 +195,11 @@ def _translations(visible: Sequence[Item]) -> dict[str, tuple[Translation, ...]]
         )
         for item in visible
     }
+
+
+def make_mail_copy(path: Path) -> bytes | None:
+    """Make the JPEG copy of a picture for mails. None if the file is not a readable picture now."""
+    return Thumbnails(path.parent, "").from_file(path, MAIL_COPY_BYTES)
 
 
 def media_path(media: Media, root: Path) -> Path:

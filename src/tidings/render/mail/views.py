@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
@@ -13,7 +13,7 @@ from lxml import etree
 from lxml import html as lxml_html
 from markupsafe import Markup
 
-from tidings.model.item import Image, Item
+from tidings.model.item import MAIL_COPY, Image, Item, needs_mail_copy
 from tidings.render.i18n import (
     format_date,
     format_datetime,
@@ -28,6 +28,8 @@ from tidings.render.mail.personal import escape_placeholders
 from tidings.render.mail.plaintext import fit_headings, html_to_text
 from tidings.render.urls import ascii_url
 
+COLUMN = 536
+"""Pixels of the text column. Classic Outlook obeys a picture's `width`, and no style."""
 _URL_SAFE = "@/:=?;#%&,+-_.!~*'()"
 """Characters that libxml2 leaves unchanged in an href: text and HTML must show the same bytes."""
 
@@ -180,8 +182,9 @@ def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mappi
     attrs = Markup("")
     if item.language != language:
         attrs = Markup(' lang="{}" dir="{}"').format(item.language, direction)
-    pictures = tuple(_picture(image) for image in item.images)
-    body = escape_placeholders(_with_ascii_links(fit_headings(item.body, 3)))
+    copies = {f"media/{each.digest}/{quote(each.name, safe='')}" for each in item.media if needs_mail_copy(each)}
+    pictures = tuple(_picture(image, copies) for image in item.images)
+    body = escape_placeholders(_fit_body(fit_headings(item.body, 3), copies))
     return MailItem(
         id=item.id,
         story=item.story,
@@ -228,21 +231,46 @@ def mail_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, *(quote(part, safe=_URL_SAFE) for part in parts[2:])))
 
 
-def _with_ascii_links(markup: str) -> str:
+def _fit_body(markup: str, copies: Collection[str]) -> str:
+    """Fit a body to a mail: addresses in ASCII, pictures no wider than the column, and no players.
+
+    `copies` are the ends of addresses of pictures with a JPEG copy for mail programs.
+    """
     if "href" not in markup and "src" not in markup:
         return markup
     root = lxml_html.fragment_fromstring(markup, create_parent="div")
-    for element in root.iter("a", "img"):
-        for name in ("href", "src"):
-            if name in element.attrib:
-                element.set(name, mail_url(element.get(name, "")))
+    # The link to the file of a player is below it. Most mail programs would show a text about old browsers.
+    for element in list(root.iter("video", "audio", "source")):
+        element.drop_tree()
+    for element in root.iter("a"):
+        if "href" in element.attrib:
+            element.set("href", mail_url(element.get("href", "")))
+    for element in root.iter("img"):
+        _fit_picture(element, copies)
     inner = etree.tostring(root, method="html", encoding="unicode")
     return inner.removeprefix("<div>").removesuffix("</div>")
 
 
-def _picture(image: Image) -> PictureView:
+def _fit_picture(element: lxml_html.HtmlElement, copies: Collection[str]) -> None:
+    element.set("src", _mail_picture(element.get("src", ""), copies))
+    for name in ("srcset", "sizes"):
+        element.attrib.pop(name, None)
+    width, height = (int(size) if (size := element.get(name, "")).isdigit() else 0 for name in ("width", "height"))
+    if width > COLUMN:
+        element.set("width", str(COLUMN))
+        if height:
+            element.set("height", str(round(height * COLUMN / width)))
+    element.set("style", "max-width:100%;height:auto")
+
+
+def _mail_picture(src: str, copies: Collection[str]) -> str:
+    url = mail_url(src)
+    return url + MAIL_COPY if "media/" in url and "media/" + src.rpartition("/media/")[2] in copies else url
+
+
+def _picture(image: Image, copies: Collection[str]) -> PictureView:
     return PictureView(
-        mail_url(image.src),
+        _mail_picture(image.src, copies),
         escape_placeholders(image.alt),
         escape_placeholders(image.caption),
         escape_placeholders(image.credit),

@@ -16,6 +16,7 @@ from tidings import __version__
 from tidings.config.file_reader import MAIN
 from tidings.config.references import find_references, read_store_address
 from tidings.model.errors import InputError, RefusedError
+from tidings.pipeline.publish.publish import KEPT
 from tidings.runtime.backup.backup_file import STORE, Manifest, is_backup_file, is_inside, write_backup_file
 from tidings.runtime.newsroom import KEYS, load_newsroom, make_sources
 from tidings.sources.pictures import FOLDER as PICTURES
@@ -27,7 +28,7 @@ from tidings.store.service.clock import read_clock
 
 _ALWAYS = (MAIN, KEYS, "schedules", "templates")
 """Places of every backup. A restore moves them aside even if the backup has no file for them."""
-_IF_PRESENT = ("content", "tidings.service", ".gitignore")
+_IF_PRESENT = ("content", "tidings.service", ".gitignore", KEPT)
 _NEVER = ("public", "preview", "rehearsal", PICTURES, "secrets.env")
 """Files that Tidings makes or fetches again, and the secrets of the environment."""
 _SKIPPED = {*_NEVER, ".git", ".restoring"}

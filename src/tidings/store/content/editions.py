@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, or
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import RefusedError
 from tidings.store import schema as t
+from tidings.store.content.site_files import find_media, keep_media
 
 OPEN_STATES = (EditionState.COMPOSING, EditionState.HELD, EditionState.SENDING)
 
@@ -151,7 +152,8 @@ def get_history(connection: Connection, edition: int) -> list[tuple[str, str, st
 
 
 def freeze_document(connection: Connection, edition: int, outlet: str, language: str, story: str, raw: bytes) -> int:
-    """Store the frozen bytes of one rendition; returns its id."""
+    """Store the frozen bytes of one rendition, and note the media files that it shows; returns its id."""
+    keep_media(connection, edition, find_media(raw))
     result = connection.execute(
         insert(t.renditions).values(
             edition=edition,

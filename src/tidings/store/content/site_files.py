@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import unquote
 
 from sqlalchemy import Connection, delete, select
 
@@ -13,6 +15,7 @@ from tidings.store import schema as t
 from tidings.store.engine import insert_once
 from tidings.store.key_values import delete_value, find_value, set_value
 
+_MEDIA = re.compile(r"/(media/[0-9a-f]{16}/[^\s\"'<>()\\/?#&]{1,255})")
 _IDENTITY = "newsroom_identity"
 _PUBLISHED = "published"
 _CHUNK = 500
@@ -74,6 +77,23 @@ def delete_files(connection: Connection, paths: Collection[str]) -> None:
         connection.execute(
             delete(t.published_files).where(t.published_files.c.path.in_(wanted[start : start + _CHUNK]))
         )
+
+
+def find_media(raw: bytes) -> set[str]:
+    """Find the paths of our media files in frozen bytes."""
+    return {unquote(path) for path in _MEDIA.findall(raw.decode("utf-8", "replace"))}
+
+
+def keep_media(connection: Connection, edition: int, paths: Collection[str]) -> None:
+    """Note that an edition shows these files of public/. 0 is for the logo, which all mails show."""
+    if paths:
+        rows = [{"edition": edition, "path": path} for path in sorted(paths)]
+        connection.execute(insert_once(connection, t.edition_media), rows)
+
+
+def kept_media(connection: Connection) -> frozenset[str]:
+    """Return the paths of all files that frozen editions show."""
+    return frozenset(connection.execute(select(t.edition_media.c.path).distinct()).scalars())
 
 
 def is_page_withdrawn(connection: Connection, language: str, slug: str) -> bool:

@@ -147,7 +147,7 @@ def _count(connection: Connection, mailing: int, rows: Sequence[Any]) -> None:
 
 
 def delete_old_records(connection: Connection, before: datetime) -> int:
-    """Delete a page each of old slots, sent notices, and mailings without deliveries; returns how many."""
+    """Delete a page each of old slots, sent notices, media notes, and mailings without deliveries; returns how many."""
     s, k, n, m = t.slots.c, t.schedules.c, t.notices.c, t.mailings.c
     # A slot before the last settled one never becomes due again.
     past = (
@@ -161,6 +161,11 @@ def delete_old_records(connection: Connection, before: datetime) -> int:
     if gone:
         pairs = [(row.schedule, row.slot) for row in gone]
         done += connection.execute(delete(t.slots).where(tuple_(s.schedule, s.slot).in_(pairs))).rowcount
+    a, e, x = t.archives.c, t.editions.c, t.edition_media.c
+    is_archived = exists(select(1).where(a.edition == x.edition))
+    over = exists(select(1).where(e.id == x.edition, e.state.in_(_OVER), e.at < before))
+    shown = select(x.edition).where(over, ~is_archived).distinct().limit(PAGE)
+    done += connection.execute(delete(t.edition_media).where(x.edition.in_(shown))).rowcount
     sent = select(n.key).where(n.told_at < before).limit(PAGE)
     done += connection.execute(delete(t.notices).where(n.key.in_(sent))).rowcount
     left = exists(select(1).where(t.deliveries.c.mailing == m.id))

@@ -6,6 +6,7 @@ from tidings.store.schema.base import EPOCH, Moment, RowId, metadata
 from tidings.store.schema.content import (
     archives,
     cached_items,
+    edition_media,
     editions,
     facts,
     fetch_caches,
@@ -56,6 +57,7 @@ __all__ = [
     "consents",
     "deleted_deliveries",
     "deliveries",
+    "edition_media",
     "editions",
     "facts",
     "feedback",

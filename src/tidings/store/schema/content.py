@@ -95,6 +95,14 @@ published_files = Table(
 )
 """Files in public/: ETag and Last-Modified change together."""
 
+edition_media = Table(
+    "edition_media",
+    metadata,
+    Column("edition", RowId, primary_key=True, autoincrement=False, doc="0: the newsroom's logo, in any mail"),
+    Column("path", String, primary_key=True, doc="media/DIGEST/NAME, below public/"),
+)
+"""The pictures and files that frozen mails and posts show: they stay as long as the edition."""
+
 websub_pings = Table(
     "websub_pings",
     metadata,
