@@ -11,6 +11,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -404,6 +405,26 @@ def test_a_hard_bounce_that_was_wrong_is_lifted_by_a_person_who_says_why(folder:
     folder.write("content/two.en.md", item("Two"))
     run("tick", "--now", "2026-03-03T09:00").ok()
     assert [mail.recipient for mail in folder.mails.received] == ["ada@example.org"]
+
+
+def test_send_acts_on_a_refusal_as_tick_does(folder: NewsroomFolder, run: Run) -> None:
+    """After `tidings send` a dead address stayed on the list."""
+    folder.write("schedules/daily.yaml", DAILY)
+    for name in ("ada", "bob"):
+        run("subscribers", "add", f"{name}@example.org", "--list", "digest", "--frequency", "daily", "--confirmed").ok()
+    run("tick", "--now", NOW).ok()
+    folder.write("content/one.en.md", item("One"))
+
+    async def choose(_server: object, _session: object, envelope: Any, address: str, _options: object) -> str:
+        if address.startswith("ada"):
+            return "550 5.1.1 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    folder.mails.handle_RCPT = choose  # type: ignore[attr-defined]
+    assert run("send", "daily", "--yes").code == 3
+    assert "every list: hard" in run("subscribers", "show", "ada@example.org").ok().out
+    assert "confirmed" in run("subscribers", "show", "bob@example.org").ok().out
 
 
 # -- init, build, sweep, schema ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, inspect, text
 
 from tidings.model.errors import StoreVersionError
 from tidings.store import migrate
@@ -101,6 +101,41 @@ def test_renamed_tables_keep_rows_and_numbers(empty: Store) -> None:
             assert {name: found[name] for name in row} == row
         again = text("INSERT INTO past_readers (selection, subscribers) VALUES (6, :raw) RETURNING id")
         assert connection.execute(again, {"raw": b"y"}).scalar_one() == 10
+
+
+def _insert(connection: Connection, table: str, **values: object) -> None:
+    """Insert a row, with an empty value in every other column that needs one."""
+    for column in inspect(connection).get_columns(table):
+        if not column["nullable"] and column["name"] not in values:
+            kind = str(column["type"])
+            empty = "{}" if kind == "JSON" else False if kind == "BOOLEAN" else "" if kind in ("VARCHAR", "TEXT") else 0
+            values[column["name"]] = empty
+    names = ", ".join(values)
+    connection.execute(
+        text(f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{name}' for name in values)})"), values
+    )
+
+
+def test_former_names_and_stuck_mails_are_found_in_the_ledger(empty: Store) -> None:
+    with empty.write() as connection:
+        migrate.create(connection, "0003")
+        _insert(connection, "mailings", id=1, key="confirmation:a:2026-01-01", kind="confirmation", open=False)
+        _insert(connection, "mailings", id=2, key="edition:1", kind="edition", edition=1, open=False)
+        for number, mailing, target, name, state in (
+            (1, 1, "list:old:7", "new", "accepted"),
+            (2, 1, "list:new:7", "new", "pending"),
+            (3, 2, "list:older:7", "new", "pending"),
+            (4, 2, "list::7", "", "accepted"),
+            (5, 2, "channel:desk", "", "accepted"),
+        ):
+            _insert(connection, "deliveries", id=number, mailing=mailing, target=target, list=name, state=state)
+    assert migrate.upgrade(empty)
+    with empty.read() as connection:
+        rows = connection.execute(text("SELECT former, name FROM former_lists ORDER BY former")).all()
+        assert [tuple(row) for row in rows] == [("old", "new"), ("older", "new")]
+        states = connection.execute(text("SELECT state, reason FROM deliveries ORDER BY id")).all()
+        assert [row.state for row in states] == ["accepted", "skipped", "pending", "accepted", "accepted"]
+        assert states[1].reason == "expired"
 
 
 def test_creating_twice_changes_nothing(empty: Store) -> None:

@@ -260,6 +260,19 @@ def test_a_link_from_before_leaving_confirms_nothing(site: Site) -> None:
     assert httpx.post(second).status_code == 200 and site.states() == {"digest": "confirmed"}
 
 
+def test_a_confirmation_lifts_no_hard_suppression(site: Site) -> None:
+    site.ask()
+    link = site.link(site.mails()[0], "confirm")
+    digest = consent.address_hash(ADA)
+    for name in ("digest", ""):
+        with site.runtime.store.write() as connection:
+            consent.suppress(connection, digest, name, "hard", site.runtime.now())
+        assert httpx.get(link).status_code == httpx.post(link).status_code == 410
+        with site.runtime.store.read() as connection:
+            assert consent.suppressions_of(connection, digest)[name][0] == "hard"
+    assert site.states() == {"digest": "pending"}
+
+
 def test_links_of_older_versions_still_confirm(site: Site) -> None:
     site.ask()
     site.mails()

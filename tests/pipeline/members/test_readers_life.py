@@ -1,0 +1,307 @@
+"""A reader's life in any order, on any day: the pages promise only what happens, and nobody who left is mailed.
+
+The model knows from the actions alone who agreed to what and who left. The store is compared with it after
+each action.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import select, update
+
+from tests.fixtures.ledger import open_store
+from tests.fixtures.people import NOW, make_newsroom
+from tidings.model.errors import RefusedError
+from tidings.model.tokens import TokenKeys, TokenPurpose
+from tidings.pipeline.deliver.deliverer import finish_editions
+from tidings.pipeline.members import subscribe
+from tidings.pipeline.members.mails import MOST_CONFIRMATIONS, MemberMails
+from tidings.pipeline.retention import delete_expired
+from tidings.render.pages.pages import Pages
+from tidings.store import schema as t
+from tidings.store.delivery.claims import load_checks, may_send_now, skip_reason
+from tidings.store.people import consent, feedback, subscribers
+from tidings.store.people.bulk_import import ImportedPerson, ImportResult, import_people
+from tidings.store.people.erasure import erase_address
+from tidings.web import reader_actions
+
+ADDRESSES = ("ada@example.org", "bob@example.org")
+LISTS = ("digest", "press")
+KEYS = TokenKeys({1: b"k" * 32})
+addresses, lists = st.sampled_from(ADDRESSES), st.sampled_from(LISTS)
+Key = tuple[str, str]
+"""An address and a list."""
+
+
+class ReadersLife(RuleBasedStateMachine):
+    """Two people and two lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        root = Path(self._folder.name)
+        self.newsroom = make_newsroom(root)
+        self.store = open_store("sqlite:///tidings.db", root)
+        self.now = NOW
+        self.mails = MemberMails(self.newsroom, KEYS, Pages(root / "templates"))
+        self.runtime: Any = SimpleNamespace(
+            store=self.store, newsroom=self.newsroom, member_mails=self.mails, now=lambda: self.now
+        )
+        self.step = 0
+        self.agreed: dict[Key, bool] = {}
+        """Whether they want the list now, by their last word."""
+        self.left: dict[Key, int] = {}
+        """The step of the last leaving."""
+        self.lapsed: set[Key] = set()
+        self.asked_until: dict[Key, datetime] = {}
+        self.barred: set[str] = set()
+        """Erased, or their mailbox is gone."""
+        self.inbox: list[tuple[str, str, str, datetime, int]] = []
+        """Address, subject, text, time and step of each mail."""
+
+    def teardown(self) -> None:
+        self.store.close()
+        self._folder.cleanup()
+
+    def find(self, address: str) -> int | None:
+        with self.store.read() as connection:
+            return subscribers.find_id(connection, address)
+
+    def deliver(self) -> None:
+        """Send what may be sent, by the real rules, and close what is finished."""
+        d, m, p = t.deliveries.c, t.mailings.c, t.subscribers.c
+        with self.store.write() as connection:
+            query = select(d.id).join(t.mailings, m.id == d.mailing).where(m.open.is_(True), d.state == "pending")
+            ids = list(connection.execute(query).scalars())
+            for delivery, checks in load_checks(connection, ids):
+                if not may_send_now(checks):
+                    continue
+                reason = skip_reason(delivery, checks)
+                state = "accepted" if reason is None else "skipped"
+                connection.execute(
+                    update(t.deliveries).where(d.id == delivery.id).values(state=state, reason=reason or "")
+                )
+                if reason is None:
+                    address = connection.execute(select(p.address).where(p.id == delivery.subscriber)).scalar_one()
+                    details = delivery.parsed_details
+                    self.inbox.append((address, details["subject"], details["text"], self.now, self.step))
+        finish_editions(self.store, self.now)
+
+    @rule(
+        address=addresses,
+        names=st.lists(lists, min_size=1, max_size=2, unique=True),
+        language=st.sampled_from(["en", "ru"]),
+    )
+    def ask(self, address: str, names: list[str], language: str) -> None:
+        """The form: whatever happened before, the mail that the page promises is there."""
+        self.step += 1
+        assert reader_actions.request_subscription(
+            self.runtime, address, tuple(names), languages=[language], topics=[], frequencies=[], source="form",
+            client="192.0.2.1",
+        )  # fmt: skip
+        subscribe.answer_requests(self.store, self.mails, self.now)
+        self.deliver()
+        today = [mail for mail in self.inbox if mail[0] == address and mail[3].date() == self.now.date()]
+        if address in self.barred or len(today) >= MOST_CONFIRMATIONS:
+            return
+        number = self.find(address)
+        assert number is not None
+        with self.store.read() as connection:
+            states = subscribers.subscription_states(connection, number, names)
+        pending = [name for name in names if states[name] == "pending"]
+        links = [link for mail in today for link in self.links(mail[2], "confirm" if pending else "preferences")]
+        assert links, (states, today)
+        if pending:
+            assert any(self.confirmable(link) == set(pending) for link in links), (states, today)
+
+    def links(self, text: str, what: str) -> list[str]:
+        return re.findall(rf"/{what}/(\S+)", text)
+
+    def confirmable(self, token: str) -> set[str]:
+        contents = KEYS.verify_link(TokenPurpose.CONFIRM, token)
+        assert contents is not None
+        with self.store.read() as connection:
+            reader = subscribers.find_by_id(connection, contents.subscriber)
+            if reader is None:
+                return set()
+            number, names = reader_actions.read_confirmation(connection, self.newsroom, contents)
+            return set(subscribe.find_confirmable(connection, reader, names, number)[0])
+
+    @rule(which=st.integers(0, 50))
+    def confirm(self, which: int) -> None:
+        """Press the button behind any link that was ever sent. One from before leaving confirms nothing."""
+        self.step += 1
+        links = [(mail, link) for mail in self.inbox for link in self.links(mail[2], "confirm")]
+        if not links:
+            return
+        (address, _, _, _, sent), token = links[-1 - which % len(links)]
+        promised = self.confirmable(token)
+        contents = KEYS.verify_link(TokenPurpose.CONFIRM, token)
+        assert contents is not None
+        on = reader_actions.confirm(self.runtime, contents, client="", source="link")
+        assert promised <= set(on)
+        for name in promised:
+            assert sent > self.left.get((address, name), -1), "a link from before leaving"
+            self.agree(address, name)
+        for name in on:
+            assert self.agreed.get((address, name)), "the page says that they are on a list"
+        self.deliver()
+
+    def agree(self, address: str, name: str) -> None:
+        self.agreed[address, name] = True
+        self.lapsed.discard((address, name))
+        self.asked_until.pop((address, name), None)
+
+    def end(self, address: str, name: str) -> None:
+        self.agreed[address, name] = False
+        self.asked_until.pop((address, name), None)
+
+    @rule(address=addresses, name=lists)
+    def leave(self, address: str, name: str) -> None:
+        self.step += 1
+        number = self.find(address)
+        if number is None:
+            return
+        contents = KEYS.verify_link(TokenPurpose.UNSUBSCRIBE, KEYS.sign(TokenPurpose.UNSUBSCRIBE, number, name))
+        assert contents is not None
+        assert reader_actions.unsubscribe(self.runtime, contents, source="link")
+        self.end(address, name)
+        self.left[address, name] = self.step
+        self.deliver()
+
+    @rule(address=addresses, name=lists, state=st.sampled_from(["confirmed", "pending", "unsubscribed"]))
+    def import_file(self, address: str, name: str, state: str) -> None:
+        self.step += 1
+        digest = consent.address_hash(address)
+        person = ImportedPerson(digest, address, "", "en", (), "weekly", state, None, "file", "")
+        with self.store.write() as connection:
+            [result] = import_people(connection, name, [person], self.now)
+        if state == "unsubscribed":
+            self.end(address, name)
+            if result is ImportResult.AWAY:
+                self.left[address, name] = self.step
+        elif state == "confirmed" and result in (ImportResult.ADDED, ImportResult.CONFIRMED):
+            assert (address, name) not in self.left or self.agreed.get((address, name)), (
+                "an import brought back who left"
+            )
+            assert (address, name) not in self.lapsed, "an import brought back who did not confirm again"
+            self.agree(address, name)
+
+    @rule(name=lists, days=st.sampled_from([10, 30]))
+    def reconfirm(self, name: str, days: int) -> None:
+        """Everybody who agreed and was not asked yet gets the question."""
+        self.step += 1
+        until = self.now + timedelta(days=days)
+        before = len(self.inbox)
+        with self.store.write() as connection:
+            open_before = self.open_questions(connection)
+            count = subscribers.count_not_asked(connection, name, self.now, until)
+            assert subscribe.request_reconfirmation(connection, self.mails, name, self.now, until, self.now) == count
+            asked = self.open_questions(connection) - open_before
+        self.deliver()
+        assert {mail[0] for mail in self.inbox[before:]} >= {address for address, _ in asked}
+        self.asked_until |= dict.fromkeys(asked, until)
+
+    def open_questions(self, connection: Any) -> set[Key]:
+        s, p = t.subscriptions.c, t.subscribers.c
+        query = select(p.address, s.list).join(t.subscriptions, s.subscriber == p.id)
+        rows = connection.execute(query.where(s.confirm_by.is_not(None), s.state == "confirmed"))
+        return {(row.address, row.list) for row in rows}
+
+    @rule(address=addresses, name=lists)
+    def bounce(self, address: str, name: str) -> None:
+        self.step += 1
+        number = self.find(address)
+        if number is None:
+            return
+        with self.store.write() as connection:
+            target = feedback.find_by_subscriber(connection, number, name)
+            assert target is not None
+            feedback.suppress_recipient(connection, target, "", "hard", "lmtp", self.now)
+            reason = consent.suppression(connection, target.address_hash, "")
+        if reason == "hard":
+            self.barred.add(address)
+        for each in LISTS:
+            self.asked_until.pop((address, each), None)
+
+    @rule(address=addresses)
+    def lift(self, address: str) -> None:
+        self.step += 1
+        digest = consent.address_hash(address)
+        try:
+            with self.store.write() as connection:
+                feedback.lift_suppressions(connection, digest, "", "a person", self.now)
+        except RefusedError:
+            return
+        self.barred.discard(address)
+
+    @rule(address=addresses)
+    def erase(self, address: str) -> None:
+        self.step += 1
+        with self.store.write() as connection:
+            if not erase_address(connection, address, now=self.now):
+                return
+        self.barred.add(address)
+        for name in LISTS:
+            self.end(address, name)
+            self.left[address, name] = self.step
+
+    @rule(days=st.sampled_from([0, 1, 9, 31]))
+    def wait(self, days: int) -> None:
+        self.step += 1
+        self.now += timedelta(days=days, hours=1)
+        with self.store.write() as connection:
+            subscribers.expire_reconfirmations(connection, self.now)
+        for key, until in list(self.asked_until.items()):
+            if until <= self.now:
+                self.end(*key)
+                self.lapsed.add(key)
+        delete_expired(self.store, self.newsroom.keep, self.now)
+        self.deliver()
+
+    @invariant()
+    def only_who_agreed_is_mailed(self) -> None:
+        mailed: set[Key] = set()
+        with self.store.read() as connection:
+            rows = connection.execute(select(t.subscribers.c.id, t.subscribers.c.address))
+            people = {row.id: row.address for row in rows}
+            for name in LISTS:
+                readers = subscribers.readers(connection, name, None)
+                mailed |= {(people[reader.subscriber], name) for reader in readers if reader.skip_reason is None}
+        wanted = {key for key, agreed in self.agreed.items() if agreed and key[0] not in self.barred}
+        assert mailed == wanted, (mailed - wanted, wanted - mailed)
+
+    @invariant()
+    def nothing_waits_for_ever(self) -> None:
+        with self.store.read() as connection:
+            d = t.deliveries.c
+            stuck = connection.execute(select(d.id).where(d.state.in_(("pending", "leased", "deferred")))).all()
+            assert stuck == []
+
+
+def _live(monkeypatch: pytest.MonkeyPatch, examples: int, steps: int) -> None:
+    for limit in ("BY_CLIENT", "BY_SITE", "BY_MAILBOX", "BY_DOMAIN", "MAILBOX_A_DAY"):
+        monkeypatch.setattr(reader_actions, limit, 10**9)
+    run_state_machine_as_test(
+        ReadersLife,
+        settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=True),
+    )
+
+
+def test_a_readers_life_in_some_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    _live(monkeypatch, 6, 25)
+
+
+@pytest.mark.slow
+def test_a_readers_life_in_many_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    _live(monkeypatch, 120, 40)
