@@ -9,21 +9,25 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from babel.dates import format_date as babel_date
+from babel.dates import format_time as babel_time
 from jinja2 import FileSystemLoader
 from markupsafe import Markup, escape
 
 from tidings.render.i18n import (
     LOCALES,
+    find_locale,
     format_count,
     format_date,
     format_datetime,
     language_name,
     load_catalogue,
     text_direction,
+    to_zone,
 )
 from tidings.render.pages.pages import Pages
 from tidings.render.palette import make_palette
@@ -64,6 +68,18 @@ class RoomWords:
         """The day in the newsroom's zone."""
         return format_date(moment, self.language, self.zone)
 
+    def clock(self, moment: datetime) -> str:
+        """The time of the day in the newsroom's zone."""
+        return babel_time(to_zone(moment, self.zone).time(), "short", locale=find_locale(self.language))
+
+    def short_day(self, day: date) -> str:
+        """A day in a calendar: Mon 2."""
+        return babel_date(day, "EEE d", find_locale(self.language))
+
+    def month(self, day: date) -> str:
+        """A month: March 2026."""
+        return babel_date(day, "LLLL y", find_locale(self.language))
+
     def count(self, n: int) -> str:
         """A number with the language's separators."""
         return format_count(n, self.language)
@@ -85,7 +101,7 @@ class RoomPages:
 
     def page(self, template: str, site: SiteView, words: RoomWords, room: dict[str, Any], **values: Any) -> bytes:
         """Render a page. `room` is the frame: root, csrf, member and navigation; `errors` are by field."""
-        values["errors"] = defaultdict(str, values.get("errors", {}))
+        values["errors"] = defaultdict(str, values.get("errors") or {})
         version = hashlib.sha256(self.stylesheet(site)).hexdigest()[:8]
         frame = {
             "language": words.language,
@@ -106,6 +122,7 @@ class RoomPages:
             ngettext=_counter(words),
             moment=words.moment,
             day=words.day,
+            clock=words.clock,
             number=words.count,
             language_name=language_name,
             text_direction=text_direction,

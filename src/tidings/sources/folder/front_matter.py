@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping as TextMapping
 from dataclasses import dataclass, field
 
 from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence, read_yaml
@@ -74,6 +75,37 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
         else:
             front.extra[name] = node_text(value)
     return front, problems
+
+
+def change_front_matter(text: str, values: TextMapping[str, str]) -> str:
+    """Return a text with other values of these keys. Comments, order and all other keys stay as they are.
+
+    `values` are YAML on one line, except for headlines, which are plain text. An empty value removes the key.
+    Raises ValueError if there is no front matter.
+    """
+    lines = text.split("\n")
+    end = next((number for number, line in enumerate(lines[1:], 1) if _CLOSE.match(line)), None)
+    if not _FENCE.match(lines[0]) or end is None:
+        raise ValueError("there is no front matter between two lines ---")
+    for key, value in values.items():
+        is_headline = key in ("title", "summary")
+        written = _write_headline(value) if is_headline else value
+        start = next((n for n in range(1, end) if (found := _KEY.match(lines[n])) and found[1] == key), end)
+        after = min(start + 1, end)
+        while start < end and after < end and re.match(r"[ \t]+\S|-[ \t]|[ \t]*$", lines[after]):
+            after += 1
+        while after > start + 1 and not lines[after - 1].strip():
+            after -= 1  # empty lines belong to what follows
+        comment = re.search(r"[ \t]+#[^'\"]*$", lines[start]) if start < end and not is_headline else None
+        fresh = [f"{key}: {written}{comment[0] if comment else ''}"] if value else []
+        lines[start:after] = fresh
+        end += len(fresh) - (after - start)
+    return "\n".join(lines)
+
+
+def _write_headline(value: str) -> str:
+    """Quote a headline only where it would not be read as it is written."""
+    return json.dumps(value, ensure_ascii=False) if _QUOTED.fullmatch(value) or _BLOCK.match(value) else value
 
 
 def _extract_headlines(lines: list[str], file: str) -> tuple[list[str], dict[str, Scalar]]:

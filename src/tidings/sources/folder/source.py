@@ -107,6 +107,13 @@ class FolderSource:
             tuple(ref for ref, file in read.items() if file.item is None),
         )
 
+    def read_text(self, ref: str, raw: bytes) -> tuple[SourceItem | None, list[Problem]]:
+        """Read `raw` as if it were the file `ref`, to check a change before it is saved."""
+        root = self.context.root.resolve()
+        content = (root / self.settings.path).resolve()
+        location = ContentLocation(root, content, (root / ref).parent, self.context.url)
+        return read_document(raw, ref, location, self.context, _MeasuredFiles({}))
+
     def _read_file(self, ref: str, path: Path, location: ContentLocation) -> _CachedFile | None:
         """Read one file, or return None if it no longer exists."""
         try:

@@ -108,6 +108,13 @@ def list_editions(
     return [_edition(row) for row in connection.execute(query)]
 
 
+def editions_with_story(connection: Connection, story: str) -> list[Edition]:
+    """Editions that used a story, the newest first."""
+    u = t.used_stories.c
+    query = select(t.editions).join(t.used_stories, u.edition == t.editions.c.id).where(u.story == story)
+    return [_edition(row) for row in connection.execute(query.order_by(t.editions.c.id.desc()))]
+
+
 def newest_edition_id(connection: Connection) -> int:
     """Id of the newest edition, 0 before the first: the mark of a new subscription."""
     return connection.execute(select(func.max(t.editions.c.id))).scalar_one() or 0

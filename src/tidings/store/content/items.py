@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import BindParameter, Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tidings.model.item import Attachment, Image, Item, Media
@@ -290,3 +290,86 @@ class StoredStories:
                 rows = connection.execute(select(i.source, i.ref, i.url, i.story).order_by(i.id))
                 self._read = version, tuple((row.source, row.ref, row.url, row.story) for row in rows)
             return self._read[1]
+
+
+@dataclass(frozen=True, slots=True)
+class StoryVersion:
+    """A story in one language, as lists of stories show it: without its text."""
+
+    story: str
+    language: str
+    title: str
+    kind: str
+    slug: str
+    url: str
+    source: str
+    ref: str
+    draft: bool
+    withdrawn: str
+    correction: str
+    published: datetime
+    out_at: datetime | None
+
+    def state(self, now: datetime) -> str:
+        """Return draft, withdrawn, waiting (for its time), corrected or out."""
+        if self.draft:
+            return "draft"
+        if self.withdrawn:
+            return "withdrawn"
+        if self.out_at is None or self.out_at > now:
+            return "waiting"
+        return "corrected" if self.correction else "out"
+
+
+def find_stories(
+    connection: Connection,
+    now: datetime,
+    *,
+    story: str = "",
+    text: str = "",
+    language: str = "",
+    kind: str = "",
+    state: str = "",
+    offset: int = 0,
+    most: int = 50,
+) -> list[list[StoryVersion]]:
+    """Return stories with all their versions, the newest first; a story is found if one version fits all filters.
+
+    `text` is a part of a title or the beginning of a story's name. `state` is one of `StoryVersion.state`.
+    """
+    i = t.items.c
+    newest = func.max(func.coalesce(i.out_at, i.published))
+    query = select(i.story).where(i.gone_at.is_(None)).group_by(i.story).order_by(newest.desc(), i.story)
+    if story:
+        query = query.where(i.story == story)
+    if text:
+        # LIKE ignores the case of ASCII letters only on SQLite.
+        forms = dict.fromkeys((text, text.lower(), text.capitalize(), text.upper()))
+        matches = [i.title.contains(form, autoescape=True) for form in forms]
+        query = query.where(or_(i.story.startswith(text, autoescape=True), *matches))
+    if language:
+        query = query.where(i.language == language)
+    if kind:
+        query = query.where(i.kind == kind)
+    is_out = and_(i.draft.is_(False), i.withdrawn == "", i.out_at <= now)
+    states = {
+        "draft": i.draft.is_(True),
+        "withdrawn": and_(i.draft.is_(False), i.withdrawn != ""),
+        "waiting": and_(i.draft.is_(False), i.withdrawn == "", or_(i.out_at.is_(None), i.out_at > now)),
+        "corrected": and_(is_out, i.correction != ""),
+        "out": and_(is_out, i.correction == ""),
+    }
+    if state in states:
+        query = query.where(states[state])
+    keys = list(connection.execute(query.offset(offset).limit(most)).scalars())
+    found = {key: list[StoryVersion]() for key in keys}
+    columns = [i[field.name] for field in fields(StoryVersion)]
+    for row in connection.execute(select(*columns).where(i.story.in_(keys), i.gone_at.is_(None)).order_by(i.language)):
+        found[row.story].append(StoryVersion(*row))
+    return list(found.values())
+
+
+def list_kinds(connection: Connection) -> list[str]:
+    """The kinds of all items."""
+    i = t.items.c
+    return sorted(connection.execute(select(i.kind).where(i.gone_at.is_(None)).distinct()).scalars())

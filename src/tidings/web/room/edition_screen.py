@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 from starlette.responses import Response
@@ -11,7 +11,6 @@ from starlette.responses import Response
 from tidings.config.schedule import Schedule
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
-from tidings.model.item import Item
 from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.compose import review
 from tidings.pipeline.compose.edit import EditionChanges
@@ -142,9 +141,8 @@ def goes_at_once(edition: Edition, now: datetime) -> bool:
     return edition.starts <= now
 
 
-def choose_title(visit: Visit, items: Sequence[Item]) -> str:
-    """Return a story's title in the member's language, else in the first of the site that it has."""
-    titles = {item.language: item.title for item in items}
+def choose_title(visit: Visit, titles: Mapping[str, str]) -> str:
+    """Return the title in the member's language, else in the first of the site that there is."""
     languages = (visit.language, *visit.newsroom.site.languages, *titles)
     return next((titles[name] for name in languages if name in titles), "")
 
@@ -168,7 +166,10 @@ def _page(visit: Visit, edition: Edition, wrong: str = "", status: int = 200) ->
         items = {key: load_story(connection, key) for key in edition.stories}
         changes = EditionChanges.of_request(editions.get_request(connection, edition.id))
         may_change = edition.state is EditionState.HELD and not editions.has_begun(connection, edition.id)
-    titles = [(key, choose_title(visit, versions) or key) for key, versions in items.items()]
+    titles = [
+        (key, choose_title(visit, {item.language: item.title for item in versions}) or key)
+        for key, versions in items.items()
+    ]
     held = edition.state is EditionState.HELD
     may = visit.may(Role.EDITOR) and may_decide(visit, edition.schedule)
     texts = hold_texts(words)

@@ -27,7 +27,17 @@ from tidings.store.people import team
 from tidings.store.people.team import Role
 from tidings.store.service.clock import real_now
 from tidings.web.requests import MAX_FORM, Fields, client_network, preferred_languages, read_form, unavailable
-from tidings.web.room import edition_screen, sign_in, team_screens, today
+from tidings.web.room import (
+    calendar,
+    channel_screens,
+    edition_screen,
+    settings_screens,
+    sign_in,
+    story_screens,
+    subscriber_screens,
+    team_screens,
+    today,
+)
 from tidings.web.room.visit import (
     COOKIE,
     HEADERS,
@@ -73,6 +83,27 @@ ROUTES = (
     RoomRoute("POST", "editions/{schedule}/{number}", Role.EDITOR, edition_screen.decide),
     RoomRoute("POST", "editions/{schedule}/{number}/change", Role.EDITOR, edition_screen.change, 200_000),
     RoomRoute("POST", "editions/{schedule}/{number}/test", Role.WRITER, edition_screen.send_test),
+    RoomRoute("GET", "stories", Role.VIEWER, story_screens.show_list),
+    RoomRoute("GET", "stories/new", Role.WRITER, story_screens.show_new),
+    RoomRoute("POST", "stories/new", Role.WRITER, story_screens.submit_new),
+    RoomRoute("GET", "stories/edit", Role.WRITER, story_screens.show_editor),
+    RoomRoute("POST", "stories/edit", Role.WRITER, story_screens.submit_editor, story_screens.LARGEST_STORY),
+    RoomRoute("GET", "stories/version", Role.WRITER, story_screens.show_version),
+    RoomRoute("POST", "stories/restore", Role.EDITOR, story_screens.restore_version),
+    RoomRoute("GET", "stories/{story}", Role.VIEWER, story_screens.show_story),
+    RoomRoute("GET", "calendar", Role.VIEWER, calendar.show),
+    RoomRoute("GET", "subscribers", Role.EDITOR, subscriber_screens.show_list),
+    RoomRoute("POST", "subscribers/add", Role.EDITOR, subscriber_screens.add),
+    RoomRoute("GET", "subscribers/{number}", Role.EDITOR, subscriber_screens.show_person),
+    RoomRoute("POST", "subscribers/{number}", Role.EDITOR, subscriber_screens.change),
+    RoomRoute("GET", "channels", Role.VIEWER, channel_screens.show_channels),
+    RoomRoute("POST", "channels/resolve", Role.EDITOR, channel_screens.resolve),
+    RoomRoute("GET", "results", Role.VIEWER, channel_screens.show_results),
+    RoomRoute("GET", "settings", Role.ADMIN, settings_screens.show_list),
+    RoomRoute("GET", "settings/edit", Role.ADMIN, settings_screens.show_editor),
+    RoomRoute("POST", "settings/edit", Role.ADMIN, settings_screens.submit_editor, settings_screens.LARGEST_FILE),
+    RoomRoute("GET", "settings/version", Role.ADMIN, settings_screens.show_version),
+    RoomRoute("POST", "settings/restore", Role.ADMIN, settings_screens.restore_version),
     RoomRoute("GET", "account", Role.VIEWER, sign_in.show_account),
     RoomRoute("POST", "account/password", Role.VIEWER, sign_in.change_password),
     RoomRoute("POST", "account/sign-out", Role.VIEWER, sign_in.sign_out),
@@ -91,6 +122,12 @@ def navigation(words: RoomWords, role: Role) -> list[tuple[str, str]]:
     """Return (path, label) of the screens that a role may open."""
     screens = [
         ("", words.gettext("Today")),
+        ("calendar", words.gettext("Calendar")),
+        ("stories", words.gettext("Stories")),
+        ("subscribers", words.gettext("Subscribers")),
+        ("channels", words.gettext("Channels")),
+        ("results", words.gettext("Results")),
+        ("settings", words.gettext("Settings")),
         ("team", words.gettext("Team")),
         ("log", words.gettext("Log")),
     ]

@@ -36,7 +36,8 @@ def show(visit: Visit) -> Response:
     runtime, words, now = visit.runtime, visit.words, visit.runtime.now()
     health = read_health(runtime, datetime.now(UTC))
     with runtime.store.read() as connection:
-        wrong = diagnose(health, load_refused(connection), words.moment)
+        english = RoomWords("en", visit.newsroom.site.timezone)
+        wrong = diagnose(health, load_refused(connection), english.moment)
         active = pauses.active_pauses(connection)
         held = editions.list_editions(connection, states=[EditionState.HELD])
         report = make_report(connection, visit.newsroom, now - _RECENT, None, now)

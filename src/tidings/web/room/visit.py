@@ -183,6 +183,7 @@ def said_texts(words: RoomWords) -> dict[str, str]:
     return {
         "saved": words.gettext("Saved."),
         "added": words.gettext("Added."),
+        "asked": words.gettext("They are asked by mail. They are on the list once they confirm."),
         "removed": words.gettext("Removed."),
         "released": words.gettext("Released. It goes at its time, or at once if that has come."),
         "cancelled": words.gettext("Cancelled. Its stories can be used again."),

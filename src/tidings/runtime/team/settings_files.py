@@ -1,0 +1,72 @@
+"""Check a changed YAML file, and plan with it, before it is saved. Nothing of the newsroom is touched."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidings.config.file_reader import MAIN
+from tidings.config.load import LoadResult
+from tidings.model.errors import Problem
+from tidings.runtime.newsroom import Runtime, load_newsroom
+from tidings.runtime.preview.plan import PlannedSchedule, open_scratch_runtime, plan
+
+SCHEDULES = "schedules"
+_RUNS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSettings:
+    """What a changed file would do: its problems, and the next slots before and after; None without a plan."""
+
+    problems: list[Problem]
+    before: list[PlannedSchedule] | None = None
+    after: list[PlannedSchedule] | None = None
+
+    @property
+    def has_error(self) -> bool:
+        """Whether the file must not be saved."""
+        return any(problem.level == "error" for problem in self.problems)
+
+
+def settings_files(root: Path) -> list[str]:
+    """Return the YAML files of a newsroom: the main one first, then the schedules."""
+    folder = root / SCHEDULES
+    names = sorted(path.name for path in folder.glob("*.yaml") if not path.name.startswith("."))
+    return [MAIN, *(f"{SCHEDULES}/{name}" for name in names)]
+
+
+def check_settings(runtime: Runtime, name: str, text: str) -> CheckedSettings:
+    """Load the newsroom with one changed file and plan with it, on a copy of the store.
+
+    A store on PostgreSQL is not copied for this, so there is no plan then.
+    """
+    with _load_changed(runtime, name, text) as loaded:
+        problems = list(loaded.problems)
+        newsroom = loaded.newsroom
+        if newsroom is None or any(problem.level == "error" for problem in problems) or runtime.store.path is None:
+            return CheckedSettings(problems)
+        with open_scratch_runtime(runtime) as copy:
+            before = plan(copy, copy.now(), _RUNS)
+            copy.apply_configuration(newsroom.model_copy(update={"root": runtime.root, "store": copy.newsroom.store}))
+            return CheckedSettings(problems, before, plan(copy, copy.now(), _RUNS))
+
+
+@contextmanager
+def _load_changed(runtime: Runtime, name: str, text: str) -> Iterator[LoadResult]:
+    """Load a folder of links to the newsroom, with one file of its own."""
+    with tempfile.TemporaryDirectory(prefix="tidings-") as made:
+        folder, root = Path(made), runtime.root
+        for path in root.iterdir():
+            if path.name not in (MAIN, SCHEDULES) and not path.name.startswith("."):
+                (folder / path.name).symlink_to(path.resolve())
+        (folder / SCHEDULES).mkdir()
+        for known in settings_files(root):
+            if known != name and (root / known).is_file():
+                shutil.copyfile(root / known, folder / known)
+        (folder / name).write_bytes(text.encode())
+        yield load_newsroom(folder)

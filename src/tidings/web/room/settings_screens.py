@@ -1,0 +1,174 @@
+"""Schedules and settings: the YAML itself, with its check, the difference and the plan before it is saved."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from tidings.model.errors import RefusedError
+from tidings.runtime.preview.plan import PlannedSchedule
+from tidings.runtime.team import files
+from tidings.runtime.team.files import FileChangedError, OpenedFile
+from tidings.runtime.team.settings_files import SCHEDULES, CheckedSettings, check_settings, settings_files
+from tidings.store.service.clock import real_now
+from tidings.web.room.today import schedule_title
+from tidings.web.room.visit import Visit
+
+LARGEST_FILE = 500_000
+"""Bytes of the form."""
+
+
+def show_list(visit: Visit) -> Response:
+    """The YAML files, each with what it is for."""
+    rows = []
+    for name in settings_files(visit.runtime.root):
+        schedule = name.removeprefix(f"{SCHEDULES}/").removesuffix(".yaml") if name.startswith(SCHEDULES) else ""
+        title = schedule_title(visit, schedule) if schedule else visit.words.gettext("The newsroom")
+        rows.append({"name": name, "file": quote(name), "title": title})
+    return visit.page("settings.html.j2", visit.words.gettext("Settings"), rows=rows)
+
+
+def show_editor(visit: Visit) -> Response:
+    """One file as text."""
+    opened = _open(visit, visit.query.get("file", ""))
+    return opened if isinstance(opened, Response) else _page(visit, opened, opened.text)
+
+
+def submit_editor(visit: Visit) -> Response:
+    """Check the text and show what it changes, or save it: the button's `do`."""
+    words, name = visit.words, visit.field("file", 200)
+    opened = _open(visit, name)
+    if isinstance(opened, Response):
+        return opened
+    raw = visit.fields.get("text", [""])[0]
+    text = raw if "\r\n" in opened.text else raw.replace("\r\n", "\n")
+    text = text.rstrip("\r\n") + opened.text[len(opened.text.rstrip("\r\n")) :]
+    digest = visit.field("opened", 64)
+    checked = check_settings(visit.runtime, name, text)
+    changed = words.gettext("Somebody else changed this file meanwhile. Below is how yours differs from theirs.")
+    if digest != opened.digest:
+        return _page(visit, opened, text, checked, wrong=changed, status=409)
+    if visit.field("do") != "save":
+        return _page(visit, opened, text, checked)
+    if checked.has_error:
+        text_wrong = words.gettext("It was not saved: mend what is named below.")
+        return _page(visit, opened, text, checked, wrong=text_wrong, status=422)
+    if text == opened.text:
+        return visit.redirect(f"settings/edit?file={quote(name)}", "unchanged")
+    try:
+        _save(visit, name, text, digest, "settings.saved")
+    except FileChangedError:
+        return _page(visit, files.open_file(visit.runtime.root, name), text, checked, wrong=changed, status=409)
+    except RefusedError as error:
+        return _page(visit, opened, text, checked, wrong=str(error), status=409)
+    return visit.redirect(f"settings/edit?file={quote(name)}", "saved")
+
+
+def show_version(visit: Visit) -> Response:
+    """A former version, as the difference to the present one."""
+    opened = _open(visit, visit.query.get("file", ""))
+    if isinstance(opened, Response):
+        return opened
+    version = visit.query.get("version", "")
+    former = files.read_version(visit.runtime.root, opened.name, version)
+    if former is None:
+        return visit.not_found()
+    return visit.page(
+        "version.html.j2",
+        opened.name,
+        name=opened.name,
+        file=quote(opened.name),
+        version=version,
+        opened=opened.digest,
+        difference=files.difference(opened.text, former),
+        back="settings/edit",
+        action="settings/restore",
+        may_restore=True,
+    )
+
+
+def restore_version(visit: Visit) -> Response:
+    """Bring a former version back, if it still loads."""
+    opened = _open(visit, visit.field("file", 200))
+    if isinstance(opened, Response):
+        return opened
+    former = files.read_version(visit.runtime.root, opened.name, visit.field("version", 80))
+    if former is None:
+        return visit.not_found()
+    checked = check_settings(visit.runtime, opened.name, former)
+    if checked.has_error:
+        text = visit.words.gettext("It was not saved: mend what is named below.")
+        return _page(visit, opened, former, checked, wrong=text, status=422)
+    try:
+        _save(visit, opened.name, former, visit.field("opened", 64), "settings.restored")
+    except RefusedError as error:
+        return visit.message(visit.words.gettext("Please try again"), str(error), status=409)
+    return visit.redirect(f"settings/edit?file={quote(opened.name)}", "restored")
+
+
+def _open(visit: Visit, name: str) -> OpenedFile | Response:
+    if name not in settings_files(visit.runtime.root):
+        return visit.not_found()
+    try:
+        return files.open_file(visit.runtime.root, name)
+    except RefusedError as error:
+        return visit.message(visit.words.gettext("This file cannot be opened here"), str(error), status=409)
+
+
+def _save(visit: Visit, name: str, text: str, digest: str, action: str) -> None:
+    files.save_file(visit.runtime.root, name, text, opened=digest, who=visit.person.email, now=real_now())
+    with visit.runtime.store.write() as connection:
+        visit.record(connection, action, name)
+
+
+def _page(
+    visit: Visit,
+    opened: OpenedFile,
+    text: str,
+    checked: CheckedSettings | None = None,
+    *,
+    wrong: str = "",
+    status: int = 200,
+) -> Response:
+    return visit.page(
+        "settings_edit.html.j2",
+        opened.name,
+        status,
+        wrong=wrong,
+        name=opened.name,
+        file=quote(opened.name),
+        opened=opened.digest,
+        text=text,
+        is_checked=checked is not None,
+        problems=checked.problems if checked is not None else [],
+        difference=files.difference(opened.text, text) if checked is not None else [],
+        plan=_compare(visit, checked) if checked is not None else [],
+        versions=files.list_versions(visit.runtime.root, opened.name)[:20],
+    )
+
+
+def _compare(visit: Visit, checked: CheckedSettings) -> list[dict[str, Any]]:
+    """Return each schedule whose next slots or recipients change, before and after."""
+    before = {entry.name: _next(visit, entry) for entry in checked.before or ()}
+    after = {entry.name: _next(visit, entry) for entry in checked.after or ()}
+    return [
+        {"title": schedule_title(visit, name), "before": before.get(name, []), "after": after.get(name, [])}
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _next(visit: Visit, entry: PlannedSchedule) -> list[str]:
+    words = visit.words
+    lines = []
+    for slot in entry.slots:
+        count = sum(outlet.recipients.total() for outlet in slot.outlets)
+        line = words.moment(slot.at)
+        if slot.skipped:
+            line = words.gettext("Skipped: %(when)s", when=line)
+        elif slot.outlets:
+            line += " · " + words.ngettext("to %(count)s recipient", "to %(count)s recipients", count)
+        lines.append(line)
+    return lines or [entry.note]

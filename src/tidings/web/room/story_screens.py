@@ -1,0 +1,370 @@
+"""Stories: the list with filters, one story with its translations, and the editor with its former versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from tidings.model.errors import Problem, RefusedError
+from tidings.render.i18n import kind_label
+from tidings.render.room.room_pages import RoomWords
+from tidings.runtime.team import files, stories
+from tidings.runtime.team.files import FileChangedError, OpenedFile
+from tidings.sources.folder.source import FolderSource
+from tidings.store.content import editions
+from tidings.store.content.items import StoryVersion, find_stories, list_kinds, load_refused
+from tidings.store.people.team import Role
+from tidings.store.service.clock import real_now
+from tidings.web.room.edition_screen import edition_states
+from tidings.web.room.today import schedule_title
+from tidings.web.room.visit import Visit
+
+LARGEST_STORY = 2_000_000
+"""Bytes of the editor's form, in which a letter that is not ASCII takes three for each of its bytes."""
+_PAGE = 40
+
+
+def story_states(words: RoomWords) -> dict[str, str]:
+    """Return the names of a story's states."""
+    return {
+        "draft": words.gettext("draft"),
+        "waiting": words.gettext("waits for its time"),
+        "out": words.gettext("published"),
+        "corrected": words.gettext("corrected"),
+        "withdrawn": words.gettext("withdrawn"),
+    }
+
+
+def show_list(visit: Visit) -> Response:
+    """The stories, in pages and by filters, and the files that could not be read."""
+    query, newsroom, now = visit.query, visit.newsroom, visit.runtime.now()
+    states = story_states(visit.words)
+    chosen = {name: query.get(name, "")[:100] for name in ("text", "language", "kind", "state")}
+    page = query.get("page", "0")
+    number = int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 0
+    with visit.runtime.store.read() as connection:
+        found = find_stories(connection, now, offset=number * _PAGE, most=_PAGE + 1, **chosen)
+        kinds = list_kinds(connection)
+        refused = load_refused(connection) if number == 0 else []
+    return visit.page(
+        "stories.html.j2",
+        visit.words.gettext("Stories"),
+        stories=[_row(visit, versions, states) for versions in found[:_PAGE]],
+        has_more=len(found) > _PAGE,
+        page_number=number,
+        chosen=chosen,
+        filters="&".join(f"{key}={quote(value)}" for key, value in chosen.items() if value),
+        languages=newsroom.site.languages,
+        kinds=[(kind, kind_label(kind, visit.language, 1)) for kind in kinds],
+        states=states,
+        refused=[
+            {"item": item, "edit": stories.find_source(visit.runtime, item.ref) is not None, "ref": quote(item.ref)}
+            for item in refused
+        ],
+    )
+
+
+def _row(visit: Visit, versions: list[StoryVersion], states: dict[str, str]) -> dict[str, Any]:
+    now = visit.runtime.now()
+    by_language = {version.language: version for version in versions}
+    order = (visit.language, *visit.newsroom.site.languages, *by_language)
+    first = next(by_language[language] for language in order if language in by_language)
+    return {
+        "key": first.story,
+        "path": quote(first.story, safe=""),
+        "title": first.title,
+        "kind": kind_label(first.kind, visit.language, 1),
+        "at": first.out_at or first.published,
+        "versions": [
+            {"language": version.language, "state": version.state(now), "name": states[version.state(now)]}
+            for version in versions
+        ],
+    }
+
+
+def show_story(visit: Visit) -> Response:
+    """One story: its state in each language, what is missing, and the editions that it was in."""
+    story, now, newsroom = visit.params["story"], visit.runtime.now(), visit.newsroom
+    with visit.runtime.store.read() as connection:
+        found = find_stories(connection, now, story=story)
+        used = editions.editions_with_story(connection, story)
+    if not found:
+        return visit.not_found()
+    states, names = story_states(visit.words), edition_states(visit.words)
+    versions = found[0]
+    row = _row(visit, versions, states)
+    have = {version.language for version in versions}
+    return visit.page(
+        "story.html.j2",
+        row["title"],
+        story=row,
+        versions=[
+            {
+                "version": version,
+                "state": states[version.state(now)],
+                "is_out": version.state(now) in ("out", "corrected"),
+                "edit": quote(version.ref) if stories.find_source(visit.runtime, version.ref) else "",
+            }
+            for version in versions
+        ],
+        missing=[language for language in newsroom.site.languages if language not in have],
+        editions=[
+            {
+                "title": f"{schedule_title(visit, edition.schedule)} {edition.number}",
+                "path": f"editions/{edition.name}",
+                "state": names[edition.state],
+                "at": edition.starts,
+            }
+            for edition in used
+        ],
+    )
+
+
+# -- the editor -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Editing:
+    """A file in the editor, with what the member wrote so far."""
+
+    opened: OpenedFile
+    source: FolderSource
+    text: str
+    form: stories.StoryForm | None
+    is_whole: bool
+
+
+def show_editor(visit: Visit) -> Response:
+    """The editor of one file: fields, or the whole file as text."""
+    editing = _open(visit, visit.query.get("file", ""))
+    if isinstance(editing, Response):
+        return editing
+    editing.is_whole = editing.form is None or visit.query.get("as") == "text"
+    return _editor_page(visit, editing)
+
+
+def submit_editor(visit: Visit) -> Response:
+    """Check the story and show the difference, or save it: the button's `do`."""
+    words = visit.words
+    editing = _open(visit, visit.field("file", 300))
+    if isinstance(editing, Response):
+        return editing
+    editing.is_whole = visit.field("as") == "text" or editing.form is None
+    wrong = _take_form(visit, editing)
+    opened = visit.field("opened", 64)
+    item, problems = stories.check_story(editing.source, editing.opened.name, editing.text)
+    if wrong:
+        return _editor_page(visit, editing, problems, wrong=wrong, status=422, is_checked=True)
+    if opened != editing.opened.digest:
+        text = words.gettext("Somebody else changed this story meanwhile. Below is how yours differs from theirs.")
+        return _editor_page(visit, editing, problems, wrong=text, status=409, is_checked=True)
+    refused = _refuse_writer(visit, editing)
+    if refused:
+        return _editor_page(visit, editing, problems, wrong=refused, status=403, is_checked=True)
+    if visit.field("do") != "save" or item is None:
+        has_error = item is None and visit.field("do") == "save"
+        text = words.gettext("It was not saved: mend what is named below.") if has_error else ""
+        return _editor_page(visit, editing, problems, wrong=text, status=422 if has_error else 200, is_checked=True)
+    if editing.text == editing.opened.text:
+        return visit.redirect(f"stories/edit?file={quote(editing.opened.name)}", "unchanged")
+    try:
+        _save(visit, editing.opened.name, editing.text, opened)
+    except FileChangedError:
+        again = _open(visit, editing.opened.name)
+        if isinstance(again, Response):
+            return again
+        editing.opened = again.opened
+        text = words.gettext("Somebody else changed this story meanwhile. Below is how yours differs from theirs.")
+        return _editor_page(visit, editing, problems, wrong=text, status=409, is_checked=True)
+    except RefusedError as error:
+        return _editor_page(visit, editing, problems, wrong=str(error), status=409, is_checked=True)
+    return visit.redirect(f"stories/edit?file={quote(editing.opened.name)}", "saved")
+
+
+def show_new(visit: Visit) -> Response:
+    """The form for a new story, or for a translation of one."""
+    return _new_page(visit)
+
+
+def _new_page(visit: Visit, wrong: str = "", status: int = 200) -> Response:
+    query, site = visit.query, visit.newsroom.site
+    story = (visit.field("story") or query.get("story", ""))[:200]
+    language = visit.field("language") or query.get("language", "") or site.languages[0]
+    return visit.page(
+        "story_new.html.j2",
+        visit.words.gettext("New story"),
+        status,
+        wrong=wrong,
+        story=story,
+        language=language,
+        new_title=visit.field("title"),
+        languages=site.languages,
+    )
+
+
+def submit_new(visit: Visit) -> Response:
+    """Make the file of a new draft and open it in the editor."""
+    words, runtime = visit.words, visit.runtime
+    title, language, story = visit.field("title", 300), visit.field("language"), visit.field("story", 200)
+    source = next((one for one in runtime.sources.values() if isinstance(one, FolderSource)), None)
+    if source is None:
+        return _new_page(visit, words.gettext("This newsroom has no folder of stories of its own."), 409)
+    if not title or language not in visit.newsroom.site.languages:
+        return _new_page(visit, words.gettext("Write a title and choose a language."), 422)
+    kind = ""
+    if story:
+        with runtime.store.read() as connection:
+            found = find_stories(connection, runtime.now(), story=story)
+        if not found:
+            return visit.not_found()
+        kind = found[0][0].kind
+    name, text = stories.new_story(source, title=title, language=language, story=story, kind=kind)
+    try:
+        _save(visit, name, text, "", action="story.created")
+    except FileChangedError:
+        return _new_page(visit, words.gettext("There is a story of this name already. Choose another title."), 409)
+    except RefusedError as error:
+        return _new_page(visit, str(error), 409)
+    return visit.redirect(f"stories/edit?file={quote(name)}", "added")
+
+
+def show_version(visit: Visit) -> Response:
+    """A former version, as the difference to the present one."""
+    editing = _open(visit, visit.query.get("file", ""))
+    if isinstance(editing, Response):
+        return editing
+    version = visit.query.get("version", "")
+    former = files.read_version(visit.runtime.root, editing.opened.name, version)
+    if former is None:
+        return visit.not_found()
+    return visit.page(
+        "version.html.j2",
+        editing.opened.name,
+        name=editing.opened.name,
+        file=quote(editing.opened.name),
+        version=version,
+        opened=editing.opened.digest,
+        difference=files.difference(editing.opened.text, former),
+        back="stories/edit",
+        action="stories/restore",
+        may_restore=visit.may(Role.EDITOR),
+    )
+
+
+def restore_version(visit: Visit) -> Response:
+    """Bring a former version back. The present one becomes a former one."""
+    editing = _open(visit, visit.field("file", 300))
+    if isinstance(editing, Response):
+        return editing
+    name = editing.opened.name
+    former = files.read_version(visit.runtime.root, name, visit.field("version", 80))
+    if former is None:
+        return visit.not_found()
+    try:
+        _save(visit, name, former, visit.field("opened", 64), action="story.restored")
+    except RefusedError as error:
+        return visit.message(visit.words.gettext("Please try again"), str(error), status=409)
+    return visit.redirect(f"stories/edit?file={quote(name)}", "restored")
+
+
+def _open(visit: Visit, name: str) -> _Editing | Response:
+    source = stories.find_source(visit.runtime, name)
+    if source is None:
+        return visit.not_found()
+    try:
+        opened = files.open_file(visit.runtime.root, name)
+    except RefusedError as error:
+        return visit.message(visit.words.gettext("This file cannot be opened here"), str(error), status=409)
+    if not opened.digest:
+        return visit.not_found()
+    return _Editing(opened, source, opened.text, stories.read_story(opened.text), False)
+
+
+def _take_form(visit: Visit, editing: _Editing) -> str:
+    """Put what the member wrote into `editing`. Returns what is wrong, or nothing."""
+    raw = visit.fields
+    if editing.is_whole:
+        text = raw.get("text", [""])[0]
+        has_crlf = "\r\n" in editing.opened.text
+        editing.text = text if has_crlf else text.replace("\r\n", "\n")
+        editing.form = stories.read_story(editing.text)
+        return ""
+    before = editing.form
+    assert before is not None
+    known = visit.newsroom.topics
+    others = tuple(topic for topic in before.topics if topic not in known)
+    form = stories.StoryForm(
+        texts={key: visit.field(key, 2_000) for key in stories.TEXTS},
+        topics=(*(topic for topic in known if topic in raw.get("topic", [])), *others),
+        draft=visit.field("state") != "ready",
+        lead=bool(visit.field("lead")),
+        body=raw.get("body", [""])[0],
+    )
+    if set(form.topics) == set(before.topics):
+        form.topics = before.topics
+    try:
+        editing.text = stories.write_story(editing.opened.text, form)
+    except ValueError as error:
+        return str(error)
+    finally:
+        editing.form = form
+    return ""
+
+
+def _refuse_writer(visit: Visit, editing: _Editing) -> str:
+    """Say why a writer may not save this: what is published, or becomes so, needs an editor."""
+    before, after = stories.read_story(editing.opened.text), stories.read_story(editing.text)
+    was_public = before is not None and not before.draft
+    if visit.may(Role.EDITOR) or (not was_public and (after is None or after.draft)):
+        return ""
+    return visit.words.gettext("Only an editor changes a story that is ready, or makes one ready. Keep it a draft.")
+
+
+def _save(visit: Visit, name: str, text: str, opened: str, *, action: str = "story.saved") -> None:
+    who = visit.person.email
+    files.save_file(visit.runtime.root, name, text, opened=opened, who=who, now=real_now())
+    with visit.runtime.store.write() as connection:
+        visit.record(connection, action, name)
+
+
+def _editor_page(
+    visit: Visit,
+    editing: _Editing,
+    problems: list[Problem] | None = None,
+    *,
+    wrong: str = "",
+    status: int = 200,
+    is_checked: bool = False,
+) -> Response:
+    name = editing.opened.name
+    if problems is None:
+        _, problems = stories.check_story(editing.source, name, editing.text)
+    form = editing.form
+    others = tuple(topic for topic in form.topics if topic not in visit.newsroom.topics) if form else ()
+    default = visit.newsroom.site.languages[0]
+    language = name.removesuffix(".md").rpartition(".")[2]
+    return visit.page(
+        "story_edit.html.j2",
+        (form.texts.get("title") if form else "") or name,
+        status,
+        wrong=wrong,
+        name=name,
+        file=quote(name),
+        opened=editing.opened.digest,
+        text=editing.text,
+        form=form,
+        is_whole=editing.is_whole,
+        problems=problems,
+        difference=files.difference(editing.opened.text, editing.text) if is_checked else [],
+        is_checked=is_checked,
+        language=language if language in visit.newsroom.site.languages else default,
+        topics=[
+            {"key": key, "label": label.get(visit.language, default), "chosen": form is not None and key in form.topics}
+            for key, label in visit.newsroom.topics.items()
+        ],
+        other_topics=others,
+        versions=files.list_versions(visit.runtime.root, name)[:20],
+    )

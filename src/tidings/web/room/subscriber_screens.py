@@ -1,0 +1,252 @@
+"""Subscribers: search and counts, one person with what they got and why, add, change, take off a list, erase."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from tidings.config.settings import Newsroom
+from tidings.model.errors import InputError
+from tidings.pipeline.members.preferences import frequency_label, list_frequencies
+from tidings.render.room.room_pages import RoomWords
+from tidings.runtime.explain import explain
+from tidings.store.people import subscribers
+from tidings.store.people.erasure import truncate_log
+from tidings.store.people.subscribers import (
+    CONFIRMED,
+    PENDING,
+    UNSUBSCRIBED,
+    Subscriber,
+    Subscription,
+    SubscriptionFilter,
+    count_subscriptions,
+    subscriptions_page,
+)
+from tidings.store.people.team import Role
+from tidings.web.reader_actions import request_subscription
+from tidings.web.room.visit import Visit
+
+_PAGE = 50
+
+
+def subscription_states(words: RoomWords) -> dict[str, str]:
+    """Return the names of a subscription's states."""
+    return {
+        CONFIRMED: words.gettext("confirmed"),
+        PENDING: words.gettext("not confirmed yet"),
+        UNSUBSCRIBED: words.gettext("left"),
+    }
+
+
+def _lists(visit: Visit) -> list[str]:
+    """Return the lists that the member works on."""
+    return [name for name in visit.newsroom.lists if visit.person.may_see_list(name)]
+
+
+def _list_titles(visit: Visit) -> dict[str, str]:
+    default = visit.newsroom.site.languages[0]
+    return {name: visit.newsroom.lists[name].name.get(visit.language, default) for name in _lists(visit)}
+
+
+def show_list(visit: Visit) -> Response:
+    """People by list, choices and a part of their address, with the count of all that fit."""
+    return _list_page(visit)
+
+
+def _list_page(visit: Visit, status: int = 200, errors: dict[str, str] | None = None) -> Response:
+    query, words, newsroom = visit.query, visit.words, visit.newsroom
+    titles, states = _list_titles(visit), subscription_states(words)
+    names = ("list", "language", "topic", "frequency", "state", "text")
+    chosen = {name: query.get(name, "").strip()[:200] for name in names}
+    if chosen["list"] not in titles:
+        chosen["list"] = "" if not visit.person.lists else next(iter(titles), "-")
+    state = chosen["state"] if chosen["state"] in states else ""
+    wanted = SubscriptionFilter(
+        list=chosen["list"],
+        language=chosen["language"],
+        topic=chosen["topic"],
+        frequency=chosen["frequency"],
+        states=(state,) if state else (),
+        text=chosen["text"],
+    )
+    after = (query.get("after_list", "")[:200], query.get("after", "")[:300])
+    with visit.runtime.store.read() as connection:
+        found = subscriptions_page(connection, wanted, after=after, limit=_PAGE + 1)
+        total = count_subscriptions(connection, wanted)
+    shown = found[:_PAGE]
+    default = newsroom.site.languages[0]
+    frequencies = list_frequencies(newsroom, [chosen["list"]] if chosen["list"] in titles else list(titles))
+    return visit.page(
+        "subscribers.html.j2",
+        words.gettext("Subscribers"),
+        status,
+        rows=[{"row": row, "state": states.get(row.state, row.state)} for row in shown],
+        total=total,
+        chosen=chosen,
+        has_more=len(found) > _PAGE,
+        last=shown[-1] if shown else None,
+        lists=titles,
+        languages=newsroom.site.languages,
+        topics={key: name.get(visit.language, default) for key, name in newsroom.topics.items()},
+        frequencies={name: frequency_label(name, visit.language) for name in frequencies},
+        states=states,
+        errors=errors,
+        entered={name: visit.field(name) for name in ("email", "add_list", "add_language", "how")},
+    )
+
+
+def add(visit: Visit) -> Response:
+    """Ask a person to confirm, or put them on a list because they agreed already. Says where their consent is from."""
+    words, newsroom = visit.words, visit.newsroom
+    email, name, language, how = (visit.field(key) for key in ("email", "add_list", "add_language", "how"))
+    if name not in _lists(visit) or language not in newsroom.site.languages:
+        return _list_page(visit, 422, {"email": words.gettext("Choose a list and a language.")})
+    try:
+        if how:
+            settings = newsroom.lists[name]
+            with visit.runtime.store.write() as connection:
+                outcome = subscribers.add(
+                    connection,
+                    email,
+                    name,
+                    language=language,
+                    frequency=settings.default_frequency,
+                    now=visit.runtime.now(),
+                    confirmed=True,
+                    source=how,
+                )
+                number = subscribers.find_id(connection, email)
+                if outcome == "added":
+                    visit.record(connection, "subscriber.added", f"subscriber {number}", name)
+        else:
+            with visit.runtime.store.read() as connection:
+                number = subscribers.find_id(connection, email)
+            outcome = "asked"
+            is_asked = request_subscription(
+                visit.runtime,
+                email,
+                (name,),
+                languages=(language,),
+                topics=(),
+                frequencies=(),
+                source="comms room",
+                client=visit.network,
+            )
+            if not is_asked:
+                return _list_page(visit, 429, {"email": words.gettext("Too many at once. Wait ten minutes.")})
+    except InputError:
+        return _list_page(visit, 422, {"email": words.gettext("This is not an e-mail address.")})
+    texts = {
+        "exists": words.gettext("They are on this list already."),
+        "left": words.gettext("They left this list. Only they can come back, by the subscribe page."),
+        "suppressed": words.gettext("This address must not be mailed: it bounced, complained or was erased."),
+    }
+    if outcome in texts:
+        return _list_page(visit, 409, {"email": texts[outcome]})
+    return visit.redirect(f"subscribers/{number}" if outcome == "added" else "subscribers", outcome)
+
+
+def show_person(visit: Visit) -> Response:
+    """One person: their lists, and in words what they got and why."""
+    found = _find(visit)
+    return visit.not_found() if found is None else _person_page(visit, *found)
+
+
+def _find(visit: Visit) -> tuple[Subscriber, list[Subscription]] | None:
+    """Return a person and their subscriptions on the member's lists; None if there is none."""
+    number = visit.params["number"]
+    if not (number.isascii() and number.isdigit() and len(number) < 16):
+        return None
+    with visit.runtime.store.read() as connection:
+        person = subscribers.find_by_id(connection, int(number))
+        if person is None:
+            return None
+        rows = list(subscribers.subscriptions(connection, address=person.address))
+    mine = [row for row in rows if visit.person.may_see_list(row.list)]
+    return (person, mine) if mine or not visit.person.lists else None
+
+
+def _person_page(
+    visit: Visit, person: Subscriber, rows: list[Subscription], wrong: str = "", status: int = 200
+) -> Response:
+    newsroom, states = visit.newsroom, subscription_states(visit.words)
+    story = visit.query.get("story", "").strip()[:200]
+    lines, unknown = list[str](), ""
+    # A member for some lists must not learn what the person gets from others.
+    if not visit.person.lists:
+        with visit.runtime.store.read() as connection:
+            try:
+                english = RoomWords("en", newsroom.site.timezone)
+                lines = explain(connection, newsroom, person.address, story or None, english.moment)
+            except InputError:
+                unknown = visit.words.gettext("There is no story of this name.")
+    return visit.page(
+        "subscriber.html.j2",
+        person.name or person.address,
+        status,
+        wrong=wrong or unknown,
+        person=person,
+        lists=[_shown_list(visit, row, states) for row in rows],
+        languages=newsroom.site.languages,
+        lines=lines,
+        explains=not visit.person.lists,
+        story=story,
+        may_erase=visit.may(Role.ADMIN),
+    )
+
+
+def _shown_list(visit: Visit, row: Subscription, states: dict[str, str]) -> dict[str, Any]:
+    newsroom: Newsroom = visit.newsroom
+    known = list_frequencies(newsroom, [row.list]) if row.list in newsroom.lists else []
+    names = dict.fromkeys([*known, row.frequency])
+    return {
+        "row": row,
+        "title": _list_titles(visit).get(row.list, row.list),
+        "state": states.get(row.state, row.state),
+        "is_on": row.state != UNSUBSCRIBED,
+        "frequencies": {name: frequency_label(name, visit.language) for name in names},
+    }
+
+
+def change(visit: Visit) -> Response:
+    """Save choices, take the person off a list, or erase them: the button's `do`."""
+    found, words = _find(visit), visit.words
+    if found is None:
+        return visit.not_found()
+    person, rows = found
+    action, about = visit.field("do"), f"subscriber {person.id}"
+    on = [row.list for row in rows if row.state != UNSUBSCRIBED]
+    store, now = visit.runtime.store, visit.runtime.now()
+    if action == "save":
+        language = visit.field("language")
+        with store.write() as connection:
+            if language in visit.newsroom.site.languages and language != person.language:
+                subscribers.change(connection, person.id, language=language)
+            for row in rows:
+                frequency = visit.field(f"frequency.{row.list}")
+                offered = list_frequencies(visit.newsroom, [row.list]) if row.list in visit.newsroom.lists else []
+                if row.list in on and frequency in offered and frequency != row.frequency:
+                    subscribers.change(connection, person.id, list_name=row.list, frequency=frequency)
+            visit.record(connection, "subscriber.changed", about)
+        return visit.redirect(f"subscribers/{person.id}", "saved")
+    if action.startswith("remove.") and action.removeprefix("remove.") in on:
+        name = action.removeprefix("remove.")
+        with store.write() as connection:
+            subscribers.unsubscribe(connection, person.id, name, source=f"room: {visit.person.email}", now=now)
+            visit.record(connection, "subscriber.removed", about, name)
+        return visit.redirect(f"subscribers/{person.id}", "removed")
+    if action == "erase":
+        if not visit.may(Role.ADMIN):
+            return visit.message(
+                words.gettext("Not allowed"), words.gettext("Only an admin erases a person."), status=403
+            )
+        if visit.field("confirm").casefold() != person.address.casefold():
+            text = words.gettext("Type the address to erase the person. This cannot be undone.")
+            return _person_page(visit, person, rows, text, 422)
+        with store.write() as connection:
+            subscribers.erase(connection, person.id, now=now)
+            visit.record(connection, "subscriber.erased", about)
+        truncate_log(store)
+        return visit.redirect("subscribers", "removed")
+    return visit.not_found()

@@ -1,0 +1,115 @@
+"""What is in doubt is settled by a button; settings are saved only after a check, and come back."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from sqlalchemy import update
+
+from tests.fixtures.newsroom import HOUR, MONDAY
+from tests.web.room.conftest import APPROVED, BEFORE, Browser, RoomSite
+from tidings.store import schema as t
+
+SCHEDULE = "schedules/daily.yaml"
+POSTS = 'cadence: {daily: "10:00"}\ndeliver: [{channel: desk}]\n'
+
+
+@pytest.fixture
+def posted(room: RoomSite) -> RoomSite:
+    """A post went to the channel desk."""
+    room.newsroom.schedule("posts", POSTS)
+    room.newsroom.tick(BEFORE + HOUR / 2)
+    room.newsroom.item("late", title="Late news")
+    room.newsroom.tick(MONDAY + HOUR)
+    assert "posts/1 done" in room.newsroom.editions()
+    return room
+
+
+def test_a_post_in_doubt_is_settled_by_a_button(posted: RoomSite) -> None:
+    with posted.newsroom.runtime.store.write() as connection:
+        d = t.deliveries.c
+        connection.execute(update(t.deliveries).where(d.channel == "desk").values(state="in_doubt", reason="no answer"))
+    viewer, editor = posted.browser("viewer"), posted.browser("editor")
+    page = viewer.get("channels").text
+    assert "In doubt: did it arrive?" in page and "It arrived" not in page
+    number = re.search(r'name="delivery" value="(\d+)"', editor.get("channels").text)
+    assert number is not None
+    after = editor.post("channels/resolve", delivery=number[1], do="accepted")
+    assert "Settled." in after.text and "In doubt: did it arrive?" not in after.text
+    again = editor.post("channels/resolve", delivery=number[1], do="resend")
+    assert again.status_code == 409 and "settled already" in again.text
+    assert editor.post("channels/resolve", delivery="x", do="cancel").status_code == 404
+    assert [entry.action for entry in posted.log()] == ["delivery.resolved"]
+
+
+def test_channels_and_results_show_what_went_out(posted: RoomSite) -> None:
+    viewer = posted.browser("viewer")
+    page = viewer.get("channels").text
+    assert "editions/posts/1" in page and "accepted" in page
+    posted.newsroom.runtime.editions.release(posted.newsroom.edition("daily/1"), posted.newsroom.now, "ann")
+    posted.newsroom.tick(MONDAY + HOUR)
+    page = viewer.get("results").text
+    assert "editions/daily/1" in page and "<dd>2</dd>" in page
+    assert "No edition in this time" in posted.browser("viewer", ("press",), "p@example.org").get("results").text
+
+
+def _opened(page: str) -> str:
+    found = re.search(r'name="opened" value="(\w+)"', page)
+    assert found is not None
+    return found[1]
+
+
+def _send(browser: Browser, text: str, *, do: str, opened: str = "") -> tuple[int, str]:
+    opened = opened or _opened(browser.get("settings/edit", file=SCHEDULE).text)
+    answer = browser.post("settings/edit", file=SCHEDULE, text=text, opened=opened, do=do)
+    return answer.status_code, html.unescape(answer.text)
+
+
+def _file(room: RoomSite) -> str:
+    return (room.newsroom.folder.root / SCHEDULE).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def admin(room: RoomSite, monkeypatch: pytest.MonkeyPatch) -> Browser:
+    """An admin, in a newsroom whose secrets are in the environment."""
+    for name, value in room.newsroom.folder.env.items():
+        monkeypatch.setenv(name, value)
+    return room.browser("admin")
+
+
+def test_a_changed_cadence_shows_its_plan_before_it_is_saved(room: RoomSite, admin: Browser) -> None:
+    text = APPROVED.replace("09:00", "11:30") + "# ours\n"
+    status, page = _send(admin, text, do="check")
+    assert status == 200 and "What it does to the plan" in page and "11:30" in page
+    assert "<ins># ours</ins>" in page
+    assert _file(room) == APPROVED
+    status, page = _send(admin, text, do="save")
+    assert status == 200 and "Saved." in page and _file(room) == text
+    version = re.search(r"settings/version\?file=\S*?version=([^\"]+)\"", page)
+    assert version is not None
+    shown = admin.get("settings/version", file=SCHEDULE, version=version[1].replace("%20", " ")).text
+    fields = {"file": SCHEDULE, "version": version[1], "opened": _opened(shown)}
+    assert "The earlier version is back" in admin.post("settings/restore", **fields).text
+    assert _file(room) == APPROVED
+    assert [entry.action for entry in room.log()] == ["settings.restored", "settings.saved"]
+
+
+def test_settings_with_an_error_are_not_saved(room: RoomSite, admin: Browser) -> None:
+    status, page = _send(admin, APPROVED.replace("daily:", "daly:"), do="save")
+    assert status == 422 and "It was not saved" in page and "daly" in page
+    assert _file(room) == APPROVED
+
+
+def test_settings_that_changed_meanwhile_are_not_overwritten(room: RoomSite, admin: Browser) -> None:
+    opened = _opened(admin.get("settings/edit", file=SCHEDULE).text)
+    room.newsroom.folder.write(SCHEDULE, APPROVED + "# by hand\n")
+    status, page = _send(admin, APPROVED + "# by me\n", do="save", opened=opened)
+    assert status == 409 and "<del># by hand</del>" in page
+    assert _file(room) == APPROVED + "# by hand\n"
+
+
+@pytest.mark.parametrize("name", ["keys.json", "content/one.en.md", "schedules/../keys.json", "secrets.env"])
+def test_only_settings_open_as_settings(room: RoomSite, name: str) -> None:
+    assert room.browser("admin").get("settings/edit", file=name).status_code == 404

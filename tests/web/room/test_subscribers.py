@@ -1,0 +1,100 @@
+"""A reader is found, told why, added with a consent, changed, taken off and erased; the calendar shows what comes."""
+
+from __future__ import annotations
+
+from tests.fixtures.newsroom import HOUR
+from tests.web.room.conftest import BEFORE, RoomSite
+from tidings.store.people import subscribers
+
+
+def _number(room: RoomSite, email: str = "anna@example.org") -> int:
+    with room.newsroom.runtime.store.read() as connection:
+        number = subscribers.find_id(connection, email)
+    assert number is not None
+    return number
+
+
+def _state(room: RoomSite, email: str) -> dict[str, tuple[str, str, str]]:
+    with room.newsroom.runtime.store.read() as connection:
+        rows = subscribers.subscriptions(connection, address=email)
+        return {row.list: (row.state, row.frequency, row.language) for row in rows}
+
+
+def test_people_are_found_and_counted_by_their_choices(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    page = editor.get("subscribers").text
+    assert "2 subscriptions" in page and "anna@example.org" in page
+    assert "boris@example.org" not in editor.get("subscribers", language="en").text
+    found = editor.get("subscribers", text="BORIS", list="digest", state="confirmed").text
+    assert "1 subscription<" in found and "anna@example.org" not in found
+    assert "Nobody fits" in editor.get("subscribers", list="press").text
+
+
+def test_a_person_is_shown_with_what_they_got_and_why(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    page = editor.get(f"subscribers/{_number(room)}").text
+    assert "List digest: confirmed, in en, daily" in page
+    assert (
+        "one was never part of a mail" in editor.get(f"subscribers/{_number(room)}", story="one").text
+        or "daily/1" in page
+    )
+    assert "There is no story of this name" in editor.get(f"subscribers/{_number(room)}", story="nothing").text
+
+
+def test_an_addition_names_the_consent_or_asks_for_it(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    chosen = {"add_list": "digest", "add_language": "kk"}
+    page = editor.post("subscribers/add", email="dana@example.org", how="at the forum", **chosen).text
+    assert "Added." in page and "at the forum" in page
+    assert _state(room, "dana@example.org")["digest"][0] == "confirmed"
+    assert "asked by mail" in editor.post("subscribers/add", email="eli@example.org", how="", **chosen).text
+    room.newsroom.runtime.answer_requests()
+    room.newsroom.runtime.deliver()
+    assert len(room.newsroom.mails("eli@example.org")) == 1
+    again = editor.post("subscribers/add", email="dana@example.org", how="again", **chosen)
+    assert again.status_code == 409 and "on this list already" in again.text
+    assert editor.post("subscribers/add", email="nobody", how="x", **chosen).status_code == 422
+    assert editor.post("subscribers/add", email="a@example.org", how="x", add_list="no").status_code == 422
+
+
+def test_choices_change_and_a_list_is_left_for_good(room: RoomSite) -> None:
+    editor, number = room.browser("editor"), _number(room)
+    assert editor.post(f"subscribers/{number}", do="save", language="ru").status_code == 200
+    assert _state(room, "anna@example.org")["digest"][2] == "ru"
+    assert "Removed." in editor.post(f"subscribers/{number}", do="remove.digest").text
+    assert _state(room, "anna@example.org")["digest"][0] == "unsubscribed"
+    chosen = {"add_list": "digest", "add_language": "en", "how": "by phone"}
+    back = editor.post("subscribers/add", email="anna@example.org", **chosen)
+    assert back.status_code == 409 and "Only they can come back" in back.text
+
+
+def test_an_admin_erases_a_person_after_typing_the_address(room: RoomSite) -> None:
+    number, admin = _number(room), room.browser("admin")
+    assert (
+        room.browser("editor").post(f"subscribers/{number}", do="erase", confirm="anna@example.org").status_code == 403
+    )
+    assert admin.post(f"subscribers/{number}", do="erase", confirm="anna").status_code == 422
+    assert admin.post(f"subscribers/{number}", do="erase", confirm="Anna@example.org").status_code == 200
+    assert admin.get(f"subscribers/{number}").status_code == 404
+    assert [entry.about for entry in room.log()] == [f"subscriber {number}"], "the log names no address"
+
+
+def test_an_editor_of_one_list_sees_its_people_only(room: RoomSite) -> None:
+    editor = room.browser("editor", ("press",), "press-editor@example.org")
+    assert "anna@example.org" not in editor.get("subscribers").text
+    assert "anna@example.org" not in editor.get("subscribers", list="digest").text
+    assert editor.get(f"subscribers/{_number(room)}").status_code == 404
+    assert editor.post(f"subscribers/{_number(room)}", do="remove.digest").status_code == 404
+    added = editor.post("subscribers/add", email="x@example.org", how="y", add_list="digest", add_language="en")
+    assert added.status_code == 422
+
+
+def test_the_calendar_shows_editions_slots_and_coming_stories(room: RoomSite) -> None:
+    room.newsroom.item("soon", title="Out on Friday", published="2026-03-06T10:00")
+    room.newsroom.tick(BEFORE + HOUR / 2)
+    viewer = room.browser("viewer")
+    page = viewer.get("calendar").text
+    assert "March 2026" in page and "editions/daily/1" in page and "Out on Friday" in page
+    assert page.count("<bdi>Daily</bdi>") == 29, "a slot for each day after the edition of Monday"
+    assert "April 2026" in viewer.get("calendar", month="2026-04").text
+    assert "March 2026" in viewer.get("calendar", month="nonsense").text
