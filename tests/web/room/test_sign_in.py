@@ -66,6 +66,8 @@ def test_a_link_works_once_and_signs_in(room: RoomSite) -> None:
     assert first.get(f"join/{token}").status_code == first.get(f"join/{token}").status_code == 200
     _, answer = _join(first, token)
     assert "Welcome. You are signed in." in answer.text
+    cookie = next(one for one in answer.history[0].headers.get_list("set-cookie") if one.startswith(f"{COOKIE}="))
+    assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Path=/room/" in cookie
     assert room.browser().get(f"join/{token}").status_code == 404
     assert [entry.action for entry in room.log()] == ["team.joined"]
 

@@ -89,6 +89,27 @@ def test_an_editor_of_one_list_sees_its_people_only(room: RoomSite) -> None:
     assert added.status_code == 422
 
 
+def test_a_table_is_tried_then_imported_without_those_who_left(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    editor.post(f"subscribers/{_number(room)}", do="remove.digest")
+    table = "email,name,language\r\ndana@example.org,Dana,kk\r\nanna@example.org,Anna,en\r\nnot an address,X,en\r\n"
+    fields = {"list": "digest", "source": "the forum", "agreed": "yes", "table": table}
+    tried = editor.post("subscribers/import", do="check", **fields).text
+    assert "Nothing is changed yet" in tried and "added: 1" in tried and "left before, not added again: 1" in tried
+    assert "Line 4" in tried and _state(room, "dana@example.org") == {}
+    done = editor.post("subscribers/import", do="import", **fields).text
+    assert "Imported" in done and _state(room, "dana@example.org")["digest"][0] == "confirmed"
+    assert _state(room, "anna@example.org")["digest"][0] == "unsubscribed"
+    assert editor.post("subscribers/import", do="import", **fields | {"source": ""}).status_code == 422
+    exported = editor.post("subscribers/export", list="digest")
+    assert exported.headers["content-disposition"] == 'attachment; filename="digest.csv"'
+    assert "dana@example.org" in exported.text and "anna@example.org" not in exported.text
+    assert [entry.action for entry in room.log()][:2] == ["subscriber.exported", "subscriber.imported"]
+    other = room.browser("editor", ("press",), "press-editor@example.org")
+    assert other.post("subscribers/export", list="digest").status_code == 404
+    assert other.post("subscribers/import", do="import", **fields).status_code == 422
+
+
 def test_the_calendar_shows_editions_slots_and_coming_stories(room: RoomSite) -> None:
     room.newsroom.item("soon", title="Out on Friday", published="2026-03-06T10:00")
     room.newsroom.tick(BEFORE + HOUR / 2)

@@ -31,6 +31,7 @@ from tidings.web.room import (
     calendar,
     channel_screens,
     edition_screen,
+    people_file_screens,
     settings_screens,
     sign_in,
     story_screens,
@@ -94,6 +95,11 @@ ROUTES = (
     RoomRoute("GET", "calendar", Role.VIEWER, calendar.show),
     RoomRoute("GET", "subscribers", Role.EDITOR, subscriber_screens.show_list),
     RoomRoute("POST", "subscribers/add", Role.EDITOR, subscriber_screens.add),
+    RoomRoute("GET", "subscribers/import", Role.EDITOR, people_file_screens.show_import),
+    RoomRoute(
+        "POST", "subscribers/import", Role.EDITOR, people_file_screens.submit_import, people_file_screens.LARGEST_IMPORT
+    ),
+    RoomRoute("POST", "subscribers/export", Role.EDITOR, people_file_screens.export),
     RoomRoute("GET", "subscribers/{number}", Role.EDITOR, subscriber_screens.show_person),
     RoomRoute("POST", "subscribers/{number}", Role.EDITOR, subscriber_screens.change),
     RoomRoute("GET", "channels", Role.VIEWER, channel_screens.show_channels),

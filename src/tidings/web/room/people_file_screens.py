@@ -1,0 +1,134 @@
+"""Import people from a table that is pasted, with a dry run first, and export the people of a list."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from starlette.responses import Response
+
+from tidings.model.errors import InputError
+from tidings.render.room.room_pages import RoomWords
+from tidings.runtime.people_files.csv_format import export_people
+from tidings.runtime.people_files.importer import (
+    DUPLICATE,
+    REFUSED,
+    ImportOptions,
+    ImportSummary,
+    ImportWatcher,
+    import_people,
+)
+from tidings.runtime.people_files.person_record import RefusedLine
+from tidings.store.people.bulk_import import ImportResult
+from tidings.web.room.visit import HEADERS, Visit
+
+LARGEST_IMPORT = 6_000_000
+"""Bytes of the form: about 50,000 lines."""
+_MOST_REFUSED = 100
+
+
+def show_import(visit: Visit) -> Response:
+    """The form: list, consent, and the table as text."""
+    return _page(visit)
+
+
+def submit_import(visit: Visit) -> Response:
+    """Show what each line would do, or import: the button's `do`. An import mails nobody."""
+    words, name, source = visit.words, visit.field("list"), visit.field("source", 300)
+    text = visit.fields.get("table", [""])[0]
+    if name not in _lists(visit):
+        return _page(visit, wrong=words.gettext("Choose a list."), status=422)
+    if not text.strip():
+        return _page(visit, wrong=words.gettext("Paste the lines of a table first."), status=422)
+    if not source:
+        return _page(visit, wrong=words.gettext("Say how these people agreed, for whoever asks later."), status=422)
+    is_dry = visit.field("do") != "import"
+    options = ImportOptions(name, visit.field("agreed") == "yes", source, dry_run=is_dry)
+    refused: list[RefusedLine] = []
+
+    def keep(line: RefusedLine) -> None:
+        if len(refused) < _MOST_REFUSED:
+            refused.append(line)
+
+    with tempfile.TemporaryDirectory(prefix="tidings-") as folder:
+        path = Path(folder) / "table.csv"
+        path.write_text(text.replace("\r\n", "\n"), encoding="utf-8")
+        try:
+            watcher = ImportWatcher(refused=keep)
+            summary = import_people(
+                visit.runtime.store, visit.newsroom, path, options, now=visit.runtime.now(), watcher=watcher
+            )
+        except InputError as error:
+            return _page(visit, wrong=str(error).replace(f"{path}: ", ""), status=422)
+    if not is_dry:
+        with visit.runtime.store.write() as connection:
+            counts = ", ".join(f"{count} {result}" for result, count in summary.counts.items() if count)
+            visit.record(connection, "subscriber.imported", name, counts)
+    return _page(visit, summary=summary, refused=refused, is_done=not is_dry)
+
+
+def export(visit: Visit) -> Response:
+    """The confirmed people of one list as CSV, noted in the log."""
+    name = visit.field("list")
+    if name not in _lists(visit):
+        return visit.not_found()
+    body = "".join(export_people(visit.runtime.store, name))
+    with visit.runtime.store.write() as connection:
+        visit.record(connection, "subscriber.exported", name)
+    headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response(body, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _lists(visit: Visit) -> dict[str, str]:
+    default = visit.newsroom.site.languages[0]
+    return {
+        name: settings.name.get(visit.language, default)
+        for name, settings in visit.newsroom.lists.items()
+        if visit.person.may_see_list(name)
+    }
+
+
+def _page(
+    visit: Visit,
+    *,
+    wrong: str = "",
+    status: int = 200,
+    summary: ImportSummary | None = None,
+    refused: list[RefusedLine] | None = None,
+    is_done: bool = False,
+) -> Response:
+    results = _results(visit.words)
+    return visit.page(
+        "import.html.j2",
+        visit.words.gettext("Import people"),
+        status,
+        wrong=wrong,
+        lists=_lists(visit),
+        chosen=visit.field("list"),
+        source=visit.field("source", 300),
+        is_agreed=visit.field("agreed") != "no",
+        table="" if is_done else visit.fields.get("table", [""])[0],
+        counts=[(results[key], count) for key, count in summary.counts.items() if count and key in results]
+        if summary is not None
+        else [],
+        is_checked=summary is not None,
+        is_done=is_done,
+        refused=refused or [],
+    )
+
+
+def _results(words: RoomWords) -> dict[str, str]:
+    """Return the names of what an import does with a line."""
+    return {
+        str(ImportResult.ADDED): words.gettext("added"),
+        str(ImportResult.CONFIRMED): words.gettext("now confirmed"),
+        str(ImportResult.EXISTS): words.gettext("on the list already"),
+        str(ImportResult.LEFT): words.gettext("left before, not added again"),
+        str(ImportResult.LAPSED): words.gettext("did not confirm again, not changed"),
+        str(ImportResult.SUPPRESSED): words.gettext("must not be mailed"),
+        str(ImportResult.AWAY): words.gettext("left in the other tool, never mailed here"),
+        str(ImportResult.KNOWN_AWAY): words.gettext("left in the other tool, known here"),
+        str(ImportResult.SINCE): words.gettext("agreed here later, not changed"),
+        DUPLICATE: words.gettext("twice in the table"),
+        REFUSED: words.gettext("refused, with a reason"),
+    }
