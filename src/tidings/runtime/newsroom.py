@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -158,6 +159,8 @@ class Runtime:
             raise
         self.liveness: Liveness = acquire_liveness(self.store)
         self.owner = self.liveness.owner
+        self.composing = threading.RLock()
+        """Held by the thread that composes: an unfinished edition of this process counts as left by a crash."""
         self._now: datetime | None = None
         self.newsroom = divert_mail(newsroom) if divert_mail is not None else newsroom
         if not lazy:

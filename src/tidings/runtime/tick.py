@@ -77,16 +77,17 @@ def tick(
         publish_site(runtime, result)
 
     rename_outlets(store, newsroom)
-    resume_composing(composer, runtime.liveness, now)
-    for schedule in newsroom.schedules.values():
-        set_baseline(store, newsroom, schedule, now)
-    result.edited = note_cadence_edits(store, newsroom, now)
-    result.restored = hold_after_restore(composer, now)
-    for schedule in newsroom.schedules.values():
-        composed = compose_due(composer, schedule, now)
-        if composed is not None:
-            result.composed.append(composed)
-    lifecycle.open_due(now)
+    with runtime.composing:
+        resume_composing(composer, runtime.liveness, now)
+        for schedule in newsroom.schedules.values():
+            set_baseline(store, newsroom, schedule, now)
+        result.edited = note_cadence_edits(store, newsroom, now)
+        result.restored = hold_after_restore(composer, now)
+        for schedule in newsroom.schedules.values():
+            composed = compose_due(composer, schedule, now)
+            if composed is not None:
+                result.composed.append(composed)
+        lifecycle.open_due(now)
 
     if public:
         publish_editions(runtime, result)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import html
 import re
 
-import pytest
-
 from tests.fixtures.newsroom import HOUR
 from tests.web.room.conftest import BEFORE, Browser, RoomSite
 
@@ -149,11 +147,10 @@ def test_a_file_that_was_set_aside_is_mended_as_text(room: RoomSite) -> None:
     assert answer.status_code == 200 and _file(room, "content/broken.en.md") == text
 
 
-@pytest.mark.parametrize(
-    "name", ["tidings.yaml", "content/../keys.json", "content/a.txt", "/etc/passwd", "content/no.md"]
-)
-def test_the_editor_opens_stories_only(room: RoomSite, name: str) -> None:
-    assert room.browser("admin").get("stories/edit", file=name).status_code == 404
+def test_the_editor_opens_stories_only(room: RoomSite) -> None:
+    admin = room.browser("admin")
+    for name in ("tidings.yaml", "content/../keys.json", "content/a.txt", "/etc/passwd", "content/no.md"):
+        assert admin.get("stories/edit", file=name).status_code == 404, name
 
 
 def test_stories_are_found_by_title_state_and_language(room: RoomSite) -> None:

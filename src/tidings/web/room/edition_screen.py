@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
 from starlette.responses import Response
@@ -25,6 +26,9 @@ from tidings.store.people.team import Role
 from tidings.web.room.today import hold_texts, may_decide, may_see_schedule, schedule_title
 from tidings.web.room.visit import Visit
 from tidings.web.site.review import MAIL_HEADERS, message_html, reviewed_messages
+
+_PATIENCE = 20.0
+"""Seconds for which a button waits for another edition that is being built."""
 
 
 def show(visit: Visit) -> Response:
@@ -81,7 +85,8 @@ def _act(visit: Visit, edition: Edition, action: str, now: datetime) -> str:
         if schedule is None or edition.state is not EditionState.HELD:
             raise RefusedError(visit.words.gettext("It is not held any more."))
         collect(runtime.store, runtime.sources, now=now, url=visit.newsroom.site.url)
-        runtime.composer.recompose(edition, schedule, now, who)
+        with _composing(visit):
+            runtime.composer.recompose(edition, schedule, now, who)
     else:
         return ""
     # A mail that is sent at once links to its page in the archive.
@@ -117,7 +122,8 @@ def change(visit: Visit) -> Response:
     if changes == EditionChanges():
         return visit.redirect(f"editions/{edition.name}", "unchanged")
     try:
-        visit.runtime.composer.edit(edition, schedule, changes, visit.runtime.now(), visit.person.email)
+        with _composing(visit):
+            visit.runtime.composer.edit(edition, schedule, changes, visit.runtime.now(), visit.person.email)
     except (InputError, RefusedError) as error:
         return _page(visit, _find(visit) or edition, str(error), 422)
     with visit.runtime.store.write() as connection:
@@ -134,6 +140,17 @@ def send_test(visit: Visit) -> Response:
         _, count = queue_edition_test(connection, edition, visit.person.email, visit.runtime.now())
         visit.record(connection, "edition.tested", edition.name)
     return visit.redirect(f"editions/{edition.name}", "tested" if count else "unchanged")
+
+
+@contextmanager
+def _composing(visit: Visit) -> Iterator[None]:
+    """Let no other thread of the service compose meanwhile. Raises RefusedError if one does so for long."""
+    if not visit.runtime.composing.acquire(timeout=_PATIENCE):
+        raise RefusedError(visit.words.gettext("An edition is being built now. Please try again in a minute."))
+    try:
+        yield
+    finally:
+        visit.runtime.composing.release()
 
 
 def goes_at_once(edition: Edition, now: datetime) -> bool:

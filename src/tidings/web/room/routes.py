@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from tidings.model.errors import TidingsError
 from tidings.render.room.room_pages import STYLESHEET, RoomPages, RoomWords
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.team.sign_in import hash_token
@@ -172,7 +173,7 @@ def _check_and_answer(
     try:
         visit = _make_visit(runtime, pages, request, fields, needs_member=route.least is not None)
         refused = _refuse(visit, route, request)
-        response = refused if refused is not None else route.screen(visit)
+        response = refused if refused is not None else _run(visit, route)
         if visit.member is None and visit.cookie and request.cookies.get(VISIT_COOKIE) != visit.cookie:
             has_session = any(
                 name == b"set-cookie" and COOKIE.encode() in value for name, value in response.raw_headers
@@ -190,6 +191,14 @@ def _check_and_answer(
     except SQLAlchemyError as error:
         log.error("a screen of the room failed because the store cannot be used: %s", type(error).__name__)
         return unavailable(HEADERS)
+
+
+def _run(visit: Visit, route: RoomRoute) -> Response:
+    """Call the screen. An error that it does not show itself becomes a page that says it."""
+    try:
+        return route.screen(visit)
+    except TidingsError as error:
+        return visit.message(visit.words.gettext("This cannot be done now"), str(error), status=409)
 
 
 def _make_visit(runtime: Runtime, pages: RoomPages, request: Request, fields: Fields, *, needs_member: bool) -> Visit:
