@@ -163,7 +163,44 @@ def test_a_sound_newsroom_is_well(folder: NewsroomFolder, run: Run) -> None:
         "schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n"
     )
     folder.write("content/one.en.md", item("One", topics="[water]"))
+    main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
+    folder.write("tidings.yaml", main.replace("@example.org", "@news.dala.kz"))
     assert run("check").ok().out == "All is well.\n"
+
+
+def test_settings_that_are_seldom_meant_are_warnings(folder: NewsroomFolder, run: Run) -> None:
+    main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
+    port = main.partition("port: ")[2].partition(",")[0]
+    more = "username: news, password: {file: relay.txt}"
+    main = main.replace(f"port: {port}", f"port: 587, {more}").replace(
+        "[en, ru, kk]\n  timezone", "[en, ru, kk, uz]\n  timezone"
+    )
+    folder.write("tidings.yaml", main)
+    folder.write("relay.txt", "a long password\n")
+    (folder.root / "relay.txt").chmod(0o644)
+    days = {
+        "late": "monthly: 31 09:00",
+        "both": 'cron: "0 9 13 * fri"',
+        "past": "at: 2020-12-01T09:00",
+        "over": 'daily: "09:00"\n  until: 2020-12-01',
+    }
+    for name, rule in days.items():
+        folder.write(f"schedules/{name}.yaml", f"cadence:\n  {rule}\ndeliver: [{{list: digest, frequency: all}}]\n")
+    out = run("check").ok().out
+    for words in (
+        "lists.digest.from is a sample address, News <news@example.org> (4 others like it)",
+        "goes out without TLS on port 587: others can read the password. Write `security: starttls`",
+        "Tidings has no words for readers in 'uz': its pages and mails show them in English",
+        "everyone on this machine can read the secret in relay.txt. Chmod 600 relay.txt",
+        "schedules/late.yaml:2:12: monthly: not every month has a day 31, and such a month is skipped",
+        "schedules/both.yaml:2:9: cron: both day fields are set, so it fires when either of them matches",
+        "schedules/past.yaml:2:7: at: this time has passed, so the schedule sends nothing",
+        "schedules/over.yaml:3:10: until: this time has passed, so the schedule sends nothing",
+    ):
+        assert words in out, (words, out)
+    assert all(line.startswith("warning: ") for line in out.splitlines()[:-1])
+    (folder.root / "relay.txt").chmod(0o600)
+    assert "relay.txt" not in run("check").ok().out
 
 
 @pytest.mark.parametrize(

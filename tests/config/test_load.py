@@ -269,7 +269,7 @@ _SCHEDULE = [
     ("languages: []", "languages: de", "13:14: 'de' is not among site.languages. Known here: en, kk, ru"),
     ("min_items: 1\n", "min_item: 1\n", "15:3: unknown key 'min_item'. Did you mean 'min_items'?"),
     ("max_items: 12", "max_items: 0", "16:14: max_items: must be at least 1"),
-    ("order: newest", "order: latest", "18:10: order: must be 'newest', 'oldest' or 'kind'"),
+    ("order: newest", "order: latest", "18:10: order: must be 'newest', 'oldest', 'kind' or 'starts'"),
     ("list: digest", "list: digst", "20:11: there is no list 'digst'. Did you mean 'digest'?"),
     ("list: digest", "lst: digest", "20:5: unknown key 'lst'. Did you mean 'list'?"),
     ("  - list: digest\n", "  - to: digest\n",
@@ -468,3 +468,27 @@ def test_a_dash_without_a_space_is_named(tmp_path: Path) -> None:
         assert [text for text in problems if "-list" in text] == [
             "schedules/weekly.yaml:5:3: a space is missing in '-list:'. Write `- list:`"
         ], problems
+
+
+@pytest.mark.parametrize(
+    ("topic", "words"),
+    [
+        ("{label: Water, hashtag: clean water}", "'clean water' is no hashtag"),
+        ("{label: Water, hashtag: {en: clean-water}}", "'clean-water' is no hashtag"),
+        ("{hashtag: CleanWater}", "a topic needs a label"),
+        ("{label: Water, hashtags: CleanWater}", "unknown key 'hashtags'"),
+        ("{label: {fr: Eau}, hashtag: CleanWater}", "'fr' is not among site.languages"),
+    ],
+)
+def test_a_topic_that_cannot_be_says_why(tmp_path: Path, topic: str, words: str) -> None:
+    main = spoilt(MAIN, "sdg-4: {en: Education, ru: Образование, kk: Білім}", f"sdg-4: {topic}")
+    problems = said(read(write(tmp_path, main)))
+    assert len(problems) == 1 and words in problems[0], problems
+
+
+def test_more_people_cannot_be_needed_than_are_named(tmp_path: Path) -> None:
+    approval = "approval: {by: [boss@example.org, boss@example.org], needed: 2}"
+    problems = said(read(write(tmp_path, schedules={"weekly": spoilt(WEEKLY, "approval: none", approval)})))
+    assert problems == [
+        "schedules/weekly.yaml:9:1: approval: `needed: 2` is more than the 1 in `by`. Name more people"
+    ], problems

@@ -54,6 +54,8 @@ class PostItem:
     """The editor's own text for this channel (`post:`). It replaces title and summary; the link is added."""
     correction: str = ""
     """The text of the correction, if the item was corrected."""
+    tags: tuple[str, ...] | None = None
+    """Hashtags with their #, in the item's language. None: made of `topics`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -128,13 +129,28 @@ def make_hashtag(topic: str) -> str:
     return "#" + "".join(word[:1].upper() + word[1:] for word in words)
 
 
+def hashtag_of_label(label: str) -> str:
+    """Return a text in any script as a hashtag: #CleanWater, #ТазаСу, #مياه_نظيفة. Empty if it has no letters.
+
+    Scripts without capitals join their words with a low line.
+    """
+    kept = "".join(letter if unicodedata.category(letter)[0] in "LMN" else " " for letter in label)
+    words = [word[:1].upper() + word[1:] for word in kept.split()]
+    joined = ("" if any(word != word.lower() for word in words) else "_").join(words)
+    return f"#{joined}" if joined and not joined.isdigit() else ""
+
+
+def _tags(item: PostItem) -> tuple[str, ...]:
+    return tuple(map(make_hashtag, item.topics)) if item.tags is None else item.tags
+
+
 def _full(post: Post) -> Wording:
-    topics = dict.fromkeys(topic for item in post.items if not item.text for topic in item.topics)
+    tags = dict.fromkeys(tag for item in post.items if not item.text for tag in _tags(item))
     return Wording(
         heading="" if len(post.items) == 1 else post.title,
         text=post.text,
         stories=tuple(_story(item) for item in post.items),
-        tags=tuple(make_hashtag(topic) for topic in topics)[:_MAX_TAGS],
+        tags=tuple(tags)[:_MAX_TAGS],
         more=0,
         url=post.url,
     )

@@ -16,6 +16,7 @@ from tidings.config.types import (
     Domain,
     Duration,
     FeedbackId,
+    Hashtags,
     Int,
     Languages,
     Line,
@@ -132,6 +133,10 @@ class ChannelSettings(OutletSettings):
     max_per_hour: Int | None = Field(default=None, ge=1, description="Most posts in any hour; the others wait.")
     max_per_day: Int | None = Field(default=None, ge=1, description="Most posts in any 24 hours; the others wait.")
     spacing: Duration = Field(default=timedelta(0), description="Least time between two posts, such as 20m.")
+    hashtags: Hashtags = Field(
+        default="topics",
+        description="Hashtags of posts: `topics` (those of the story), `none`, or these: [CleanWater, UN].",
+    )
     was: Name | None = Field(default=None, description="The former name, if it was renamed.")
 
     @field_validator("quiet_hours")

@@ -13,6 +13,7 @@ from tidings.config.problems import Path, find_place
 from tidings.config.schedule import RULES, ListDelivery
 from tidings.config.settings import Newsroom
 from tidings.config.yaml_text import Node
+from tidings.model.cadence import CadenceError, Cron, DayOfMonth, Monthly, parse_rule
 from tidings.model.errors import Problem, nearest
 
 _MAIN = "tidings.yaml"
@@ -30,6 +31,8 @@ def cross_check(
     for path, message, mend in _defaults(main, schedules):
         yield Problem(_MAIN, *find_place(nodes[_MAIN], path), message, mend, "warning")
     for file, schedule in schedules.items():
+        for path, message, mend in _rare_days(schedule):
+            yield Problem(file, *find_place(nodes[file], path), message, mend, "warning")
         for path, message, mend in _schedule(main, schedules, file, schedule):
             yield Problem(file, *find_place(nodes[file], path), message, mend)
 
@@ -120,6 +123,11 @@ def _defaults(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]
             message = f"no schedule serves the default frequency {default!r} of list {name!r}"
             mend = f"write `default_frequency: {min(served)}`, or add a schedule that delivers it"
             yield ("lists", name, "default_frequency"), message, mend
+        for frequency in _map(_map(settings).get("frequencies")):
+            if served and not {"all", frequency} & served:
+                mend = nearest(frequency, served)
+                path = ("lists", name, "frequencies", frequency)
+                yield path, f"no schedule serves the frequency {frequency!r} of list {name!r}", mend
     yield from _unaligned(main)
 
 
@@ -155,6 +163,26 @@ def _schedule(
     elif was and [other.get("was") for other in schedules.values()].count(was) > 1:
         yield ("was",), f"two schedules have `was: {was}`", "keep it in one of them"
     yield from _outlets(schedule)
+
+
+def _rare_days(schedule: Mapping[str, Any]) -> Iterator[Finding]:
+    """Warn about days that not every month has, and about cron lines that mean more days than they seem to."""
+    cadence = _map(schedule.get("cadence"))
+    monthly, cron = cadence.get("monthly"), cadence.get("cron")
+    try:
+        rule = parse_rule("monthly", monthly) if isinstance(monthly, (str, list)) else None
+        if rule is None and isinstance(cron, str):
+            rule = parse_rule("cron", cron)
+    except (CadenceError, TypeError, AttributeError):
+        return  # reported with the schedule
+    if isinstance(rule, Monthly):
+        rare = [part.day for part in rule.days if isinstance(part, DayOfMonth) and part.day > 28]
+        if rare:
+            message = f"monthly: not every month has a day {rare[0]}, and such a month is skipped"
+            yield ("cadence", "monthly"), message, "write `last 09:00` for the last day of each month"
+    if isinstance(rule, Cron) and rule.days is not None and rule.weekdays is not None:
+        message = "cron: both day fields are set, so it fires when either of them matches"
+        yield ("cadence", "cron"), message, "put * into one of them, or write `monthly: first fri 09:00`"
 
 
 def _outlets(schedule: Mapping[str, Any]) -> Iterator[Finding]:

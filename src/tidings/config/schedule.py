@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from tidings.config.adapters import ConfigModel
 from tidings.config.holidays import Holidays
@@ -174,6 +174,13 @@ class Approval(ConfigModel):
     )
     ahead: Duration = Field(default=timedelta(0), description="How long before the slot the edition is composed.")
     silence: Literal["hold", "send"] = Field(default="hold", description="What happens if nobody answers by the slot.")
+    needed: Int = Field(default=1, ge=1, description="How many of these people must approve it.")
+
+    @model_validator(mode="after")
+    def _enough_people(self) -> Approval:
+        if self.needed > (people := len(set(self.by))):
+            raise ValueError(f"`needed: {self.needed}` is more than the {people} in `by`; name more people")
+        return self
 
 
 def _approval(value: Any) -> Any:
@@ -194,7 +201,12 @@ class StoryFilter(ConfigModel):
     overflow: Literal["titles", "wait"] = Field(
         default="titles", description="titles: the rest as linked titles. wait: the oldest come first next time."
     )
-    order: Literal["newest", "oldest", "kind"] = Field(default="newest", description="newest, oldest or kind.")
+    order: Literal["newest", "oldest", "kind", "starts"] = Field(
+        default="newest", description="newest, oldest, kind, or starts (events, the next one first)."
+    )
+    starting: Duration | None = Field(
+        default=None, description="Only events that begin within this time: 10d. An event is sent once."
+    )
 
 
 class ListDelivery(ConfigModel):

@@ -32,6 +32,7 @@ from tidings.config.types import (
     SiteUrl,
     StoreAddress,
     Text,
+    TopicText,
     Zone,
 )
 from tidings.model.cadence import load_zone
@@ -131,6 +132,10 @@ class MailingList(ConfigModel):
         description="Languages to try if a story has no translation for the reader; [] leaves the story out.",
     )
     default_frequency: Name = Field(default="weekly", description="Frequency of readers who choose none.")
+    frequencies: Mapping[Name, Text] = Field(
+        default_factory=dict,
+        description="Names of frequencies, as readers see them: {fortnightly: {en: Every other week}}.",
+    )
     resend_in_doubt: Literal["once", "never"] = Field(
         default="once", description="After a crash: send a message that may have arrived `once` more, or `never`."
     )
@@ -161,7 +166,9 @@ class NewsroomConfig(ConfigModel):
     sources: Mapping[Name, SourceSettings] = Field(
         default_factory=dict, description="Where items come from; default: the folder content."
     )
-    topics: Mapping[Name, Text] = Field(default_factory=dict, description="Names of topics.")
+    topics: Mapping[Name, TopicText] = Field(
+        default_factory=dict, description="Names of topics: a text, or {label: ..., hashtag: ...} for posts."
+    )
     feeds: Mapping[Name, FeedSettings] = Field(default_factory=dict, description="Feeds in addition to `all`.")
     mail: tuple[SenderSettings, ...] = Field(
         default=(), description="How mail is sent: one sender, or a list of senders."

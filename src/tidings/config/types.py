@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import timedelta
 from email.utils import parseaddr
@@ -15,7 +16,7 @@ import idna
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 from tidings.model.cadence import load_zone, parse_duration
-from tidings.model.text import Localised
+from tidings.model.text import Localised, TopicLabel
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?(?:-[A-Z]{2})?")
@@ -248,6 +249,65 @@ def _localised(value: Any, info: ValidationInfo) -> Localised:
     return Localised(first, texts)
 
 
+def _hashtag(value: Any) -> str:
+    text = _line(value).removeprefix("#")
+    if not text or any(not (letter == "_" or unicodedata.category(letter)[0] in "LMN") for letter in text):
+        raise ValueError(f"{text!r} is no hashtag; write letters and digits without spaces, like CleanWater")
+    return text
+
+
+def _topic(value: Any, info: ValidationInfo) -> TopicLabel:
+    """Read the name of a topic, or `{label: ..., hashtag: ...}`."""
+    if isinstance(value, TopicLabel):
+        return value
+    if not isinstance(value, dict) or not {"label", "hashtag"} & value.keys():
+        label = _localised(value, info)
+        return TopicLabel(label.default, label.by_language)
+    for key in value:
+        if key not in ("label", "hashtag"):
+            raise NestedValueError(f"unknown key {key!r}; write `label` and `hashtag`", key, key=True)
+    if value.get("label") is None:
+        raise ValueError("a topic needs a label; write {label: {en: Clean water}, hashtag: {en: CleanWater}}")
+    label = _inside("label", value["label"], info)
+    hashtag = _inside("hashtag", value["hashtag"], info) if value.get("hashtag") is not None else None
+    if hashtag is not None:
+        tags = {}
+        for language, text in hashtag.by_language.items():
+            try:
+                tags[language] = _hashtag(text)
+            except ValueError as error:
+                raise NestedValueError(str(error), "hashtag", language) from None
+        try:
+            hashtag = Localised(_hashtag(hashtag.default), tags)
+        except ValueError as error:
+            raise NestedValueError(str(error), "hashtag") from None
+    return TopicLabel(label.default, label.by_language, hashtag)
+
+
+def _inside(key: str, value: Any, info: ValidationInfo) -> Localised:
+    try:
+        return _localised(value, info)
+    except NestedValueError as error:
+        raise NestedValueError(str(error), key, *error.path, key=error.key) from None
+    except ValueError as error:
+        raise NestedValueError(str(error), key) from None
+
+
+def _hashtags(value: Any) -> Any:
+    """Read `topics`, `none`, or the tags themselves."""
+    if value in ("topics", "none"):
+        return value
+    if isinstance(value, (list, tuple)):
+        tags = []
+        for number, text in enumerate(value):
+            try:
+                tags.append(_hashtag(text))
+            except ValueError as error:
+                raise NestedValueError(str(error), number) from None
+        return tuple(tags)
+    raise ValueError(f"{value!r} is not known; write `topics`, `none`, or a list: [CleanWater, UN]")
+
+
 def _rate(value: Any) -> float:
     """Read messages a second."""
     if isinstance(value, float):
@@ -305,6 +365,9 @@ Language = Annotated[str, _typed(_language)]
 Zone = Annotated[str, _typed(_zone)]
 Name = Annotated[str, _typed(_name)]
 Text = Annotated[Localised, _typed(_localised, str | float | dict[str, str | float])]
+TopicText = Annotated[TopicLabel, _typed(_topic, str | float | dict[str, str | float | dict[str, str | float]])]
+Hashtags = Annotated[str | tuple[str, ...], _typed(_hashtags, str | list[str])]
+"""`topics`, `none`, or tags without #."""
 StoreAddress = Annotated[SecretStr, AfterValidator(_store)]
 Rate = Annotated[float, _typed(_rate)]
 """Messages a second."""

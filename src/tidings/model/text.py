@@ -47,6 +47,13 @@ class Localised:
         return self.default
 
 
+@dataclass(frozen=True, slots=True)
+class TopicLabel(Localised):
+    """The name of a topic, and its hashtag in posts if the newsroom chose one."""
+
+    hashtag: Localised | None = None
+
+
 def clean(text: str) -> str:
     """Remove characters that break a feed, and make every line end a line feed."""
     return _FORBIDDEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))

@@ -63,6 +63,30 @@ def load_catalogue(language: str, domain: str = "tidings") -> NullTranslations:
     return NullTranslations()
 
 
+def count_missing_words(language: str) -> tuple[int, int]:
+    """Return how many of the words for readers a language lacks, and how many there are. English lacks none."""
+    if language.partition("-")[0] == "en":
+        return 0, 0
+    known = {key for name in LOCALES.iterdir() if name.is_dir() for key in _messages(name.name)}
+    own = _messages(language.replace("-", "_")) or _messages(language.partition("-")[0])
+    return len(known - own), len(known)
+
+
+@cache
+def _messages(name: str) -> frozenset[str]:
+    """Return the messages that a catalogue translates."""
+    path = LOCALES / name / "LC_MESSAGES" / "tidings.po"
+    if not re.fullmatch(r"\w+", name) or not path.is_file():
+        return frozenset()
+    with path.open("rb") as file:
+        catalogue = read_po(file, locale=name)
+    return frozenset(str(message.id) for message in catalogue if message.id and all(_texts(message.string)))
+
+
+def _texts(string: object) -> tuple[str, ...]:
+    return tuple(map(str, string)) if isinstance(string, (tuple, list)) else (str(string or ""),)
+
+
 @cache
 def find_locale(language: str) -> Locale:
     """Babel's nearest locale for a BCP 47 tag; English if there is none."""

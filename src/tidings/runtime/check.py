@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfoNotFoundError
 
 from pydantic import SecretStr
 
@@ -17,11 +22,13 @@ from tidings.config.cross_checks import served_frequencies
 from tidings.config.file_reader import MAIN
 from tidings.config.load import store_address
 from tidings.config.settings import Newsroom
-from tidings.config.yaml_text import Mapping, Scalar, Sequence, read_text, read_yaml
+from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence, read_text, read_yaml
+from tidings.model.cadence import At, OnNew, OnRequest, next_slots
 from tidings.model.errors import Problem, RefusedError, nearest
 from tidings.model.item import Image
 from tidings.model.plurals import count_noun
 from tidings.pipeline.compose.baseline import cadence_key, describe_cadence_edit
+from tidings.render.i18n import count_missing_words
 from tidings.render.template_check import find_subject_problems, find_template_problems
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
@@ -47,11 +54,13 @@ def check_newsroom(root: Path) -> list[Problem]:
         return problems
     problems += template_errors(newsroom)
     problems += _check_settings(newsroom)
+    problems += _check_traps(newsroom)
     store = Store(store_address(newsroom), newsroom.root) if store_exists(newsroom) else None
     try:
         problems += _check_items(newsroom, store)
         problems += _check_frequencies(newsroom, store) if store is not None else ()
         problems += _check_cadences(newsroom, store) if store is not None else ()
+        problems += _check_moments(newsroom, store, datetime.now(UTC))
     finally:
         if store is not None:
             store.close()
@@ -110,6 +119,105 @@ def _check_settings(newsroom: Newsroom) -> Iterator[Problem]:
             if getattr(settings, key) == value and not is_able:
                 message = f"channel {name!r}: {settings.type} cannot do `{key}: {value}`"
                 yield problem(("channels", name, key), message, f"delete the line, or write {key}: {other}", "error")
+
+
+def _check_traps(newsroom: Newsroom) -> Iterator[Problem]:
+    """Warn about settings that are valid and seldom meant: sample addresses, mail without TLS, open secrets."""
+    text, _ = read_text((newsroom.root / MAIN).read_bytes(), MAIN)
+    node, _ = read_yaml(text or "", MAIN)
+    if node is None:
+        return
+    samples = [(path, value) for path, value in _addresses(newsroom) if _is_sample(value)]
+    if samples:
+        path, value = samples[0]
+        others = f" ({count_noun(len(samples) - 1, 'other')} like it)" if len(samples) > 1 else ""
+        message = f"{'.'.join(map(str, path))} is a sample address, {value}{others}: no mail reaches it"
+        yield Problem(MAIN, *placing.find_place(node, path), message, "write your own before you send", "warning")
+    senders = node.get("mail") if isinstance(node, Mapping) else None
+    for number, sender in enumerate(newsroom.mail):
+        port = getattr(sender, "port", None)
+        if getattr(sender, "security", None) == "none" and port in _TLS_PORTS:
+            at = ("mail", number, "security") if isinstance(senders, Sequence) else ("mail", "security")
+            message = f"mail to {sender.target_host} goes out without TLS on port {port}: others can read the password"
+            place = placing.find_place(node, at)
+            yield Problem(MAIN, *place, message, f"write `security: {_TLS_PORTS[port]}`", "warning")
+    for language in newsroom.site.languages:
+        missing, known = count_missing_words(language)
+        if missing:
+            number = newsroom.site.languages.index(language)
+            lack = (
+                "no words for readers" if missing == known else f"no words for {missing} of {known} texts for readers"
+            )
+            message = f"Tidings has {lack} in {language!r}: its pages and mails show them in English"
+            place = placing.find_place(node, ("site", "languages", number))
+            mend = "ask for this language, or leave it out"
+            yield Problem(MAIN, *place, message, mend, "warning")
+    for file, line, column in [("keys.json", 0, 0), *_secret_files(node)]:
+        path_ = newsroom.root / file
+        if os.name == "posix" and path_.is_file() and path_.stat().st_mode & stat.S_IROTH:
+            message = f"everyone on this machine can read the secret in {file}"
+            where = (MAIN, line, column) if line else (file, 0, 0)
+            yield Problem(*where, message, f"chmod 600 {file}", "warning")
+
+
+_TLS_PORTS = {587: "starttls", 465: "tls"}
+
+
+def _addresses(newsroom: Newsroom) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield the addresses to which people write, with their paths in tidings.yaml."""
+    for name, settings in newsroom.lists.items():
+        yield ("lists", name, "from"), settings.from_
+        yield ("lists", name, "reply_to"), settings.reply_to or ""
+        yield ("lists", name, "unsubscribe_mailto"), settings.unsubscribe_mailto or ""
+    for number, sender in enumerate(newsroom.mail):
+        path = ("mail", "return_path") if len(newsroom.mail) == 1 else ("mail", number, "return_path")
+        yield path, sender.return_path or ""
+    for address in newsroom.notify.to:
+        yield ("notify", "to"), address
+
+
+def _is_sample(address: str) -> bool:
+    """Whether an address is of a domain for examples (RFC 2606, RFC 6761)."""
+    domain = parseaddr(address)[1].rpartition("@")[2].lower()
+    return bool(re.search(r"(?:^|\.)example(?:\.(?:com|net|org))?$", domain))
+
+
+def _secret_files(node: Node) -> Iterator[tuple[str, int, int]]:
+    """Yield each `{file: PATH}` below a node, with line and column."""
+    if isinstance(node, Sequence):
+        for item in node.items:
+            yield from _secret_files(item)
+    elif isinstance(node, Mapping):
+        file = node.get("file") if len(node.entries) == 1 else None
+        if isinstance(file, Scalar):
+            yield file.text, file.line, file.column
+        for _, value in node.entries:
+            yield from _secret_files(value)
+
+
+def _check_moments(newsroom: Newsroom, store: Store | None, now: datetime) -> Iterator[Problem]:
+    """Warn about schedules whose time has passed before they ever fired."""
+    for name, schedule in newsroom.schedules.items():
+        try:
+            if next_slots(schedule.cadence, now, 1) or isinstance(schedule.cadence.rule, (OnNew, OnRequest)):
+                continue
+        except ZoneInfoNotFoundError:
+            continue  # reported with site.timezone
+        if store is not None:
+            with store.read() as connection:
+                state = schedules.find_schedule(connection, name)
+            if state is not None and state.last_slot is not None:
+                continue
+        key = "at" if isinstance(schedule.cadence.rule, At) else "until"
+        for suffix in (".yaml", ".yml"):
+            path = newsroom.root / "schedules" / f"{name}{suffix}"
+            if path.is_file():
+                file = path.relative_to(newsroom.root).as_posix()
+                text, _ = read_text(path.read_bytes(), file)
+                node, _ = read_yaml(text or "", file)
+                place = placing.find_place(node, ("cadence", key)) if node is not None else (0, 0)
+                message = f"{key}: this time has passed, so the schedule sends nothing"
+                yield Problem(file, *place, message, "write a later time, or delete the file", "warning")
 
 
 def template_errors(newsroom: Newsroom) -> list[Problem]:

@@ -14,8 +14,11 @@ from sqlalchemy import update
 
 from tests.fixtures.mastodon import MastodonServer, open_mastodon_newsroom
 from tests.fixtures.newsroom import DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
+from tidings.channels.wording import hashtag_of_label
+from tidings.pipeline.compose.posts import make_hashtags
 from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.store import schema as t
+from tidings.store.content.items import load_items
 
 ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """Where the database makes no difference."""
@@ -45,6 +48,56 @@ def test_the_editors_own_words_go_before_title_and_summary(newsroom: RunningNews
     assert "Everybody: read it." in posts["all"][0] and "/en/all/" in posts["all"][0]
     newsroom.tick(MONDAY + DAY + HOUR)
     assert len(said(newsroom)) == 3
+
+
+TOPICS = """\
+topics:
+  water: {label: {en: Clean water, ru: Чистая вода}, hashtag: {en: CleanWater, kk: "#ТазаСу"}}
+  youth: {en: Youth and sport, ru: Молодёжь и спорт}
+  health: {label: Health, hashtag: HealthForAll}
+"""
+
+
+@pytest.mark.parametrize(
+    ("language", "tags"),
+    [
+        ("en", "#CleanWater #YouthAndSport #HealthForAll"),
+        ("ru", "#ЧистаяВода #МолодёжьИСпорт #HealthForAll"),
+        ("kk", "#ТазаСу #YouthAndSport #HealthForAll"),
+    ],
+)
+def test_hashtags_are_in_the_language_of_the_post(newsroom: RunningNewsroom, language: str, tags: str) -> None:
+    newsroom.configure("topics: {water: Water, youth: Youth, health: Health, climate: Climate}\n", TOPICS)
+    newsroom.item("one", language, topics="[water, youth, health]")
+    newsroom.tick(MONDAY - DAY)
+    with newsroom.runtime.store.read() as connection:
+        (item,) = load_items(connection)
+    assert " ".join(make_hashtags(newsroom.runtime.newsroom, item, "team")) == tags
+
+
+def test_hashtags_can_be_fixed_or_off(newsroom: RunningNewsroom) -> None:
+    newsroom.item("one", topics="[water]")
+    newsroom.tick(MONDAY - DAY)
+    with newsroom.runtime.store.read() as connection:
+        (item,) = load_items(connection)
+    newsroom.configure("allow_private: true}", "allow_private: true, hashtags: none}")
+    assert make_hashtags(newsroom.runtime.newsroom, item, "team") == ()
+    newsroom.configure("hashtags: none", 'hashtags: ["#UN", Астана]')
+    assert make_hashtags(newsroom.runtime.newsroom, item, "team") == ("#UN", "#Астана")
+
+
+@pytest.mark.parametrize(
+    ("label", "tag"),
+    [
+        ("Good health and well-being", "#GoodHealthAndWellBeing"),
+        ("المياه النظيفة", "#المياه_النظيفة"),
+        ("清洁饮水", "#清洁饮水"),
+        ("2030", ""),
+        ("!?", ""),
+    ],
+)
+def test_a_label_becomes_a_hashtag_in_any_script(label: str, tag: str) -> None:
+    assert hashtag_of_label(label) == tag
 
 
 # -- what stands is corrected and taken down --------------------------------------------------------------------------

@@ -679,3 +679,25 @@ def test_a_renamed_list_and_a_renamed_channel_keep_what_they_had(on_both: Runnin
             )
             == "left"
         )
+
+
+# -- events to come ---------------------------------------------------------------------------------------------------
+
+
+def test_events_of_the_next_days_go_once_in_their_order(newsroom: RunningNewsroom) -> None:
+    starts = {"forum": "2026-03-10T10:00", "lecture": "2026-03-04T18:00", "spring": "2026-03-20T10:00"}
+    for name, start in (*starts.items(), ("gone", "2026-02-20T10:00")):
+        newsroom.item(name, kind="event", published="2026-02-01", starts=start)
+    newsroom.item("story", published="2026-02-01")
+    newsroom.tick(MONDAY - DAY)
+    weekly = "cadence: {weekly: mon 09:00}\nselect: {starting: 10d, order: starts}\n"
+    newsroom.schedule("events", weekly + "deliver: [{list: digest, frequency: weekly}]\n")
+    anna = newsroom.reader("anna", frequency="weekly")
+    newsroom.tick(MONDAY - HOUR)
+    newsroom.item("tea", kind="event", starts="2026-03-06T10:00")
+    newsroom.tick(MONDAY)
+    assert newsroom.fresh(anna) == [["lecture", "tea", "forum"]]
+    newsroom.tick(MONDAY + 7 * DAY)
+    assert newsroom.fresh(anna) == []
+    newsroom.tick(MONDAY + 14 * DAY)
+    assert newsroom.fresh(anna) == [["spring"]]

@@ -150,6 +150,51 @@ def test_cancel_drops_the_edition_and_the_page_says_who_did(review_site: ReviewS
     assert review_site.newsroom.mails("anna@example.org") == []
 
 
+def test_two_people_must_approve_where_two_are_needed(review_site: ReviewSite) -> None:
+    newsroom = review_site.newsroom
+    needed = "approval: {by: [boss@example.org, deputy@example.org, chief@example.org], ahead: 3h, needed: 2}\n"
+    newsroom.schedule("daily", DAILY + needed)
+    schedule = newsroom.runtime.newsroom.schedules["daily"]
+    newsroom.runtime.composer.recompose(newsroom.edition("daily/1"), schedule, newsroom.runtime.now(), "me")
+    newsroom.tick(BEFORE + timedelta(minutes=1))
+    assert "Approvals needed: 2. So far: nobody." in newsroom.mails("chief@example.org")[0].text
+    page = review_site.press("release", "boss").text
+    assert "Approvals needed: 2. So far: boss@example.org." in page
+    assert 'value="release"' not in page and 'value="cancel"' in page
+    assert newsroom.editions() == ["daily/1 held"]
+    assert "1 of 2 approved it; waits for deputy@example.org, chief@example.org" in str(
+        newsroom.edition("daily/1").holds
+    )
+    # The same person again, with the page as it was before: it still counts once.
+    review_site.press("release", "boss", page)
+    assert newsroom.editions() == ["daily/1 held"]
+    newsroom.tick(MONDAY - timedelta(minutes=1))
+    assert newsroom.mails("anna@example.org") == []
+    assert "deputy@example.org released it" in review_site.press("release", "deputy").text
+    assert [who for what, who in review_site.history() if what.startswith(("approved", "released"))] == [
+        "boss@example.org",
+        "deputy@example.org",
+    ]
+    newsroom.tick(MONDAY)
+    assert len(newsroom.mails("anna@example.org")) == 1
+
+
+def test_an_approval_is_of_the_bytes_that_were_shown(review_site: ReviewSite) -> None:
+    newsroom = review_site.newsroom
+    needed = "approval: {by: [boss@example.org, deputy@example.org], ahead: 3h, needed: 2}\n"
+    newsroom.schedule("daily", DAILY + needed)
+    review_site.press("release", "boss")
+    newsroom.item("one", title="A well & a wide road")
+    newsroom.tick(BEFORE + timedelta(minutes=1))
+    schedule = newsroom.runtime.newsroom.schedules["daily"]
+    newsroom.runtime.composer.recompose(newsroom.edition("daily/1"), schedule, newsroom.runtime.now(), "me")
+    newsroom.tick(BEFORE + timedelta(minutes=2))
+    review_site.press("release", "deputy")
+    assert newsroom.editions() == ["daily/1 held"]
+    review_site.press("release", "boss")
+    assert newsroom.editions() == ["daily/1 sending"]
+
+
 def test_a_rebuilt_edition_needs_a_new_decision(review_site: ReviewSite) -> None:
     page = httpx.get(review_site.link()).text
     review_site.newsroom.item("two")

@@ -20,7 +20,7 @@ from tests.servers.judges import html_validate
 from tests.web.server import served
 from tidings.model.tokens import TokenPurpose
 from tidings.pipeline.members import subscribe
-from tidings.runtime.newsroom import Runtime
+from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.store import schema as t
 from tidings.store.people import consent, sign_ups, subscribers
 from tidings.web.app import newsroom_app
@@ -469,3 +469,17 @@ def test_500_requests_a_second_of_one_address_end_in_one_mail(site: Site) -> Non
         codes = [client.post(site.url + "subscribe/digest", data={"email": ADA}).status_code for _ in range(500)]
     assert codes.count(429) >= 450
     assert len(site.mails()) == 1
+
+
+def test_own_frequencies_are_named_in_the_readers_language(site: Site) -> None:
+    main = (site.folder.root / "tidings.yaml").read_text(encoding="utf-8")
+    names = "frequencies: {fortnightly: {en: Every two weeks, ru: Раз в две недели, kk: Екі аптада бір рет}}"
+    site.folder.write("tidings.yaml", main.replace("fallback: [en], unsub", f"fallback: [en], {names}, unsub", 1))
+    site.folder.write("schedules/weekly.yaml", WEEKLY.replace("frequency: weekly", "frequency: fortnightly"))
+    site.folder.write("schedules/daily.yaml", DAILY)
+    loaded = load_newsroom(site.folder.root, site.folder.env).newsroom
+    assert loaded is not None
+    site.runtime.apply_configuration(loaded)
+    for language, label in (("ru", "Раз в две недели"), ("kk", "Екі аптада бір рет"), ("en", "Every two weeks")):
+        page = httpx.get(f"{site.url}subscribe/digest", params={"lang": language}).text
+        assert label in page, (language, page)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from tidings.config.schedule import Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.cadence import Cadence, OnNew, describe_cadence, load_zone, next_slots
-from tidings.pipeline.compose.select import Story, group_stories, is_note, matches_rules
+from tidings.pipeline.compose.select import Story, group_stories, is_note, is_upcoming, matches_rules
 from tidings.store.content import schedules
 from tidings.store.content.items import load_items
 from tidings.store.engine import Store
@@ -58,7 +58,7 @@ def set_baseline(store: Store, newsroom: Newsroom, schedule: Schedule, now: date
             schedules.rename_schedule(connection, former, schedule.name)
             return
         items = load_items(connection)
-        kept = select_backfill(group_stories(items, now).values(), schedule)
+        kept = select_backfill(group_stories(items, now).values(), schedule, now)
         # Expired and withdrawn stories count as published too, in case they come back.
         out = dict.fromkeys(item.story for item in items if item.out_at is not None and item.out_at <= now)
         schedules.begin_schedule(connection, schedule.name, now, [key for key in out if key not in kept])
@@ -130,8 +130,12 @@ def describe_cadence_edit(schedule: Schedule, since: datetime) -> str:
     return text if following is None else f"{text}; next: {following.at.astimezone(zone):%a %Y-%m-%d %H:%M}"
 
 
-def select_backfill(stories: Iterable[Story], schedule: Schedule) -> set[str]:
-    """Return the keys of the newest stories that a schedule sends although they are older than its baseline."""
+def select_backfill(stories: Iterable[Story], schedule: Schedule, now: datetime) -> set[str]:
+    """Return the keys of the stories that a schedule sends although they are older than its baseline.
+
+    These are the newest ones, as many as `backfill` says, and with `starting` all events to come.
+    """
     matching = [story for story in stories if not is_note(story) and matches_rules(story, schedule.select)]
     newest = sorted(matching, key=lambda story: (story.published, story.key), reverse=True)
-    return {story.key for story in newest[: schedule.backfill]}
+    coming = [story for story in matching if is_upcoming(story, now)] if schedule.select.starting is not None else []
+    return {story.key for story in [*newest[: schedule.backfill], *coming]}

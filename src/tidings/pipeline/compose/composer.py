@@ -110,7 +110,7 @@ class Composer:
             schedule=schedule,
             edition=edition if edition is not None else editions.newest_edition_id(connection) + 1,
             now=now,
-            stories=tuple(select_stories(all_stories.values(), rules, used)),
+            stories=tuple(select_stories(all_stories.values(), rules, used, None if every else now)),
             notes=tuple(notes) if has_notes else (),
             all_stories=all_stories,
             explicit=bool(rules.stories),
@@ -306,7 +306,8 @@ class Composer:
             if request.get(reason.value):
                 holds.append(Hold(reason, request[reason.value]))
         if schedule.approval is not None:
-            holds.append(Hold(HoldReason.APPROVAL, f"waits for {', '.join(schedule.approval.by)}"))
+            needed = f"{schedule.approval.needed} of " if schedule.approval.needed > 1 else ""
+            holds.append(Hold(HoldReason.APPROVAL, f"waits for {needed}{', '.join(schedule.approval.by)}"))
         if request.get("edited") and not holds:
             holds.append(Hold(HoldReason.EDITED, request["edited"]))
         return holds

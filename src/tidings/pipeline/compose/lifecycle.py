@@ -83,11 +83,12 @@ class EditionLifecycle:
                 notices.add_held(connection, changed, now)
 
     def release(self, edition: Edition, now: datetime, who: str) -> Edition:
-        """Start sending a held edition.
+        """Start sending a held edition. Where several people must approve it, note the approval of the first ones.
 
         Raises InputError while a gate fails or a story is withdrawn, RefusedError if the edition changed meanwhile.
         """
         with self.store.write() as connection:
+            editions.lock(connection, edition.id)
             edition = self.reload(connection, edition)
             blocking = [hold for hold in edition.holds if hold.reason in review.BLOCKING]
             if blocking:
@@ -95,6 +96,9 @@ class EditionLifecycle:
                     f"{edition.name} cannot be released: {blocking[0].detail}. Correct the story, then run `tidings "
                     f"recompose {edition.name}`. To drop the edition, run `tidings cancel {edition.name}`."
                 )
+            schedule = self.newsroom.schedules.get(edition.schedule)
+            if schedule is not None and review.is_one_of_several(connection, edition, schedule, who):
+                return review.record_approval(connection, edition, schedule, now, who)
             edition = editions.set_state(
                 connection, edition, EditionState.SENDING, now=now, what="released", who=who, holds=[]
             )

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tidings.channels.base import Post, PostItem
+from tidings.channels.wording import hashtag_of_label, make_hashtag
 from tidings.config.schedule import Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.edition import Edition, Selection
 from tidings.model.item import Item
+from tidings.model.text import TopicLabel
 from tidings.pipeline.compose.draft import MessageGroup
 from tidings.pipeline.compose.select import Story
 
@@ -18,7 +20,7 @@ def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selectio
     """Make a post of one story, or of an edition under the title of its schedule."""
     default = newsroom.site.languages[0]
     items = tuple(
-        make_post_item(item, channel) for item in (*selection.lead_items, *selection.items, *selection.titles)
+        make_post_item(newsroom, item, channel) for item in (*selection.lead_items, *selection.items, *selection.titles)
     )
     single = items[0] if len(items) == 1 else None
     return Post(
@@ -32,7 +34,7 @@ def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selectio
     )
 
 
-def make_post_item(item: Item, channel: str, *, correction: str = "") -> PostItem:
+def make_post_item(newsroom: Newsroom, item: Item, channel: str, *, correction: str = "") -> PostItem:
     """Make the part of a post about one story. Pictures without alt text are left out.
 
     The editor's own text for this channel, or for all channels, replaces the template.
@@ -52,7 +54,32 @@ def make_post_item(item: Item, channel: str, *, correction: str = "") -> PostIte
         image_alt=image.alt if image else "",
         text=item.post.get(channel) or item.post.get("", ""),
         correction=correction,
+        tags=make_hashtags(newsroom, item, channel),
     )
+
+
+def make_hashtags(newsroom: Newsroom, item: Item, channel: str) -> tuple[str, ...]:
+    """Return the hashtags of an item on a channel, in the item's language.
+
+    A topic has the hashtag that the newsroom wrote for this language, else its name as a hashtag. An unknown topic has
+    its short name.
+    """
+    settings = newsroom.channels.get(channel)
+    wanted = settings.hashtags if settings is not None else "topics"
+    if not isinstance(wanted, str):
+        return tuple(f"#{tag}" for tag in wanted)
+    topics = item.topics if wanted == "topics" else ()
+    return tuple(_hashtag(newsroom.topics.get(topic), topic, item.language, newsroom) for topic in topics)
+
+
+def _hashtag(topic: TopicLabel | None, name: str, language: str, newsroom: Newsroom) -> str:
+    if topic is None:
+        return make_hashtag(name)
+    default = newsroom.site.languages[0]
+    tag = topic.hashtag
+    if tag is not None and (language in tag.by_language or not tag.by_language or language not in topic.by_language):
+        return f"#{tag.get(language, default)}"
+    return hashtag_of_label(topic.get(language, default)) or make_hashtag(name)
 
 
 def channel_languages(newsroom: Newsroom, channel: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from tidings.config.schedule import Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose
-from tidings.model.edition import Edition, EditionState, HoldReason
+from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.render.i18n import format_count, format_datetime, language_name, load_catalogue
 from tidings.store.content import editions
@@ -79,8 +79,47 @@ def find_reviewer_language(connection: Connection, newsroom: Newsroom, reviewer:
     return next((each for each in newsroom.site.languages if each in languages), newsroom.site.languages[0])
 
 
+def find_approvals(connection: Connection, edition: Edition, schedule: Schedule) -> list[str]:
+    """Return the people who have approved exactly these frozen bytes, and still may."""
+    if schedule.approval is None:
+        return []
+    event = _approved(connection, edition)
+    history = editions.get_history(connection, edition.id)
+    people = dict.fromkeys(who for _, what, who in history if what == event)
+    return [who for who in people if who in schedule.approval.by]
+
+
+def is_one_of_several(connection: Connection, edition: Edition, schedule: Schedule, who: str) -> bool:
+    """Whether a release by this person is an approval that still needs others."""
+    approval = schedule.approval
+    if approval is None or who not in approval.by or all(hold.reason != HoldReason.APPROVAL for hold in edition.holds):
+        return False
+    return len({*find_approvals(connection, edition, schedule), who}) < approval.needed
+
+
+def record_approval(connection: Connection, edition: Edition, schedule: Schedule, now: datetime, who: str) -> Edition:
+    """Note that a person has approved a held edition that others must approve too. A second time changes nothing."""
+    approvals = find_approvals(connection, edition, schedule)
+    if schedule.approval is None or who in approvals:
+        return edition
+    waiting = [address for address in schedule.approval.by if address not in (*approvals, who)]
+    detail = f"{len(approvals) + 1} of {schedule.approval.needed} approved it; waits for {', '.join(waiting)}"
+    holds = [Hold(hold.reason, detail) if hold.reason is HoldReason.APPROVAL else hold for hold in edition.holds]
+    event = _approved(connection, edition)
+    return editions.set_state(connection, edition, edition.state, now=now, what=event, who=who, holds=holds)
+
+
+def _approved(connection: Connection, edition: Edition) -> str:
+    return f"approved {editions.frozen_digest(connection, edition.id)[:12]}"
+
+
 def describe_review(
-    edition: Edition, schedule: Schedule, newsroom: Newsroom, counts: Sequence[RecipientCount], language: str
+    edition: Edition,
+    schedule: Schedule,
+    newsroom: Newsroom,
+    counts: Sequence[RecipientCount],
+    language: str,
+    approvals: Sequence[str] = (),
 ) -> list[str]:
     """Describe recipients, due time, blocking holds and the effect of no answer, in the reviewer's language."""
     zone = newsroom.site.timezone
@@ -110,6 +149,10 @@ def describe_review(
         lines.append(words.gettext("It cannot go yet: %(reason)s.") % {"reason": "; ".join(blocking)})
     elif blocking:
         lines.append(words.gettext("It is also held because: %(reason)s.") % {"reason": "; ".join(blocking)})
+    if schedule.approval is not None and schedule.approval.needed > 1:
+        text = words.gettext("Approvals needed: %(needed)s. So far: %(people)s.")
+        people = ", ".join(approvals) or words.gettext("nobody")
+        lines.append(text % {"needed": format_count(schedule.approval.needed, language), "people": people})
     if is_sent_on_silence(edition, schedule):
         when = format_datetime(approval_deadline(edition, schedule), language, zone)
         lines.append(words.gettext("If nobody answers, it is sent automatically on %(when)s.") % {"when": when})

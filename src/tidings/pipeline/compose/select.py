@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Protocol
 
@@ -29,6 +29,8 @@ class SelectRules(Protocol):
     def overflow(self) -> str: ...
     @property
     def order(self) -> str: ...
+    @property
+    def starting(self) -> timedelta | None: ...
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class Story:
         return max(item.published for item in self.items.values())
 
     @cached_property
+    def starts(self) -> datetime | None:
+        """When the event begins, or None."""
+        return min((item.starts for item in self.items.values() if item.starts is not None), default=None)
+
+    @cached_property
     def lead(self) -> bool:
         """Whether an editor wants the story first."""
         return self.is_first or any(item.lead for item in self.items.values())
@@ -89,16 +96,26 @@ def is_note(story: Story) -> bool:
     return NOTE in story.kinds
 
 
-def select_stories(stories: Iterable[Story], rules: SelectRules, used: Collection[str]) -> list[Story]:
+def select_stories(
+    stories: Iterable[Story], rules: SelectRules, used: Collection[str], now: datetime | None = None
+) -> list[Story]:
     """Return the unused stories that match the rules, in order and without notes.
 
+    With `rules.starting`, return only events that begin after `now` and within that time.
     If `rules.stories` names stories, return exactly these, used or not.
     """
     if rules.stories:
         selected = [story for story in stories if story.key in set(rules.stories)]
     else:
         selected = [story for story in stories if story.key not in used and matches_rules(story, rules)]
+        if rules.starting is not None and now is not None:
+            selected = [story for story in selected if is_upcoming(story, now, rules.starting)]
     return order_stories([story for story in selected if not is_note(story)], rules)
+
+
+def is_upcoming(story: Story, now: datetime, within: timedelta | None = None) -> bool:
+    """Whether the story is an event that begins after `now`, and within a time if one is given."""
+    return story.starts is not None and now < story.starts and (within is None or story.starts <= now + within)
 
 
 def matches_rules(story: Story, rules: SelectRules) -> bool:
@@ -111,13 +128,15 @@ def matches_rules(story: Story, rules: SelectRules) -> bool:
 
 
 def order_stories(stories: Iterable[Story], rules: SelectRules) -> list[Story]:
-    """Sort by the order of the rules (`newest`, `oldest` or `kind`). Lead stories come first."""
+    """Sort by the order of the rules (`newest`, `oldest`, `kind` or `starts`). Lead stories come first."""
     by_date = sorted(
         stories, key=lambda story: (story.published, story.out_at, story.key), reverse=rules.order != "oldest"
     )
     if rules.order == "kind":
         ranks = {kind: rank for rank, kind in enumerate(rules.kinds)}
         by_date.sort(key=lambda story: min((ranks.get(kind, len(ranks)), kind) for kind in story.kinds))
+    if rules.order == "starts":
+        by_date.sort(key=lambda story: story.starts.timestamp() if story.starts else float("inf"))
     return sorted(by_date, key=lambda story: not story.lead)
 
 
@@ -191,7 +210,12 @@ def select_for_segment(
     full, rest = items[: rules.max_items], items[rules.max_items :]
     waiting: tuple[str, ...] = ()
     if rest and rules.overflow == "wait":
-        kept = pick_first((story for story in offered if story.key in {item.story for item in items}), rules.max_items)
+        wanted = [story for story in offered if story.key in {item.story for item in items}]
+        # Offered events are in the order in which they begin.
+        is_by_start = rules.order == "starts"
+        kept = (
+            {story.key for story in wanted[: rules.max_items]} if is_by_start else pick_first(wanted, rules.max_items)
+        )
         first = {item.id for item in items if item.story in kept}
         full = [item for item in items if item.id in first]
         waiting = tuple(item.story for item in items if item.id not in first)

@@ -115,7 +115,7 @@ def _corrected_post(newsroom: Newsroom, step: _Step, now: datetime) -> Post:
         title=item.title,
         url=item.url,
         language=item.language,
-        items=(make_post_item(item, step.post.channel, correction=correction),),
+        items=(make_post_item(newsroom, item, step.post.channel, correction=correction),),
         edition="",
         site=site.title.get(item.language, site.languages[0]),
         at=now,

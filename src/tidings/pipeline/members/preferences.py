@@ -61,13 +61,20 @@ def list_frequencies(newsroom: Newsroom, names: Sequence[str]) -> list[str]:
 def frequency_choices(newsroom: Newsroom, names: Sequence[str], chosen: str, language: str) -> list[FormChoice]:
     """Return radio buttons with the frequencies of these lists."""
     return [
-        {"name": name, "label": frequency_label(name, language), "checked": name == chosen}
+        {"name": name, "label": _own_label(newsroom, names, name, language), "checked": name == chosen}
         for name in list_frequencies(newsroom, names)
     ]
 
 
+def _own_label(newsroom: Newsroom, lists: Sequence[str], name: str, language: str) -> str:
+    """Return the label that the first of these lists gives to a frequency, else Tidings' own."""
+    labels = (newsroom.lists[list_name].frequencies.get(name) for list_name in lists)
+    label = next((label for label in labels if label is not None), None)
+    return frequency_label(name, language) if label is None else label.get(language, newsroom.site.languages[0])
+
+
 def frequency_label(name: str, language: str) -> str:
-    """Return the label of a frequency. A frequency with a name from the newsroom keeps that name."""
+    """Return the label of a frequency. One without a label is shown by its name."""
     gettext = load_catalogue(language).gettext
     labels = {
         "immediately": gettext("At once"),

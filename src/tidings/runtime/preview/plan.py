@@ -177,7 +177,7 @@ def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, mom
     if state is not None or schedule.select.stories:
         return draft
     fresh = {story.key for story in draft.stories if story.out_at > runtime.now()}
-    kept = select_backfill((story for story in draft.stories if story.key not in fresh), schedule)
+    kept = select_backfill((story for story in draft.stories if story.key not in fresh), schedule, runtime.now())
     return draft.with_stories(fresh | kept)
 
 

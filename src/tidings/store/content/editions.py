@@ -152,6 +152,11 @@ def set_state(
     return get_edition(connection, edition.id)
 
 
+def lock(connection: Connection, edition: int) -> None:
+    """Let other decisions on an edition wait until this transaction ends."""
+    connection.execute(select(t.editions.c.id).where(t.editions.c.id == edition).with_for_update())
+
+
 def get_history(connection: Connection, edition: int) -> list[tuple[str, str, str]]:
     """(time, event, person) of an edition, oldest first."""
     rows = connection.execute(select(t.editions.c.history).where(t.editions.c.id == edition)).scalar_one()

@@ -110,8 +110,8 @@ class _ReviewPage:
             reviewed = self._find()
             if reviewed is None:
                 return self._page({"what": "unknown"}, self._context.words.gettext("This link does not work"), 404)
-            edition, _ = reviewed
-            return self._edition_page(edition, note, status)
+            edition, reviewer = reviewed
+            return self._edition_page(edition, reviewer, note, status)
         except SQLAlchemyError as error:
             log.error("a review page failed because the store cannot be used: %s", type(error).__name__)
             return unavailable(_HEADERS)
@@ -163,7 +163,7 @@ class _ReviewPage:
             claim = review.verify_review_token(connection, runtime.newsroom, runtime.keys, self._token)
             return (editions.get_edition(connection, claim.edition), claim.reviewer) if claim else None
 
-    def _edition_page(self, edition: Edition, note: str, status: int) -> Response:
+    def _edition_page(self, edition: Edition, reviewer: str, note: str, status: int) -> Response:
         runtime, words = self._runtime, self._context.words
         newsroom = runtime.newsroom
         schedule = newsroom.schedules[edition.schedule]
@@ -171,15 +171,18 @@ class _ReviewPage:
             counts = count_recipients(connection, edition.id)
             mark = frozen_digest(connection, edition.id)
             history = editions.get_history(connection, edition.id)
+            approvals = review.find_approvals(connection, edition, schedule)
         held = edition.state is EditionState.HELD
         name = review.edition_title(edition, schedule, newsroom, self._language)
         values: dict[str, object] = {
             "what": "held" if held else "over",
             "said": note,
-            "texts": review.describe_review(edition, schedule, newsroom, counts, self._language)
+            "texts": review.describe_review(edition, schedule, newsroom, counts, self._language, approvals)
             if held
             else [self._describe_decision(edition, history)],
-            "may_release": held and not any(hold.reason in review.BLOCKING for hold in edition.holds),
+            "may_release": held
+            and reviewer not in approvals
+            and not any(hold.reason in review.BLOCKING for hold in edition.holds),
             "frozen": mark,
             "comments": review.find_comments(history),
             "shown": reviewed_messages(runtime, edition, self._language),
