@@ -48,6 +48,11 @@ def explain(
     """Explain why a reader did or did not get a story."""
     with open_newsroom(needs="store") as runtime, runtime.store.read() as connection:
         for line in explain_reader(
-            connection, runtime.newsroom, address, story or None, lambda at: format_moment(at, runtime)
+            connection,
+            runtime.newsroom,
+            address,
+            story or None,
+            lambda at: format_moment(at, runtime),
+            runtime.now(),
         ):
             say(line)

@@ -38,7 +38,10 @@ def print_slot(runtime: Runtime, slot: PlannedSlot) -> None:
     if slot.note:
         say(f"    {slot.note}")
     for key, title in slot.stories or ():
-        say(f"    - {title}  ({key})")
+        embargo = (
+            f", under embargo until {format_moment(slot.embargoed[key], runtime)}" if key in slot.embargoed else ""
+        )
+        say(f"    - {title}  ({key}){embargo}")
     for outlet in slot.outlets:
         total = outlet.recipients.total()
         skipped = f"; skipped: {format_counts(outlet.skipped, '')}" if outlet.skipped else ""

@@ -332,7 +332,7 @@ def _check_cadences(newsroom: Newsroom, store: Store) -> Iterator[Problem]:
             if seen is not None and seen.key != cadence_key(schedule.cadence):
                 file, line, column = _find_cadence_key(newsroom.root, name)
                 text = describe_cadence_edit(schedule, now)
-                yield Problem(file, line, column, text, "nothing, if this is what you want", "warning")
+                yield Problem(file, line, column, text, "nothing to do, if this is what you want", "warning")
 
 
 def _find_cadence_key(root: Path, schedule: str) -> tuple[str, int, int]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
 from tidings.config.cross_checks import served_frequencies
+from tidings.config.schedule import ListDelivery
 from tidings.config.settings import Newsroom
+from tidings.model.cadence import OnNew, next_slots
 from tidings.model.delivery import FeedbackKind
+from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError
 from tidings.model.item import Item
 from tidings.model.plurals import count_noun
+from tidings.pipeline.compose.select import Story, group_stories, matches_rules
 from tidings.store.content import editions, schedules
 from tidings.store.content.items import load_story
 from tidings.store.delivery import history, ledger, retention
@@ -38,11 +42,21 @@ _SUPPRESSED: dict[str, str] = {
     "blocked": "it was bounced or blocked in the tool from which the subscribers were imported",
 }
 
+_SLOTS_TO_LOOK_AT = 20
+"""To find the next one, because the first may be skipped."""
+
 Show = Callable[[datetime], str]
 """Formats a moment in the site's time zone."""
 
 
-def explain(connection: Connection, newsroom: Newsroom, address: str, story: str | None, show: Show) -> list[str]:
+def explain(
+    connection: Connection,
+    newsroom: Newsroom,
+    address: str,
+    story: str | None,
+    show: Show,
+    now: datetime | None = None,
+) -> list[str]:
     """Return sentences, oldest first. Raises InputError if the address or the story is unknown."""
     subscriber = subscribers.find_id(connection, address)
     address_hash = consent.address_hash(address)
@@ -66,10 +80,12 @@ def explain(connection: Connection, newsroom: Newsroom, address: str, story: str
     active = pauses.active_pauses(connection)
     feedbacks = feedback.of_deliveries(connection, [entry.id for entry in entries])
     lines = [_describe_subscription(newsroom, subscription, show) for subscription in subscriptions]
-    lines += [_describe_delivery(entry, active, feedbacks.get(entry.id, []), show) for entry in entries]
+    held = {edition.name: edition for edition in editions.list_editions(connection, states=[EditionState.HELD])}
+    lines += [_describe_delivery(entry, active, held, feedbacks.get(entry.id, []), show) for entry in entries]
     lines += _suppressions(connection, address_hash, _SUPPRESSED, show)
     if story is not None and not entries:
         lines += _explain_absence(connection, newsroom, story, subscriber, subscriptions)
+        lines += _explain_ahead(connection, newsroom, story, subscriptions, show, now or datetime.now(UTC))
     elif not entries:
         lines.append("No mail was ever prepared for them.")
     return lines
@@ -95,7 +111,11 @@ def _describe_subscription(newsroom: Newsroom, subscription: subscribers.Subscri
 
 
 def _describe_delivery(
-    entry: ledger.LedgerEntry, active: list[pauses.Pause], feedbacks: Sequence[feedback.Feedback], show: Show
+    entry: ledger.LedgerEntry,
+    active: list[pauses.Pause],
+    held: Mapping[str, Edition],
+    feedbacks: Sequence[feedback.Feedback],
+    show: Show,
 ) -> str:
     name = entry.edition or f"a {entry.purpose}"
     if entry.story:
@@ -120,6 +140,8 @@ def _describe_delivery(
             words = f"cancelled at {at}{f': {entry.reason}' if entry.reason else ''}"
         case _:
             words = f"waiting to be sent since {at}"
+            if (edition := held.get(entry.edition)) is not None:
+                words = f"prepared on {at}, but the edition is held: {'; '.join(hold.detail for hold in edition.holds)}"
     if entry.edition and entry.state in ("pending", "deferred", "in_doubt"):
         pause = pauses.find_pause(active, schedule=entry.schedule, list_name=entry.list, channel=entry.channel)
         words += f"; {_describe_pause(pause, show)}" if pause is not None else ""
@@ -158,7 +180,8 @@ def _explain_absence(
             edition = editions.get_edition(connection, used[story])
             entries = list(ledger.entries(connection, subscriber=subscriber, edition=edition.name))
             if entries:
-                reason = _explain_without(newsroom, items, entries[0], subscriptions)
+                waits = history.waits_for_more(connection, entries[0].id)
+                reason = _explain_without(newsroom, items, entries[0], subscriptions, waits=waits)
             elif retention.count_deleted(connection, edition=edition.id):
                 reason = ". The ledger no longer says whether it went to them (`keep` in tidings.yaml)"
             else:
@@ -169,11 +192,63 @@ def _explain_absence(
     return lines
 
 
+def _explain_ahead(
+    connection: Connection,
+    newsroom: Newsroom,
+    story: str,
+    subscriptions: Sequence[subscribers.Subscription],
+    show: Show,
+    now: datetime,
+) -> Iterator[str]:
+    """Say when a story that is not out yet, or in no edition yet, goes to this reader."""
+    items = load_story(connection, story)
+    if any(item.withdrawn for item in items):
+        return
+    if all(item.draft for item in items):
+        yield "It is a draft."
+        return
+    ready = [item for item in items if not item.draft]
+    out = min(max(filter(None, (item.published, item.embargo, now))) for item in ready)
+    if out > now:
+        is_embargoed = any(item.embargo is not None and item.embargo > now for item in ready)
+        yield f"It is {'under embargo' if is_embargoed else 'not out'} until {show(out)}."
+    confirmed = [choices for choices in subscriptions if choices.state == subscribers.CONFIRMED]
+    candidates = group_stories(ready, max(out, now))
+    for name, schedule in newsroom.schedules.items():
+        found = candidates.get(story)
+        parts = [part for part in schedule.deliver if isinstance(part, ListDelivery)]
+        if found is None or not matches_rules(found, schedule.select):
+            continue
+        if not any(_is_for(part, choices, found) for part in parts for choices in confirmed):
+            continue
+        if story in schedules.used_stories(connection, name):
+            continue
+        slots = next_slots(schedule.cadence, max(out - timedelta(microseconds=1), now), _SLOTS_TO_LOOK_AT)
+        slot = next((slot for slot in slots if not slot.skip_reason), None)
+        asked = f", once {', '.join(schedule.approval.by)} approve it" if schedule.approval is not None else ""
+        if isinstance(schedule.cadence.rule, OnNew):
+            yield f"The schedule {name} sends it after that{asked}."
+        elif slot is not None:
+            yield f"The schedule {name} is due on {show(slot.at)} and takes it{asked}."
+
+
+def _is_for(part: ListDelivery, choices: subscribers.Subscription, story: Story) -> bool:
+    """Whether a part of a schedule brings a story to a reader with these choices."""
+    if part.list != choices.list or choices.list in story.not_in:
+        return False
+    if part.everyone:
+        return True
+    is_frequency = part.frequency in (None, "all", choices.frequency)
+    return is_frequency and (not choices.topics or not story.topics.isdisjoint(choices.topics))
+
+
 def _explain_without(
     newsroom: Newsroom,
     items: Sequence[Item],
     entry: ledger.LedgerEntry,
     subscriptions: Sequence[subscribers.Subscription],
+    *,
+    waits: bool,
 ) -> str:
     """Explain why this reader's part of an edition does not contain a story of the edition."""
     if entry.state == "skipped":
@@ -188,4 +263,6 @@ def _explain_without(
     languages = {subscription.language, *settings.fallback} if settings is not None else set()
     if languages.isdisjoint(item.language for item in items):
         return f", but it does not exist in {', '.join(sorted(languages))}"
+    if waits:
+        return ", but it waits for their next edition: more stories were new than `max_items` lets into one"
     return ", but not for them: they already had it, or it is not for this list (not_in)"

@@ -91,7 +91,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
             "schedule cadence note",
             slots=_list(
                 _row(
-                    "slot:moment at:moment moved:text? skipped:text? note stories:texts?",
+                    "slot:moment at:moment moved:text? skipped:text? note stories:texts? edition embargoed:labels",
                     outlets=_list(_row("outlet deliveries:number languages:counts skipped:counts stories:texts")),
                 )
             ),

@@ -241,7 +241,9 @@ class Service:
             with self._cycle.catch_faults("sources"):
                 results = self._runtime.fetch()
                 for name, result in results.items():
+                    self._cycle.unfetched.pop(name, None)
                     if result.problem:
+                        self._cycle.unfetched[name] = result.problem
                         log.warning("source %s: %s", name, result.problem)
                     elif result.new or result.changed:
                         log.info("source %s: %d new, %d changed", name, result.new, result.changed)

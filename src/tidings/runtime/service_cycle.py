@@ -90,6 +90,10 @@ class ServiceCycle:
         self._only_pages = only_pages
         self._refused = ""
         self._unpublished = ""
+        self._unread: dict[str, str] = {}
+        """Sources that the last tick could not read, with the reason."""
+        self.unfetched: dict[str, str] = {}
+        """Sources on the network whose last fetch failed, with the reason."""
         self._faults: dict[str, str] = {}
         self._started = datetime.now(UTC)
         self._last_cycle = self._started
@@ -135,6 +139,11 @@ class ServiceCycle:
         """Return the answer of /healthz."""
         health = self._health.health(time.monotonic(), only_pages=self._only_pages)
         reason = self.stopped or self.clock_ahead
+        wrong = {"pages": self._unpublished} if self._unpublished else {}
+        wrong |= {f"source {name}": problem for name, problem in (self._unread | self.unfetched).items()}
+        if wrong:
+            # These stop neither the mail nor the rest of the pages, so the service is healthy.
+            health["wrong"] = {name: self._redactor.text(text) for name, text in wrong.items()}
         return health | {"ok": False, "reason": reason} if reason else health
 
     def make_heartbeat(self) -> Heartbeat:
@@ -289,8 +298,9 @@ class ServiceCycle:
         if published is not None and (published.written or published.removed):
             log.info("public/: %d written, %d removed", len(published.written), len(published.removed))
         if result.unpublished and result.unpublished != self._unpublished:
-            log.warning("pages and feeds are not updated, because a template has an error: %s", result.unpublished)
+            log.warning("pages and feeds are not up to date: %s", result.unpublished)
         self._unpublished = result.unpublished
+        self._unread = dict(collected.unread) if collected is not None else {}
         for name, change in result.edited.items():
             log.info("%s: %s", name, change)
         for composed in result.composed:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from tidings.model.errors import InputError
+from tidings.model.plurals import count_noun
 from tidings.pipeline import notices
 from tidings.pipeline.collect.sweep import SweepResult, collect
 from tidings.pipeline.compose.baseline import note_cadence_edits, rename_outlets, set_baseline
@@ -17,7 +20,7 @@ from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.pipeline.deliver.corrections import apply_corrections
 from tidings.pipeline.deliver.recovery import recover
 from tidings.pipeline.publish.archive import publish_archive
-from tidings.pipeline.publish.publish import PublishResult, publish
+from tidings.pipeline.publish.publish import PublishResult, describe_unwritable, publish
 from tidings.pipeline.retention import delete_expired
 from tidings.pipeline.track.bounces import record_session_refusals
 from tidings.runtime.newsroom import Runtime
@@ -35,7 +38,7 @@ class TickResult:
     collected: SweepResult | None = None
     published: PublishResult | None = None
     unpublished: str = ""
-    """The template error that stopped pages and feeds, or ''."""
+    """Why pages and feeds are not up to date: an error in a template, or files that cannot be written. Or ''."""
     edited: dict[str, str] = field(default_factory=dict)
     """A sentence about each changed cadence, by schedule."""
     composed: list[ComposeResult] = field(default_factory=list)
@@ -110,26 +113,38 @@ def tick(
 
 
 def publish_site(runtime: Runtime, result: TickResult) -> None:
-    """Publish feeds and pages. An error in a template stops only this, not the mails, and causes a notice."""
+    """Publish feeds and pages. An error in a template, or a full disk, stops only this, not the mails."""
     try:
         result.published = publish(runtime.store, runtime.newsroom, now=result.now)
+        _record_unpublished(runtime, result, result.published.failed)
     except InputError as error:
-        _record_unpublished(runtime, result, error)
+        _record_unpublished(runtime, result, [str(error)])
+    except OSError as error:
+        public = runtime.newsroom.public
+        _record_unpublished(runtime, result, [describe_unwritable(Path(error.filename or public), error, public)])
 
 
 def publish_editions(runtime: Runtime, result: TickResult) -> None:
     """Publish the edition archive, before the first mail that links to it is sent."""
     try:
-        publish_archive(runtime.store, runtime.newsroom, now=result.now)
+        archived = publish_archive(runtime.store, runtime.newsroom, now=result.now)
+        _record_unpublished(runtime, result, archived.failed)
     except InputError as error:
-        _record_unpublished(runtime, result, error)
+        _record_unpublished(runtime, result, [str(error)])
+    except OSError as error:
+        public = runtime.newsroom.public
+        _record_unpublished(runtime, result, [describe_unwritable(Path(error.filename or public), error, public)])
 
 
-def _record_unpublished(runtime: Runtime, result: TickResult, error: InputError) -> None:
-    result.unpublished = str(error)
+def _record_unpublished(runtime: Runtime, result: TickResult, causes: Sequence[str]) -> None:
+    """Note why pages are not up to date, and add a notice: one a day for the same cause."""
+    if not causes or result.unpublished:
+        return
+    more = len(causes) - 1
+    result.unpublished = causes[0] + (f" (and {count_noun(more, 'more file')})" if more else "")
     key = f"pages:{hashlib.sha256(result.unpublished.encode()).hexdigest()[:16]}:{result.now.date()}"
     with runtime.store.write() as connection:
-        text = f"Pages and feeds were not updated, because a template has an error: {error}"
+        text = f"Pages and feeds are not up to date: {result.unpublished}"
         notices.add(connection, key, "refused", text, result.now)
 
 

@@ -45,7 +45,8 @@ def plan_posts(
             earlier = find_earlier_stories(connection, draft)
             waiting = find_stories_after(earlier, first - 1)
         offered = {story.key for story in draft.stories} | set(waiting)
-        had = frozenset(history.stories_received(connection, offered, channel=part.channel).get(0, ()))
+        received = history.stories_received(connection, offered, channel=part.channel, without=draft.superseded)
+        had = frozenset(received.get(0, ()))
         refused = history.stories_refused(connection, offered - had, part.channel)
         if not draft.to_one_outlet:
             # A person decides about them: `tidings resolve --resend`, or `tidings send --channel`.

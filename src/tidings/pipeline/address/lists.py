@@ -113,7 +113,7 @@ def _exceptions(
         return behind, None
     single = set(served)
     if not draft.explicit:
-        single |= history.stories_received(connection, own).keys()
+        single |= history.stories_received(connection, own, without=draft.superseded).keys()
     single |= history.pending_corrections(connection, corrected).keys()
     return behind, single
 
@@ -143,7 +143,11 @@ def _address_readers(
         offers = {reader.subscriber: find_stories_after(earlier, reader.mark) for reader in page}
         offered = own | {key for offer in offers.values() for key in offer}
         everybody = [reader.subscriber for reader in page]
-        had_by = {} if draft.explicit else history.stories_received(connection, offered, subscribers=everybody)
+        had_by = (
+            {}
+            if draft.explicit
+            else history.stories_received(connection, offered, subscribers=everybody, without=draft.superseded)
+        )
         for reader in page:
             target = list_target(part.list, reader.subscriber)
 

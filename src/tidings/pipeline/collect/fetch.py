@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from tidings.store.content import items
 from tidings.store.content.websub import load_subscriptions
 from tidings.store.engine import Store
 
+log = logging.getLogger("tidings.collect")
 SECONDS = 20.0
 """In one round, downloads of pictures may start during this time."""
 FAILING_BEFORE_NOTICE = timedelta(hours=6)
@@ -68,7 +70,13 @@ def fetch_pictures(
         left = end - time.monotonic()
         share = left / (len(picture_sources) - number)
         existing = partial(_find_existing, store, name)
-        if left > 0 and (count := source.fetch_pictures(now, share, force=force, still_published=existing)):
+        try:
+            count = source.fetch_pictures(now, share, force=force, still_published=existing) if left > 0 else 0
+        except Exception as error:
+            # The pictures of the other sources, and all items, go on.
+            log.warning("the pictures of the source %s cannot be read (%s)", name, type(error).__name__)
+            continue
+        if count:
             counts[name] = count
     return counts
 

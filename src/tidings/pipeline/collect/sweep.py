@@ -71,7 +71,7 @@ def collect(
     with store.read() as connection:
         former = {item.source for item in stored_items.load_known(connection) if item.gone_at is None} - set(sources)
         former |= {refused.source for refused in stored_items.load_refused(connection)} - set(sources)
-    sweeps = {name: source.sweep(now) for name, source in sources.items()}
+    sweeps = {name: _sweep_source(name, source, now) for name, source in sources.items()}
     sweeps |= {name: Sweep(items=()) for name in sorted(former)}
     result = SweepResult()
     for name, sweep in sweeps.items():
@@ -89,6 +89,15 @@ def collect(
         else:
             raise RuntimeError(f"source {name}: items kept changing during {ATTEMPTS} attempts to collect")
     return result
+
+
+def _sweep_source(name: str, source: Source, now: datetime) -> Sweep:
+    """Sweep one source. If it fails, its items stay unchanged, and the other sources go on."""
+    try:
+        return source.sweep(now)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"[:300]
+        return Sweep((), (Problem(f"source {name}", 0, 0, message),), is_readable=False)
 
 
 def _collect_source(

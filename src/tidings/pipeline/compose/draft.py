@@ -103,6 +103,8 @@ class EditionDraft:
     explicit: bool = False
     to_one_outlet: bool = False
     """A person sends it to one list or channel alone. Then a channel also gets what it refused before."""
+    superseded: frozenset[int] = frozenset()
+    """Ids of held editions that this one would supersede: nobody gets them. Only for a look ahead."""
     corrected: Mapping[str, Mapping[str, tuple[datetime, str]]] = field(default_factory=dict)
     """(moment, version) of each correction, by story and language."""
     arrangement: tuple[str, ...] = ()

@@ -12,14 +12,18 @@ from tidings.model.cadence import DueSlots, OnNew, OnRequest, find_due_slots, fi
 from tidings.model.edition import EditionState, HoldReason
 from tidings.pipeline import notices
 from tidings.pipeline.address.channels import translation_deadlines
+from tidings.pipeline.address.lists import has_waiting_readers
 from tidings.pipeline.compose.baseline import find_cadence_edit
 from tidings.pipeline.compose.composer import Composer, ComposeResult
+from tidings.pipeline.compose.draft import EditionDraft
 from tidings.store.content import editions, schedules
 from tidings.store.content.items import next_visible_at
 from tidings.store.content.schedules import ScheduleState
 from tidings.store.locks import Liveness
 from tidings.store.service import pauses, restored
 
+_A_MOMENT = timedelta(seconds=1)
+"""The slot after an edition must have another key than the edition's own slot."""
 _LOOKAHEAD = 5
 """Slots to check per schedule, because the first slots may be skipped (holidays)."""
 
@@ -66,7 +70,21 @@ def find_first_new(
     draft = composer.draft(connection, schedule, now)
     moments = [story.out_at for story in draft.stories]
     moments += [moment for moment in translation_deadlines(connection, composer.newsroom, draft) if moment <= now]
-    return min((moment for moment in moments if moment > since), default=None)
+    first = min((moment for moment in moments if moment > since), default=None)
+    if state.last_cut is not None and _has_leftovers(composer, connection, draft):
+        # What the last edition had no room for goes next, without waiting for something new.
+        after = state.last_cut + _A_MOMENT
+        first = after if first is None else min(first, after)
+    return first
+
+
+def _has_leftovers(composer: Composer, connection: Connection, draft: EditionDraft) -> bool:
+    """Whether stories wait since an earlier edition, such as those beyond `max_items`."""
+    schedule = draft.schedule
+    if schedule.select.min_items > 1 or not has_waiting_readers(connection, composer.newsroom, draft):
+        return False
+    # An edition that waits for a person would be superseded again and again.
+    return not editions.list_editions(connection, schedule=schedule.name, states=[EditionState.HELD])
 
 
 def find_next_moment(composer: Composer, now: datetime) -> datetime | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import getpass
 import gzip
 import hashlib
 import os
@@ -51,6 +53,8 @@ class PublishResult:
     written: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     unchanged: int = 0
+    failed: tuple[str, ...] = ()
+    """What could not be written or removed: path, reason, owner and mend. All other files were written."""
 
 
 class EtagCache:
@@ -137,6 +141,7 @@ def write_files(
     written: list[str] = []
     changed: list[PublishedFile] = []
     kept: set[str] = set()
+    failed: list[str] = []
     unchanged, complete = 0, True
     try:
         for file in wanted:
@@ -161,10 +166,13 @@ def write_files(
             )
             if published is before and is_intact(public, published):
                 unchanged += 1
-            elif _write(public, published, file, content, newsroom.root):
+            elif is_written := _try_write(public, published, file, content, newsroom.root, failed):
                 written.append(file.path)
                 if published is not before:
                     changed.append(published)
+            elif is_written is None:
+                # It stays as it is. The next call tries again.
+                complete = False
             else:
                 # The media file changed or vanished after its item was read. The next call tries again.
                 complete = False
@@ -175,12 +183,17 @@ def write_files(
             with store.write() as connection:
                 site_files.save_files(connection, changed)
     removed = sorted(set(known) - kept)
-    for path in removed:
-        _remove(public, path)
+    for path in list(removed):
+        try:
+            _remove(public, path)
+        except OSError as error:
+            failed.append(describe_unwritable(public / path, error, public))
+            removed.remove(path)
+            complete = False
     if removed:
         with store.write() as connection:
             site_files.delete_files(connection, removed)
-    return PublishResult(tuple(sorted(written)), tuple(removed), unchanged), complete
+    return PublishResult(tuple(sorted(written)), tuple(removed), unchanged, tuple(failed)), complete
 
 
 @contextmanager
@@ -274,6 +287,37 @@ def is_intact(public: Path, published: PublishedFile) -> bool:
     except OSError:
         return False
     return True
+
+
+def _try_write(
+    public: Path, published: PublishedFile, file: SiteFile, content: bytes, root: Path, failed: list[str]
+) -> bool | None:
+    """Write a file. Returns None, and adds the reason to `failed`, if the disk or the permissions do not allow it."""
+    try:
+        return _write(public, published, file, content, root)
+    except OSError as error:
+        failed.append(describe_unwritable(public / file.path, error, public))
+        return None
+
+
+def describe_unwritable(path: Path, error: OSError, public: Path) -> str:
+    """Say which path cannot be written, why, whose it is, and what to do."""
+    place = next((each for each in (path, *path.parents) if each.exists() or each == each.parent), path)
+    try:
+        owner = place.owner()
+    except (KeyError, OSError):
+        owner = "somebody unknown"
+    user = getpass.getuser()
+    reason = error.strerror or str(error)
+    text = f"{path} cannot be written: {reason}"
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"{text}. Free some space on this disk"
+        case errno.EROFS:
+            return f"{text}. Mount this disk so that {user} may write"
+        case errno.EACCES | errno.EPERM:
+            return f"{text}. {place} belongs to {owner}. Run: sudo chown -R {user} {public}"
+    return f"{text}. {place} belongs to {owner}"
 
 
 def _write(public: Path, published: PublishedFile, file: SiteFile, content: bytes, root: Path) -> bool:

@@ -163,10 +163,10 @@ def _diagnose_content(
             mend = "tidings sweep (with --accept, if the items were removed on purpose)"
             yield Diagnosis("source", f"The source {name} is not read: {reason}", mend)
         if tick.unpublished:
-            text = (
-                f"Pages and feeds are not updated, because a template has an error: {tick.unpublished.splitlines()[0]}"
-            )
-            yield Diagnosis("unpublished", text, "correct the template, then tidings build")
+            text = f"Pages and feeds are not up to date: {tick.unpublished.splitlines()[0]}"
+            is_template = "cannot be written" not in tick.unpublished
+            mend = "correct the template, then tidings build" if is_template else "do what the message says"
+            yield Diagnosis("unpublished", text, mend)
     for name, source in health.sources.items():
         if source.problem:
             since = f" since {show(source.failing_since)}" if source.failing_since else ""

@@ -6,7 +6,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tidings.model.cadence import (
     list_slots,
     next_slots,
 )
+from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.plurals import count_noun
 from tidings.pipeline.address.channels import describe_untranslated
 from tidings.pipeline.address.lists import plan_deliveries
@@ -31,13 +32,18 @@ from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.compose.baseline import describe_cadence_edit, find_cadence_edit, select_backfill
 from tidings.pipeline.compose.draft import EditionDraft
 from tidings.pipeline.compose.due import find_due_slot, find_first_new
+from tidings.pipeline.compose.review import approval_deadline, is_sent_on_silence
+from tidings.pipeline.compose.select import group_stories
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.outlets import Outlet, count_planned
 from tidings.store.content import editions, schedules
+from tidings.store.content.items import load_items
 from tidings.store.people import subscribers
 from tidings.store.service import pauses
 
 _MONTH = timedelta(days=30)
+_SLOTS_TO_LOOK_AT = 20
+"""To find the next one, because the first may be skipped."""
 
 
 @contextmanager
@@ -75,6 +81,10 @@ class PlannedSlot:
     """(key, title)"""
     outlets: list[Outlet] = field(default_factory=list)
     note: str = ""
+    edition: str = ""
+    """The edition, if it is composed already and waits."""
+    embargoed: dict[str, datetime] = field(default_factory=dict)
+    """End of the embargo, by story."""
 
 
 @dataclass
@@ -97,9 +107,14 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
             for slot in _find_slots(runtime, connection, schedule, now, runs):
                 entry.slots.append(PlannedSlot(slot.key, slot.at, slot.move_reason, slot.skip_reason))
             following = next((slot for slot in entry.slots if not slot.skipped), None)
+            waiting = [_describe_waiting(runtime, connection, edition) for edition in _waiting(connection, schedule)]
             notes = [_describe_edit(connection, schedule, now)]
             if following is not None:
                 _fill_slot(runtime, connection, schedule, following, now)
+                if waiting and following.stories:
+                    names = " and ".join(slot.edition for slot in waiting)
+                    text = f"if {names} still waits then, its stories join this edition"
+                    following.note = "; ".join(filter(None, [following.note, text]))
             elif isinstance(schedule.cadence.rule, OnRequest):
                 notes.append(f"on request: tidings send {written.name}")
             elif isinstance(schedule.cadence.rule, OnNew):
@@ -107,9 +122,75 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
                 notes += ["nothing new", describe_untranslated(connection, runtime.newsroom, draft)]
             elif not entry.slots:
                 notes.append("its time has passed")
+            notes += _describe_embargoed(runtime, connection, schedule, following.at if following else now, now)
+            entry.slots[:0] = waiting
             entry.note = "; ".join(filter(None, [*notes, *_estimate_prices(runtime.newsroom, schedule, now)]))
             planned.append(entry)
     return planned
+
+
+def _waiting(connection: Connection, schedule: Schedule) -> list[Edition]:
+    """Return the editions that wait for a person."""
+    return editions.list_editions(connection, schedule=schedule.name, states=[EditionState.HELD])
+
+
+def _describe_waiting(runtime: Runtime, connection: Connection, edition: Edition) -> PlannedSlot:
+    """Return an edition that is held, with the reasons, its stories and its recipients as they are frozen."""
+    newsroom = runtime.newsroom
+    schedule = newsroom.schedules.get(edition.schedule)
+    note = f"{edition.name} is held: {'; '.join(hold.detail for hold in edition.holds)}"
+    if schedule is not None and any(hold.reason is HoldReason.APPROVAL for hold in edition.holds):
+        note += f". They were asked on {_show(newsroom, edition.cutoff)}. "
+        if is_sent_on_silence(edition, schedule):
+            note += f"Without an answer it is sent on {_show(newsroom, approval_deadline(edition, schedule))}"
+        else:
+            note += "Without an answer it is not sent"
+    slot = PlannedSlot(edition.slot or edition.starts, edition.starts, note=note, edition=edition.name)
+    everything = group_stories(load_items(connection), edition.starts)
+    languages = newsroom.site.languages
+    slot.stories = []
+    for key in edition.stories:
+        item = everything[key].in_language([*languages, *everything[key].items]) if key in everything else None
+        slot.stories.append((key, item.title if item else key))
+    outlets: dict[str, Outlet] = {}
+    for count in editions.count_recipients(connection, edition.id):
+        name = count.outlet.replace(":", " ", 1)
+        outlet = outlets.setdefault(name, Outlet(name, stories=list(edition.stories)))
+        outlet.recipients[count.language] += count.count
+    slot.outlets = list(outlets.values())
+    return slot
+
+
+def _describe_embargoed(
+    runtime: Runtime, connection: Connection, schedule: Schedule, after: datetime, now: datetime
+) -> Iterator[str]:
+    """Name the stories whose embargo ends after the next slot, with the slot that takes them."""
+    for key, until in _embargoes(connection, after).items():
+        draft = runtime.composer.draft(connection, schedule, until)
+        if key not in {story.key for story in draft.stories}:
+            continue
+        cadence = schedule.cadence
+        slot: Slot | None = None
+        if isinstance(cadence.rule, OnNew):
+            slot = find_slot_for_new(cadence, max(until, now))
+        elif not isinstance(cadence.rule, OnRequest):
+            found = next_slots(cadence, until - timedelta(microseconds=1), _SLOTS_TO_LOOK_AT)
+            slot = next((slot for slot in found if not slot.skip_reason), None)
+        goes = f"; it goes on {_show(runtime.newsroom, slot.at)}" if slot is not None else ""
+        yield f"{find_title(draft, key, runtime)} ({key}) is under embargo until {_show(runtime.newsroom, until)}{goes}"
+
+
+def _embargoes(connection: Connection, after: datetime) -> dict[str, datetime]:
+    """Return when the embargo of each story ends, for those that end after a moment."""
+    ends: dict[str, datetime] = {}
+    for item in load_items(connection):
+        if item.embargo is not None and item.embargo > after and not item.draft and not item.withdrawn:
+            ends[item.story] = min(item.embargo, ends.get(item.story, item.embargo))
+    return ends
+
+
+def _show(newsroom: Newsroom, moment: datetime) -> str:
+    return f"{moment.astimezone(newsroom.site.zone):%a %Y-%m-%d %H:%M}"
 
 
 def _describe_edit(connection: Connection, schedule: Schedule, now: datetime) -> str:
@@ -159,21 +240,40 @@ def _fill_slot(runtime: Runtime, connection: Connection, schedule: Schedule, slo
         slot.note = f"{paused.what} is paused. Slots that come due meanwhile become one edition"
     elif waiting := [pause.what for pause in holding if pause.what in targets]:
         slot.note = f"{' and '.join(waiting)} {'is' if len(waiting) == 1 else 'are'} paused. Deliveries there wait"
-    draft = look_ahead(runtime, connection, schedule, max(slot.at, now))
+    draft = look_ahead(runtime, connection, schedule, max(slot.at, now), embargoed=True)
     slot.stories = [(story.key, find_title(draft, story.key, runtime)) for story in draft.stories]
+    ends = _embargoes(connection, now)
+    slot.embargoed = {story.key: ends[story.key] for story in draft.stories if story.key in ends}
     reason = runtime.composer.explain_skip(connection, draft)
     if reason:
         slot.note = slot.note or f"would be skipped: {reason}"
         return
     slot.outlets = count_planned(plan_deliveries(connection, runtime.newsroom, draft))
+    # Stories that wait since an earlier edition go too.
+    named = {key for key, _ in slot.stories}
+    older = [key for outlet in slot.outlets for key in outlet.stories if key not in named]
+    slot.stories += [(key, find_title(draft, key, runtime)) for key in dict.fromkeys(older)]
+    if schedule.approval is not None:
+        asked = max(slot.at - schedule.approval.ahead, now)
+        by = ", ".join(schedule.approval.by)
+        text = f"waits for approval: {by} will be asked on {_show(runtime.newsroom, asked)}"
+        slot.note = "; ".join(filter(None, [slot.note, text]))
 
 
-def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, moment: datetime) -> EditionDraft:
-    """Draft the edition of `moment`, with the stories that a held edition would pass on to it."""
+def look_ahead(
+    runtime: Runtime, connection: Connection, schedule: Schedule, moment: datetime, *, embargoed: bool = False
+) -> EditionDraft:
+    """Draft the edition of `moment`, with the stories that a held edition would pass on to it.
+
+    `embargoed`: also those that are under embargo now, and not at that moment.
+    """
     state = schedules.find_schedule(connection, schedule.name)
     held = editions.list_editions(connection, schedule=schedule.name, states=["held"])
     freed = frozenset(key for edition in held for key in edition.stories)
-    draft = runtime.composer.draft(connection, schedule, moment, freed=freed).without_embargoed(runtime.now())
+    draft = runtime.composer.draft(connection, schedule, moment, freed=freed)
+    draft = replace(draft, superseded=frozenset(edition.id for edition in held))
+    if not embargoed:
+        draft = draft.without_embargoed(runtime.now())
     if state is not None or schedule.select.stories:
         return draft
     fresh = {story.key for story in draft.stories if story.out_at > runtime.now()}
@@ -220,6 +320,8 @@ def plan_as_json(planned: list[PlannedSchedule]) -> list[dict[str, object]]:
                     "moved": slot.moved,
                     "skipped": slot.skipped,
                     "note": slot.note,
+                    "edition": slot.edition,
+                    "embargoed": slot.embargoed,
                     "stories": None if slot.stories is None else [key for key, _ in slot.stories],
                     "outlets": [outlet.as_json() | {"stories": outlet.stories} for outlet in slot.outlets],
                 }

@@ -248,14 +248,14 @@ class PostCollection(CmsCollection):
     def _build_items(self, posts: list[dict[str, Any]]) -> list[CmsItem]:
         posts = [post for post in posts if isinstance(post.get("id"), int) and not _is_protected(post)]
         pictures = self._fetch_pictures(posts)
-        authors = self._fetch_names("wp/v2/users", [post.get("author") for post in posts])
+        authors = self._fetch_names("wp/v2/users", [_number(post, "author") for post in posts])
         terms = {
             base: self._fetch_names(f"wp/v2/{base}", [term for post in posts for term in _integers(post.get(base))])
             for base in self._taxonomies
         }
         items = []
         for post in posts:
-            picture = pictures.get(post.get("featured_media", 0))
+            picture = pictures.get(_number(post, "featured_media"))
             group = _translation_group(post)
             published = parse_utc(post.get("date_gmt"))
             article = build_article(
@@ -270,7 +270,7 @@ class PostCollection(CmsCollection):
                     "topics": [
                         terms[base].get(term, "") for base in self._taxonomies for term in _integers(post.get(base))
                     ],
-                    "authors": [authors.get(post.get("author", 0), "")],
+                    "authors": [authors.get(_number(post, "author"), "")],
                     "images": [picture] if picture else [],
                     "translations": _translation_links(post),
                     "story": f"{self._source.context.name}-{min(group)}" if group else "",
@@ -298,7 +298,7 @@ class PostCollection(CmsCollection):
         return {number: name for (at, number), name in names.items() if at == path}
 
     def _fetch_pictures(self, posts: list[dict[str, Any]]) -> dict[int, dict[str, str]]:
-        wanted = sorted({post["featured_media"] for post in posts if isinstance(post.get("featured_media"), int)} - {0})
+        wanted = sorted({_number(post, "featured_media") for post in posts} - {0})
         fields = {"_fields": "id,source_url,alt_text,caption,media_details"}
         pictures = {}
         for media in self._source.get_by_ids("wp/v2/media", wanted, fields):
@@ -342,6 +342,12 @@ def _translation_links(post: Mapping[str, Any]) -> dict[str, str]:
         for other in as_objects(post.get("wpml_translations"))
     }
     return {language: url for language, url in links.items() if language and url}
+
+
+def _number(post: Mapping[str, Any], name: str) -> int:
+    """Return the number of a post's field, 0 if it is anything else: plugins write what they like."""
+    value = post.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _integers(value: Any) -> list[int]:

@@ -106,10 +106,13 @@ class WebSource(CachedSource, ABC):
         self.now = now
         try:
             update = self.read_site(state)
+            self._snapshot.refresh()
+            changed, new, notice = self._merge(update, state)
         except SourceError as error:
             return self._record_failure(version, state, error)
-        self._snapshot.refresh()
-        changed, new, notice = self._merge(update, state)
+        except Exception as error:
+            # Nobody can foresee what a website answers. It must not stop the other sources, or the mail.
+            return self._record_failure(version, state, _misunderstood(error))
         due = now + max(self.settings.every, update.fresh_for)
         kept = {"url": self.settings.url, "begun": state.get("begun") or now.isoformat(), "fetched": now.isoformat()}
         cache.save(version, kept | update.state | {"due": due.isoformat()}, changed)
@@ -121,7 +124,8 @@ class WebSource(CachedSource, ABC):
         self.now = now
         try:
             items = self.read_site({}).items or ()
-        except SourceError as error:
+        except Exception as raised:
+            error = raised if isinstance(raised, SourceError) else _misunderstood(raised)
             return Sweep((), (Problem(f"source {self.context.name}", 0, 0, str(error)),), is_readable=False)
         cached: dict[str, CachedItem] = {}
         for item in items:
@@ -205,6 +209,11 @@ class WebSource(CachedSource, ABC):
             state["gone"] = True
         self.context.cache.save(version, state)
         return FetchResult(True, due, problem=str(error))
+
+
+def _misunderstood(error: Exception) -> SourceError:
+    """Return the failure of a website whose answer has an unexpected form."""
+    return SourceError(f"the answer has an unexpected form ({type(error).__name__}: {error})"[:300])
 
 
 def _keep_earliest_date(article: Article, cached: CachedItem) -> Article:

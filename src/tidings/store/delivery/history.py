@@ -29,8 +29,12 @@ def stories_received(
     *,
     channel: str | None = None,
     subscribers: Collection[int] | None = None,
+    without: Collection[int] = (),
 ) -> dict[int, set[str]]:
-    """The `stories` that each subscriber has received or will receive; a channel has the key 0. Notes count too."""
+    """The `stories` that each subscriber has received or will receive; a channel has the key 0. Notes count too.
+
+    `without`: ids of editions that do not count.
+    """
     d, ss = t.deliveries.c, t.selection_stories.c
     received: dict[int, set[str]] = {}
     if not stories or (subscribers is not None and not subscribers):
@@ -40,6 +44,9 @@ def stories_received(
         .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
         .where(ss.story.in_(list(stories)), ss.what != "correction", d.state.in_(RECEIVED_STATES), d.purpose != "test")
     )
+    if without:
+        m = t.mailings.c
+        query = query.where(d.mailing.not_in(select(m.id).where(m.edition.in_(list(without)))))
     query = query.where(d.subscriber.is_not(None)) if channel is None else query.where(d.channel == channel)
     if subscribers is not None:
         query = query.where(d.subscriber.in_(list(subscribers)))
@@ -80,6 +87,13 @@ def find_same_story(connection: Connection, delivery: int) -> int | None:
         .limit(1)
     )
     return connection.execute(query).scalar_one_or_none()
+
+
+def waits_for_more(connection: Connection, delivery: int) -> bool:
+    """Whether stories of this delivery's edition wait for the reader's next edition: its mark stays before it."""
+    d, m = t.deliveries.c, t.mailings.c
+    query = select(d.mark < m.edition).join_from(t.deliveries, t.mailings, m.id == d.mailing).where(d.id == delivery)
+    return bool(connection.execute(query).scalar_one_or_none())
 
 
 def shows_story(connection: Connection, delivery: int, story: str) -> bool:
