@@ -227,6 +227,10 @@ class Deliverer:
     def _record_channel_health(self, channel: str, summary: DeliverySummary, now: datetime) -> None:
         """Record for `tidings status` that a channel stands still, or works again."""
         key, reason = channel_key(channel), summary.stalled.get(channel)
+        if reason is None:
+            with self._context.store.read() as connection:
+                if key not in sender_health.load_healths(connection, None):
+                    return
         with self._context.store.write() as connection:
             if reason is not None:
                 rest = LONGEST_REST.total_seconds() if channel in summary.disabled else None

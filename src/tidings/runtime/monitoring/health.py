@@ -80,7 +80,8 @@ def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
         heartbeats = heartbeat.load_heartbeats(connection)
         owners = claims.list_owners(connection)
         sender_healths = senders.load_healths(connection, fingerprints)
-        channel_healths = senders.load_healths(connection, channel_fingerprints)
+        # Without its secrets, the fingerprint of a channel is another.
+        channel_healths = senders.load_healths(connection, None if newsroom.unset else channel_fingerprints)
         overdue = {
             name: moment
             for name, schedule in newsroom.schedules.items()
@@ -103,9 +104,9 @@ def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
         dead_owners=tuple(sorted(owner for owner in all_owners if not liveness.is_alive(owner))),
         senders={name: sender_healths.get(name, SenderHealth()) for name in fingerprints},
         channels={
-            name: channel_healths[channel_key(name)]
-            for name in newsroom.channels
-            if channel_key(name) in channel_healths
+            key.removeprefix(channel_key("")): channel
+            for key, channel in channel_healths.items()
+            if key.startswith(channel_key(""))
         },
         overdue=overdue,
         disks=_read_disks(newsroom.root, runtime.store.path),

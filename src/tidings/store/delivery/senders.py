@@ -12,16 +12,17 @@ from tidings.store import schema as t
 from tidings.store.engine import insert_once
 
 
-def load_healths(connection: Connection, known: Mapping[str, str]) -> dict[str, SenderHealth]:
+def load_healths(connection: Connection, known: Mapping[str, str] | None) -> dict[str, SenderHealth]:
     """Health of senders that failed recently, by name. `known` has the fingerprints of their settings.
 
-    Changed settings (a new password, another host) clear earlier failures.
+    Changed settings (a new password, another host) clear earlier failures. If `known` is None, nobody knows the
+    settings here, and every sender counts.
     """
     s = t.senders.c
     return {
         row.name: SenderHealth(row.failures, row.reason, row.down_until)
         for row in connection.execute(select(s.name, s.fingerprint, s.failures, s.reason, s.down_until))
-        if known.get(row.name) == row.fingerprint
+        if known is None or known.get(row.name) == row.fingerprint
     }
 
 
