@@ -60,6 +60,7 @@ def test_an_embargoed_release_is_named_with_its_moment(newsroom: RunningNewsroom
 def test_an_edition_that_waits_for_approval_is_planned(newsroom: RunningNewsroom) -> None:
     ada = _start(newsroom, "daily", APPROVED)
     newsroom.item("one")
+    newsroom.tick(MONDAY - 5 * HOUR)
     ahead = _planned(newsroom).slots[0].note
     assert "boss@example.org will be asked on Mon 2026-03-02 07:00" in ahead
     newsroom.tick(MONDAY - 2 * HOUR)
