@@ -27,7 +27,7 @@ def plan(
             say("There is no schedule yet. Write one into schedules/, or copy one from the sample newsroom.")
         for schedule in planned:
             say(f"\n{schedule.name}  {schedule.cadence}{'  ' + schedule.note if schedule.note else ''}")
-            for slot in schedule.slots:
+            for slot in (*schedule.waiting, *schedule.slots):
                 print_slot(runtime, slot)
 
 

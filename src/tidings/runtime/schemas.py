@@ -81,6 +81,9 @@ def _map(values: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": values}
 
 
+_SLOT = "slot:moment at:moment moved:text? skipped:text? note stories:texts?"
+_OUTLET = "outlet deliveries:number languages:counts skipped:counts stories:texts"
+
 _OUTPUT: dict[str, dict[str, Any]] = {
     "check": _row(
         "ok:bool",
@@ -89,12 +92,8 @@ _OUTPUT: dict[str, dict[str, Any]] = {
     "plan": _list(
         _row(
             "schedule cadence note",
-            slots=_list(
-                _row(
-                    "slot:moment at:moment moved:text? skipped:text? note stories:texts? edition embargoed:labels",
-                    outlets=_list(_row("outlet deliveries:number languages:counts skipped:counts stories:texts")),
-                )
-            ),
+            waiting=_list(_row(f"{_SLOT} edition", outlets=_list(_row(_OUTLET)))),
+            slots=_list(_row(f"{_SLOT} embargoed:labels", outlets=_list(_row(_OUTLET)))),
         )
     ),
     "tick": _row(

@@ -64,7 +64,8 @@ def test_an_edition_that_waits_for_approval_is_planned(newsroom: RunningNewsroom
     ahead = _planned(newsroom).slots[0].note
     assert "boss@example.org will be asked on Mon 2026-03-02 07:00" in ahead
     newsroom.tick(MONDAY - 2 * HOUR)
-    held, following, *_ = _planned(newsroom).slots
+    planned = _planned(newsroom)
+    (held,), following = planned.waiting, planned.slots[0]
     assert (held.edition, held.at) == ("daily/1", MONDAY)
     assert "boss@example.org" in held.note and "asked on Mon 2026-03-02 07:00" in held.note
     assert [(outlet.name, outlet.recipients.total()) for outlet in held.outlets] == [("list digest", 1)]
@@ -85,7 +86,7 @@ def test_what_max_items_leaves_over_goes_next(newsroom: RunningNewsroom) -> None
     said = _explained(newsroom, ada, second)
     assert "it waits for their next edition" in said and "max_items" in said
     slot = _planned(newsroom).slots[0]
-    assert [key for key, _ in slot.stories or ()] == [second]
+    assert slot.stories == [] and f"left over from earlier editions: {second} (en) ({second})" in slot.note
     assert {outlet.name: outlet.recipients.total() for outlet in slot.outlets} == {"list digest": 1, "channel desk": 1}
     newsroom.tick(MONDAY + 21 * MINUTE)
     assert newsroom.read(ada) == [[first], [second]]

@@ -95,6 +95,8 @@ class PlannedSchedule:
     cadence: str
     slots: list[PlannedSlot] = field(default_factory=list)
     note: str = ""
+    waiting: list[PlannedSlot] = field(default_factory=list)
+    """Editions that are composed and wait for a person."""
 
 
 def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule]:
@@ -107,12 +109,14 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
             for slot in _find_slots(runtime, connection, schedule, now, runs):
                 entry.slots.append(PlannedSlot(slot.key, slot.at, slot.move_reason, slot.skip_reason))
             following = next((slot for slot in entry.slots if not slot.skipped), None)
-            waiting = [_describe_waiting(runtime, connection, edition) for edition in _waiting(connection, schedule)]
+            entry.waiting = [
+                _describe_waiting(runtime, connection, edition) for edition in _waiting(connection, schedule)
+            ]
             notes = [_describe_edit(connection, schedule, now)]
             if following is not None:
                 _fill_slot(runtime, connection, schedule, following, now)
-                if waiting and following.stories:
-                    names = " and ".join(slot.edition for slot in waiting)
+                if entry.waiting and following.stories:
+                    names = " and ".join(slot.edition for slot in entry.waiting)
                     text = f"if {names} still waits then, its stories join this edition"
                     following.note = "; ".join(filter(None, [following.note, text]))
             elif isinstance(schedule.cadence.rule, OnRequest):
@@ -123,7 +127,6 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
             elif not entry.slots:
                 notes.append("its time has passed")
             notes += _describe_embargoed(runtime, connection, schedule, following.at if following else now, now)
-            entry.slots[:0] = waiting
             entry.note = "; ".join(filter(None, [*notes, *_estimate_prices(runtime.newsroom, schedule, now)]))
             planned.append(entry)
     return planned
@@ -249,10 +252,11 @@ def _fill_slot(runtime: Runtime, connection: Connection, schedule: Schedule, slo
         slot.note = slot.note or f"would be skipped: {reason}"
         return
     slot.outlets = count_planned(plan_deliveries(connection, runtime.newsroom, draft))
-    # Stories that wait since an earlier edition go too.
     named = {key for key, _ in slot.stories}
-    older = [key for outlet in slot.outlets for key in outlet.stories if key not in named]
-    slot.stories += [(key, find_title(draft, key, runtime)) for key in dict.fromkeys(older)]
+    older = dict.fromkeys(key for outlet in slot.outlets for key in outlet.stories if key not in named)
+    if older:
+        names = ", ".join(f"{find_title(draft, key, runtime)} ({key})" for key in older)
+        slot.note = "; ".join(filter(None, [slot.note, f"left over from earlier editions: {names}"]))
     if schedule.approval is not None:
         asked = max(slot.at - schedule.approval.ahead, now)
         by = ", ".join(schedule.approval.by)
@@ -313,20 +317,20 @@ def plan_as_json(planned: list[PlannedSchedule]) -> list[dict[str, object]]:
             "schedule": schedule.name,
             "cadence": schedule.cadence,
             "note": schedule.note,
-            "slots": [
-                {
-                    "slot": slot.key,
-                    "at": slot.at,
-                    "moved": slot.moved,
-                    "skipped": slot.skipped,
-                    "note": slot.note,
-                    "edition": slot.edition,
-                    "embargoed": slot.embargoed,
-                    "stories": None if slot.stories is None else [key for key, _ in slot.stories],
-                    "outlets": [outlet.as_json() | {"stories": outlet.stories} for outlet in slot.outlets],
-                }
-                for slot in schedule.slots
-            ],
+            "waiting": [_slot_as_json(slot) | {"edition": slot.edition} for slot in schedule.waiting],
+            "slots": [_slot_as_json(slot) | {"embargoed": slot.embargoed} for slot in schedule.slots],
         }
         for schedule in planned
     ]
+
+
+def _slot_as_json(slot: PlannedSlot) -> dict[str, object]:
+    return {
+        "slot": slot.key,
+        "at": slot.at,
+        "moved": slot.moved,
+        "skipped": slot.skipped,
+        "note": slot.note,
+        "stories": None if slot.stories is None else [key for key, _ in slot.stories],
+        "outlets": [outlet.as_json() | {"stories": outlet.stories} for outlet in slot.outlets],
+    }
