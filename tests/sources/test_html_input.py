@@ -226,3 +226,31 @@ def test_hostile_html_takes_little_time(piece: str) -> None:
     started = time.process_time()
     read(piece * 4_000)
     assert time.process_time() - started < 4
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("![[well 1.png|A well]]", '<img src="https://site.example/news/well%201.png" alt="A well">'),
+        ('{{< figure src="/a.png" alt="A well" >}}', '<img src="https://site.example/a.png" alt="A well">'),
+        ("{{< youtube abcDEF12345 >}}", 'href="https://www.youtube.com/watch?v=abcDEF12345"'),
+        ('{{< vimeo id="77" title="Open day" >}}', '<a href="https://vimeo.com/77">Open day</a>'),
+        ('{% include youtube.html id="abcDEF12345" %}', 'href="https://www.youtube.com/watch?v=abcDEF12345"'),
+        ("[youtube https://youtu.be/abcDEF12345]", 'href="https://www.youtube.com/watch?v=abcDEF12345"'),
+        ("[caption id=x]Text[/caption]", "<p>Text</p>"),
+        ("`{{< youtube abcDEF12345 >}}`", "<code>{{&lt; youtube abcDEF12345 &gt;}}</code>"),
+        ("See [1] and {braces} and [x](https://a.example/)", "See [1] and {braces} and"),
+    ],
+)
+def test_marks_of_other_programs_are_what_they_mean(text: str, kept: str) -> None:
+    body, problems = read(text, is_markdown=True)
+    assert kept in body
+    assert all("is a link to" in problem.message for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "text", ["[[Other note]]", "{{< chart 5 >}}", "{% assign x %}", '[gallery ids="1"]', "![[note.md]]"]
+)
+def test_marks_that_mean_nothing_here_are_named(text: str) -> None:
+    _, problems = read(text, is_markdown=True)
+    assert ["means nothing here" in problem.message for problem in problems] == [True]

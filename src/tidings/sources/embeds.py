@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -223,3 +224,48 @@ def find_scripted(name: str, attributes: Mapping[str, str]) -> str:
         if value and marker in attributes.get("class", "").lower():
             return template.format(value)
     return ""
+
+
+# Marks of Obsidian, Hugo, Jekyll and WordPress, which only their own program turns into something.
+SHORTCODE = re.compile(
+    r"!\[\[(?P<file>[^\[\]|\n]{1,200})(?:\|(?P<alt>[^\[\]\n]{0,200}))?\]\]"
+    r"|\[\[(?P<note>[^\[\]|\n]{1,200})(?:\|(?P<label>[^\[\]\n]{1,200}))?\]\]"
+    r"|\{\{(?:<|&lt;|%) *(?P<hugo>/?\w[\w/.-]{0,40})(?P<rest>[^{}\n]{0,200}?)(?:>|&gt;|%)\}\}"
+    r"|\{%-? *(?P<jekyll>\w{1,30})(?P<more>[^{}%\n]{0,200})%\}"
+    r"|\[/?(?P<wordpress>caption|embed|gallery|youtube|vimeo|video|audio|playlist|soundcloud|googlemaps|contact-form-7"
+    r"|wpforms|ninja_form|vc_\w{1,40}|et_pb_\w{1,40})\b(?P<args>[^\[\]\n]{0,200})\]"
+)
+_ARGUMENT = re.compile(r"(?:([\w-]{1,30})\s*=\s*)?(?:\"([^\"]*)\"|\'([^\']*)\'|([^\s\"\'=]+))")
+_VIDEO_SHORTCODES = {
+    "youtube": "https://www.youtube.com/watch?v={}",
+    "vimeo": "https://vimeo.com/{}",
+    "tweet": "https://x.com/i/status/{}",
+    "instagram": "https://www.instagram.com/p/{}/",
+}
+
+
+def read_shortcode(match: re.Match[str]) -> tuple[str, dict[str, str]]:
+    """Return what a mark means: `picture`, `embed`, `text` or `nothing`, or '' if unknown, and its values."""
+    found = match.groupdict(default="")
+    if found["file"]:
+        is_picture = re.search(r"\.(?:jpe?g|png|gif|webp|avif|svg|bmp)$", found["file"].strip(), re.IGNORECASE)
+        size_only = found["alt"].strip().replace("x", "").isdigit()
+        values = {"src": quote(found["file"].strip(), safe="/%"), "alt": "" if size_only else found["alt"].strip()}
+        return ("picture", values) if is_picture else ("text", {"text": found["alt"] or found["file"]})
+    if found["note"]:
+        return "text", {"text": found["label"] or found["note"].rpartition("/")[2]}
+    name = (found["hugo"] or found["jekyll"] or found["wordpress"]).lower()
+    written = html.unescape(found["rest"] + found["more"] + found["args"])
+    arguments = [(key, first or second or third) for key, first, second, third in _ARGUMENT.findall(written)]
+    named = {key: value for key, value in arguments if key}
+    plain = [value for key, value in arguments if not key and value]
+    if name in ("caption", "embed"):
+        return "nothing", {}
+    if name in ("figure", "img") and named.get("src"):
+        return "picture", {"src": named["src"], "alt": named.get("alt") or named.get("caption", "")}
+    service = next((each for each in _VIDEO_SHORTCODES if each in name or (name == "include" and each in written)), "")
+    value = named.get("id") or named.get("v") or next((each for each in plain if not each.endswith(".html")), "")
+    if service and value:
+        url = value if value.startswith("http") else _VIDEO_SHORTCODES[service].format(quote(value, safe=""))
+        return "embed", {"url": url, "title": named.get("title", "")}
+    return "", {}

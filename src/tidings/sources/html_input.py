@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tidings.sources.embeds import find_embed, find_scripted, label_embed
+from tidings.sources.embeds import SHORTCODE, find_embed, find_scripted, label_embed, read_shortcode
 from tidings.sources.links import LinkProblem, LinkResolver
 from tidings.sources.picture_tags import (
     AVATAR_CLASS,
@@ -75,6 +75,7 @@ VOID = set(
     "area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr".split()  # noqa: SIM905
 )
 _NEEDS_NO_END_TAG = VOID | set("dd dt li option p tbody td tfoot th thead tr".split())  # noqa: SIM905
+_CODE = {"code", "pre", "kbd", "samp"}
 _LINES = set("p h1 h2 h3 h4 h5 h6 pre summary dt figcaption caption".split())  # noqa: SIM905
 _BLOCKS = set("div section article blockquote figure ul ol dl li dd table td th main aside header footer".split())  # noqa: SIM905
 _RAW = {
@@ -202,6 +203,8 @@ class _Preparer:
         self.linked: set[str] = set()
         self.sources: list[_Tag] | None = None
         """The <source> elements of the open <picture>."""
+        self.code = 0
+        """How many elements with code are open, in which marks are shown."""
         self.is_in_line = False
         """Whether a paragraph or heading is open, in which no other may begin."""
         self.player: _Tag | None = None
@@ -255,7 +258,28 @@ class _Preparer:
             return  # "Your browser does not play videos."
         if raw.strip():
             self._drop_placeholder()
+        if not is_literal and not self.code and ("[" in raw or "{" in raw):
+            self._put_marked(raw)
+            return
         self.out.append(html.escape(raw, quote=False) if is_literal else raw.replace("<", "&lt;"))
+
+    def _put_marked(self, raw: str) -> None:
+        """Put a text that may hold marks such as ![[photo.png]] or {{< youtube ID >}}."""
+        position = 0
+        for match in SHORTCODE.finditer(raw):
+            self.out.append(raw[position : match.start()].replace("<", "&lt;"))
+            position = match.end()
+            what, values = read_shortcode(match)
+            tag = _Tag(match[0], "img" if what == "picture" else "iframe", attributes=values)
+            if what == "picture":
+                self._put_picture(tag)
+            elif what == "embed":
+                self._put_embed(tag, values["url"], written=match[0])
+            elif what != "nothing":
+                self.out.append((values.get("text") or match[0]).replace("<", "&lt;"))
+                message = f"the mark {html.unescape(match[0])[:80]} means nothing here, and readers see it as text"
+                self._report(match[0], message, "write a link, a picture or a sentence in its place")
+        self.out.append(raw[position:].replace("<", "&lt;"))
 
     def _put_end(self, name: str) -> None:
         if self.player is not None:
@@ -266,6 +290,7 @@ class _Preparer:
             self.sources = None
         if name in _LINES:
             self.is_in_line = False
+        self.code -= name in _CODE and self.code > 0
         name = _RENAMED.get(name, name)
         if name in TAGS and name not in VOID:
             self.depth -= name not in _NEEDS_NO_END_TAG and self.depth > 0
@@ -328,6 +353,7 @@ class _Preparer:
             self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
 
     def _open(self, name: str, attributes: Mapping[str, str | None]) -> None:
+        self.code += name in _CODE
         if name in _LINES or name in _BLOCKS:
             self.is_in_line = name in _LINES
         if name not in _NEEDS_NO_END_TAG:
@@ -457,10 +483,8 @@ class _Preparer:
             return
         self._put_embed(tag, address)
 
-    def _put_embed(self, tag: _Tag, written: str) -> None:
-        if written.startswith("//"):
-            written = f"https:{written}"
-        address = self.links.absolute(written)
+    def _put_embed(self, tag: _Tag, target: str, *, written: str = "") -> None:
+        address = self.links.absolute(f"https:{target}" if target.startswith("//") else target)
         embed = find_embed(address) if address and address.startswith("http") else None
         if embed is None:
             return
@@ -477,7 +501,7 @@ class _Preparer:
             self.shown.add(embed.thumbnail)
         self._put_link(url, label, picture)
         message = f"what {embed.service} would show here is a link to {url[:200]}"
-        self._report(written, message, 'give it a title (title="..."), or describe it in the text')
+        self._report(written or target, message, 'give it a title (title="..."), or describe it in the text')
 
     def _put_link(self, url: str, label: str, picture: str = "") -> None:
         link = f'<a href="{html.escape(url)}">{picture}{html.escape(label)}</a>'

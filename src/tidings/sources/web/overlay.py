@@ -57,7 +57,7 @@ class Overlays:
     def read(self) -> tuple[dict[str, Overlay], tuple[Problem, ...]]:
         """Return the overlays by story, and their problems. A file that cannot be read counts as absent."""
         current = {}
-        for path in sorted((self._root / OVERLAYS).glob("*.yaml")):
+        for path in sorted((self._root / OVERLAYS).glob("*.y*ml")):
             try:
                 stat = path.stat()
                 signature = (stat.st_mtime_ns, stat.st_size)
