@@ -501,7 +501,10 @@ class _Preparer:
             self.shown.add(embed.thumbnail)
         self._put_link(url, label, picture)
         message = f"what {embed.service} would show here is a link to {url[:200]}"
-        self._report(written or target, message, 'give it a title (title="..."), or describe it in the text')
+        mend = (
+            'give it a title (title="...") for the link' if label == embed.service else "say in the text what it shows"
+        )
+        self._report(written or target, message, mend)
 
     def _put_link(self, url: str, label: str, picture: str = "") -> None:
         link = f'<a href="{html.escape(url)}">{picture}{html.escape(label)}</a>'

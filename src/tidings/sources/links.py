@@ -208,6 +208,9 @@ class FileLinks(LinkResolver):
         candidates = [folder / form for folder in (self.location.folder, self.location.content) for form in forms]
         if path.startswith(f"{self.location.content.name}/"):
             candidates.append(self.location.content.parent / path)
+        if "/" not in path:
+            # Obsidian writes the name alone, wherever the file is.
+            candidates.append(self.location.content / "media" / path)
         for candidate in candidates:
             try:
                 real = candidate.resolve(strict=True)

@@ -403,6 +403,15 @@ def test_a_picture_is_found_as_a_cms_writes_it(content: Path, address: str) -> N
     assert item.images[0].src in item.body
 
 
+def test_a_picture_of_obsidian_is_found_by_its_name(content: Path) -> None:
+    (content / "media").mkdir()
+    Image.new("RGB", (4, 3)).save(content / "media" / "well 1.png")
+    (content / "a.en.md").write_text("---\ntitle: T\n---\n![[well 1.png|A well]]\n")
+    swept = sweep(content)
+    assert swept.problems == ()
+    assert "well%201.png" in swept.items[0].body
+
+
 def test_a_rooted_picture_that_is_missing_is_a_fault(content: Path) -> None:
     (content / "a.en.md").write_text("---\ntitle: T\nimages: [{src: /media/logo.png}]\n---\n[News](/en/news/)\n")
     (content / "b.en.md").write_text("---\ntitle: T\n---\n![L](/media/logo.png)\n")
