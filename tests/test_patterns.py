@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -20,21 +19,19 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.growth import is_slow
+
 SOURCE = Path(__file__).parents[1] / "src" / "tidings"
 CALLS = {"compile", "sub", "subn", "match", "search", "findall", "split", "fullmatch", "finditer"}
 EXHAUSTING = {"sub", "subn", "findall", "finditer", "split"}
-SIZES = (4, 16, 64, 256, 1_024)
-"""Repetitions, four times as many each time. A slow pattern shows early, before it would hang."""
-FACTOR = 9.0
-"""Four times the input may take this many times as long: linear is 4, quadratic 16."""
-SHORTEST = 0.002
-"""Seconds below which a measurement says nothing."""
 NOT_FOUND = {
     "channels/http.py",  # patterns of adapters, each a constant, for values of tidings.yaml
     "model/refusal.py",  # the table of words: `tests/model/test_refusal.py` measures it
     "channels/wording.py",  # a fixed address and at most some punctuation after it
     "channels/mail_api/base.py",  # a fixed text
     "render/template_check.py",  # a fixed name
+    "render/mail/fragments.py",  # a hash
+    "runtime/people_files/status_columns.py",  # words
     "sources/html_input.py",  # the names of a few elements
     "sources/embeds.py",  # hosts
     "runtime/preview/preview.py",  # a fixed address
@@ -220,27 +217,6 @@ _CATEGORIES = {
 
 
 # -- measuring --------------------------------------------------------------------------------------------------------
-
-
-def is_slow(run: Callable[[Any], object], make: Callable[[int], Any]) -> bool:
-    """Whether four times the input takes much more than four times as long, at any size."""
-    before = _time(run, make(SIZES[0]))
-    for size in SIZES[1:]:
-        taken = _time(run, make(size))
-        if taken > SHORTEST and taken > FACTOR * max(before, SHORTEST / 16):
-            # Measured again: another process may have disturbed the shorter or the longer one.
-            before = min(_time(run, make(size // 4)) for _ in range(5))
-            taken = min(_time(run, make(size)) for _ in range(2))
-            if taken > SHORTEST and taken > FACTOR * max(before, SHORTEST / 16):
-                return True
-        before = taken
-    return False
-
-
-def _time(run: Callable[[Any], object], text: Any) -> float:
-    began = time.thread_time()
-    run(text)
-    return time.thread_time() - began
 
 
 def use_pattern(pattern: re.Pattern[Any], method: str) -> Callable[[Any], object]:

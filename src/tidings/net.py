@@ -30,7 +30,15 @@ MAX_RESPONSE = 64 * 1024
 """Bytes of an answer that are read."""
 # urllib3 would log the path of each request, and the path may be a secret.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
-_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24", "192.88.99.0/24", "0.0.0.0/8", "240.0.0.0/4", "198.18.0.0/15", "100.64.0.0/10",
+        "64:ff9b::/96", "64:ff9b:1::/48", "fec0::/10", "fc00::/7", "fe80::/10", "100::/64", "2001::/23", "2002::/16",
+        "2001:db8::/32", "3fff::/20", "5f00::/16", "::/8",
+    )
+)  # fmt: skip
+"""Special-purpose networks (IANA registries, RFC 6890) and deprecated ones. Python's own list differs by version."""
 
 
 def parse_link_header(written: str) -> list[tuple[str, str]]:
@@ -81,14 +89,12 @@ class HttpResponse:
 
 
 def is_public_ip(address: str) -> bool:
-    """Whether an IP address is on the open internet: not loopback, private, link-local, CGNAT, or NAT64."""
+    """Whether an IP address is on the open internet: not loopback, private, or of another special network."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return is_public_ip(str(ip.ipv4_mapped))
-        if ip.sixtofour is not None or ip.teredo is not None or any(ip in network for network in _NAT64):
-            return False
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        return is_public_ip(str(ip.ipv4_mapped))
+    is_special = any(ip in network for network in _NOT_PUBLIC if network.version == ip.version)
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not is_special
 
 
 def is_public_host(host: str) -> bool:

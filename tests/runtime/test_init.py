@@ -33,8 +33,7 @@ def test_the_unit_stops_cleanly_and_writes_one_folder(tmp_path: Path) -> None:
     assert float(keys["TimeoutStopSec"]) > _END + 5
     assert keys["ReadWritePaths"] == str(tmp_path / "news")
     assert (keys["ProtectSystem"], keys["NoNewPrivileges"], keys["Restart"]) == ("strict", "true", "on-failure")
-    # The service sends no watchdog signal, so systemd must not wait for one.
-    assert "WatchdogSec" not in keys
+    assert (keys["Type"], keys["WatchdogSec"], keys["UMask"]) == ("notify", "120", "0077")
     assert keys["User"] != "root"
 
 

@@ -26,7 +26,7 @@ from tests.fixtures.smtp import SmtpSink, doubled
 from tests.fixtures.waiting import GENEROUS, wait_until
 from tidings.model.cadence import load_zone
 from tidings.runtime.monitoring.log import LocalTime, Redactor
-from tidings.runtime.service_cycle import ServiceCycle
+from tidings.runtime.service_cycle import MAX_CYCLE, MAX_SILENCE, CycleHealth, ServiceCycle
 from tidings.runtime.tick import tick
 from tidings.runtime.watch import configuration_stamp
 from tidings.store.content import editions
@@ -63,6 +63,31 @@ def running(
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+def test_systemd_hears_that_the_service_is_alive(tmp_path: Path) -> None:
+    with (
+        make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+    ):
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(GENEROUS)
+        folder.env["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+        with running(folder, tmp_path / "log") as process:
+            assert [systemd.recv(100), systemd.recv(100)] == [b"READY=1", b"WATCHDOG=1"]
+            process.send_signal(signal.SIGTERM)
+            while (state := systemd.recv(100)) != b"STOPPING=1":
+                assert state == b"WATCHDOG=1"
+            process.wait(timeout=GENEROUS)
+
+
+def test_a_hanging_service_is_not_called_alive() -> None:
+    health = CycleHealth(cycle_ended=0.0, tick_ended=0.0)
+    assert not health.is_hanging(MAX_SILENCE - 1)
+    assert health.is_hanging(MAX_SILENCE + 1)
+    health.cycle_began = 0.0
+    assert not health.is_hanging(MAX_CYCLE - 1)
+    assert health.is_hanging(MAX_CYCLE + 1)
 
 
 def stop(process: subprocess.Popen[bytes]) -> float:

@@ -210,6 +210,7 @@ def run(
     """
     from tidings.runtime.service import run_service
     from tidings.web.app import metrics_app, newsroom_app
+    from tidings.web.connections import bound_connections
 
     if only not in ("", "pages"):
         raise RefusedError(f"--only {only} is not known. Write `--only pages`.")
@@ -222,6 +223,7 @@ def run(
             session.root.resolve(),
             make_app=newsroom_app,
             make_metrics_app=metrics_app,
+            protocol=bound_connections(),
             only_pages=only == "pages",
             say=say,
         )
@@ -234,6 +236,7 @@ def _run_caught() -> int:
     from tidings.runtime.rehearsal.stand_ins import CatchAll
     from tidings.runtime.service import run_service
     from tidings.web.app import Health, metrics_app, newsroom_app
+    from tidings.web.connections import bound_connections
     from tidings.web.inbox import inbox_router
 
     with MailCatcher() as catcher:
@@ -244,5 +247,10 @@ def _run_caught() -> int:
             return newsroom_app(runtime, health, extra=[inbox])
 
         return run_service(
-            session.root.resolve(), make_app=make_app, make_metrics_app=metrics_app, catch=caught, say=say
+            session.root.resolve(),
+            make_app=make_app,
+            make_metrics_app=metrics_app,
+            protocol=bound_connections(),
+            catch=caught,
+            say=say,
         )

@@ -24,9 +24,9 @@ _CONFLICT = (
 )
 _COPY = re.compile(
     # Dropbox, Nextcloud, ownCloud, Tresorit, Seafile, pCloud, Syncthing, Resilio
-    rf"[(\[（][^)\]）]*{_CONFLICT}[^)\]）]*[)\]）]|\.sync-conflict-|[_.-]conflict(?:ed)?[-_.](?=\d|copy|version)|\bSFConflict\b"
+    rf"[(\[（][^()\[\]（）]*{_CONFLICT}|\.sync-conflict-|[_.-]conflict(?:ed)?[-_.](?=\d|copy|version)|\bSFConflict\b"
     # Windows, macOS, GNOME, KDE
-    rf"|[ _]?[-–—]? ?(?<=[ _–—-]){_WORD}(?: ?\(?\d{{1,3}}\)?)?(?=\.)|[(（](?:another |\d+\w\w )?{_WORD}[^)）]*[)）]"
+    rf"|[ _]?[-–—]? ?(?<=[ _–—-]){_WORD}(?: ?\(?\d{{1,3}}\)?)?(?=\.)|[(（](?:another |\d+\w\w )?{_WORD}"
     rf"|(?:的副本|副本|のコピー|의 사본|көшірмесі|көчүрмөсү)(?: ?\d+)?(?=\.)| ?\(\d{{1,3}}\)(?=\.)|^{_BEFORE}"
     # OneDrive adds the computer's name
     r"|-(?:desktop|laptop|win)-[a-z0-9]{4,}(?=\.)"

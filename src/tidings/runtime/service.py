@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -39,6 +41,8 @@ _LOOK = 3.0
 """Seconds between two checks for deliveries that have come due."""
 _ASK = 5.0
 """Seconds between two checks for sources on the network that are due."""
+_BACKLOG = 100
+"""Connections that are accepted in one step, before the limit of connections is looked at."""
 _END = 29.0
 """Seconds that stopping takes at most. After 25, the messages that are being sent are abandoned."""
 log = logging.getLogger("tidings.service")
@@ -52,6 +56,7 @@ def run_service(
     *,
     make_app: MakeApp,
     make_metrics_app: Callable[[Metrics], Any],
+    protocol: type[asyncio.Protocol],
     only_pages: bool = False,
     catch: CatchAll | None = None,
     say: Callable[[str], None] = print,
@@ -64,7 +69,7 @@ def run_service(
     """
     stamp = configuration_stamp(root)
     with _open(root, catch) as runtime:
-        return Service(runtime, make_app, make_metrics_app, say, stamp, only_pages=only_pages).run()
+        return Service(runtime, make_app, make_metrics_app, protocol, say, stamp, only_pages=only_pages).run()
 
 
 def _open(root: Path, catch: CatchAll | None) -> Runtime:
@@ -82,6 +87,7 @@ class Service:
         runtime: Runtime,
         make_app: MakeApp,
         make_metrics_app: Callable[[Metrics], Any],
+        protocol: type[asyncio.Protocol],
         say: Callable[[str], None],
         stamp: Stamp,
         *,
@@ -92,6 +98,7 @@ class Service:
         self._say_to = say
         self._make_app = make_app
         self._make_metrics_app = make_metrics_app
+        self._protocol = protocol
         self._only_pages = only_pages
         self._stopping = threading.Event()
         self._due = threading.Event()
@@ -145,8 +152,11 @@ class Service:
                 self._say("Watching, publishing and catching. Stop with Ctrl-C.")
             else:
                 self._say("Watching, publishing and sending. Stop with Ctrl-C.")
+        notify_systemd("READY=1")
         while not self._stopping.wait(1.0):
             self._ticker.keep()
+            if not self._cycle.is_hanging():
+                notify_systemd("WATCHDOG=1")
             if not pages.is_alive():
                 log.error("the pages cannot be served any more; the service stops, so that systemd starts it again")
                 self._stopping.set()
@@ -163,6 +173,7 @@ class Service:
     ) -> None:
         """Stop all threads within `_END` seconds. The next start continues what was interrupted."""
         end = time.monotonic() + _END
+        notify_systemd("STOPPING=1")
         self._runtime.stop()
         self._due.set()
         server.should_exit = True
@@ -204,6 +215,8 @@ class Service:
             server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=5,
+            http=self._protocol,
+            backlog=_BACKLOG,
         )
         return uvicorn.Server(config)
 
@@ -309,6 +322,14 @@ class Service:
         ended = {state: count for state, count in sorted(done.states.items()) if count and state != "pending"}
         if ended:
             log.info("deliveries: %s", ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in ended.items()))
+
+
+def notify_systemd(state: str) -> None:
+    """Tell systemd the state of the service (sd_notify(3)). Does nothing if it was not started by systemd."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
 def _address(host: str, port: int) -> str:

@@ -57,6 +57,11 @@ class CycleHealth:
             result["tick_age"] = round(now - self.tick_ended, 1)
         return result | ({"reason": reason} if reason else {})
 
+    def is_hanging(self, now: float) -> bool:
+        """Whether the cycle or the ticker does not go on."""
+        began = self.cycle_began
+        return now - began > MAX_CYCLE if began is not None else now - self.cycle_ended > MAX_SILENCE
+
     def _reason(self, now: float, only_pages: bool) -> str:
         if self.cycle_began is not None:
             minutes = (now - self.cycle_began) / 60
@@ -145,6 +150,10 @@ class ServiceCycle:
             # These stop neither the mail nor the rest of the pages, so the service is healthy.
             health["wrong"] = {name: self._redactor.text(text) for name, text in wrong.items()}
         return health | {"ok": False, "reason": reason} if reason else health
+
+    def is_hanging(self) -> bool:
+        """Whether a restart would help: a cycle never ends, the ticker or the sending thread stopped."""
+        return bool(self.stopped) or self._health.is_hanging(time.monotonic())
 
     def make_heartbeat(self) -> Heartbeat:
         """Return the present state of this service."""

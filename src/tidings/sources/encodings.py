@@ -24,8 +24,8 @@ _KNOWN = re.compile(
     r"|big5hkscs|iso-2022-jp",
     re.IGNORECASE,
 )
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:+-]{1,40})", re.IGNORECASE)
-_META = re.compile(rb"<meta\b[^<>]{0,400}?charset\s*=\s*[\"']?\s*([\w.:+-]{1,40})", re.IGNORECASE)
+_CHARSET = re.compile(r"charset\s*=\s*+[\"']?\s*+([\w.:+-]{1,40})", re.IGNORECASE)
+_META = re.compile(rb"<meta\b[^<>]{0,400}?charset\s*=\s*+[\"']?\s*+([\w.:+-]{1,40})", re.IGNORECASE)
 _DECLARED = re.compile(rb"^\s*<\?xml\b[^<>]{0,200}?\bencoding\s*=\s*[\"']([\w.:+-]{1,40})[\"']")
 _DECLARATION = re.compile(r"^\s*<\?xml\b[^<>]{0,400}\?>")
 _CYRILLIC_WORD = re.compile(rb"[\xc0-\xff\xa8\xb8]{3,}")

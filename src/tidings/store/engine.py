@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 BUSY_TIMEOUT = 30.0
@@ -22,6 +25,10 @@ BUSY_TIMEOUT = 30.0
 
 _MAX_IDLE = 60
 """Seconds that a write transaction on PostgreSQL may be idle; far below a lease."""
+
+
+class LockTimeoutError(SQLAlchemyError):
+    """Another process holds a lock for too long. Nothing was changed."""
 
 
 class Store:
@@ -84,6 +91,14 @@ def _sqlite_engine(path: Path) -> Engine:
         connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False, "isolation_level": None},
     )
 
+    @event.listens_for(engine, "do_connect")
+    def _close_to_others(*_: Any) -> None:
+        # SQLite makes its other files with the rights of the database. A first process makes it for its user only.
+        if not path.exists() and path.parent.is_dir():
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        restrict_files(path)
+
     @event.listens_for(engine, "connect")
     def _prepare(raw: Any, _record: Any) -> None:
         cursor = raw.cursor()
@@ -129,8 +144,36 @@ def open_consent_lock(database: Path) -> int:
     changes consent holds it exclusively. So no message begins after an unsubscribe has committed.
     """
     folder = side_folder(database)
-    folder.mkdir(parents=True, exist_ok=True)
-    return os.open(folder / "door", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return os.open(folder / "door", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def restrict_files(database: Path) -> None:
+    """Take the rights of other users from a SQLite store and its side folder: they hold all subscribers.
+
+    A stranger who may open a lock file could also hold it and stop leaving and sending.
+    """
+    files = [database, *(database.with_name(database.name + end) for end in ("-wal", "-shm", "-journal"))]
+    for path in (*files, side_folder(database)):
+        with contextlib.suppress(OSError):  # it does not exist, or belongs to another user
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o077:
+                path.chmod(mode & 0o700)
+
+
+def lock_file(descriptor: int, how: int) -> None:
+    """Lock a file with flock, waiting at most `BUSY_TIMEOUT` seconds. Raises LockTimeoutError."""
+    end = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise LockTimeoutError(
+                    f"a lock beside the database was held for {BUSY_TIMEOUT:.0f} seconds; see who holds it: fuser"
+                ) from None
+            time.sleep(0.001)
 
 
 def hold_sends(connection: Connection) -> None:
@@ -138,7 +181,7 @@ def hold_sends(connection: Connection) -> None:
     database = connection.engine.url.database
     if connection.dialect.name == "sqlite" and database and _CONSENT_LOCK not in connection.info:
         connection.info[_CONSENT_LOCK] = open_consent_lock(Path(database))
-        fcntl.flock(connection.info[_CONSENT_LOCK], fcntl.LOCK_EX)
+        lock_file(connection.info[_CONSENT_LOCK], fcntl.LOCK_EX)
 
 
 def ping(connection: Connection) -> None:

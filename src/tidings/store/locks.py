@@ -27,7 +27,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from tidings.model.errors import InputError, RefusedError
-from tidings.store.engine import Store, side_folder
+from tidings.store.engine import Store, restrict_files, side_folder
 
 HOLD_FILE = "occupied"
 """The file that a hold locks, in the folder beside a SQLite database."""
@@ -102,10 +102,10 @@ class FileLiveness(_LockedFile):
         super().__init__()
         self.owner = owner
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._path(owner)
         while self._fd < 0:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX)
             # Another process may have found it unlocked and removed it: a lock on a removed file has no effect.
             if path.exists() and os.path.samestat(os.fstat(fd), path.stat()):
@@ -262,13 +262,14 @@ def _lock_file(store: Store, how: int, refusal: str) -> int:
     assert store.path is not None
     folder = side_folder(store.path)
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True, mode=0o700)
     except FileNotFoundError:
         raise InputError(
             f"the store's folder {folder.parent} does not exist. Make it, or change `store:` in tidings.yaml or "
             "TIDINGS_STORE."
         ) from None
-    fd = os.open(folder / HOLD_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    restrict_files(store.path)  # a stranger must not open the lock
+    fd = os.open(folder / HOLD_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, how | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.growth import is_slow
 from tidings.model.refusal import Effect, classify
-from tidings.pipeline.track.report_parser import MAX_BYTES, ParsedReport, parse_report
+from tidings.pipeline.track.report_parser import MAX_BYTES, ParsedReport, decoded_parts, parse_report
 
 FOLDER = Path(__file__).parent / "returns"
 HARD, SOFT, BLOCKED = Effect.HARD, Effect.SOFT, Effect.BLOCKED
@@ -168,3 +169,24 @@ def test_hostile_messages_end_soon_with_a_reason(raw: bytes) -> None:
 def test_an_international_address_beyond_unicode_is_no_error() -> None:
     raw = (FOLDER / "escaped-international.eml").read_bytes()
     assert parse_report(raw.replace(rb"\x{0430}", rb"\x{FFFFFF}")).is_feedback
+
+
+@pytest.mark.parametrize(
+    ("begin", "unit"),
+    [
+        (b"From: ", b"a@b.c, "),
+        (b"Content-Type: text/plain", b"; a=b"),
+        (b"Content-Type: text/plain", b"; a*0=b"),
+        (b"Content-Type: text/plain", b'; a="b'),
+        (b"Subject: a", b"\r\n x"),
+        (b"From: mailer-daemon@a.b\r\nSubject: failure notice\r\n\r\n", b"user unknown <a@b.c> "),
+    ],
+)
+def test_reading_a_bounce_takes_linear_time(begin: bytes, unit: bytes) -> None:
+    """One field of 1 MB took 20 seconds and more, and anybody may send such a message."""
+
+    def parse(raw: bytes) -> None:
+        parse_report(raw, "reader@example.org", is_signed=True)
+        decoded_parts(raw)
+
+    assert not is_slow(parse, lambda size: begin + unit * (16 * size))

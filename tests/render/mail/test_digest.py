@@ -114,8 +114,14 @@ def test_a_part_with_unbalanced_elements_is_named() -> None:
         inline_fragments(PAGE, [("item:a", "</div>")], END)
     with pytest.raises(FragmentError, match="head and foot"):
         inline_fragments(PAGE, [], "</body></html>")
-    with pytest.raises(FragmentError, match="marker"):
-        inline_fragments(PAGE, [("item:a", "<!--tidings:0-->")], END)
+
+
+@pytest.mark.parametrize("text", ["<!--tidings:1-->", '<img alt="<!--tidings:1-->">', "<p>&lt;!--tidings:3--&gt;</p>"])
+def test_no_story_can_write_the_marks_between_parts(text: str) -> None:
+    parts = inline_fragments(PAGE, [("item:a", text), ("item:b", "<p>Second</p>")], END)
+    assert "tidings:" in parts["item:a"]
+    assert parts["item:b"] == "<p>Second</p>"
+    assert parts == inline_fragments(PAGE, [("item:a", text), ("item:b", "<p>Second</p>")], END)
 
 
 def test_items_become_short_then_titles_from_the_last_upwards() -> None:

@@ -17,7 +17,7 @@ import pytest
 from tests.fixtures.newsroom import DAILY, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import InputError, RefusedError
 from tidings.runtime.backup.backup import make_backup
-from tidings.runtime.backup.backup_file import FILES, MANIFEST, STORE, check_backup_file
+from tidings.runtime.backup.backup_file import FILES, MANIFEST, STORE, check_backup_file, is_backup_file
 from tidings.runtime.backup.restore import restore
 from tidings.store.people import subscribers
 
@@ -275,3 +275,16 @@ def test_an_unknown_store_address_is_not_guessed(small: RunningNewsroom) -> None
     with pytest.raises(InputError, match="NEWS_STORE"):
         restore(archive, small.folder.root.parent / "target", agree=refuse, progress=quiet, env=small.folder.env)
     assert not (small.folder.root.parent / "target").exists()
+
+
+def test_a_backup_with_a_huge_header_is_refused(tmp_path: Path) -> None:
+    """tarfile reads extended headers whole: 3 GB of zeros fit into 3 MB of gzip."""
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type, header.size = tarfile.XHDTYPE, 3 << 30
+    path = tmp_path / "b.tar.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(header.tobuf(tarfile.USTAR_FORMAT))
+        file.write(bytes(1 << 20))
+    assert not is_backup_file(path)
+    with pytest.raises(InputError, match="header of 3,221,225,472 bytes"):
+        check_backup_file(path)

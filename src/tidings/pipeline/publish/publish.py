@@ -32,12 +32,14 @@ from tidings.render.urls import FORMATS
 from tidings.store.content import site_files, websub
 from tidings.store.content.items import items_version, load_items, next_visible_at
 from tidings.store.content.site_files import PublishedFile, PublishStamp
-from tidings.store.engine import Store
+from tidings.store.engine import Store, lock_file
 
 GZIP_ENDINGS = frozenset({".html", ".css", ".rss", ".atom", ".json", ".opml"})
 """Text files that get a `.gz` file beside them."""
 KEPT = ".media"
 """Folder in the newsroom with the files that frozen editions show. Backups hold it: the originals may be changed."""
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644
+"""A web server of another user may serve public/."""
 NOT_OURS = ("archive/",)
 """Paths that another step writes and removes (`publish_archive`)."""
 _SECOND = timedelta(seconds=1)
@@ -199,10 +201,20 @@ def write_files(
 @contextmanager
 def publish_lock(public: Path) -> Iterator[None]:
     """Allow one publisher at a time on this machine, because an older state must not overwrite a newer state."""
-    public.mkdir(parents=True, exist_ok=True)
-    with (public / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    _make_folder(public)
+    descriptor = os.open(public / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(file.fileno(), 0o600)  # a stranger who may open it could hold it
+        lock_file(file.fileno(), fcntl.LOCK_EX)
         yield
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents in public/ that a web server may read, whatever the process's umask is."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(_FOLDER_MODE)
 
 
 def _key(newsroom: Newsroom) -> str:
@@ -323,7 +335,7 @@ def describe_unwritable(path: Path, error: OSError, public: Path) -> str:
 def _write(public: Path, published: PublishedFile, file: SiteFile, content: bytes, root: Path) -> bool:
     """Write a file. Returns False if the media file to copy has changed."""
     path = public / file.path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     if file.media is not None:
         return _place(path, published.modified, source=media_path(file.media, root), media=file.media)
     if path.suffix in GZIP_ENDINGS:
@@ -346,6 +358,7 @@ def _place(
                     return False
         else:
             temporary.write_bytes(content)
+        temporary.chmod(_FILE_MODE)
         # A web server that serves public/ takes Last-Modified from this time.
         seconds = int(modified.timestamp())
         os.utime(temporary, (seconds, seconds))

@@ -16,6 +16,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser
+from email.policy import Compat32
 from email.utils import parseaddr
 from typing import Any
 
@@ -28,6 +29,8 @@ MAX_BYTES = 1 << 20
 """Number of bytes to read. The report comes before the returned mail."""
 _MAX_BOUNDARIES = 40
 _MAX_PARTS = 200
+_MAX_HEADER = 4_000
+"""Characters of a header field that are read."""
 _MAX_TEXT = 64 * 1024
 _NESTED = re.compile(rb"boundary\s*=|message/(?:rfc822|global)", re.IGNORECASE)
 _PARSER_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -83,6 +86,25 @@ class ParsedReport:
         return self.refusal is not None or bool(self.complaint)
 
 
+class _ShortHeaders(Compat32):
+    """Cuts header fields: the library's time grows with the square of the parameters or addresses in one."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, Any]:
+        """Return name and value, cut to its limit."""
+        lines: list[str] = []
+        left = _MAX_HEADER
+        for line in sourcelines:
+            lines.append(line[:left])
+            left -= len(line)
+            if left <= 0:
+                break
+        return super().header_source_parse(lines)
+
+
+SHORT_HEADERS = _ShortHeaders()
+"""The policy for messages from anybody."""
+
+
 def parse_report(raw: bytes, reader: str = "", *, is_signed: bool = False) -> ParsedReport:
     """Parse a message. Never raises for its content.
 
@@ -93,7 +115,7 @@ def parse_report(raw: bytes, reader: str = "", *, is_signed: bool = False) -> Pa
     if len(_NESTED.findall(raw)) > _MAX_BOUNDARIES:
         return ParsedReport(reason="nested too deeply to be a report", is_unread=True)
     try:
-        return _parse(message_from_bytes(raw), reader, is_signed)
+        return _parse(message_from_bytes(raw, policy=SHORT_HEADERS), reader, is_signed)
     except _PARSER_ERRORS as error:
         return ParsedReport(reason=f"the message cannot be parsed ({type(error).__name__})", is_unread=True)
 
@@ -101,7 +123,7 @@ def parse_report(raw: bytes, reader: str = "", *, is_signed: bool = False) -> Pa
 def parse_head(raw: bytes) -> Message[Any, Any]:
     """Parse the header of a message. Never raises for its content."""
     try:
-        return BytesHeaderParser().parsebytes(raw[:MAX_BYTES])
+        return BytesHeaderParser(policy=SHORT_HEADERS).parsebytes(raw[:MAX_BYTES])
     except _PARSER_ERRORS:
         return Message()
 
@@ -118,7 +140,7 @@ def decoded_parts(raw: bytes) -> bytes:
         return b""
     found: list[bytes] = []
     try:
-        for number, part in enumerate(message_from_bytes(raw).walk()):
+        for number, part in enumerate(message_from_bytes(raw, policy=SHORT_HEADERS).walk()):
             encoding = str(part.get("Content-Transfer-Encoding", "")).strip().casefold()
             if encoding in ("base64", "quoted-printable") and part.get_content_maintype() in ("text", "message"):
                 found.append(raw_of(part))

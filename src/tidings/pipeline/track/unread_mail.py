@@ -12,6 +12,7 @@ from email.header import decode_header, make_header
 from tidings.pipeline import notices
 from tidings.pipeline.track.events import IGNORED, FeedbackResult
 from tidings.pipeline.track.report_fields import decoded, raw_of
+from tidings.pipeline.track.report_parser import SHORT_HEADERS
 from tidings.store.delivery.notices import notice_keys
 from tidings.store.delivery.settling import hide_addresses
 from tidings.store.engine import Store
@@ -46,7 +47,7 @@ def show_unread(store: Store, raw: bytes, target: Recipient | None, reason: str,
 
 
 def _excerpt(raw: bytes) -> tuple[str, str, str]:
-    message = message_from_bytes(raw)
+    message = message_from_bytes(raw, policy=SHORT_HEADERS)
     text = ""
     for part in message.walk():
         if part.get_content_maintype() == "text" and not part.is_multipart():

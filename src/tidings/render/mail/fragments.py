@@ -5,6 +5,7 @@ premailer inlines all fragments in one run, on one page with marker comments bet
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from typing import Any, Final
 from tidings.model.errors import InputError
 from tidings.render.mail.mime import encode_text
 
-_MARK: Final = re.compile(r"<!--tidings:(\d+)-->")
 _INDENT: Final = re.compile(r"(?<!\s)\s*\n\s*")
 FORMAT: Final = 1
 _VOID: Final = frozenset({"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"})
@@ -88,17 +88,17 @@ def inline_fragments(head: str, parts: Sequence[tuple[str, str]], foot: str) -> 
 
     Raises FragmentError for a part that leaves elements open, or closes others.
     """
-    for key, html in (("head", head), *parts, ("foot", foot)):
-        if _MARK.search(html):
-            raise FragmentError(f"{key}: contains the marker comment <!--tidings:N-->, which is reserved")
     keys = [key for key, _ in parts]
-    page = head + "".join(f"<!--tidings:{number}-->{html}" for number, (_, html) in enumerate(parts))
-    page += f"<!--tidings:{len(parts)}-->{foot}"
+    # Nobody can write the marks into a story: they depend on all of the content. The same input has the same bytes.
+    everything = "\0".join([head, *(html for _, html in parts), foot])
+    secret = hashlib.sha256(everything.encode("utf-8", "surrogatepass")).hexdigest()
+    page = head + "".join(f"<!--{secret}:{number}-->{html}" for number, (_, html) in enumerate(parts))
+    page += f"<!--{secret}:{len(parts)}-->{foot}"
     for key, html in (("head and foot", head + foot), *parts):
         _check_whole(key, html)
     from tidings.render.inline import inline  # late: premailer is slow to import, and most commands render nothing
 
-    cut = _MARK.split(inline(page))
+    cut = re.split(rf"<!--{secret}:([0-9]+)-->", inline(page))
     if cut[1::2] != [str(number) for number in range(len(parts) + 1)]:
         raise FragmentError("the template's HTML is broken: its parts cannot be separated")
     pieces = [cut[0], *cut[2::2]]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -32,6 +32,9 @@ _CHUNK = 1 << 20
 _MAX_MEMBERS = 200_000
 _MAX_MANIFEST = 64 << 20
 _MAX_NAME = 1_000
+
+_MAX_HEADER = 64 << 10
+"""Bytes of an extended header. Ours hold a long name or a time."""
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the total."""
@@ -138,10 +141,20 @@ class _HashingReader:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
+class _BoundedInfo(tarfile.TarInfo):
+    """A member of an archive from anywhere. tarfile reads extended headers whole, whatever size they claim."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> Any:
+        is_file = self.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+        if not is_file and self.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"it has a header of {self.size:,} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+
 def is_backup_file(path: Path) -> bool:
     """Return whether a file begins like a backup."""
     try:
-        with tarfile.open(path, "r|gz") as tar:
+        with tarfile.open(path, "r|gz", tarinfo=_BoundedInfo) as tar:
             first = tar.next()
             return first is not None and first.name == LABEL
     except (OSError, EOFError, tarfile.TarError, zlib.error):
@@ -226,7 +239,7 @@ def _iterate_members(path: Path, progress: Progress | None) -> Iterator[tuple[ta
     """Yield each member with its content, in the order of the file. Raises InputError for an unsafe member."""
     seen: set[str] = set()
     done = 0
-    with tarfile.open(path, "r|gz") as tar:
+    with tarfile.open(path, "r|gz", tarinfo=_BoundedInfo) as tar:
         for info in tar:
             if not seen and info.name != LABEL:
                 raise InputError(f"{path} is not a backup of Tidings: it does not begin with {LABEL}.")

@@ -6,6 +6,14 @@ import logging
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from tidings.model.plurals import count_noun
+
+_MINUTE = 60.0
+_REPEATS = 5
+"""Times that the same line is written in a minute."""
+_MAX_LINES = 1_000
+"""Different lines that are remembered."""
+
 
 class Redactor(logging.Filter):
     """Removes the newsroom's secrets from log records. A new configuration replaces `secrets`."""
@@ -31,6 +39,33 @@ class Redactor(logging.Filter):
         return True
 
 
+class RepeatFilter(logging.Filter):
+    """Counts lines that repeat in place of writing them: each of the first few in a minute, then one with the count.
+
+    Otherwise anybody who causes a warning with each request could fill the disk.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return False for a line to leave out. Add the count to the first line of the next minute."""
+        # Lines of libraries differ in details that the other side chooses. Ours are about different things.
+        is_ours = record.name.partition(".")[0] == "tidings"
+        key = record.name, record.getMessage() if is_ours else str(record.msg)
+        began, count = self._seen.get(key, (record.created, 0))
+        if record.created - began >= _MINUTE:
+            if count > _REPEATS:
+                more = count_noun(count - _REPEATS, "more line", "more lines")
+                record.msg, record.args = f"{record.getMessage()} ({more} like this left out)", ()
+            began, count = record.created, 0
+        if len(self._seen) >= _MAX_LINES:
+            self._seen.clear()
+        self._seen[key] = began, count + 1
+        return count < _REPEATS
+
+
 class LocalTime(logging.Formatter):
     """Formats `2026-12-01 09:00:00 message` in a time zone."""
 
@@ -47,6 +82,7 @@ def start_log(redactor: Redactor, zone: ZoneInfo) -> None:
     """Log to stderr: our own lines from INFO, those of libraries from WARNING."""
     handler = logging.StreamHandler()
     handler.setFormatter(LocalTime(zone))
+    handler.addFilter(RepeatFilter())
     handler.addFilter(redactor)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("tidings").setLevel(logging.INFO)

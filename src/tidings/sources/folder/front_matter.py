@@ -96,11 +96,18 @@ def change_front_matter(text: str, values: TextMapping[str, str]) -> str:
             after += 1
         while after > start + 1 and not lines[after - 1].strip():
             after -= 1  # empty lines belong to what follows
-        comment = re.search(r"[ \t]+#[^'\"]*$", lines[start]) if start < end and not is_headline else None
-        fresh = [f"{key}: {written}{comment[0] if comment else ''}"] if value else []
+        comment = _find_comment(lines[start]) if start < end and not is_headline else ""
+        fresh = [f"{key}: {written}{comment}"] if value else []
         lines[start:after] = fresh
         end += len(fresh) - (after - start)
     return "\n".join(lines)
+
+
+def _find_comment(line: str) -> str:
+    """Return the comment of a line with the spaces before it: it comes after all quotes."""
+    rest = line[max(line.rfind("'"), line.rfind('"')) + 1 :]
+    match = re.search(r"(?<![ \t])[ \t]+#", rest)
+    return rest[match.start() :] if match else ""
 
 
 def _write_headline(value: str) -> str:

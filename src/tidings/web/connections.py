@@ -1,0 +1,123 @@
+"""Limits of HTTP connections: how many there are, and how long a client may take to send a request or take an answer.
+
+uvicorn limits neither, so idle connections of one client would take every descriptor of the process, also those that
+sending needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST = 500
+"""Connections at most. The oldest that waits for a request is closed for a new one."""
+KEPT_DESCRIPTORS = 250
+"""Descriptors that connections never take: for sending, the store and files."""
+WANTED_DESCRIPTORS = 8_192
+HEAD_SECONDS = 10.0
+"""For the head of a request, from its connection or its first byte."""
+BODY_SECONDS = 60.0
+STALL_SECONDS = 60.0
+"""A client that takes nothing of an answer for so long is cut off."""
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn's protocol with these limits. `most` may be changed before the server starts."""
+
+    most = MOST
+    head_seconds = HEAD_SECONDS
+    body_seconds = BODY_SECONDS
+    stall_seconds = STALL_SECONDS
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        self._began = self.loop.time()
+        self._waits_for = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.most and not self._make_room():
+            transport.abort()
+            return
+        self._watch()
+
+    def _make_room(self) -> bool:
+        """If there are too many, close the oldest connection that waits for a request. Returns False without one."""
+        there = [each for each in self.connections if isinstance(each, BoundedProtocol)]
+        there = [each for each in there if not each.transport.is_closing()]
+        if len(there) <= self.most:
+            return True
+        idle = [each for each in there if each._waits_for == "head"]
+        if idle:
+            min(idle, key=lambda each: each._began).transport.abort()
+        return bool(idle)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_for("")
+        self._end_stall()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._began = self.loop.time()
+        self._watch()
+        # What is left of the answer lies in the buffer of the transport: the client must take it in time.
+        self._begin_stall()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._begin_stall()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._end_stall()
+
+    def _watch(self) -> None:
+        """Begin or end the time limit for what the client sends next. More bytes of the same do not begin it anew."""
+        state = self.conn.their_state
+        self._wait_for("head" if state is h11.IDLE else "body" if state is h11.SEND_BODY else "")
+
+    def _wait_for(self, what: str) -> None:
+        if what == self._waits_for:
+            return
+        self._waits_for = what
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if what:
+            seconds = self.head_seconds if what == "head" else self.body_seconds
+            self._timer = self.loop.call_later(seconds, self.transport.abort)
+
+    def _begin_stall(self) -> None:
+        self._end_stall()
+        self._stall = self.loop.call_later(self.stall_seconds, self._end_if_stalled)
+
+    def _end_if_stalled(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+
+    def _end_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+
+def bound_connections() -> type[BoundedProtocol]:
+    """Raise this process's limit of descriptors as far as allowed. Return a protocol with limits that fit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, WANTED_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    most = MOST if soft == resource.RLIM_INFINITY else max(20, min(MOST, soft - KEPT_DESCRIPTORS))
+    return type("BoundedProtocol", (BoundedProtocol,), {"most": most})

@@ -1,0 +1,71 @@
+"""The files beside a SQLite store belong to one user, and waiting for their locks ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tidings.store import engine
+from tidings.store.engine import LockTimeoutError, Store, hold_sends, open_consent_lock, ping, side_folder
+from tidings.store.locks import SharedHold, acquire_liveness
+
+
+def rights(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in [folder, *folder.rglob("*")]}
+
+
+def use(folder: Path) -> None:
+    """Write to a store with every lock that a process takes."""
+    store = Store("sqlite:///tidings.db", folder)
+    hold, liveness = SharedHold(store), acquire_liveness(store)
+    with store.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS t (x)")
+        hold_sends(connection)
+        assert rights(folder / "tidings.db.d") == dict.fromkeys(rights(folder / "tidings.db.d"), 0)
+        assert {"tidings.db-wal", "tidings.db-shm"} <= {path.name for path in folder.iterdir()}
+        assert all(not rights(path)[path.name] for path in folder.iterdir())
+    liveness.release()
+    hold.release()
+    store.close()
+
+
+@pytest.fixture
+def wide_umask() -> object:
+    before = os.umask(0o000)
+    yield
+    os.umask(before)
+
+
+def test_no_other_user_reads_a_new_store(tmp_path: Path, wide_umask: object) -> None:
+    use(tmp_path)
+
+
+def test_an_open_store_is_closed_to_other_users(tmp_path: Path, wide_umask: object) -> None:
+    use(tmp_path)
+    for name in ("tidings.db", "tidings.db.d"):
+        (tmp_path / name).chmod(0o777)
+    use(tmp_path)
+
+
+def test_waiting_for_the_consent_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.1)
+    store = Store("sqlite:///tidings.db", tmp_path)
+    held = open_consent_lock(tmp_path / "tidings.db")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with pytest.raises(LockTimeoutError), store.write() as connection:
+        hold_sends(connection)
+    os.close(held)
+    with store.write() as connection:
+        hold_sends(connection)
+        other = open_consent_lock(tmp_path / "tidings.db")
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.close(other)
+    with store.read() as connection:
+        ping(connection)
+    assert side_folder(tmp_path / "tidings.db").is_dir()
+    store.close()

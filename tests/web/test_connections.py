@@ -1,0 +1,130 @@
+"""Idle and slow connections neither stop the pages nor take the descriptors that sending needs."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, Router
+
+from tidings.web import connections
+from tidings.web.connections import BoundedProtocol, bound_connections
+
+
+async def _answer(request: Request) -> Response:
+    return PlainTextResponse("x" * 5_000_000 if request.url.path == "/large" else f"{len(await request.body())} bytes")
+
+
+@contextmanager
+def bounded(**limits: Any) -> Iterator[int]:
+    """Serve with these limits. Yields the port."""
+    protocol = type("Bounded", (BoundedProtocol,), limits)
+    app = Router([Route("/{path:path}", _answer, methods=["GET", "POST"])])
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="error", lifespan="off", http=protocol, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def dial(port: int, begin: bytes = b"") -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), timeout=20)
+    client.sendall(begin)
+    return client
+
+
+def receive(client: socket.socket, wanted: bytes) -> bool:
+    """Receive until these bytes arrive, or the connection ends."""
+    received = b""
+    while wanted not in received and (chunk := client.recv(65_536)):
+        received += chunk
+    return wanted in received
+
+
+def is_ended(client: socket.socket) -> bool:
+    """Wait until the server ends the connection."""
+    try:
+        while client.recv(65_536):
+            pass
+    except ConnectionResetError:
+        pass
+    return True
+
+
+def test_idle_connections_never_keep_readers_out() -> None:
+    with bounded(most=10, head_seconds=60.0) as port:
+        idle = [dial(port) for _ in range(40)]
+        for _ in range(3):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+                assert answer.read() == b"0 bytes"
+        for client in idle[:25]:
+            assert is_ended(client)
+        for client in idle:
+            client.close()
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nHost: a\r\nX-Drip: "], ids=["nothing", "half-a-head"])
+def test_a_head_that_never_ends_is_cut_off(begin: bytes) -> None:
+    with bounded(head_seconds=0.3) as port, dial(port, begin) as client:
+        assert is_ended(client)
+
+
+def test_a_head_that_drips_is_cut_off() -> None:
+    def drip(client: socket.socket) -> None:
+        for _ in range(2_000):
+            client.sendall(b"x")
+            time.sleep(0.01)
+
+    half = b"GET / HTTP/1.1\r\nX-Drip: "
+    with bounded(head_seconds=0.5) as port, dial(port, half) as client, pytest.raises(OSError):
+        drip(client)
+
+
+def test_a_body_that_never_ends_is_cut_off() -> None:
+    half = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc"
+    with bounded(body_seconds=0.3) as port, dial(port, half) as client:
+        assert is_ended(client)
+
+
+def test_who_takes_no_answer_is_cut_off() -> None:
+    with bounded(stall_seconds=0.3) as port, dial(port, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n") as client:
+        time.sleep(1.5)
+        size = 0
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := client.recv(65_536):
+                size += len(chunk)
+        assert size < 5_000_000
+
+
+def test_a_slow_but_complete_request_is_answered() -> None:
+    with bounded() as port, dial(port, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab") as client:
+        time.sleep(0.1)
+        client.sendall(b"cd")
+        assert receive(client, b"4 bytes")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert receive(client, b"0 bytes")
+
+
+def test_descriptors_are_kept_for_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (400, 400))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    assert bound_connections().most == 400 - connections.KEPT_DESCRIPTORS
