@@ -75,6 +75,8 @@ VOID = set(
     "area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr".split()  # noqa: SIM905
 )
 _NEEDS_NO_END_TAG = VOID | set("dd dt li option p tbody td tfoot th thead tr".split())  # noqa: SIM905
+_UNREAD_INPUTS = ("hidden", "search", "submit", "button", "email")
+"""An e-mail address alone is a sign-up, which readers of a mail do not miss."""
 _CODE = {"code", "pre", "kbd", "samp"}
 _LINES = set("p h1 h2 h3 h4 h5 h6 pre summary dt figcaption caption".split())  # noqa: SIM905
 _BLOCKS = set("div section article blockquote figure ul ol dl li dd table td th main aside header footer".split())  # noqa: SIM905
@@ -302,7 +304,7 @@ class _Preparer:
         name, attributes = tag.name, tag.attributes
         if (scripted := find_scripted(name, attributes)) and _page_key(scripted) not in self.linked:
             self._put_embed(tag, scripted)
-        if name in ("img", "image", "amp-img"):
+        if name in ("img", "image", "amp-img", "v:imagedata"):
             self._put_picture(tag)
         elif name in ("iframe", "frame", "embed", "object", "applet", "amp-iframe"):
             self._put_frame(tag)
@@ -331,7 +333,7 @@ class _Preparer:
             label = attributes.get("alt") or attributes.get("title") or href
             if href:
                 self.out.append(f'<a href="{html.escape(href)}">{html.escape(label or "")}</a> ')
-        elif name == "input" and attributes.get("type", "text").lower() not in ("hidden", "search", "submit", "button"):
+        elif name == "input" and attributes.get("type", "text").lower() not in _UNREAD_INPUTS:
             self._report_form(tag)
         else:
             self._put_other(tag, has_content=has_content)
@@ -421,7 +423,7 @@ class _Preparer:
         if not is_replaced:
             # A placeholder's size is not the picture's.
             for key in ("width", "height"):
-                if number := re.fullmatch(r"\s*(\d{1,5})(?:\.\d+)?(?:px)?\s*", attributes.get(key, "")):
+                if number := re.fullmatch(r"\s*(\d{1,5})(?:\.\d+)?(?:px)?;?\s*", attributes.get(key, "")):
                     kept[key] = number[1]
         self._open("img", kept)
 

@@ -304,12 +304,13 @@ def test_a_picture_in_the_text_is_never_wider_than_the_column() -> None:
     body = (
         '<p>A</p><img src="https://n.example/media/0123456789abcdef/a%20b.webp" alt="A" width="1600" height="800"'
         ' srcset="https://n.example/b.webp 2x"><img src="https://n.example/small.png" alt="B" width="40" height="30">'
-        '<video src="https://n.example/v.mp4" controls=""></video><p>B</p>'
+        '<img src="https://elsewhere.example/c.png" alt="C"><video src="https://n.example/v.mp4"></video><p>B</p>'
     )
     media = (Media("0123456789abcdef", "a b.webp", "content/a b.webp", "image/webp", 9),)
     view = build_mail_item(item(body=body, media=media), language="en", zone="UTC", topic_labels={})
     assert 'src="https://n.example/media/0123456789abcdef/a%20b.webp.jpg"' in view.body
     assert 'width="536" height="268"' in view.body
     assert 'width="40" height="30"' in view.body
-    assert view.body.count("max-width:100%") == 2
+    assert 'alt="C" width="536" style="max-width:100%' in view.body
+    assert view.body.count("max-width:100%") == 3
     assert not any(word in view.body for word in ("srcset", "<video", "1600"))
