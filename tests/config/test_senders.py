@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.newsrooms import ENV, MAIN, read, relay, said, spoilt, write
+from tidings.config.cross_checks import organisational_domain
 
 BEGIN, END = MAIN.index("mail:"), MAIN.index("lists:")
 TWO = """\
@@ -124,3 +125,15 @@ def test_a_signature_that_dmarc_would_not_count_is_a_warning(tmp_path: Path, dom
     loaded = read(write(tmp_path, with_mail(f"mail:\n  host: localhost\n{dkim}")))
     found = [problem for problem in loaded.problems if "DMARC" in problem.message]
     assert [(problem.level, problem.line) for problem in found] == ([("warning", 18)] if fails else [])
+
+
+def test_two_hosts_of_one_organisation_were_said_to_fail_dmarc() -> None:
+    found = ("news.example.org", "mail.example.org", "a.news.example.co.uk", "example.gov.kz", "gov.kz", "x.de")
+    assert [organisational_domain(domain) for domain in found] == [
+        "example.org",
+        "example.org",
+        "example.co.uk",
+        "example.gov.kz",
+        "gov.kz",
+        "x.de",
+    ]

@@ -7,6 +7,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
+
+from tidings.model.errors import InputError
 
 BUSY_TIMEOUT = 30.0
 """Seconds that a writer waits for another writer on SQLite."""
@@ -49,7 +52,11 @@ class Store:
         else:
             if parsed.drivername in ("postgresql", "postgres"):
                 parsed = parsed.set(drivername="postgresql+psycopg")
-            self.engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8)
+            try:
+                self.engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8)
+            except ModuleNotFoundError:
+                command = f'{sys.executable} -m pip install "tidings[postgresql]"'
+                raise InputError(f"PostgreSQL needs its driver, psycopg. Install it: {command}") from None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -112,6 +112,8 @@ def test_every_feed_of_every_language_is_there_and_clean(store: Store, newsroom:
 def test_opml_names_every_feed(store: Store, newsroom: Newsroom) -> None:
     publish(store, newsroom, now=NOW)
     opml = etree.parse(newsroom.public / "feeds.opml")
+    # The W3C validator warns of an outline without a type.
+    assert {each.get("type") for each in opml.iter("outline")} == {"rss"}
     addresses = [each.get("xmlUrl") for each in opml.iter("outline") if each.get("xmlUrl")]
     assert len(addresses) == 9 == len(set(addresses))
     assert all((newsroom.public / url.removeprefix(newsroom.site.url)).is_file() for url in addresses if url)

@@ -26,7 +26,7 @@ from tests.render.samples import RICH, SITE, SITE_URL, START, TRANSLATIONS, feed
 from tidings.model.item import Attachment, Image, Item
 from tidings.render.feeds.entries import MAX_BYTES, MAX_CONTENT, MAX_ITEMS
 from tidings.render.feeds.json_opml import render_json
-from tidings.render.feeds.rss_atom import render_atom, render_rss
+from tidings.render.feeds.rss_atom import ArchiveEntry, render_archive_feed, render_atom, render_rss
 from tidings.render.site_views import FeedView, SiteView
 from tidings.render.urls import FORMATS, feed_path
 
@@ -384,3 +384,12 @@ def test_feedgens_own_extensions_are_not_imported() -> None:
 def test_pub_dates_are_the_published_moment() -> None:
     text = rss(RICH).find("item").findtext("pubDate")
     assert parsedate_to_datetime(text) == RICH.published
+
+
+def test_an_archived_edition_without_a_preview_line_had_no_text() -> None:
+    entry = ArchiveEntry("archive/digest/1/en", "en", "One & two", "", item().published)
+    path = "archive/digest/en.atom"
+    raw = render_archive_feed(SITE, "Digest", path, "archive/digest", [entry])
+    (summary,) = etree.fromstring(raw).iter("{http://www.w3.org/2005/Atom}summary")
+    assert summary.text == "One & two"
+    assert problems(raw, SITE.url + path, FORMATS["atom"] + "; charset=utf-8") == []

@@ -207,18 +207,19 @@ class Deliverer:
         return lanes
 
     def _record_health(self, lanes: Sequence[tuple[Lane, int]], summary: DeliverySummary) -> bool:
-        """Record which of several senders failed and which worked. Returns whether a sender failed now."""
+        """Record which senders failed and which worked. Returns whether one of several failed now."""
         failed = False
         now = self._context.real_clock()
         for lane, _ in lanes:
             if lane.channel:
                 self._record_channel_health(lane.channel, summary, now)
-            if lane.sender is None or lane.share is None:
+            if lane.sender is None:
                 continue
             reason = summary.stalled.get(lane.key)
             with self._context.store.write() as connection:
                 if reason is not None:
-                    failed = True
+                    # A single sender has no other that could take over; its health is for `tidings status`.
+                    failed = failed or lane.share is not None
                     sender_health.record_failure(connection, lane.sender.name, lane.sender.fingerprint, reason, now)
                 else:
                     sender_health.record_success(connection, lane.sender.name)

@@ -46,6 +46,8 @@ def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: b
     basis = _hash((tidings.__version__, newsroom.site.url, public, withdrawn))
     lists = [(name, newsroom.lists[name].name, newsroom.lists[name].was) for name in public]
     stamp = f"{basis} {_hash((newsroom.site, lists, rows))}"
+    # After a restore, or `rm -rf public`.
+    force = force or (bool(rows) and not (newsroom.public / ROOT).is_dir())
     if done == stamp and not force:
         return PublishResult()
     with publish_lock(newsroom.public):

@@ -57,24 +57,25 @@ def _item(entry: FeedEntry, site: SiteView) -> dict[str, Any]:
 
 
 def render_opml(site: SiteView, feeds: Sequence[FeedLink]) -> bytes:
-    """UTF-8; the feeds grouped by language, each once, as RSS, to import into a feed reader."""
+    """UTF-8; the feeds by language, each once, as RSS, to import into a feed reader.
+
+    Without groups: the W3C validator warns of an outline without a type, and a group has none (OPML 2.0).
+    """
     root = etree.Element("opml", version="2.0")
     etree.SubElement(etree.SubElement(root, "head"), "title").text = one_line(site.title)
     body = etree.SubElement(root, "body")
-    for language in dict.fromkeys(feed.language for feed in feeds):
-        name = language_name(language)
-        group = etree.SubElement(body, "outline", text=name, title=name)
-        for feed in feeds:
-            if feed.language == language:
-                title = one_line(feed.title)
-                etree.SubElement(
-                    group,
-                    "outline",
-                    type="rss",
-                    text=title,
-                    title=title,
-                    xmlUrl=ascii_url(site.url + feed_path(language, feed.name, "rss")),
-                    htmlUrl=ascii_url(site.url + page_path(language)),
-                    language=language,
-                )
+    languages = list(dict.fromkeys(feed.language for feed in feeds))
+    for feed in sorted(feeds, key=lambda each: languages.index(each.language)):
+        title = one_line(feed.title)
+        etree.SubElement(
+            body,
+            "outline",
+            type="rss",
+            text=title,
+            title=title,
+            xmlUrl=ascii_url(site.url + feed_path(feed.language, feed.name, "rss")),
+            htmlUrl=ascii_url(site.url + page_path(feed.language)),
+            language=feed.language,
+            category=f"/{language_name(feed.language)}",
+        )
     return bytes(etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True))

@@ -72,7 +72,9 @@ def render_archive_feed(site: SiteView, title: str, path: str, home: str, entrie
     builder.link(href=ascii_url(site.url + home), rel="alternate", type="text/html", hreflang=site.language)
     for entry in entries[:_ARCHIVE_LENGTH]:
         own = ascii_url(site.url + entry.path)
-        title, summary = one_line(entry.title), one_line(entry.summary)
+        title = one_line(entry.title)
+        # An entry without any text is a warning of the W3C validator.
+        summary = one_line(entry.summary) or title
         feed_entry = FeedEntry(own, own, title, summary, "", entry.language, entry.at, entry.at)
         builder.add_entry(_build_node(feed_entry, "atom"), order="append")
     return bytes(builder.atom_str(pretty=True))

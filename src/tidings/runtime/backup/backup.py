@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -11,6 +12,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from tidings import __version__
 from tidings.config.file_reader import MAIN
@@ -79,6 +82,27 @@ def back_up_store(
     contents = _Contents(root)
     contents.collect(env)
     _refuse_path(path, root, contents.places)
+    with _explain_full_disk(path.parent):
+        return _write_backup(store, root, path, progress, contents)
+
+
+@contextmanager
+def _explain_full_disk(folder: Path) -> Iterator[None]:
+    """Raise InputError that names the disk, if it is full. SQLite has an error of its own for this."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in str(error)
+        if not is_full:
+            raise
+        free = shutil.disk_usage(folder).free / 1e6
+        raise InputError(
+            f"There is no space on the disk of {folder} ({free:,.0f} MB free), so no backup was made. "
+            "Make room there, or write the backup to another disk."
+        ) from None
+
+
+def _write_backup(store: Store, root: Path, path: Path, progress: Progress, contents: _Contents) -> BackupResult:
     folder = Path(tempfile.mkdtemp(prefix=".tidings-backup-", dir=path.parent))
     try:
         copy = Store(f"sqlite:///{folder / STORE}", folder)

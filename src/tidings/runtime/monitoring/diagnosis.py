@@ -124,8 +124,11 @@ def _diagnose_sending(health: NewsroomHealth, show: Callable[[datetime], str]) -
         mend = "correct what the message says; sending then continues automatically, or at once with `tidings tick`"
         yield Diagnosis("stalled", text, mend)
     for name, sender in health.senders.items():
-        if sender.failures >= _FAILURES and "" not in health.stalled:
-            text = f"The sender {name} failed {sender.failures} times in a row: {sender.reason}"
+        # Under `tick` there is no service that tries again every minute: one failure counts.
+        enough = _FAILURES if any(not service.only_pages for service in health.services) else 1
+        if sender.failures >= enough and "" not in health.stalled:
+            times = f"{sender.failures} times in a row" if sender.failures > 1 else "at the last try"
+            text = f"The sender {name} failed {times}: {sender.reason}"
             yield Diagnosis("sender", text, "correct its host, login or quota; a changed `mail:` is tried at once")
     metrics = health.metrics
     if metrics.doubtful:
