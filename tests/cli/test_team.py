@@ -6,6 +6,8 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
+from tests.fixtures.newsroom_folder import NewsroomFolder
+from tidings.store.people import team
 
 
 @pytest.fixture
@@ -58,3 +60,21 @@ def test_the_last_admin_cannot_be_lost(run: Run, admin: str) -> None:
 def test_a_mistake_is_named(run: Run, arguments: list[str], text: str) -> None:
     answer = run("team", *arguments)
     assert answer.code in (1, 2) and text in answer.err
+
+
+def test_what_commands_do_stands_in_the_log_without_an_address(folder: NewsroomFolder, run: Run) -> None:
+    run("subscribers", "add", "reader@example.org", "--list", "digest", "--confirmed").ok()
+    run("subscribers", "set", "reader@example.org", "--language", "ru").ok()
+    run("pause", "digest", "--reason", "elections").ok()
+    run("resume", "digest").ok()
+    run("subscribers", "export", "--list", "digest").ok()
+    run("subscribers", "remove", "reader@example.org").ok()
+    run("subscribers", "erase", "reader@example.org", "--yes").ok()
+    with folder.runtime() as runtime, runtime.store.read() as connection:
+        entries = team.log_entries(connection)
+    assert [entry.action for entry in reversed(entries)] == [
+        *("subscriber.added", "subscriber.changed", "pause.begun", "pause.ended", "subscriber.exported"),
+        *("subscriber.removed", "subscriber.erased"),
+    ]
+    assert {entry.via for entry in entries} == {"command"}
+    assert not [entry for entry in entries if "reader@" in f"{entry.about} {entry.details}"]

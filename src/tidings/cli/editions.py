@@ -13,7 +13,7 @@ import typer
 
 from tidings.cli.plan import print_slot
 from tidings.cli.progress import deliver
-from tidings.cli.session import Json, Now, format_moment, open_newsroom, print_json, say, session
+from tidings.cli.session import Json, Now, format_moment, log_action, open_newsroom, print_json, say, session
 from tidings.config.schedule import Schedule
 from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.errors import InputError, RefusedError, nearest
@@ -179,6 +179,7 @@ def release(edition: EditionName, now: Now = "") -> None:
     """Send a held edition as it is, unless a check still fails."""
     with open_newsroom(now) as runtime:
         released = runtime.editions.release(_find_held(runtime, edition), runtime.now(), getpass.getuser())
+        _log(runtime, "edition.released", released.name)
         say(f"{released.name} is released.")
         deliver(runtime)
 
@@ -195,6 +196,7 @@ def cancel(edition: EditionName, now: Now = "") -> None:
                 f"{target.name} is {target.state.value}; only an edition that is held or sending can be cancelled"
             )
         runtime.editions.cancel(target, runtime.now(), getpass.getuser())
+        _log(runtime, "edition.cancelled", target.name)
         say(f"{target.name} is cancelled; its stories are new again.")
 
 
@@ -205,6 +207,7 @@ def recompose(edition: EditionName, now: Now = "") -> None:
         _collect(runtime)
         schedule = _find_schedule(runtime, held.schedule)
         composed = runtime.composer.recompose(held, schedule, runtime.now(), getpass.getuser())
+        _log(runtime, "edition.recomposed", composed.name)
         if composed.state is EditionState.HELD:
             _explain_hold(composed)
             return
@@ -271,6 +274,7 @@ def edit_edition(
         changed = runtime.composer.edit(
             held, _find_schedule(runtime, held.schedule), changes, runtime.now(), getpass.getuser()
         )
+        _log(runtime, "edition.changed", changed.name, changes.describe())
         say(f"{changed.name}: {changes.describe()}.")
         _explain_hold(changed)
 
@@ -313,6 +317,7 @@ def resolve(
     how: Literal["accepted", "resend", "cancel"] = "accepted" if accepted else "resend" if resend else "cancel"
     with open_newsroom() as runtime:
         resolve_in_doubt(runtime.store, runtime.channels, int(delivery), how, runtime.now(), url=url, alone=alone)
+        _log(runtime, "delivery.resolved", f"delivery {delivery}", how)
     result = "it goes with the next `tidings tick`, or at once under `tidings run`" if resend else "settled"
     say(f"Delivery {delivery}: {result}.")
 
@@ -325,6 +330,7 @@ def _resolve_edition(name: str, *, accepted: bool) -> None:
         if edition is None:
             raise RefusedError(f"there is no edition {name!r}. `tidings status` lists the held ones.")
         count = restored.settle_as_sent(connection, edition, runtime.now(), getpass.getuser())
+        log_action(connection, "delivery.resolved", name, "accepted")
     counted = count_noun(count, "delivery counts", "deliveries count")
     say(f"{name}: settled. {counted} as accepted, and nothing of it is sent.")
 
@@ -340,6 +346,11 @@ def _explain_hold(edition: Edition) -> None:
         say(f"If it was sent before the restore: tidings resolve {edition.name} --accepted")
     if any(hold.reason in (HoldReason.GATE, HoldReason.WITHDRAWN) for hold in edition.holds):
         raise typer.Exit(1)
+
+
+def _log(runtime: Runtime, action: str, about: str, details: str = "") -> None:
+    with runtime.store.write() as connection:
+        log_action(connection, action, about, details)
 
 
 def _find_schedule(runtime: Runtime, name: str) -> Schedule:

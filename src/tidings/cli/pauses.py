@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.session import Now, format_moment, open_newsroom, read_moment, say
+from tidings.cli.session import Now, format_moment, log_action, open_newsroom, read_moment, say
 from tidings.config.references import find_names
 from tidings.model.errors import RefusedError, nearest
 from tidings.runtime.newsroom import Runtime
@@ -38,6 +38,7 @@ def pause(
             raise RefusedError(f"--until {until} has passed already.")
         with runtime.store.write() as connection:
             pauses.pause(connection, scope, known_name, at, until=moment, reason=reason, who=getpass.getuser())
+            log_action(connection, "pause.begun", f"{scope} {known_name}".strip(), reason)
         end = f"until {format_moment(moment, runtime)}" if moment else f"until `tidings resume {name or '--all'}`"
         say(f"{_capitalised(scope, known_name)} is paused {end}. Messages that are being sent now are finished.")
 
@@ -50,6 +51,8 @@ def resume(name: Name = "", everything: Everything = False, now: Now = "") -> No
         scope, known_name = _find_scope(runtime, name, everything, active)
         with runtime.store.write() as connection:
             resumed = pauses.resume(connection, scope, known_name, runtime.now())
+            if resumed:
+                log_action(connection, "pause.ended", f"{scope} {known_name}".strip())
         if not resumed:
             raise RefusedError(f"{_capitalised(scope, known_name)} is not paused. `tidings status` lists the pauses.")
         say(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from sqlalchemy import Connection
 
     from tidings.config.load import Needs
     from tidings.runtime.newsroom import Runtime
@@ -84,6 +86,15 @@ def open_newsroom(now: str = "", *, needs: Needs = "everything", say_faults: boo
                 refuse_earlier(connection, moment)
             runtime.set_clock(moment)
         yield runtime
+
+
+def log_action(connection: Connection, action: str, about: str, details: str = "") -> None:
+    """Write a line of the team's log, in the transaction of the action. Name a subscriber by number."""
+    from tidings.store.people import team
+
+    team.record_action(
+        connection, action, about, who=getpass.getuser(), via="command", now=datetime.now(UTC), details=details
+    )
 
 
 def read_moment(text: str, zone: str, *, end_of_day: bool = False) -> datetime:

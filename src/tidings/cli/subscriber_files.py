@@ -14,7 +14,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
 from tidings.cli.progress import show_progress
-from tidings.cli.session import console, open_newsroom, say, warn
+from tidings.cli.session import console, log_action, open_newsroom, say, warn
 from tidings.cli.subscribers import Confirmed, List, Source, check_list
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.text import format_csv_line
@@ -100,6 +100,10 @@ def import_people(
         )
         watcher = stack.enter_context(_watch_import(file, refused))
         summary = import_file(runtime.store, runtime.newsroom, file, options, now=datetime.now(UTC), watcher=watcher)
+        if not dry_run:
+            counts = ", ".join(f"{count} {result}" for result, count in summary.counts.items() if count)
+            with runtime.store.write() as connection:
+                log_action(connection, "subscriber.imported", list_name, counts)
     _print_summary(summary, options)
     if summary.counts[REFUSED]:
         raise typer.Exit(1)
@@ -182,6 +186,8 @@ def export(
     """Write the confirmed subscribers of a list as CSV, or those in another state."""
     wanted = set(State) if state and State.ALL in state else set(state or [State.CONFIRMED])
     with open_newsroom(needs="store") as runtime:
+        with runtime.store.write() as connection:
+            log_action(connection, "subscriber.exported", list_name or "every list")
         lines = export_people(
             runtime.store,
             check_list(runtime, list_name) if list_name else None,

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from tidings.cli.session import Json, open_newsroom, print_json, say, to_json
+from tidings.cli.session import Json, log_action, open_newsroom, print_json, say, to_json
 from tidings.config.references import find_names
 from tidings.model.dates import parse_moment
 from tidings.model.errors import InputError, RefusedError, nearest
@@ -72,6 +72,8 @@ def add(
                 confirmed=confirmed,
                 source=source,
             )
+            if outcome == "added":
+                log_action(connection, "subscriber.added", _about(connection, address), list_name)
     if outcome in ("left", "suppressed"):
         raise RefusedError(f"{address} {_WORDS[outcome]} and was not added")
     say(f"{address} {_WORDS[outcome]}{'' if confirmed or outcome != 'added' else ', pending'}.")
@@ -122,6 +124,7 @@ def change(
                 topics=None if topics is None else _topics(topics),
                 frequency=frequency or None,
             )
+            log_action(connection, "subscriber.changed", f"subscriber {subscriber}")
         say(f"The choices of {address} are changed.")
 
 
@@ -143,6 +146,7 @@ def remove(
         names = [check_list(runtime, list_name)] if list_name else _lists_of(connection, address)
         for each in names:
             subscribers.unsubscribe(connection, subscriber, each, source="command line", now=datetime.now(UTC))
+        log_action(connection, "subscriber.removed", f"subscriber {subscriber}", ", ".join(names))
     say(f"{address} is off {', '.join(names)}.")
 
 
@@ -264,8 +268,10 @@ def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do 
         if not yes and not typer.confirm(f"Erase all that is known about {address}? This cannot be undone"):
             raise RefusedError("nothing was erased")
         with runtime.store.write() as connection:
+            about = _about(connection, address)
             if not erase_address(connection, address, now=datetime.now(UTC)):
                 raise _nobody(address)
+            log_action(connection, "subscriber.erased", about)
         wiped = truncate_log(runtime.store)
         say(f"{address} is erased. Backups made before still contain it.")
         if not wiped:
@@ -274,6 +280,12 @@ def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do 
 
 def _lists_of(connection: Connection, address: str) -> list[str]:
     return sorted({entry.list for entry in subscribers.subscriptions(connection, address=address)})
+
+
+def _about(connection: Connection, address: str) -> str:
+    """Name a person in the log, which must not keep an address."""
+    number = subscribers.find_id(connection, address)
+    return f"subscriber {number}" if number is not None else "an address without a subscription"
 
 
 def _known(subscriber: int | None, address: str) -> int:

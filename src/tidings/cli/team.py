@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated
 
 import typer
 from sqlalchemy import Connection
 
-from tidings.cli.session import Json, format_moment, make_table, open_newsroom, print_json, say
+from tidings.cli.session import Json, format_moment, log_action, make_table, open_newsroom, print_json, say
 from tidings.model.errors import RefusedError, nearest
 from tidings.model.plurals import count_noun
 from tidings.runtime.newsroom import Runtime
@@ -44,7 +43,7 @@ def add(
                     f"{address} is in the team already. `tidings team set {address} --link` helps them in."
                 )
             link = _make_link(connection, runtime, member)
-            _record(connection, "team.added", address, f"{chosen}{': ' if names else ''}{', '.join(names)}")
+            log_action(connection, "team.added", address, f"{chosen}{': ' if names else ''}{', '.join(names)}")
         say(f"{address} is in the team as {chosen}. Give them this link. It works once, within three days:")
         say(f"  {link}")
 
@@ -93,7 +92,7 @@ def change(
         names = _read_lists(runtime, ",".join(member.lists) if lists is None else lists, chosen)
         team.change_member(connection, member.id, role=chosen, lists=names, name=name)
         changes = [f"{chosen}{': ' if names else ''}{', '.join(names)}", *(["new link"] if link else [])]
-        _record(connection, "team.changed", member.email, "; ".join(changes))
+        log_action(connection, "team.changed", member.email, "; ".join(changes))
         say(f"{member.email}: {chosen}, {', '.join(names) or 'all lists'}.")
         if link:
             say("This link works once, within three days:")
@@ -106,7 +105,7 @@ def remove(address: Address) -> None:
         member = _find(connection, address)
         _keep_an_admin(connection, member)
         team.remove_member(connection, member.id)
-        _record(connection, "team.removed", member.email)
+        log_action(connection, "team.removed", member.email)
         say(f"{member.email} is removed from the team and signed out.")
 
 
@@ -115,7 +114,7 @@ def sign_out(address: Address) -> None:
     with open_newsroom(needs="store") as runtime, runtime.store.write() as connection:
         member = _find(connection, address)
         count = team.end_sessions(connection, member.id)
-        _record(connection, "team.signed_out", member.email)
+        log_action(connection, "team.signed_out", member.email)
         say(f"{member.email} is signed out of {count_noun(count, 'browser')}.")
 
 
@@ -162,7 +161,3 @@ def _read_lists(runtime: Runtime, text: str, role: Role) -> list[str]:
 
 def _make_link(connection: Connection, runtime: Runtime, member: int) -> str:
     return f"{runtime.newsroom.site.url}room/join/{make_link(connection, member, real_now())}"
-
-
-def _record(connection: Connection, action: str, about: str, details: str = "") -> None:
-    team.record_action(connection, action, about, who=getpass.getuser(), via="command", now=real_now(), details=details)

@@ -113,6 +113,15 @@ def test_an_editor_changes_the_subject_and_drops_a_story(room: RoomSite) -> None
     assert {entry.action for entry in room.log()} == {"edition.changed", "edition.recomposed"}
 
 
+def test_a_comment_stands_on_the_edition(room: RoomSite) -> None:
+    writer = room.browser("writer")
+    page = writer.post("editions/daily/1/comment", comment="<b>Too</b> long?").text
+    assert "&lt;b&gt;Too&lt;/b&gt; long?" in page and "writer@example.org" in page
+    assert "Nothing was changed." in writer.post("editions/daily/1/comment", comment=" ").text
+    assert room.browser("viewer").post("editions/daily/1/comment", comment="x").status_code == 403
+    assert [entry.action for entry in room.log()] == ["edition.commented"]
+
+
 def test_a_test_goes_to_the_member_alone(room: RoomSite) -> None:
     writer = room.browser("writer")
     assert "A test is on its way" in writer.post("editions/daily/1/test").text

@@ -41,7 +41,7 @@ team_log = Table(
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("at", Moment, nullable=False),
     Column("who", Text, nullable=False, doc="a member's address, or the account on the server"),
-    Column("via", String, nullable=False, doc="room or command"),
+    Column("via", String, nullable=False, doc="room, command or mail (the link of a reviewer)"),
     Column("action", String, nullable=False, doc="a key such as edition.released"),
     Column("about", Text, nullable=False, doc="what it was done to; a subscriber by number, never by address"),
     Column("details", Text, nullable=False),

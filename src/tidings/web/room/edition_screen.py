@@ -131,6 +131,20 @@ def change(visit: Visit) -> Response:
     return visit.redirect(f"editions/{edition.name}", "changed")
 
 
+def comment(visit: Visit) -> Response:
+    """Add a comment to the edition's history. The people under `notify` are told."""
+    edition = _find(visit)
+    if edition is None:
+        return visit.not_found()
+    text = visit.field("comment", 2_000)
+    if not text:
+        return visit.redirect(f"editions/{edition.name}#comments", "unchanged")
+    visit.runtime.editions.comment(edition, text, visit.runtime.now(), visit.person.email)
+    with visit.runtime.store.write() as connection:
+        visit.record(connection, "edition.commented", edition.name)
+    return visit.redirect(f"editions/{edition.name}#comments", "saved")
+
+
 def send_test(visit: Visit) -> Response:
     """Send the frozen mails to the member's own address."""
     edition = _find(visit)
@@ -216,7 +230,14 @@ def _page(visit: Visit, edition: Edition, wrong: str = "", status: int = 200) ->
         outlets=_outlets(counts),
         titles=titles,
         results=_results(words, states),
-        history=[(datetime.fromisoformat(at), what, who) for at, what, who in history],
+        history=[
+            (datetime.fromisoformat(at), what, who) for at, what, who in history if not what.startswith(review.COMMENT)
+        ],
+        comments=[
+            (datetime.fromisoformat(at), what.removeprefix(review.COMMENT), who)
+            for at, what, who in history
+            if what.startswith(review.COMMENT)
+        ],
         frozen=frozen,
         shown=reviewed_messages(visit.runtime, edition),
         path=f"{visit.root}editions/{edition.name}",

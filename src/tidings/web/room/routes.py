@@ -84,6 +84,7 @@ ROUTES = (
     RoomRoute("GET", "editions/{schedule}/{number}/mails/{frame}", Role.VIEWER, edition_screen.mail),
     RoomRoute("POST", "editions/{schedule}/{number}", Role.EDITOR, edition_screen.decide),
     RoomRoute("POST", "editions/{schedule}/{number}/change", Role.EDITOR, edition_screen.change, 200_000),
+    RoomRoute("POST", "editions/{schedule}/{number}/comment", Role.WRITER, edition_screen.comment),
     RoomRoute("POST", "editions/{schedule}/{number}/test", Role.WRITER, edition_screen.send_test),
     RoomRoute("GET", "stories", Role.VIEWER, story_screens.show_list),
     RoomRoute("GET", "stories/new", Role.WRITER, story_screens.show_new),

@@ -216,6 +216,7 @@ def _actions(words: RoomWords) -> dict[str, str]:
         "edition.cancelled": words.gettext("cancelled"),
         "edition.recomposed": words.gettext("built again"),
         "edition.changed": words.gettext("changed the edition"),
+        "edition.commented": words.gettext("commented"),
         "edition.tested": words.gettext("sent a test to themselves"),
         "story.saved": words.gettext("saved the story"),
         "story.created": words.gettext("wrote a new story"),

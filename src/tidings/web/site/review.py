@@ -29,6 +29,8 @@ from tidings.runtime.preview.preview import PreviewedMessage, preview_edition
 from tidings.runtime.tick import TickResult, publish_editions
 from tidings.store.content import editions
 from tidings.store.content.editions import count_recipients, frozen_digest
+from tidings.store.people import team
+from tidings.store.service.clock import real_now
 from tidings.web.requests import PRIVATE, Fields, page_response, read_form, text_response, unavailable
 from tidings.web.site.reader_page import render_page
 
@@ -145,6 +147,9 @@ class _ReviewPage:
                 return self.show()
             act = runtime.editions.release if decision == "release" else runtime.editions.cancel
             act(edition, runtime.now(), reviewer)
+            action = "edition.released" if decision == "release" else "edition.cancelled"
+            with runtime.store.write() as connection:
+                team.record_action(connection, action, edition.name, who=reviewer, via="mail", now=real_now())
             # A mail that is sent at once links to its page in the archive.
             publish_editions(runtime, TickResult(runtime.now()))
         except RefusedError:
