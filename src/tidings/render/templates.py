@@ -13,10 +13,10 @@ from jinja2 import BaseLoader, Environment, StrictUndefined, Template, TemplateN
 from jinja2.debug import rewrite_traceback_stack
 from jinja2.exceptions import TemplateError as JinjaError
 from jinja2.exceptions import TemplateRuntimeError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tidings.model.errors import InputError
 from tidings.render.mail.plaintext import wrap
+from tidings.render.sandbox import BoundedEnvironment
 
 FILES: Final = ("subject.txt.j2", "body.html.j2", "body.txt.j2")
 MACROS: Final = ("head", "lead", "section", "item", "foot", "note", "correction")
@@ -43,13 +43,13 @@ def find_shipped_templates() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[3] / "templates"
 
 
-def make_environment(loader: BaseLoader, **options: Any) -> ImmutableSandboxedEnvironment:
+def make_environment(loader: BaseLoader, **options: Any) -> BoundedEnvironment:
     """Jinja's sandbox with strict names, for mails and pages. HTML is escaped in `*.html.j2`.
 
-    Templates cannot reach files, the network or the environment, and Jinja limits `range()` (MAX_RANGE). The random
-    helpers are removed: the same input must give the same bytes.
+    Templates cannot reach files, the network or the environment, and Jinja limits `range()` (MAX_RANGE). Each
+    result has a limit of size (`sandbox`). The random helpers are removed: the same input must give the same bytes.
     """
-    environment = ImmutableSandboxedEnvironment(
+    environment = BoundedEnvironment(
         loader=loader,
         undefined=StrictUndefined,
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),
