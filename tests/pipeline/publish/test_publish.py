@@ -276,6 +276,18 @@ def test_a_picture_has_a_jpeg_copy_for_mails(store: Store, newsroom: Newsroom, t
     assert f"media/{picture.digest}/a.webp.jpg" not in publish(store, newsroom, now=NOW + HOUR).written
 
 
+def test_a_copy_that_failed_is_made_by_the_next_call(
+    store: Store, newsroom: Newsroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = media_file(tmp_path, "a.webp", b"RIFF", "image/webp")
+    put(store, item(1, media=(picture,)))
+    copy = newsroom.public / "media" / picture.digest / "a.webp.jpg"
+    for made in (None, b"JPEG"):
+        monkeypatch.setattr("tidings.pipeline.publish.site_files.make_mail_copy", lambda path, made=made: made)
+        publish(store, newsroom, now=NOW)
+        assert copy.exists() == (made is not None)
+
+
 def test_a_missing_or_tampered_file_is_restored(store: Store, newsroom: Newsroom) -> None:
     put(store, item(1))
     publish(store, newsroom, now=NOW)

@@ -113,9 +113,10 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             with store.write() as connection:
                 site_files.keep_media(connection, 0, logo)
         kept -= _withdrawn_media(items)
+        there = [path for path in sorted(kept) if _is_kept(newsroom, path, known.get(path))]
         planned = chain(
             plan_site_files(newsroom, items, identity, now, logo_size=_logo_size(newsroom)),
-            (SiteFile(path, partial(_read_kept, newsroom.root, path), is_fixed=True) for path in sorted(kept)),
+            (SiteFile(path, partial(_read_kept, newsroom.root, path), is_fixed=True) for path in there),
         )
         cache = _caches.get(store)
         if cache is None or force or cache.configuration != configuration:
@@ -159,6 +160,8 @@ def write_files(
                 continue
             content = b"" if file.media else file.render()
             if content is None:
+                # A picture could not be converted just now. The next call tries again.
+                complete = False
                 kept.discard(file.path)
                 continue
             etag = _etag_of_media(file.media) if file.media else _etag(content)
@@ -239,6 +242,11 @@ def _withdrawn_media(items: Collection[Item]) -> set[str]:
             path = f"media/{each.digest}/{each.name}"
             by_state[bool(item.withdrawn)] |= {path, path + MAIL_COPY}
     return by_state[True] - by_state[False]
+
+
+def _is_kept(newsroom: Newsroom, path: str, published: PublishedFile | None) -> bool:
+    is_published = published is not None and is_intact(newsroom.public, published)
+    return is_published or (newsroom.root / KEPT / path.removeprefix("media/")).is_file()
 
 
 def _read_kept(root: Path, path: str) -> bytes | None:
