@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
 import stat
 import sys
@@ -73,16 +71,11 @@ class Store:
         """Begin a transaction that commits, or rolls back on an exception. SQLite has one writer at a time."""
         with self.engine.connect() as connection:
             connection = connection.execution_options(tidings_write=True)
-            try:
-                with connection.begin():
-                    if not self.is_sqlite:
-                        # A process or machine that hangs in a transaction must not lock its rows for ever.
-                        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{_MAX_IDLE}s'")
-                    yield connection
-            finally:
-                lock = connection.info.pop(_CONSENT_LOCK, None)
-                if lock is not None:
-                    os.close(lock)
+            with connection.begin():
+                if not self.is_sqlite:
+                    # A process or machine that hangs in a transaction must not lock its rows for ever.
+                    connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{_MAX_IDLE}s'")
+                yield connection
 
     def close(self) -> None:
         """Close every connection."""
@@ -136,59 +129,19 @@ def _write_ahead(cursor: sqlite3.Cursor) -> None:
             time.sleep(0.02)
 
 
-_CONSENT_LOCK = "tidings_consent_lock"
-
-
 def side_folder(database: Path) -> Path:
-    """The folder for locks and journals beside a SQLite file."""
+    """The folder for locks beside a SQLite file."""
     return database.with_name(database.name + ".d")
 
 
-def open_consent_lock(database: Path) -> int:
-    """Open the lock file that orders sending and consent changes; the locks of SQLite cannot.
-
-    A sender holds it shared while it checks the consent version and notes that a message begins; a transaction that
-    changes consent holds it exclusively. So no message begins after an unsubscribe has committed.
-    """
-    folder = side_folder(database)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return os.open(folder / "door", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
 def restrict_files(database: Path) -> None:
-    """Take the rights of other users from a SQLite store and its side folder: they hold all subscribers.
-
-    A stranger who may open a lock file could also hold it and stop leaving and sending.
-    """
+    """Take the rights of other users from a SQLite store and its side folder: they hold all subscribers."""
     files = [database, *(database.with_name(database.name + end) for end in ("-wal", "-shm", "-journal"))]
     for path in (*files, side_folder(database)):
         with contextlib.suppress(OSError):  # it does not exist, or belongs to another user
             mode = stat.S_IMODE(path.stat().st_mode)
             if mode & 0o077:
                 path.chmod(mode & 0o700)
-
-
-def lock_file(descriptor: int, how: int) -> None:
-    """Lock a file with flock, waiting at most `BUSY_TIMEOUT` seconds. Raises LockTimeoutError."""
-    end = time.monotonic() + BUSY_TIMEOUT
-    while True:
-        try:
-            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > end:
-                raise LockTimeoutError(
-                    f"a lock beside the database was held for {BUSY_TIMEOUT:.0f} seconds; see who holds it: fuser"
-                ) from None
-            time.sleep(0.001)
-
-
-def hold_sends(connection: Connection) -> None:
-    """Let no message begin until this transaction ends. PostgreSQL needs nothing: rows are locked."""
-    database = connection.engine.url.database
-    if connection.dialect.name == "sqlite" and database and _CONSENT_LOCK not in connection.info:
-        connection.info[_CONSENT_LOCK] = open_consent_lock(Path(database))
-        lock_file(connection.info[_CONSENT_LOCK], fcntl.LOCK_EX)
 
 
 def ping(connection: Connection) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +24,8 @@ from tidings.pipeline.deliver.recovery import recover
 from tidings.store import locks
 from tidings.store import schema as t
 from tidings.store.content import editions
-from tidings.store.delivery import claims, ledger, permission
-from tidings.store.delivery.journal import FileWriter, TableWriter, open_journal, outcome_line
+from tidings.store.delivery import claims, ledger
+from tidings.store.delivery.journal import Journal
 from tidings.store.engine import Store
 from tidings.store.people import subscribers
 
@@ -363,38 +362,25 @@ def _leave_in_hand(
     store: Store, owner: str, note: Callable[[Any, Delivery], None] | None, channel: str = ""
 ) -> Delivery:
     real = datetime.now(UTC)
-    writer = open_journal(store).writer(owner, 1)
+    writer = Journal(store).writer(owner)
+    until = real + timedelta(minutes=20)
     with store.write() as connection:
-        lease = claims.claim(
-            connection,
-            owner=owner,
-            channel=channel,
-            limit=9,
-            now=NOW,
-            real_now=real,
-            until=real + timedelta(minutes=20),
-        )
-    (row,) = lease.deliveries
-    writer.begin_preparing([(row.id, row.fence)])
+        claim = claims.Claimant(owner, channel).claim(connection, 9, now=NOW, real_now=real, until=until)
+        (row,) = claim.deliveries
+        preparing = writer.note_preparing(connection, [(row.id, row.fence)])
     if note is not None:
-        writer.end_preparing()
-        with store.write() as connection:
-            permission.hand_over(connection, [row], owner=owner, version=lease.version, now=NOW, real_now=real)
+        writer.end_preparing(preparing)
         note(writer, row)
     # As the end of a process closes it: nothing is tidied up.
-    if isinstance(writer, FileWriter):
-        os.close(writer._descriptor())
-    elif isinstance(writer, TableWriter) and writer._connection is not None:
-        writer._connection.close()
+    writer._connection.close()
     return row
 
 
 @pytest.mark.parametrize(
     ("left", "state", "doubts", "crashes"),
     [
-        ("leased", "pending", 0, 1),
-        ("handed", "pending", 0, 0),
         ("being made", "pending", 0, 1),
+        ("handed", "pending", 0, 0),
         ("intent", "in_doubt", 1, 1),
         ("outcome", "accepted", 0, 0),
     ],
@@ -405,21 +391,18 @@ def test_deliveries_of_a_dead_process_are_recovered(
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
 
     def note(writer: Any, row: Delivery) -> None:
-        if left == "being made":
-            # What is permitted as soon as it is leased is made after that.
-            writer.begin_preparing([(row.id, row.fence)])
         if left in ("intent", "outcome"):
             writer.begin([(row.id, row.fence)], 0)
         if left == "outcome":
-            writer.queue(outcome_line(row.id, row.fence, Outcome(Verdict.ACCEPTED, receipt="Q1", via="mx")))
+            writer.queue_accepted((row.id, row.fence), "Q1", "mx")
             writer.flush()
 
-    _leave_in_hand(store, "gone-1-ff", None if left == "leased" else note)
+    _leave_in_hand(store, "gone-1-ff", None if left == "being made" else note)
     found = recover(store, alive, now=NOW, policies=ResendPolicies())
     (row,) = rows(store)
     assert (row["state"], row["doubts"], row["crashes"], row["owner"]) == (state, doubts, crashes, "")
     assert found == {state: 1}
-    assert open_journal(store).owners() == set()
+    assert Journal(store).owners() == set()
     assert recover(store, alive, now=NOW, policies=ResendPolicies()) == {}
 
 
@@ -428,9 +411,8 @@ def test_after_a_power_loss_permitted_mail_is_in_doubt(
 ) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     _leave_in_hand(store, "gone-1-ff", lambda writer, row: None)
-    journal = open_journal(store)
-    monkeypatch.setattr(type(journal), "boot", lambda self: "another boot")
-    recover(store, alive, now=NOW, policies=ResendPolicies(), journal=journal)
+    monkeypatch.setattr(Journal, "boot", lambda self: "another boot")
+    recover(store, alive, now=NOW, policies=ResendPolicies())
     (row,) = rows(store)
     assert (row["state"], row["doubts"]) == ("in_doubt", 1)
     assert "machine went down" in row["reason"]

@@ -26,8 +26,6 @@ READERS = 120
 POINTS = {
     "before-claim": 3,
     "after-claim": 3,
-    "before-handed": 3,
-    "after-handed": 3,
     "before-intent": 60,
     "after-intent": 61,
     "before-dot": 62,

@@ -21,7 +21,7 @@ from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.pacing import SendWindow
 from tidings.pipeline.deliver.recovery import recover
 from tidings.store import locks
-from tidings.store.delivery.journal import FileWriter, TableWriter, open_journal
+from tidings.store.delivery.journal import Journal, JournalWriter
 from tidings.store.engine import Store
 from tidings.store.people import consent
 
@@ -38,7 +38,7 @@ def test_no_message_begins_after_an_unsubscribe(
     def reached(point: str) -> None:
         if point != "before-claim" or left:
             return
-        record = open_journal(store).read(alive.owner)
+        record = Journal(store).read(alive.owner)
         begun = {key[0] for key in record.intents if key not in record.outcomes}
         there = {entry["to"] for entry in sink.taken()}
         leaving = [row["address"] for row in rows(store) if row["id"] in begun and row["address"] not in there]
@@ -99,21 +99,20 @@ def test_permitted_rows_survive_a_failing_journal(
     store: Store, alive: locks.Liveness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_mailing(store, add_readers(store, [f"reader{number}" for number in range(40)]), add_edition(store))
-    for writer in (FileWriter, TableWriter):
-        cut, calls = writer.remove_settled, itertools.count(1)
+    write, calls = JournalWriter._write, itertools.count(1)
 
-        def broken(self: Any, keys: Any, cut: Any = cut, calls: Any = calls) -> None:
-            if next(calls) == 2:
-                raise OSError(28, "No space left on device")
-            cut(self, keys)
+    def broken(self: Any, *arguments: Any, **options: Any) -> int | None:
+        if next(calls) >= 9:
+            raise OSError("the journal cannot be written: No space left on device")
+        return write(self, *arguments, **options)
 
-        monkeypatch.setattr(writer, "remove_settled", broken)
+    monkeypatch.setattr(JournalWriter, "_write", broken)
     with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:
         sender = deliverer(store, alive, sink.port, connections=2)
-        with pytest.raises(OSError, match="No space"):
-            sender.run_until_idle()
+        summary = sender.run_until_idle()
         sender.close()
         taken = {entry["to"] for entry in sink.taken()}
+    assert "No space left" in summary.stalled[""]
     states = {row["address"]: row["state"] for row in rows(store)}
     # Deferred: what stood on the two connections when the run ended.
     assert Counter(states.values())["deferred"] <= 2
@@ -128,15 +127,14 @@ def test_a_lost_journal_connection_leaves_no_row(
     if store.is_sqlite:
         return
     add_mailing(store, add_readers(store, [f"reader{number}" for number in range(5)]), add_edition(store))
-    writers: list[TableWriter] = []
-    made = TableWriter.__init__
-    monkeypatch.setattr(TableWriter, "__init__", lambda self, *about: made(self, *about) or writers.append(self))
+    writers: list[JournalWriter] = []
+    made = JournalWriter.__init__
+    monkeypatch.setattr(JournalWriter, "__init__", lambda self, *about: made(self, *about) or writers.append(self))
     replies = itertools.count(1)
 
     def reached(point: str) -> None:
         if point == "after-reply" and next(replies) == 2:
-            assert writers[-1]._connection is not None
-            process = writers[-1]._connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            process = writers[-1]._connection.info.backend_pid
             with store.write() as connection:
                 connection.execute(text("SELECT pg_terminate_backend(:process)"), {"process": process})
 

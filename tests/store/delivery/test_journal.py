@@ -1,9 +1,8 @@
-"""Intents and outcomes survive the process; what is torn is ignored; another boot is noticed."""
+"""The journal: intents and outcomes survive the process, and another boot is noticed."""
 
 from __future__ import annotations
 
-import json
-import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from tests.fixtures.ledger import open_store
 from tidings.model.delivery import Outcome, Verdict
 from tidings.store import schema as t
 from tidings.store.delivery import journal as journals
-from tidings.store.delivery.journal import accepted_line, files, outcome_line
+from tidings.store.delivery.journal import DeliveryKey, Journal, JournalWriter, delete_entries
 from tidings.store.engine import Store
 from tidings.store.people import consent
 
-TAKEN = Outcome(Verdict.ACCEPTED, receipt="Ok: queued as ж1", via="mx.example")
+ACCEPTED = Outcome(Verdict.ACCEPTED, receipt="Ok: queued as ж1", via="mx.example")
 
 
 @pytest.fixture
@@ -28,38 +27,43 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-def _left(store: Store) -> int:
-    if store.path is not None:
-        return len(list((store.path.parent / "tidings.db.d" / "journal").iterdir()))
+def _count(store: Store) -> int:
     with store.read() as connection:
         return int(connection.execute(select(func.count()).select_from(t.journal)).scalar_one())
 
 
-def test_what_two_workers_noted_is_read_by_another(store: Store) -> None:
-    journal = journals.open_journal(store)
-    first, second = journal.writer("host-1-aa", 1), journal.writer("host-1-aa", 2)
+def _settle(store: Store, writer: JournalWriter, keys: list[DeliveryKey]) -> None:
+    entries = writer.settled_entries(keys)
+    with store.write() as connection:
+        delete_entries(connection, entries)
+    writer.remove_settled(keys, entries)
+
+
+def test_another_process_reads_the_notes_of_two_workers(store: Store) -> None:
+    journal = Journal(store)
+    first, second = journal.writer("host-1-aa"), journal.writer("host-1-aa")
     first.begin([(7, 3)], 0)
-    first.queue(outcome_line(7, 3, TAKEN))
+    first.queue_accepted((7, 3), ACCEPTED.receipt, ACCEPTED.via)
     first.flush()
     second.begin([(8, 1)], 0)
-    other = journal.writer("host-1-aab", 1)
+    other = journal.writer("host-1-aab")
     other.begin([(9, 1)], 0)
-    record = journals.open_journal(store).read("host-1-aa")
+    record = Journal(store).read("host-1-aa")
     assert record.intents == {(7, 3), (8, 1)}
-    assert record.outcomes == {(7, 3): TAKEN}
+    assert record.outcomes == {(7, 3): ACCEPTED}
     assert record.boots == {journal.boot()}
     assert journal.owners() == {"host-1-aa", "host-1-aab"}
     for writer in (first, second, other):
         writer.close()
 
 
-def test_cutting_one_worker_leaves_the_others_alone(store: Store) -> None:
-    journal = journals.open_journal(store)
-    first, second = journal.writer("me", 1), journal.writer("me", 2)
+def test_settling_for_one_worker_leaves_the_others_alone(store: Store) -> None:
+    journal = Journal(store)
+    first, second = journal.writer("me"), journal.writer("me")
     first.begin([(7, 1)], 0)
-    # The same delivery, deferred by the first worker and claimed by the second before the first has cut.
+    # The same delivery, deferred by the first worker and claimed by the second before the first has settled.
     second.begin([(7, 2)], 0)
-    first.remove_settled([(7, 1)])
+    _settle(store, first, [(7, 1)])
     assert journal.read("me").intents == {(7, 2)}
     assert journal.read("me").boots == {journal.boot()}
     first.begin([(8, 1)], 0)
@@ -68,127 +72,77 @@ def test_cutting_one_worker_leaves_the_others_alone(store: Store) -> None:
     second.close()
 
 
-def test_nothing_stays_of_what_was_settled_and_all_of_what_was_not(store: Store) -> None:
-    journal = journals.open_journal(store)
-    tidy, untidy = journal.writer("me", 1), journal.writer("me", 2)
+def test_an_entry_goes_once_all_its_deliveries_are_settled(store: Store) -> None:
+    journal = Journal(store)
+    writer = journal.writer("me")
+    writer.begin([(1, 1), (2, 1)], 0)
+    writer.queue_accepted((1, 1), "Ok", "mx")
+    writer.begin([(3, 1)], 0)
+    _settle(store, writer, [(1, 1)])
+    assert journal.read("me").intents == {(1, 1), (2, 1), (3, 1)}
+    _settle(store, writer, [(2, 1)])
+    assert journal.read("me").intents == {(3, 1)}
+    assert journal.read("me").outcomes == {}
+    _settle(store, writer, [(3, 1)])
+    assert _count(store) == 1
+    writer.close()
+    assert _count(store) == 0
+
+
+def test_only_unsettled_deliveries_stay_after_closing(store: Store) -> None:
+    journal = Journal(store)
+    tidy, untidy = journal.writer("me"), journal.writer("me")
     tidy.begin([(1, 1)], 0)
-    tidy.remove_settled([(1, 1)])
+    _settle(store, tidy, [(1, 1)])
     tidy.close()
     untidy.begin([(2, 1)], 0)
     untidy.close()
     assert journal.read("me").intents == {(2, 1)}
     journal.forget("me")
-    assert _left(store) == 0
+    assert _count(store) == 0
 
 
 def test_every_field_of_an_outcome_comes_back(store: Store) -> None:
-    journal = journals.open_journal(store)
-    writer = journal.writer("me", 1)
+    journal = Journal(store)
+    writer = journal.writer("me")
     outcome = Outcome(Verdict.DEFERRED, reason='429 "slow"\n', via="x", retry_after=1.5, disable=True)
-    writer.queue(outcome_line(1, 1, outcome))
+    writer.queue_outcome((1, 1), outcome)
     writer.flush()
     assert journal.read("me").outcomes == {(1, 1): outcome}
     writer.close()
 
 
-def test_a_torn_last_line_is_ignored_at_every_length(tmp_path: Path) -> None:
-    journal = journals.FileJournal(tmp_path)
-    writer = journal.writer("me", 1)
-    writer.begin([(123, 45)], 0)
-    writer.queue(outcome_line(123, 45, TAKEN))
-    writer.flush()
-    path = tmp_path / "me.1"
-    whole = path.read_bytes()
-    first = len(b"\n".join(whole.split(b"\n")[:2])) + 1
-    for length in range(first, len(whole)):
-        path.write_bytes(whole[:length])
-        record = journal.read("me")
-        assert record.intents == {(123, 45)}
-        assert record.outcomes == {}
-    for length in range(first):
-        path.write_bytes(whole[:length])
-        assert journal.read("me").intents == set()
-    writer.close()
-
-
-def test_a_torn_line_does_not_swallow_the_next(tmp_path: Path) -> None:
-    journal = journals.FileJournal(tmp_path)
-    writer = journal.writer("me", 1)
-    with (tmp_path / "me.1").open("ab") as file:
-        file.write(b'["O",1,1,{"verdict":"acce\n')
-    writer.begin([(2, 1)], 0)
-    record = journal.read("me")
-    assert record.intents == {(2, 1)}
-    assert record.outcomes == {}
-    writer.close()
-
-
-def test_a_full_disk_is_an_error_before_the_message_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = journals.FileJournal(tmp_path).writer("me", 1)
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:5]) if len(data) > 5 else write(fd, data))
-    with pytest.raises(OSError, match="has room for 5 of 10 bytes"):
-        writer.begin([(1, 1)], 0)
-    monkeypatch.undo()
-    writer.begin([(2, 1)], 0)
-    assert journals.FileJournal(tmp_path).read("me").intents == {(2, 1)}
-    writer.close()
-
-
-def test_another_boot_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal = journals.FileJournal(tmp_path / "journal")
-    writer = journal.writer("me", 1)
-    boot = tmp_path / "boot"
-    boot.write_text("another-boot\n")
-    monkeypatch.setattr(files, "_BOOT_ID", boot)
-    assert journal.boot() == "another-boot"
-    assert journal.read("me").boots != {journal.boot()}
-    writer.close()
-
-
-def test_a_line_is_json_with_nothing_but_ascii(tmp_path: Path) -> None:
-    writer = journals.FileJournal(tmp_path).writer("me", 1)
-    writer.queue(outcome_line(1, 2, TAKEN))
-    writer.flush()
-    lines = (tmp_path / "me.1").read_bytes().decode("ascii").splitlines()
-    assert [json.loads(line)[0] for line in lines] == ["B", "O"]
-    writer.close()
-
-
-def test_outcomes_go_before_the_intents_of_the_same_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut anywhere, of each connection at most one intent stands without its outcome."""
-    writer = journals.FileJournal(tmp_path).writer("me", 1)
-    writes: list[bytes] = []
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: writes.append(data) or write(fd, data))
-    writer.begin([(1, 1), (2, 1)], 0)
-    for delivery in (1, 2):
-        writer.queue(accepted_line(delivery, 1, "Ok", "mx"))
-    writer.begin([(3, 1), (4, 1)], 0)
-    assert [[json.loads(line)[:2] for line in one.splitlines()] for one in writes] == [
-        [["I", 1], ["I", 2]],
-        [["O", 1], ["O", 2], ["I", 3], ["I", 4]],
-    ]
-    writer.close()
-
-
-def test_what_is_kept_is_noted_once(store: Store) -> None:
-    journal = journals.open_journal(store)
-    writer = journal.writer("me", 1)
+def test_queued_outcomes_are_written_once(store: Store) -> None:
+    journal = Journal(store)
+    writer = journal.writer("me")
     writer.begin([(7, 3)], 0)
-    writer.queue(accepted_line(7, 3, TAKEN.receipt, TAKEN.via))
+    writer.queue_accepted((7, 3), ACCEPTED.receipt, ACCEPTED.via)
     assert journal.read("me").outcomes == {}
     writer.flush()
+    before = _count(store)
     writer.flush()
-    assert journal.read("me").outcomes == {(7, 3): TAKEN}
+    assert _count(store) == before
+    assert journal.read("me").outcomes == {(7, 3): ACCEPTED}
+    writer.close()
+
+
+def test_another_boot_is_noticed(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(store)
+    writer = journal.writer("me")
+    assert journal.read("me").boots == {journal.boot()}
+    if store.is_sqlite:
+        boot = tmp_path / "boot"
+        boot.write_text("another-boot\n")
+        monkeypatch.setattr(journals, "_BOOT_ID", boot)
+        assert journal.read("me").boots != {journal.boot()}
     writer.close()
 
 
 def test_none_of_many_begins_once_somebody_has_left(store: Store) -> None:
-    journal = journals.open_journal(store)
-    writer = journal.writer("me", 1)
+    journal = Journal(store)
+    writer = journal.writer("me")
     assert writer.begin([(1, 1)], 0)
-    writer.queue(accepted_line(1, 1, "Ok", "mx"))
+    writer.queue_accepted((1, 1), "Ok", "mx")
     with store.write() as connection:
         consent.advance_version(connection)
     assert not writer.begin([(2, 1), (3, 1)], 0)
@@ -200,13 +154,37 @@ def test_none_of_many_begins_once_somebody_has_left(store: Store) -> None:
     writer.close()
 
 
-def test_what_was_made_is_prepared_no_more(store: Store) -> None:
-    journal = journals.open_journal(store)
-    writer = journal.writer("me", 1)
-    writer.begin_preparing([(1, 1), (2, 1)])
-    assert journal.read("me").prepared == {(1, 1), (2, 1)}
-    writer.end_preparing()
-    assert journal.read("me").prepared == set()
-    writer.begin_preparing([(3, 1)])
-    assert journal.read("me").prepared == {(3, 1)}
+def test_no_intent_is_written_while_somebody_leaves(store: Store) -> None:
+    """The intent waits for the transaction that changes consent, and then is refused."""
+    writer = Journal(store).writer("me")
+    results: list[bool] = []
+    beginning = threading.Thread(target=lambda: results.append(writer.begin([(1, 1)], 0)))
+    with store.write() as connection:
+        consent.advance_version(connection)
+        beginning.start()
+        beginning.join(0.3)
+        assert beginning.is_alive()
+    beginning.join(20)
+    assert results == [False]
+    assert Journal(store).read("me").intents == set()
     writer.close()
+
+
+def test_messages_count_as_prepared_only_meanwhile(store: Store) -> None:
+    journal = Journal(store)
+    writer = journal.writer("me")
+    with store.write() as connection:
+        entry = writer.note_preparing(connection, [(1, 1), (2, 1)])
+    assert journal.read("me").prepared == {(1, 1), (2, 1)}
+    writer.end_preparing(entry)
+    assert journal.read("me").prepared == set()
+    writer.close()
+
+
+def test_a_failing_write_is_an_error_with_the_cause(store: Store) -> None:
+    writer = Journal(store).writer("me")
+    with store.write() as connection:
+        connection.exec_driver_sql("DROP TABLE journal")
+    with pytest.raises(OSError, match="the journal cannot be written"):
+        writer.begin([(1, 1)], 0)
+    writer._connection.close()

@@ -14,7 +14,7 @@ from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, op
 from tidings.model.delivery import Delivery
 from tidings.model.errors import InputError, RefusedError
 from tidings.store import schema as t
-from tidings.store.delivery import claims, ledger, permission, settling
+from tidings.store.delivery import claims, ledger, settling
 from tidings.store.engine import Store
 from tidings.store.people import consent
 
@@ -36,9 +36,11 @@ def _set(store: Store, delivery: int, **values: Any) -> None:
 
 
 def _claim(store: Store, owner: str = "me", limit: int = 50, **options: Any) -> list[Delivery]:
-    options = {"channel": "", "now": NOW, "real_now": NOW, "until": NOW + timedelta(minutes=20)} | options
+    moments = {"now": NOW, "real_now": NOW, "until": NOW + timedelta(minutes=20)}
+    moments |= {name: options.pop(name) for name in moments.keys() & options.keys()}
+    claimant = claims.Claimant(owner, options.pop("channel", ""), **options)
     with store.write() as connection:
-        return list(claims.claim(connection, owner=owner, limit=limit, **options).deliveries)
+        return list(claimant.claim(connection, limit, **moments).deliveries)
 
 
 def test_the_fields_of_the_contract_in_their_order(store: Store) -> None:
@@ -176,7 +178,7 @@ def test_the_fence_makes_a_late_write_void(store: Store) -> None:
     with store.write() as connection:
         assert settling.settle(connection, "me", [(stale, {"state": "accepted"})]) == [stale]
         assert settling.settle(connection, "they", [(fresh, {"state": "accepted"})]) == [fresh]
-        assert permission.hand_over(connection, [stale], owner="me", version=0, now=NOW, real_now=NOW).handed == ()
+        assert claims.recheck(connection, "me", [stale])[0] == set()
         assert settling.settle(connection, "me", [(fresh, {"state": "rejected"})]) == []
         # A terminal row never changes.
         assert settling.settle(connection, "me", [(fresh, {"state": "accepted"})]) == [fresh]
@@ -191,8 +193,8 @@ def test_an_address_that_changed_meanwhile_goes_back(store: Store) -> None:
         connection.execute(update(t.subscribers).values(address="new@example.org", address_hash="f" * 64))
         consent.advance_version(connection)
     with store.write() as connection:
-        permitted = permission.hand_over(connection, group, owner="me", version=0, now=NOW, real_now=NOW)
-    assert permitted.handed == ()
+        assert claims.recheck(connection, "me", group) == (set(), 1)
+        settling.settle(connection, "me", [(delivery, settling.requeued(delivery)) for delivery in group])
     (again,) = _claim(store)
     assert again.address == "new@example.org"
 

@@ -1,4 +1,4 @@
-"""Leaving and handing over lock one row: whichever comes first, nobody who left is mailed after it."""
+"""Leaving and claiming over lock one row: whichever comes first, nobody who left is mailed after it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import Connection, insert, select
 
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store
-from tidings.model.delivery import Delivery, SkipReason
+from tidings.model.delivery import SkipReason
 from tidings.model.errors import InputError
 from tidings.store import schema as t
-from tidings.store.delivery import claims, permission
+from tidings.store.delivery import claims
 from tidings.store.engine import Store
 from tidings.store.people import consent, subscribers
 from tidings.store.people.erasure import erase_address
@@ -138,21 +138,9 @@ def test_suppressing_many_counts_the_new_ones(store: Store) -> None:
         assert consent.suppress_all(connection, hashes, "digest", "unsubscribed", NOW) == 99
 
 
-def _leased(store: Store) -> claims.Lease:
-    with store.write() as connection:
-        return claims.claim(
-            connection, owner="me", channel="", limit=5, now=NOW, real_now=NOW, until=NOW + timedelta(minutes=20)
-        )
-
-
-def _claimed(store: Store) -> tuple[Delivery, int]:
-    lease = _leased(store)
-    (delivery,) = lease.deliveries
-    return delivery, lease.version
-
-
-def _hand_over(connection: Connection, delivery: Delivery, version: int) -> permission.Permission:
-    return permission.hand_over(connection, [delivery], owner="me", version=version, now=NOW, real_now=NOW)
+def _claim(connection: Connection) -> claims.Claim:
+    until = NOW + timedelta(minutes=20)
+    return claims.Claimant("me", "").claim(connection, 5, now=NOW, real_now=NOW, until=until)
 
 
 def _leave(store: Store, subscriber: int) -> None:
@@ -161,14 +149,13 @@ def _leave(store: Store, subscriber: int) -> None:
 
 
 @pytest.mark.parametrize("seen_before", [False, True])
-def test_who_leaves_first_is_not_handed_over(store: Store, seen_before: bool) -> None:
+def test_who_leaves_first_is_not_claimed(store: Store, seen_before: bool) -> None:
     readers = add_readers(store, ["ada"])
     if seen_before:
         # Else making the row would already be a lock.
         with store.write() as connection:
             consent.lock(connection, [consent.address_hash("ada@example.org")])
     add_mailing(store, readers, add_edition(store))
-    delivery, version = _claimed(store)
     holding, go_on = threading.Event(), threading.Event()
 
     def leave() -> None:
@@ -177,25 +164,25 @@ def test_who_leaves_first_is_not_handed_over(store: Store, seen_before: bool) ->
             holding.set()
             go_on.wait(10)
 
-    found: list[permission.Permission] = []
+    found: list[claims.Claim] = []
 
-    def hand_over() -> None:
+    def claim() -> None:
         with store.write() as connection:
-            found.append(_hand_over(connection, delivery, version))
+            found.append(_claim(connection))
 
     leaving = threading.Thread(target=leave)
     leaving.start()
     assert holding.wait(10)
-    handing = threading.Thread(target=hand_over)
-    handing.start()
+    claiming = threading.Thread(target=claim)
+    claiming.start()
     # It waits for the one who is leaving, though nothing of that has committed.
-    handing.join(0.3)
-    assert handing.is_alive()
+    claiming.join(0.3)
+    assert claiming.is_alive()
     go_on.set()
     leaving.join(10)
-    handing.join(10)
-    assert found[0].handed == ()
-    assert [(row.id, reason) for row, reason in found[0].skipped] == [(delivery.id, SkipReason.UNSUBSCRIBED)]
+    claiming.join(10)
+    assert found[0].deliveries == []
+    assert [reason for _, reason in found[0].skipped] == [SkipReason.UNSUBSCRIBED]
 
 
 @pytest.mark.parametrize("seen_before", [False, True])
@@ -206,18 +193,17 @@ def test_who_leaves_second_is_noticed_before_the_message_begins(store: Store, se
         with store.write() as connection:
             consent.lock(connection, [consent.address_hash("ada@example.org")])
     add_mailing(store, readers, add_edition(store))
-    delivery, version = _claimed(store)
     holding, go_on = threading.Event(), threading.Event()
-    found: list[permission.Permission] = []
+    found: list[claims.Claim] = []
 
-    def hand_over() -> None:
+    def claim() -> None:
         with store.write() as connection:
-            found.append(_hand_over(connection, delivery, version))
+            found.append(_claim(connection))
             holding.set()
             go_on.wait(10)
 
-    handing = threading.Thread(target=hand_over)
-    handing.start()
+    claiming = threading.Thread(target=claim)
+    claiming.start()
     assert holding.wait(10)
     leaving = threading.Thread(target=_leave, args=(store, readers["ada"]))
     leaving.start()
@@ -225,23 +211,23 @@ def test_who_leaves_second_is_noticed_before_the_message_begins(store: Store, se
     # Who leaves waits until the permission stands: only then can it be seen that it is void.
     assert leaving.is_alive()
     go_on.set()
-    handing.join(10)
-    assert found[0].handed == (delivery,)
+    claiming.join(10)
+    assert len(found[0].deliveries) == 1
     leaving.join(10)
     with store.read() as connection:
-        assert permission.may_begin(connection, delivery, owner="me") is None
+        assert claims.recheck(connection, "me", found[0].deliveries)[0] == set()
 
 
 def test_somebody_elses_leaving_stops_nobody_else(store: Store) -> None:
     readers = add_readers(store, ["ada", "grace"])
     add_mailing(store, {"ada": readers["ada"]}, add_edition(store))
-    delivery, version = _claimed(store)
     with store.write() as connection:
-        permitted = _hand_over(connection, delivery, version)
+        claim = _claim(connection)
     _leave(store, readers["grace"])
     with store.read() as connection:
-        assert consent.version(connection) > permitted.version
-        assert permission.may_begin(connection, delivery, owner="me") == consent.version(connection)
+        assert consent.version(connection) > claim.version
+        allowed = {delivery.id for delivery in claim.deliveries}
+        assert claims.recheck(connection, "me", claim.deliveries) == (allowed, consent.version(connection))
 
 
 def test_two_groups_and_two_leaving_in_other_orders_never_deadlock(store: Store) -> None:
@@ -284,16 +270,18 @@ def test_what_a_suppression_stops(
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store), purpose=purpose)
     with store.write() as connection:
         consent.suppress(connection, consent.address_hash("ada@example.org"), list_name, reason, NOW)
-    lease = _leased(store)
-    assert [why for _, why in lease.skipped] == ([skipped] if skipped else [])
-    assert bool(lease.deliveries) == (skipped is None)
+    with store.write() as connection:
+        claim = _claim(connection)
+    assert [why for _, why in claim.skipped] == ([skipped] if skipped else [])
+    assert bool(claim.deliveries) == (skipped is None)
 
 
 def test_who_has_not_confirmed_gets_nothing_but_the_question(store: Store) -> None:
     readers = add_readers(store, ["ada"], state="pending")
     add_mailing(store, readers, add_edition(store))
-    lease = _leased(store)
-    assert [why for _, why in lease.skipped] == [SkipReason.NOT_CONFIRMED]
+    with store.write() as connection:
+        claim = _claim(connection)
+    assert [why for _, why in claim.skipped] == [SkipReason.NOT_CONFIRMED]
 
 
 def test_who_was_erased_between_freeze_and_send_gets_nothing(store: Store) -> None:
@@ -301,8 +289,9 @@ def test_who_was_erased_between_freeze_and_send_gets_nothing(store: Store) -> No
     add_mailing(store, readers, add_edition(store))
     with store.write() as connection:
         subscribers.erase(connection, readers["ada"], now=NOW)
-    lease = _leased(store)
-    assert [why for _, why in lease.skipped] == [SkipReason.ERASED]
+    with store.write() as connection:
+        claim = _claim(connection)
+    assert [why for _, why in claim.skipped] == [SkipReason.ERASED]
 
 
 def test_who_takes_only_the_first_reader_leaves_no_cursor_open(store: Store) -> None:

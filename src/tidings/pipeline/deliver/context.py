@@ -116,8 +116,6 @@ class PermittedDelivery:
     consent_version: int
     lease_end: float
     """Time by `boot_clock`."""
-    not_before: float = 0.0
-    """The reserved time, in seconds since 1970, if a rate limits the mail."""
     has_begun: bool = False
     """The journal has its intent and no outcome yet."""
 

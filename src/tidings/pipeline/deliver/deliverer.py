@@ -34,7 +34,7 @@ from tidings.pipeline.deliver.senders import MailSender, channel_key, plan_sende
 from tidings.store.content import editions
 from tidings.store.delivery import claims, corrections, ledger, threads
 from tidings.store.delivery import senders as sender_health
-from tidings.store.delivery.journal import Journal, open_journal
+from tidings.store.delivery.journal import Journal
 from tidings.store.delivery.uploads import StoredUploads
 from tidings.store.engine import Store
 from tidings.store.locks import Liveness
@@ -45,8 +45,6 @@ _MAIL = ""
 """The key of the mail lane. A channel's lane is its name."""
 _MAILS_PER_WORKER = 200
 """One connection to a provider's API is opened for this many mails."""
-_worker_numbers = itertools.count(1)
-"""Numbers of journals. A process uses each number once, because a journal may hold unsettled messages."""
 _SHORT_WAIT = timedelta(seconds=30)
 """A run waits this long for the next time at which a rate allows mail."""
 
@@ -76,7 +74,6 @@ class Deliverer:
         fingerprints: Mapping[str, str] | None = None,
         picture: Callable[[str, int], bytes | None] = no_picture,
         spacings: Mapping[str, Spacing] | None = None,
-        journal: Journal | None = None,
         real_clock: Callable[[], datetime] = _real_clock,
         boot_clock: Callable[[], float] = _boot_clock,
         lease: timedelta = LEASE,
@@ -94,7 +91,7 @@ class Deliverer:
         self._fingerprints = {channel_key(name): text for name, text in (fingerprints or {}).items()}
         self._picture = picture
         self._spacings = spacings or {}
-        self._journal = journal or open_journal(store)
+        self._journal = Journal(store)
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
         self._context = DeliveryContext(
@@ -310,7 +307,7 @@ class Deliverer:
         ]
 
     def _batch(self, lane: Lane, summary: DeliverySummary, window: SendWindow) -> DeliveryBatch:
-        writer = self._journal.writer(self._liveness.owner, next(_worker_numbers))
+        writer = self._journal.writer(self._liveness.owner)
         context = self._context
         if lane.sender is not None:
             context = replace(context, prepare=self._preparers[lane.sender.name])

@@ -22,8 +22,6 @@ they are sent within a second.
 """
 _SMALL_GROUP = 50
 _FIRST_GROUP = 10
-_MAX_LEASED = 500
-"""Most messages that are leased ahead, and at most half a second of sending, so that urgent mail need not wait long."""
 _HORIZON = 2.0
 """In seconds. A delivery that must wait longer is given back, so that it blocks no other."""
 _TOO_FAST_REPLY = re.compile(r"4(21|50|51|52) ")
@@ -74,10 +72,6 @@ class SendWindow:
         # Other mail may overtake a slow domain, but nothing may exceed the rate of the sender.
         total = self.limit if rate == math.inf else window
         return max(0, min(max(1, window // 2), total - permitted - scheduled))
-
-    def lease_size(self, room: int, rate: float) -> int:
-        """Return how many deliveries to lease ahead if `room` messages may be permitted."""
-        return 1 if self.limit == 1 else max(room, min(_MAX_LEASED, int(self._per_second(rate) / 2)))
 
 
 class SendRates:

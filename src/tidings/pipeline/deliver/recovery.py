@@ -13,7 +13,7 @@ from tidings.model.errors import RefusedError
 from tidings.model.plurals import count_noun
 from tidings.pipeline.deliver.outcomes import ResendPolicies, values_after_attempt, values_after_crash
 from tidings.store.delivery import claims, ledger, settling, threads
-from tidings.store.delivery.journal import Journal, JournalRecord, open_journal
+from tidings.store.delivery.journal import Journal, JournalRecord
 from tidings.store.engine import Store
 from tidings.store.locks import Liveness
 
@@ -24,14 +24,13 @@ def recover(
     *,
     now: datetime,
     policies: ResendPolicies,
-    journal: Journal | None = None,
     real_now: datetime | None = None,
 ) -> Counter[str]:
     """Take over the deliveries of dead processes, and deliveries leased for too long. Returns the new states.
 
     `now` is the newsroom's clock. Leases go by `real_now`. Call it at each start and every 30 seconds.
     """
-    journal = journal or open_journal(store)
+    journal = Journal(store)
     real_now = real_now or datetime.now(UTC)
     states: Counter[str] = Counter()
     liveness.refresh()
@@ -64,6 +63,7 @@ def _recovered_values(
     if key in record.prepared and key not in record.intents:
         return values_after_crash(row, "the process died three times while it prepared this message", now)
     if row.state == DeliveryState.LEASED:
+        # Written by version 0.1, which claimed deliveries ahead.
         return settling.requeued(row)
     outcome = record.outcomes.get(key)
     if outcome is not None:

@@ -14,7 +14,7 @@ from tidings.pipeline.deliver.senders import channel_key
 from tidings.runtime.newsroom import Runtime
 from tidings.sources.base import FetchingSource, SourceHealth
 from tidings.store.delivery import claims, senders
-from tidings.store.delivery.journal import open_journal
+from tidings.store.delivery.journal import Journal
 from tidings.store.service import clock, heartbeat, restored
 from tidings.store.service import metrics as store_metrics
 from tidings.store.service.pauses import find_schedule_pause
@@ -92,7 +92,7 @@ def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
         store_bytes = store_metrics.store_bytes(runtime.store, connection)
     running = tuple(service for service in heartbeats if liveness.is_alive(service.owner))
     stopped = (service for service in heartbeats if service not in running)
-    all_owners = {*owners, *open_journal(runtime.store).owners(), *liveness.list_dead()} - {""}
+    all_owners = {*owners, *Journal(runtime.store).owners(), *liveness.list_dead()} - {""}
     return NewsroomHealth(
         now=now,
         real_now=real_now,

@@ -1,10 +1,17 @@
-"""Claim deliveries to send: lease those that are due, and skip those that must not be sent. Every write is fenced."""
+"""Claim deliveries: take those that are due and may be sent now, and skip those that must not be sent.
+
+A claim is the permission to send. It holds the lock of the consent version until its transaction ends, so nobody can
+unsubscribe between the check and the claim. Every later write names the fence of the claim.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -14,39 +21,31 @@ from sqlalchemy import (
     Row,
     Select,
     String,
+    TextClause,
     and_,
+    bindparam,
     cast,
     false,
     func,
+    literal_column,
     or_,
     select,
+    text,
     true,
     type_coerce,
-    update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tidings.model.delivery import Delivery, DeliveryState, SkipReason
 from tidings.store import schema as t
 from tidings.store.delivery import settling
+from tidings.store.engine import json_rows
 from tidings.store.people import consent, eligibility
 from tidings.store.service import pauses
 
+_STRING = re.compile(r"'[^']*'")
 BLOCKED_STATES = ("composing", "held", "cancelled", "superseded")
 """States of an edition in which none of its deliveries is sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The result of `claim`. `version` is the consent version at which all `deliveries` were allowed."""
-
-    deliveries: tuple[Delivery, ...]
-    skipped: tuple[tuple[Delivery, SkipReason], ...]
-    version: int
-
-    @property
-    def is_empty(self) -> bool:
-        """Nothing was due."""
-        return not self.deliveries and not self.skipped
 
 
 def _select_deliveries(more: Sequence[ColumnElement[Any]] = ()) -> Select[Any]:
@@ -97,65 +96,19 @@ def _delivery(row: Row[Any]) -> Delivery:
     return delivery._replace(address=address, language=language)
 
 
-class SendChecks(NamedTuple):
-    """The data that decides whether a delivery is sent: see `skip_reason` and `may_send_now`."""
-
-    owner: str
-    is_open: bool
-    edition_state: str | None
-    everywhere: str | None
-    """Why the address is suppressed on every list."""
-    here: str | None
-    """Why the address is suppressed on the list of the delivery."""
-    subscription: str | None
-    """State of the subscription."""
-    is_paused: bool = False
-
-
-def load_checks(connection: Connection, ids: Iterable[int]) -> list[tuple[Delivery, SendChecks]]:
-    """Deliveries with their checks, in the order of ids."""
-    d, p, m, e, s = t.deliveries.c, t.subscribers.c, t.mailings.c, t.editions.c, t.subscriptions.c
-    more = (
-        d.owner,
-        m.open,
-        e.state.label("edition_state"),
-        eligibility.EVERYWHERE.c.reason,
-        eligibility.HERE.c.reason,
-        s.state.label("subscription"),
-    )
-    query = (
-        eligibility.join_suppressions(
-            _select_deliveries(more).outerjoin(t.editions, e.id == m.edition),
-            func.coalesce(p.address_hash, d.address_hash),
-            d.list,
-        )
-        .outerjoin(t.subscriptions, and_(s.subscriber == d.subscriber, s.list == d.list))
-        .where(d.id.in_(list(ids)))
-        .order_by(d.id)
-    )
-    active = pauses.active_pauses(connection)
-    checked = []
-    for row in connection.execute(query).all():
-        delivery, checks = _delivery(row), SendChecks(*row[_FIELDS:])
-        if active and delivery.edition is not None:
-            pause = pauses.find_pause(
-                active, schedule=delivery.schedule, list_name=delivery.list, channel=delivery.channel
-            )
-            checks = checks._replace(is_paused=pause is not None)
-        checked.append((delivery, checks))
-    return checked
-
-
-def skip_reason(delivery: Delivery, checks: SendChecks) -> SkipReason | None:
-    """Return why a delivery must never be sent, or None if it may."""
-    return eligibility.skip_reason(
-        delivery, everywhere=checks.everywhere, here=checks.here, subscription=checks.subscription
+def _select_checked() -> Select[Any]:
+    """Select deliveries, then what decides whether each may be sent: see `_skip_reason`."""
+    d, p, s = t.deliveries.c, t.subscribers.c, t.subscriptions.c
+    checks = (eligibility.EVERYWHERE.c.reason, eligibility.HERE.c.reason, s.state)
+    digest = func.coalesce(p.address_hash, d.address_hash)
+    return eligibility.join_suppressions(_select_deliveries(checks), digest, d.list).outerjoin(
+        t.subscriptions, and_(s.subscriber == d.subscriber, s.list == d.list)
     )
 
 
-def may_send_now(checks: SendChecks) -> bool:
-    """Whether its mailing is open, its edition neither held nor dropped, and nothing of it paused."""
-    return bool(checks.is_open) and checks.edition_state not in BLOCKED_STATES and not checks.is_paused
+def _skip_reason(delivery: Delivery, row: Row[Any]) -> SkipReason | None:
+    everywhere, here, subscription = row[_FIELDS:]
+    return eligibility.skip_reason(delivery, everywhere=everywhere, here=here, subscription=subscription)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +136,14 @@ class SenderShare:
         return or_(and_(d.doubts > 0, d.sender == self.sender), and_(free, or_(*mine) if mine else false()))
 
 
-def _due(
-    channel: str, now: datetime, real_now: datetime, crashed: bool, share: SenderShare | None
-) -> list[ColumnElement[bool]]:
-    """The condition of a due delivery for each state in which it can wait, in the order of sending."""
+def _due(channel: str, crashed: bool, share: SenderShare | None) -> list[ColumnElement[bool]]:
+    """The condition of a due delivery for each state in which it can wait, in the order of sending.
+
+    The moments are the parameters `now` and `real_now`, in microseconds.
+    """
     d = t.deliveries.c
+    now: ColumnElement[Any] = literal_column(":now")
+    real_now: ColumnElement[Any] = literal_column(":real_now")
     common = and_(
         d.channel == channel,
         true() if share is None else share.condition(),
@@ -229,14 +185,13 @@ def count_due(connection: Connection, now: datetime, real_now: datetime, only: i
         .where(or_(d.not_before.is_(None), d.not_before <= real_now))
         .group_by(d.channel)
     )
+    joined = query.join(t.mailings, t.mailings.c.id == d.mailing)
+    return {row[0]: row[1] for row in connection.execute(_without_paused(joined, connection))}
+
+
+def _without_paused(query: Select[Any], connection: Connection) -> Select[Any]:
     not_paused = pauses.is_not_paused(pauses.active_pauses(connection))
-    return {row[0]: row[1] for row in connection.execute(_without_paused(query, not_paused))}
-
-
-def _without_paused(query: Select[Any], not_paused: ColumnElement[bool] | None) -> Select[Any]:
-    if not_paused is None:
-        return query
-    return query.join(t.mailings, t.mailings.c.id == t.deliveries.c.mailing).where(not_paused)
+    return query if not_paused is None else query.where(not_paused)
 
 
 def next_send_time(
@@ -254,70 +209,136 @@ def next_send_time(
     return moment
 
 
-def claim(
-    connection: Connection,
-    *,
-    owner: str,
-    channel: str,
-    limit: int,
-    now: datetime,
-    real_now: datetime,
-    until: datetime,
-    only: int | None = None,
-    share: SenderShare | None = None,
-) -> Lease:
-    """Lease up to `limit` due deliveries of a channel (empty: e-mail) until the real time `until`.
+class Claim(NamedTuple):
+    """Deliveries that may be sent now, and those that were skipped. `version` is the consent version of the claim."""
 
-    `share` limits mail to that of one sender. Deliveries that must not be sent any more are skipped at once. Those
-    that were being prepared when a process died come last and alone, so that a bad message stops no others.
+    deliveries: Sequence[Delivery]
+    skipped: Sequence[tuple[Delivery, SkipReason]]
+    version: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was due."""
+        return not self.deliveries and not self.skipped
+
+
+class Claimant:
+    """Claims the deliveries of one channel (empty: e-mail). `share` limits mail to that of one sender."""
+
+    def __init__(
+        self, owner: str, channel: str, sender: str = "", share: SenderShare | None = None, only: int | None = None
+    ) -> None:
+        """`only` limits the claims to one mailing."""
+        self._owner = owner
+        self._sender = sender
+        self._only = only
+        self._conditions = [(crashed, _due(channel, crashed, share)) for crashed in (False, True)]
+        self._statements: dict[tuple[object, ...], TextClause] = {}
+
+    def claim(self, connection: Connection, limit: int, *, now: datetime, real_now: datetime, until: datetime) -> Claim:
+        """Claim up to `limit` due deliveries until the real time `until`.
+
+        Those that must not be sent any more are skipped at once. Crash suspects come last and alone, so that a bad
+        message stops no others.
+        """
+        version = consent.lock_version(connection)
+        rows = self._find_due(connection, limit, now, real_now)
+        if not rows:
+            return Claim((), (), version)
+        dialect = connection.dialect.name
+        arguments = {
+            "rows": json.dumps([[row[0]] for row in rows]),
+            "owner": self._owner,
+            "sender": self._sender,
+            "real_now": real_now,
+            "until": until,
+        }
+        connection.execute(_claim_statement(dialect), arguments)
+        claimed: list[Delivery] = []
+        skipped: list[tuple[Delivery, SkipReason]] = []
+        for row in rows:
+            delivery = _delivery(row)
+            delivery = delivery._replace(state=DeliveryState.HANDED, fence=delivery.fence + 1)
+            reason = _skip_reason(delivery, row)
+            if reason is None:
+                claimed.append(delivery)
+            else:
+                skipped.append((delivery, reason))
+        results = [(delivery, settling.skipped(delivery, reason, now)) for delivery, reason in skipped]
+        settling.settle(connection, self._owner, results)
+        return Claim(claimed, skipped, version)
+
+    def _find_due(self, connection: Connection, limit: int, now: datetime, real_now: datetime) -> list[Row[Any]]:
+        active = pauses.active_pauses(connection)
+        mailings = _open_mailings(connection, now, self._only)
+        moments = {"now": t.to_microseconds(now), "real_now": t.to_microseconds(real_now)}
+        rows: list[Row[Any]] = []
+        for crashed, conditions in self._conditions:
+            for mailing in mailings:
+                for number, condition in enumerate(conditions):
+                    room = (1 if crashed else limit) - len(rows)
+                    if room <= 0:
+                        return rows
+                    key = (connection.dialect.name, crashed, number, *active)
+                    if key not in self._statements:
+                        not_paused = pauses.is_not_paused(active)
+                        wanted = condition if not_paused is None else and_(condition, not_paused)
+                        self._statements[key] = _due_statement(connection.dialect.name, wanted)
+                    rows += connection.execute(self._statements[key], {**moments, "mailing": mailing, "room": room})
+            if rows:
+                break
+        return rows
+
+
+def _due_statement(dialect: str, condition: ColumnElement[bool]) -> TextClause:
+    """Return the query as text: SQLAlchemy would need longer for its construction than the database for the rows."""
+    d = t.deliveries
+    query = (
+        _select_checked()
+        .where(d.c.mailing == literal_column(":mailing"), condition)
+        .order_by(d.c.next_at, d.c.id)
+        .limit(literal_column(":room"))
+        .with_for_update(skip_locked=True, of=d)
+    )
+    spoken = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}[dialect](paramstyle="named")
+    sql = str(query.compile(dialect=spoken, compile_kwargs={"literal_binds": True}))
+    # A colon in a name does not begin a parameter.
+    return text(_STRING.sub(lambda found: found[0].replace(":", r"\:"), sql))
+
+
+@lru_cache
+def _claim_statement(dialect: str) -> TextClause:
+    """The UPDATE with `rows` of (delivery), `owner`, `sender`, `real_now` and `until`."""
+    return text(f"""
+        UPDATE deliveries SET
+            state = 'handed', owner = :owner, fence = fence + 1, lease_until = :until, next_at = NULL,
+            not_before = NULL, sender = :sender,
+            handed_at = CASE WHEN doubts > 0 AND handed_at IS NOT NULL THEN handed_at ELSE :real_now END
+        WHERE id IN (SELECT given.id FROM ({json_rows(dialect, id="bigint")}) AS given)
+    """).bindparams(bindparam("real_now", type_=t.Moment()), bindparam("until", type_=t.Moment()))  # noqa: S608
+
+
+def recheck(connection: Connection, owner: str, claimed: Iterable[Delivery]) -> tuple[set[int], int]:
+    """Return the claimed deliveries that may still begin, and the consent version at which this holds.
+
+    One may begin if this owner still holds it, its mailing is open, nothing of it is held or paused, and the person is
+    still subscribed with this address.
     """
     version = consent.version(connection)
-    mailings = _open_mailings(connection, now, only)
-    not_paused = pauses.is_not_paused(pauses.active_pauses(connection))
-    d = t.deliveries
-    ids: list[int] = []
-    for crashed in (False, True):
-        for mailing in mailings:
-            for condition in _due(channel, now, real_now, crashed, share):
-                room = (1 if crashed else limit) - len(ids)
-                if room <= 0:
-                    break
-                query = (
-                    select(d.c.id)
-                    .where(d.c.mailing == mailing, condition)
-                    .order_by(d.c.next_at, d.c.id)
-                    .limit(room)
-                    .with_for_update(skip_locked=True, of=d)
-                )
-                ids += connection.execute(_without_paused(query, not_paused)).scalars()
-        if ids:
-            break
-    if not ids:
-        return Lease((), (), version)
-    connection.execute(
-        update(d)
-        .where(d.c.id.in_(ids))
-        .values(
-            state=DeliveryState.LEASED,
-            owner=owner,
-            fence=d.c.fence + 1,
-            lease_until=until,
-            next_at=None,
-            not_before=None,
-        )
+    keys = {delivery.id: (delivery.fence, delivery.address_hash) for delivery in claimed}
+    d, m, e = t.deliveries.c, t.mailings.c, t.editions.c
+    query = (
+        _select_checked()
+        .outerjoin(t.editions, e.id == m.edition)
+        .where(d.id.in_(list(keys)), d.owner == owner, d.state == DeliveryState.HANDED, m.open.is_(True))
+        .where(or_(m.edition.is_(None), e.state.not_in(BLOCKED_STATES)))
     )
-    leased, refused = [], []
-    place = {number: place for place, number in enumerate(ids)}
-    for delivery, checks in sorted(load_checks(connection, ids), key=lambda pair: place[pair[0].id]):
-        reason = skip_reason(delivery, checks)
-        if reason is None:
-            leased.append(delivery)
-        else:
-            refused.append((delivery, reason))
-    settling.settle(
-        connection, owner, [(delivery, settling.skipped(delivery, reason, now)) for delivery, reason in refused]
-    )
-    return Lease(tuple(leased), tuple(refused), version)
+    allowed = set()
+    for row in connection.execute(_without_paused(query, connection)):
+        delivery = _delivery(row)
+        if keys[delivery.id] == (delivery.fence, delivery.address_hash) and _skip_reason(delivery, row) is None:
+            allowed.add(delivery.id)
+    return allowed, version
 
 
 _CLAIMED = (DeliveryState.LEASED, DeliveryState.HANDED)

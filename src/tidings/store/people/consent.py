@@ -15,7 +15,7 @@ from tidings.model.delivery import FeedbackKind
 from tidings.model.errors import InputError
 from tidings.model.text import find_hidden_character, find_odd_letter
 from tidings.store import schema as t
-from tidings.store.engine import hold_sends, insert_once
+from tidings.store.engine import insert_once
 from tidings.store.key_values import find_value
 from tidings.store.people.eligibility import UNSUBSCRIBED
 
@@ -157,7 +157,6 @@ def advance_version(connection: Connection) -> None:
     connection.execute(insert_once(connection, f).values(name=VERSION, value="0"))
     number = cast(f.c.value, t.RowId)
     connection.execute(update(f).where(f.c.name == VERSION).values(value=cast(number + literal(1), String)))
-    hold_sends(connection)
 
 
 def version(connection: Connection) -> int:

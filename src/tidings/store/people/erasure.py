@@ -115,8 +115,7 @@ def _clear_deliveries(connection: Connection, subscriber: int | None, digest: st
         changed = {name: new for name, text in texts.items() if (new := pattern.sub(_INSTEAD, text)) != text}
         if changed:
             connection.execute(update(t.deliveries).where(d.id == row.id).values(**changed))
-    query = select(j.id, j.entry).where(j.delivery.in_(select(d.id).where(mine)))
-    for entry in connection.execute(query).all():
+    for entry in connection.execute(select(j.id, j.entry)).all():
         if pattern.search(entry.entry):
             new = pattern.sub(_INSTEAD, entry.entry)
             connection.execute(update(t.journal).where(j.id == entry.id).values(entry=new))

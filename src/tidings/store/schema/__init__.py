@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidings.store.schema.base import EPOCH, Moment, RowId, metadata
+from tidings.store.schema.base import EPOCH, Moment, RowId, metadata, to_microseconds
 from tidings.store.schema.content import (
     archives,
     cached_items,
@@ -88,6 +88,7 @@ __all__ = [
     "team_log",
     "team_members",
     "team_sessions",
+    "to_microseconds",
     "uploads",
     "used_stories",
     "websub_pings",

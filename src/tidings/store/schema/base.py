@@ -19,6 +19,15 @@ metadata = MetaData(
 )
 
 
+def to_microseconds(moment: datetime) -> int:
+    """Return a moment as both databases store it: microseconds since 1970. Raises ValueError without a time zone."""
+    if moment.tzinfo is None:
+        raise ValueError("a moment needs a time zone")
+    if moment > _LAST:
+        raise ValueError("a moment after the year 9999")
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
 class Moment(TypeDecorator[datetime]):
     """An aware UTC datetime, stored as whole microseconds since 1970 so that both databases order and compare alike."""
 
@@ -26,13 +35,7 @@ class Moment(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment needs a time zone")
-        if value > _LAST:
-            raise ValueError("a moment after the year 9999")
-        return (value - EPOCH) // timedelta(microseconds=1)
+        return None if value is None else to_microseconds(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:

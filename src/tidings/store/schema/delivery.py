@@ -128,12 +128,10 @@ journal = Table(
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("owner", String, nullable=False, index=True),
-    Column("delivery", RowId, nullable=False),
-    Column("fence", Integer, nullable=False),
-    Column("entry", Text, nullable=False),
+    Column("entry", Text, nullable=False, doc="lines of JSON: see store.delivery.journal"),
     sqlite_autoincrement=True,
 )
-"""Intents and outcomes on PostgreSQL; with SQLite they are in a file."""
+"""Intents and outcomes of messages whose deliveries are not settled yet."""
 
 sending_rates = Table(
     "sending_rates",

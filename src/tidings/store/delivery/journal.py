@@ -1,0 +1,249 @@
+"""The journal of senders: intents and outcomes. After a crash at most one message of a connection is in doubt.
+
+A worker writes the intent of a message before its first byte, and the outcome after its reply. Neither is synced to
+disk, so a write costs microseconds. A crash of the process loses none of them. A crash of the machine may: the journal
+has the boot id, and messages that were handed over under another boot count as in doubt.
+
+A worker writes intents only if the consent version is still that of the claim. The check and the write are one
+statement: no change of consent can commit between them. On SQLite there is one writer at a time; on PostgreSQL the
+statement locks the row of the version.
+
+An entry has one or more lines, each a JSON array: `["B", boot]`, `["P", [[delivery, fence], ...]]` while messages are
+prepared, `["I", delivery, fence]` for an intent, and `["O", delivery, fence, {outcome}]`. Every claim increases the
+fence of a delivery, so an old line does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, text
+
+from tidings.model.delivery import Outcome, Verdict
+from tidings.store import schema as t
+from tidings.store.engine import Store
+from tidings.store.people.consent import VERSION, lock_version
+
+DeliveryKey = tuple[int, int]
+"""A delivery and its fence."""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass
+class JournalRecord:
+    """What one owner noted, by (delivery, fence)."""
+
+    boots: set[str] = field(default_factory=set)
+    prepared: set[DeliveryKey] = field(default_factory=set)
+    """Messages that were being prepared."""
+    intents: set[DeliveryKey] = field(default_factory=set)
+    outcomes: dict[DeliveryKey, Outcome] = field(default_factory=dict)
+
+    def add(self, line: str) -> None:
+        """Add one line."""
+        kind, *values = json.loads(line)
+        if kind == "B":
+            self.boots.add(values[0])
+        elif kind == "P":
+            self.prepared.update((delivery, fence) for delivery, fence in values[0])
+        elif kind == "I":
+            self.intents.add((values[0], values[1]))
+        elif kind == "O":
+            fields = {**values[2], "verdict": Verdict(values[2]["verdict"])}
+            self.outcomes[values[0], values[1]] = Outcome(**fields)
+
+
+class Journal:
+    """The journals of all owners of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def boot(self) -> str:
+        """The boot id of the kernel, or the start time of the PostgreSQL server: older entries may be lost."""
+        if self._store.is_sqlite:
+            return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+        with self._store.read() as connection:
+            return str(connection.execute(text("SELECT pg_postmaster_start_time()::text")).scalar_one())
+
+    def writer(self, owner: str) -> JournalWriter:
+        """Open the journal of one worker. The boot id is synced to disk: without it, entries may be lost."""
+        boot = _line(["B", self.boot()])
+        with self._store.write() as connection:
+            # `begin` needs the row of the consent version.
+            lock_version(connection)
+            head = _insert_entry(connection, owner, boot)
+        return JournalWriter(self._store, owner, head)
+
+    def owners(self) -> set[str]:
+        """Return every owner with a journal."""
+        with self._store.read() as connection:
+            return set(connection.execute(select(t.journal.c.owner).distinct()).scalars())
+
+    def read(self, owner: str) -> JournalRecord:
+        """Read what all workers of an owner noted."""
+        record = JournalRecord()
+        query = select(t.journal.c.entry).where(t.journal.c.owner == owner).order_by(t.journal.c.id)
+        with self._store.read() as connection:
+            for entry in connection.execute(query).scalars():
+                for line in entry.splitlines():
+                    record.add(line)
+        return record
+
+    def forget(self, owner: str) -> None:
+        """Delete the journal of a dead owner."""
+        with self._store.write() as connection:
+            connection.execute(delete(t.journal).where(t.journal.c.owner == owner))
+
+
+_INTENTS = """
+    INSERT INTO journal (owner, entry) SELECT {owner}, {entry} FROM facts WHERE name = {name} AND value = {version}
+"""
+_OUTCOMES = "INSERT INTO journal (owner, entry) VALUES ({owner}, {entry})"
+_DELETE = "DELETE FROM journal WHERE id = {id}"
+_LOCK = {"sqlite": "", "postgresql": " FOR SHARE OF facts"}
+_SETTINGS = {
+    # Not OFF, which does not sync the header of the log: then a power loss could corrupt the database. The log is
+    # copied into the database by the transactions of the ledger, which sync anyway.
+    "sqlite": ("PRAGMA synchronous=NORMAL", "PRAGMA wal_autocheckpoint=0"),
+    "postgresql": ("SET synchronous_commit = off",),
+}
+_PARAMETERS = {"sqlite": ":{}", "postgresql": "%({})s"}
+
+
+class JournalWriter:
+    """The journal of one worker, on a database connection of its own. For one thread.
+
+    It uses the driver directly, because SQLAlchemy would cost more than the write. Every write that fails raises
+    OSError: then nothing was noted.
+    """
+
+    def __init__(self, store: Store, owner: str, head: int) -> None:
+        """`head` is the id of the entry with the boot id."""
+        self.owner = owner
+        self._store = store
+        self._head = head
+        self._entries: dict[int, set[DeliveryKey]] = {}
+        """Unsettled deliveries by the id of each entry."""
+        self._queued: list[str] = []
+        self._queued_keys: set[DeliveryKey] = set()
+        dialect = store.engine.dialect.name
+        parameters = {name: _PARAMETERS[dialect].format(name) for name in ("owner", "entry", "name", "version", "id")}
+        self._intents = (_INTENTS + _LOCK[dialect] + " RETURNING id").format(**parameters)
+        self._outcomes = (_OUTCOMES + " RETURNING id").format(**parameters)
+        self._delete = _DELETE.format(**parameters)
+        pooled = store.engine.raw_connection()
+        connection: Any = pooled.driver_connection
+        # Out of the pool: its settings are only for this journal.
+        pooled.detach()
+        self._connection = connection
+        if dialect == "postgresql":
+            connection.autocommit = True
+        self._cursor = connection.cursor()
+        for setting in _SETTINGS[dialect]:
+            self._cursor.execute(setting)
+
+    def _write(self, statement: str, values: Mapping[str, Any], *, returns: bool = True) -> int | None:
+        driver = self._store.engine.dialect.loaded_dbapi
+        try:
+            self._cursor.execute(statement, values)
+            row = self._cursor.fetchone() if returns else None
+        except driver.Error as error:
+            raise OSError(f"the journal cannot be written: {error}") from error
+        return row[0] if row is not None else None
+
+    def note_preparing(self, connection: Connection, keys: Sequence[DeliveryKey]) -> int:
+        """Note in the transaction of a claim which messages are prepared next. Returns the entry for `end_preparing`.
+
+        If the process dies before `end_preparing`, they are crash suspects.
+        """
+        return _insert_entry(connection, self.owner, _line(["P", keys]))
+
+    def end_preparing(self, entry: int) -> None:
+        """Note that the messages were prepared, or failed."""
+        self._write(self._delete, {"id": entry}, returns=False)
+
+    def begin(self, keys: Sequence[DeliveryKey], version: int) -> bool:
+        """Write the queued outcomes, then the intents of messages that are about to begin.
+
+        Returns False, with no intent written, if the consent version has changed.
+        """
+        self.flush()
+        lines = "\n".join([f'["I",{delivery},{fence}]' for delivery, fence in keys])
+        values = {"owner": self.owner, "entry": lines, "name": VERSION, "version": str(version)}
+        entry = self._write(self._intents, values)
+        if entry is not None:
+            self._entries[entry] = set(keys)
+        return entry is not None
+
+    def queue_accepted(self, key: DeliveryKey, receipt: str, via: str) -> None:
+        """Queue the outcome of an accepted message for the next `begin` or `flush`."""
+        reply = f'"receipt":{encode_basestring_ascii(receipt)},"via":{encode_basestring_ascii(via)}'
+        self._queue(key, f'["O",{key[0]},{key[1]},{{"verdict":"accepted",{reply}}}]')
+
+    def queue_outcome(self, key: DeliveryKey, outcome: Outcome) -> None:
+        """Queue another outcome for the next `begin` or `flush`."""
+        fields: dict[str, Any] = {"verdict": outcome.verdict.value}
+        for name in ("receipt", "via", "reason", "retry_after", "disable"):
+            value = getattr(outcome, name)
+            if value not in ("", None, False):
+                fields[name] = value
+        self._queue(key, _line(["O", *key, fields]))
+
+    def _queue(self, key: DeliveryKey, line: str) -> None:
+        self._queued.append(line)
+        self._queued_keys.add(key)
+
+    def flush(self) -> None:
+        """Write the queued outcomes."""
+        if self._queued:
+            entry = self._write(self._outcomes, {"owner": self.owner, "entry": "\n".join(self._queued)})
+            assert entry is not None
+            self._entries[entry] = self._queued_keys
+            self._queued, self._queued_keys = [], set()
+
+    def settled_entries(self, keys: Iterable[DeliveryKey]) -> list[int]:
+        """Return the entries that are needed no more once these deliveries are settled."""
+        settled = set(keys)
+        return [entry for entry, unsettled in self._entries.items() if unsettled <= settled]
+
+    def remove_settled(self, keys: Iterable[DeliveryKey], entries: Iterable[int]) -> None:
+        """Forget deliveries that were settled, and `entries`, which the same transaction has deleted."""
+        settled = set(keys)
+        for entry in entries:
+            del self._entries[entry]
+        for unsettled in self._entries.values():
+            unsettled -= settled
+
+    def close(self) -> None:
+        """Close the connection. Entries stay if they have unsettled deliveries."""
+        if self._connection is not None:
+            try:
+                if not self._entries and not self._queued:
+                    self._write(self._delete, {"id": self._head}, returns=False)
+            finally:
+                self._connection.close()
+                self._connection = None
+
+
+def delete_entries(connection: Connection, entries: Sequence[int]) -> None:
+    """Delete entries in the transaction that settles their deliveries."""
+    if entries:
+        connection.execute(delete(t.journal).where(t.journal.c.id.in_(entries)))
+
+
+def _insert_entry(connection: Connection, owner: str, entry: str) -> int:
+    result = connection.execute(insert(t.journal).values(owner=owner, entry=entry))
+    key = result.inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def _line(values: list[Any]) -> str:
+    """Return an entry of one line, in ASCII."""
+    return json.dumps(values, separators=(",", ":"))
