@@ -48,11 +48,6 @@ class Plan:
     spares: str = "comms@"
     """Whose mail begins so is left alone: what a person must hear of."""
 
-    @property
-    def chunking(self) -> bool:
-        """Whether BDAT is offered."""
-        return self.pipelining and self.seed % 3 == 0
-
     def _dice(self, *about: object) -> random.Random:
         return random.Random(f"{self.seed}:{':'.join(map(str, about))}")
 

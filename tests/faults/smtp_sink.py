@@ -118,7 +118,6 @@ class Session:
             if verb == "EHLO":
                 names = ["sink.example", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
                 names += ["PIPELINING"] if self._sink.plan.pipelining else []
-                names += ["CHUNKING"] if self._sink.plan.chunking else []
                 self._say("\r\n".join(f"250-{name}" for name in names[:-1]) + f"\r\n250 {names[-1]}")
             elif verb == "MAIL":
                 self._note("mail")
@@ -142,16 +141,6 @@ class Session:
                 else:
                     self._say("354 go on")
                     self._message(reader)
-                is_data_allowed = False
-            elif verb == "BDAT":
-                size = int(text.split(" ")[1])
-                if not is_data_allowed or self._step == "data":
-                    # What was sent has to be read (RFC 3030 §2).
-                    reader.read(size)
-                    self._note("data", to=self._recipient, say=self._fault)
-                    self._refuse(self._fault if is_data_allowed else "503")
-                else:
-                    self._message(reader, size)
                 is_data_allowed = False
             elif verb in ("RSET", "NOOP"):
                 is_data_allowed = False
@@ -181,23 +170,18 @@ class Session:
         self._say("250 2.1.5 ok")
         return True
 
-    def _message(self, reader: BufferedReader, size: int | None = None) -> None:
-        """After DATA up to the dot, or so many octets after BDAT."""
+    def _message(self, reader: BufferedReader) -> None:
+        """After DATA up to the dot."""
         lines: list[bytes] = []
         if self._step == "body":
             reader.read(64)
             self._reset()
-        left = size
-        while left is None or left > 0:
-            line = reader.readline()
+        while (line := reader.readline()) != b".\r\n":
             if not line.endswith(b"\n"):
                 raise _Ended
-            if size is None and line == b".\r\n":
-                break
             if not lines:
                 self._note("body", to=self._recipient)
             lines.append(line)
-            left = None if left is None else left - len(line)
         fault = self._fault if self._step == "dot" else ""
         taken = not fault or (not fault[0].isdigit() and fault != "rst")
         match = re.search(rb"^Message-ID: (\S+)", b"".join(lines[:80]), re.MULTILINE | re.IGNORECASE)

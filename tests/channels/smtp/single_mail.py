@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tidings.channels.smtp.port import Mail
-from tidings.channels.smtp.protocol import end_lines_with_crlf
+from tidings.channels.smtp.protocol import Mail, end_lines_with_crlf
 from tidings.channels.smtp.relay import SmtpRelay
 from tidings.model.delivery import Outcome, Verdict
 

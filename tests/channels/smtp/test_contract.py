@@ -14,7 +14,7 @@ from tests.channels.smtp.single_mail import SingleMailTransport
 from tests.fixtures.smtp import SmtpSink
 from tidings import plugins
 from tidings.channels.smtp.login import Login
-from tidings.channels.smtp.port import Timeouts
+from tidings.channels.smtp.protocol import Timeouts
 from tidings.channels.smtp.relay import Settings, SmtpRelay, make
 from tidings.testing.mail_contract import SECRET, MailContract, MailSetup, ServerFault
 

@@ -26,7 +26,7 @@ from tests.fixtures.smtp import SmtpSink
 from tests.fixtures.waiting import wait_until
 from tidings.channels.smtp.connection import Connection
 from tidings.channels.smtp.login import Login, Session
-from tidings.channels.smtp.port import Timeouts
+from tidings.channels.smtp.protocol import Timeouts
 from tidings.channels.smtp.relay import SmtpRelay, _QueueRun
 from tidings.model.delivery import Outcome, Verdict
 
@@ -38,8 +38,8 @@ DATA = b"Message-ID: <1@example.org>\r\nSubject: x\r\n\r\nhello\r\n"
 OFFERS = {
     "plain": ("8BITMIME",),
     "pipelined": ("8BITMIME", "PIPELINING"),
-    "chunked": ("8BITMIME", "PIPELINING", "CHUNKING"),
-    "chunked alone": ("8BITMIME", "CHUNKING"),
+    # It refuses BDAT, as a proxy in front of the relay may.
+    "chunking": ("8BITMIME", "PIPELINING", "CHUNKING"),
 }
 
 
@@ -271,8 +271,8 @@ def test_a_message_that_may_not_begin_does_not_stop_the_others(transport: SmtpRe
     assert queue.taken_back[0] == "reader3"
     assert {entry["to"].partition("@")[0] for entry in sink.taken()} == {*names} - {"reader3"}
     assert {name for name, one in queue.ended.items() if one.verdict is Verdict.ACCEPTED} == {*names} - {"reader3"}
-    # After DATA only hanging up takes a message back; before BDAT nothing was promised.
-    assert sink.opened == (1 if {"PIPELINING", "CHUNKING"} <= set(sink.extensions) else 2)
+    # After DATA only hanging up takes a message back.
+    assert sink.opened == 2
 
 
 def test_ready_connections_are_announced_together_after_prefetch() -> None:
@@ -330,14 +330,25 @@ def test_late_sessions_that_were_closed_lose_nothing(sink: SmtpSink) -> None:
     assert queue.taken_back == []
 
 
-def test_a_transaction_left_open_by_a_failed_chunk_is_reset(tmp_path: Path) -> None:
-    """RFC 3030 does not end it. The relay refuses the next MAIL, and every later one without RSET."""
-    with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
-        sink.is_strict = True
-        queue = _Some(["dot-451", *(f"reader{number}" for number in range(5))])
+@pytest.mark.parametrize("code", [421, 450, 451, 452])
+@pytest.mark.parametrize("offers", [("PIPELINING",), ()], ids=["pipelined", "plain"])
+def test_a_session_limit_opens_a_new_session(tmp_path: Path, code: int, offers: tuple[str, ...]) -> None:
+    with SmtpSink(tmp_path / "sink.journal", extensions=offers) as sink:
+        sink.session_limit, sink.limit_code = 3, code
+        queue = _Some([f"reader{number}" for number in range(10)])
         _relay("127.0.0.1", sink.port).send_all(queue, connections=1)
-        verdicts = [one.verdict for one in queue.ended.values()]
-        assert verdicts == [Verdict.DEFERRED, Verdict.DEFERRED, *[Verdict.ACCEPTED] * 4]
+        assert {outcome.verdict for outcome in queue.ended.values()} == {Verdict.ACCEPTED}
+        assert len(queue.ended) == len(sink.taken()) == 10
+        assert sink.opened == 4
+
+
+def test_a_refused_sender_on_a_fresh_session_is_deferred(tmp_path: Path) -> None:
+    """Else a relay that never takes this sender would be called again and again."""
+    with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:
+        sink.session_limit, sink.limit_code = 0, 451
+        queue = _Some(["ada"])
+        _relay("127.0.0.1", sink.port).send_all(queue, connections=1)
+        assert queue.ended["ada"].verdict is Verdict.DEFERRED
         assert sink.opened == 1
 
 
@@ -356,14 +367,14 @@ def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[P
         client = client_side.wrap_socket(ours)
         thread.join()
         (server,) = found
-        # The chunk ends where a record does; the next envelope stands in the one behind.
-        size = 16_384 * records - len(b"BDAT %d LAST\r\n" % (16_384 * records))
+        # The message ends where a record does; the next envelope is in the one behind.
+        size = 16_384 * records - len(b".\r\n")
         queue = _Some(["ada", "bob"], data=b"x" * (size - 2) + b"\r\n")
-        session = Session(client, {"pipelining": "", "chunking": ""})
+        session = Session(client, {"pipelining": ""})
         connection = Connection(session, "mx", queue, timeouts=Timeouts(5, 5), reached=lambda point: None)
         connection.start_next()
         server.recv(1000)
-        server.sendall(b"250 ok\r\n250 ok\r\n")
+        server.sendall(b"250 ok\r\n250 ok\r\n354 go on\r\n")
         select.select([client], [], [], 5)
         connection.on_readable()
         connection.prefetch()
@@ -375,19 +386,8 @@ def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[P
             while data := server.recv(1 << 16):
                 got += data
         server.close()
-        whole = got.startswith(b"BDAT %d LAST\r\n" % size) and len(got) >= 16_384 * records
+        whole = len(got) >= 16_384 * records
         assert queue.ended["ada"].verdict is (Verdict.UNKNOWN if whole else Verdict.DEFERRED), records
-
-
-@pytest.mark.parametrize("size", [1, 77, 65_536, 3_000_000])
-def test_a_chunk_has_the_announced_size(tmp_path: Path, size: int) -> None:
-    """RFC 3030 §2: octets without doubled dots. A server would read a rest as commands."""
-    data = DATA + (b"." * 75 + b"\r\n") * (size // 77) + b"." * (size % 77) + b"\r\n"
-    with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
-        queue = _Some(["ada", "bob"], data=data)
-        _relay("127.0.0.1", sink.port).send_all(queue, connections=1)
-        assert [entry["size"] for entry in sink.taken()] == [len(data)] * 2
-        assert [line for line in sink.commands if line.startswith("BDAT")] == [f"BDAT {len(data)} LAST"] * 2
 
 
 def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: SmtpSink) -> None:

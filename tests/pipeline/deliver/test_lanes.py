@@ -16,7 +16,7 @@ from tests.fixtures import ledger as ledger_fixtures
 from tests.fixtures.ledger import add_edition, add_mailing, add_readers, rows
 from tests.fixtures.smtp import SmtpSink
 from tidings.channels.smtp.login import Login
-from tidings.channels.smtp.port import Timeouts
+from tidings.channels.smtp.protocol import Timeouts
 from tidings.channels.smtp.relay import SmtpRelay
 from tidings.model.throttling import SLOWEST, Pace, slow_down
 from tidings.pipeline.deliver.deliverer import Deliverer

@@ -1,12 +1,11 @@
 """One SMTP session that never blocks: it sends one message after the other.
 
 With PIPELINING (RFC 2920), MAIL, RCPT and DATA (RFC 5321) go in one write, together with the end of the message before.
-So a message costs one round trip. With CHUNKING (RFC 3030) too, BDAT takes the place of DATA and its dot. Without
-PIPELINING each command waits for its reply.
+So a message costs one round trip, and BDAT (RFC 3030) would save nothing. Without PIPELINING each command waits for its
+reply.
 
-The connection must know of each message whether its end had been sent. If the connection is lost before it, the relay
-certainly did not accept the message (RFC 5321 §4.1.1.4, RFC 3030 §2). If it is lost after it, nobody can know (RFC 1123
-§5.3.3).
+The connection must know of each message whether its dot had been sent. If the connection is lost before it, the relay
+certainly did not accept the message (RFC 5321 §4.1.1.4). If it is lost after it, nobody can know (RFC 1123 §5.3.3).
 """
 
 from __future__ import annotations
@@ -17,23 +16,28 @@ import time
 from collections.abc import Callable
 
 from tidings.channels.smtp.login import Session, quit_session, shorten_reply
-from tidings.channels.smtp.port import Mail, MailQueue, Timeouts
-from tidings.channels.smtp.protocol import MAX_REPLY, ReplyReader, WriteBuffer, escape_dots, make_envelope
+from tidings.channels.smtp.protocol import (
+    MAX_REPLY,
+    Mail,
+    MailQueue,
+    ReplyReader,
+    Timeouts,
+    WriteBuffer,
+    escape_dots,
+    make_envelope,
+)
 from tidings.model.delivery import Outcome, Verdict
 
-_ENVELOPE = {True: ["mail", "rcpt"], False: ["mail", "rcpt", "data"]}
-"""The commands before a message, with CHUNKING and without."""
+_ENVELOPE = ["mail", "rcpt", "data"]
+"""The commands before a message."""
 _USUAL_REPLIES = {
-    ("mail", "rcpt"): [b"250 ", b"250 ", b""],
-    ("end", "mail", "rcpt"): [b"250 ", b"250 ", b"250 ", b""],
     ("mail", "rcpt", "data"): [b"250 ", b"250 ", b"354 ", b""],
-    ("end", "mail", "rcpt", "data"): [b"250 ", b"250 ", b"250 ", b"354 ", b""],
-    ("end",): [b"250 ", b""],
+    ("dot", "mail", "rcpt", "data"): [b"250 ", b"250 ", b"250 ", b"354 ", b""],
+    ("dot",): [b"250 ", b""],
 }
-"""The first octets of each line if all expected replies come at once and are positive.
-
-`end` is the reply to the final dot, or to BDAT LAST.
-"""
+"""The first octets of each line if all expected replies come at once and are positive."""
+_SESSION_LIMITS = (450, 451, 452)
+"""Replies to MAIL by which a relay ends a session that has carried many messages. 421 always does."""
 
 
 class Connection:
@@ -59,7 +63,6 @@ class Connection:
         self._extensions = session.extensions
         self._is_tls = isinstance(session.socket, ssl.SSLSocket)
         self._pipelining = "pipelining" in session.extensions
-        self._chunking = self._pipelining and "chunking" in session.extensions
         self._timeouts = timeouts
         self._reached = reached
         self.out = WriteBuffer(session.socket)
@@ -107,9 +110,8 @@ class Connection:
                 self.queue.record_outcome(mail, self._outcome(Verdict.REJECTED, f"{self._host} {commands}"))
                 continue
             self.next_mail, self._has_reply, self._refused = mail, False, None
-            kinds = _ENVELOPE[self._chunking]
-            if not self._chunking:
-                commands += b"DATA\r\n"
+            kinds = _ENVELOPE
+            commands += b"DATA\r\n"
             if self._needs_reset:
                 self._needs_reset = False
                 kinds, commands = ["rset", *kinds], b"RSET\r\n" + commands
@@ -134,24 +136,12 @@ class Connection:
         if not is_permitted:
             self.finished += 1
             self.queue.give_back(mail)
-            if self._chunking:
-                self._needs_reset = True
-                self._queue_envelope()
-                self.on_writable()
-            else:
-                # Only hanging up takes DATA back: the dot alone would be an empty message.
-                self._fail("a message was taken back at the last moment")
+            # Only hanging up takes DATA back: the dot alone would be an empty message.
+            self._fail("a message was taken back at the last moment")
             return
         self._current = mail
-        wire = mail.wire if self._chunking else escape_dots(mail)
-        size = sum(map(len, wire))
-        if self._chunking:
-            # The message is one chunk (RFC 3030 §2), without doubled dots.
-            self.out.put(b"BDAT %d LAST\r\n" % size)
-            self.out.put_message(wire, size)
-        else:
-            self.out.put_message(wire, size, b".\r\n")
-        self._expected.append("end")
+        self.out.put_message(escape_dots(mail), b".\r\n")
+        self._expected.append("dot")
         self._reached("before-dot")
         if self._prefetched is not None:
             self._queue_envelope()
@@ -162,7 +152,7 @@ class Connection:
         out, timeouts = self.out, self._timeouts
         while out:
             try:
-                is_end = out.write()
+                is_dot = out.write()
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 return
             except OSError as error:
@@ -171,8 +161,8 @@ class Connection:
                 if not self.closed:
                     self._fail(error)
                 return
-            self.deadline = time.monotonic() + (timeouts.dot if self._is_end_sent else timeouts.command)
-            if is_end:
+            self.deadline = time.monotonic() + (timeouts.dot if self._is_dot_sent else timeouts.command)
+            if is_dot:
                 self._reached("after-dot")
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -215,19 +205,19 @@ class Connection:
         # Four octets exclude multi-line replies, and lines that are only a code.
         if _USUAL_REPLIES.get(tuple(self._expected)) != [line[:4] for line in lines] or not self._pipelining:
             return False
-        has_end = self._expected[0] == "end"
-        if self._replies or self._refused is not None or (has_end and not self.out.is_end_written):
+        has_dot = self._expected[0] == "dot"
+        if self._replies or self._refused is not None or (has_dot and not self.out.is_dot_written):
             return False
         self._expected = []
         self.deadline = time.monotonic() + self._timeouts.command
         if self.next_mail is not None:
             self._has_reply = self.is_ready = True
-        if has_end:
+        if has_dot:
             self._accepted(lines[0])
         return True
 
     def _take_replies(self, data: bytes) -> None:
-        self.deadline = time.monotonic() + (self._timeouts.dot if self._is_end_sent else self._timeouts.command)
+        self.deadline = time.monotonic() + (self._timeouts.dot if self._is_dot_sent else self._timeouts.command)
         for line in self._replies.feed(data):
             self._take_reply(line)
             if self.closed:
@@ -236,8 +226,8 @@ class Connection:
             self._fail("its reply has no end")
 
     @property
-    def _is_end_sent(self) -> bool:
-        return self._current is not None and self.out.is_end_written
+    def _is_dot_sent(self) -> bool:
+        return self._current is not None and self.out.is_dot_written
 
     def _take_reply(self, line: bytes) -> None:
         """Handle one reply, which is on one line."""
@@ -248,8 +238,8 @@ class Connection:
         kind = self._expected.pop(0)
         number = int(line[:3]) if line[:3].isdigit() else 0
         text = shorten_reply(line[4:].strip() if number else line)
-        if kind == "end":
-            if number == 250 and self.out.is_end_written:
+        if kind == "dot":
+            if number == 250 and self.out.is_dot_written:
                 self._accepted(line)
             else:
                 self._not_accepted(number, text)
@@ -268,12 +258,12 @@ class Connection:
         self._has_reply = True
         positive = {"mail": (250,), "rcpt": (250, 251), "data": (354,)}[kind]
         if code not in positive and self._refused is None:
-            if kind == "mail" and code == 421:
-                # Not this recipient's fault: the relay wants no more messages now.
+            if kind == "mail" and (code == 421 or (code in _SESSION_LIMITS and self.finished)):
+                # Not this recipient's fault: the relay wants no more messages now, or not in this session.
                 mail, self.next_mail = self.next_mail, None
                 assert mail is not None
                 self.queue.give_back(mail)
-                self._fail(f"{self._host} answered 421 {text}")
+                self._fail(f"{self._host} answered {code} {text}")
                 return
             # A refused sender is not this recipient's fault, and a person can correct it. RFC 5321 §4.5.3.1.10: 552 to
             # RCPT is temporary.
@@ -284,10 +274,10 @@ class Connection:
                 self._finish_refused()
                 self._fail(f"{code} {text}")
                 return
-        if kind == ("rcpt" if self._chunking else "data") or (self._refused is not None and not self._pipelining):
+        if kind == "data" or (self._refused is not None and not self._pipelining):
             if self._refused is None:
                 self.is_ready = True
-            elif kind == "data" and code == 354:
+            elif code == 354:
                 # RFC 2920 §3.1: the relay waits for a message though it accepted no recipient.
                 self.out.put(b".\r\n")
                 self._expected.append("empty")
@@ -301,7 +291,7 @@ class Connection:
         mail, refused = self.next_mail, self._refused
         self.next_mail = self._refused = None
         self._commands = []
-        # Also after a refused MAIL: a failed chunk may have left a transaction open (RFC 3030 §2).
+        # A transaction may still be open.
         self._needs_reset = True
         self.finished += 1
         if mail is not None and refused is not None:
@@ -321,7 +311,7 @@ class Connection:
         self._continue()
 
     def _not_accepted(self, code: int, text: str) -> None:
-        is_early = not self.out.is_end_written
+        is_early = not self.out.is_dot_written
         mail, self._current = self._current, None
         assert mail is not None
         self._reached("after-reply")
@@ -348,7 +338,7 @@ class Connection:
         self.is_ready = False
         cause = shorten_reply(error)
         if current is not None:
-            if self.out.is_end_written:
+            if self.out.is_dot_written:
                 reason = f"the connection to {self._host} was lost after the message, before its reply: {cause}"
                 self.queue.record_outcome(current, self._outcome(Verdict.UNKNOWN, reason))
             else:

@@ -1,4 +1,4 @@
-"""The wire format of SMTP: the envelope of a message, the bytes to write, and the replies that come back."""
+"""What a connection, a relay and a queue exchange: messages, and the wire format of SMTP."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import re
 import socket
 import ssl
 from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from tidings.channels.smtp.login import shorten_reply
-from tidings.channels.smtp.port import Mail
+from tidings.model.delivery import Outcome
 
 MAX_REPLY = 1 << 16
 """Octets of one reply."""
@@ -20,6 +22,68 @@ _EOL = re.compile(rb"\r\n|\r|\n")
 _PATH = re.compile(r"(?:[^\x00-\x20<>\"\x7f]+|\"(?:[^\x00-\x1f\"\\\x7f<>]|\\[\x20-;=?-~])*\")@[^\x00-\x20<>@\"\x7f]+|")
 _PLAIN_PATHS = re.compile(r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+ ){2}")
 """Two paths in ASCII without special characters, each followed by a space."""
+
+
+COMMAND_TIMEOUT = 60.0
+"""Seconds for each reply and each write."""
+DOT_TIMEOUT = 600.0
+"""Seconds to wait for the reply to the final dot (RFC 5321 §4.5.3.2.6): giving up sooner makes duplicates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a reply may take, in seconds."""
+
+    command: float = COMMAND_TIMEOUT
+    dot: float = DOT_TIMEOUT
+
+
+class Mail(Protocol):
+    """A message with its envelope."""
+
+    @property
+    def sender(self) -> str:
+        """The return path; may be empty."""
+
+    @property
+    def recipient(self) -> str:
+        """One recipient."""
+
+    @property
+    def wire(self) -> Sequence[bytes]:
+        """The message in pieces. Every line ends in CRLF, also the last one (see `end_lines_with_crlf`)."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the message is known to be ASCII with no line that begins with a dot. If not, it is searched."""
+
+
+class MailQueue(Protocol):
+    """The messages of one run. New ones may come while it runs. All calls come from one thread."""
+
+    def take(self) -> Mail | None:
+        """Return the next message, or None if there is none now."""
+
+    def begin(self, mails: Sequence[Mail]) -> Sequence[bool]:
+        """Announce messages whose first byte is sent next. False for one that may not begin: the queue has it back."""
+
+    def record_accepted(self, mail: Mail, receipt: str, via: str) -> None:
+        """Record that the relay `via` accepted a message, with its reply as the receipt."""
+
+    def record_outcome(self, mail: Mail, outcome: Outcome) -> None:
+        """Record any other outcome of a message."""
+
+    def give_back(self, mail: Mail) -> None:
+        """Take a message back of which nothing was sent, for no fault of its own."""
+
+    def seconds_until_next(self) -> float | None:
+        """Return the seconds until `take` may have more; None once nothing more comes. Called once a second or more."""
+
+    def flush_outcomes(self) -> None:
+        """Save what was recorded. Called before the relay waits for anything."""
+
+    def stall(self, reason: str) -> None:
+        """End the run because no connection can be had. The relay takes nothing more."""
 
 
 def make_envelope(mail: Mail, extensions: Container[str]) -> bytes | str:
@@ -60,15 +124,15 @@ def end_lines_with_crlf(data: bytes) -> bytes:
 
 
 class WriteBuffer:
-    """Bytes that a connection still has to write, in order. It knows whether the end of the message was written."""
+    """Bytes that a connection still has to write, in order. It knows whether the dot of the message was written."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._is_tls = isinstance(connection, ssl.SSLSocket)
         self._pieces: list[bytes | memoryview] = []
         self._size = 0
-        self._to_end = 0
-        """Bytes up to the end of the current message."""
+        self._to_dot = 0
+        """Bytes up to the dot of the current message."""
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
@@ -78,21 +142,20 @@ class WriteBuffer:
         self._pieces.append(piece)
         self._size += len(piece)
 
-    def put_message(self, pieces: Sequence[bytes], size: int, end: bytes = b"") -> None:
-        """Append a message of `size` bytes, then `end`."""
+    def put_message(self, pieces: Sequence[bytes], dot: bytes) -> None:
+        """Append a message and its final dot."""
         self._pieces += pieces
-        self._size += size
-        if end:
-            self.put(end)
-        self._to_end = self._size
+        self._size += sum(map(len, pieces))
+        self.put(dot)
+        self._to_dot = self._size
 
     @property
-    def is_end_written(self) -> bool:
-        """Whether the current message was written up to its end."""
-        return self._to_end <= 0
+    def is_dot_written(self) -> bool:
+        """Whether the current message was written up to its dot."""
+        return self._to_dot <= 0
 
     def write(self) -> bool:
-        """Write as much as the socket takes at once. Return whether that wrote the end of a message.
+        """Write as much as the socket takes at once. Return whether that wrote the dot of a message.
 
         Raises OSError as the socket does.
         """
@@ -110,9 +173,9 @@ class WriteBuffer:
             self._drop(sent)
         else:
             pieces.clear()
-        is_end = 0 < self._to_end <= sent
-        self._to_end -= sent
-        return is_end
+        is_dot = 0 < self._to_dot <= sent
+        self._to_dot -= sent
+        return is_dot
 
     def _drop(self, sent: int) -> None:
         pieces = self._pieces
@@ -127,7 +190,7 @@ class WriteBuffer:
             pieces[0] = memoryview(pieces[0])[sent:]
 
     def clear(self) -> None:
-        """Drop all that is left. `is_end_written` stays as it is."""
+        """Drop all that is left. `is_dot_written` stays as it is."""
         self._pieces.clear()
         self._size = 0
 

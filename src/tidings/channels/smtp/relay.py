@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from tidings.channels.smtp.connection import Connection
 from tidings.channels.smtp.login import Login, NotReadyError, Session, open_session, quit_session
-from tidings.channels.smtp.port import MailQueue, Timeouts
+from tidings.channels.smtp.protocol import MailQueue, Timeouts
 from tidings.config.adapters import SenderSettings
 from tidings.config.dkim import Dkim
 from tidings.config.types import Bool, Int, Line, NestedValueError
