@@ -20,17 +20,18 @@ from email.policy import SMTP
 from bench.figures import ratio_spread, time_cpu
 from tidings.model.edition import Selection
 from tidings.model.item import Image, Item
-from tidings.render.mail.digest import build_layout, render_mail_document
+from tidings.render.mail.digest import MailLayout, build_layout, render_mail_document
 from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.headers import MailHeaders
-from tidings.render.mail.merge import MailMerge
-from tidings.render.mail.personal import PersonalValues, fill_placeholders
+from tidings.render.mail.merge import MailMerge, MergedMail
+from tidings.render.mail.personal import fill_placeholders
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import MailTemplates
 
 AT = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 TEMPLATES = MailTemplates()
 TOPICS = tuple(f"topic-{number}" for number in range(14))
+UNSUBSCRIBE = "https://news.example.org/unsubscribe/"
 READERS = 10_000
 
 
@@ -106,13 +107,22 @@ def headers_of(number: int) -> MailHeaders:
 
 def unsubscribe_url(number: int) -> str:
     """As long as a real one."""
-    return f"https://news.example.org/unsubscribe/k1.{number:086x}"
+    return f"{UNSUBSCRIBE}k1.{number:086x}"
 
 
-def personal_values(number: int) -> PersonalValues:
-    """The personal parts of a reader's mail."""
-    url = unsubscribe_url(number)
-    return PersonalValues("", url, url, "https://news.example.org/archive/digest/7/ru")
+def merged_mail(mail: MergedMail, number: int) -> bytes:
+    """One reader's mail, merged as for delivery."""
+    token = b"k1.%086x" % number
+    head, body = mail.render(f"reader{number}@example.net", "", b"%032x" % number, token, token)
+    return b"".join((head, b"\r\n", *body))
+
+
+def prepare(merge: MailMerge, layout: MailLayout) -> MergedMail:
+    """The mail that the readers of a layout share."""
+    return merge.prepare(
+        layout, headers_of(0), named=False, unsubscribe_prefix=UNSUBSCRIBE, preferences_prefix=UNSUBSCRIBE,
+        domain="example.org",
+    )  # fmt: skip
 
 
 def render_for_readers(stories: Sequence[Item], selections: Sequence[Selection], readers: int) -> int:
@@ -121,9 +131,9 @@ def render_for_readers(stories: Sequence[Item], selections: Sequence[Selection],
     merge = MailMerge(document)
     size = number = 0
     for place, selection in enumerate(selections):
-        layout = build_layout(document, selection, templates=TEMPLATES)
+        mail = prepare(merge, build_layout(document, selection, templates=TEMPLATES))
         for _ in range(readers * (place + 1) // len(selections) - readers * place // len(selections)):
-            size += len(merge.message(layout, headers_of(number), personal_values(number)))
+            size += len(merged_mail(mail, number))
             number += 1
     return size
 
@@ -131,11 +141,10 @@ def render_for_readers(stories: Sequence[Item], selections: Sequence[Selection],
 def render_by_email_message(document: MailDocument, selection: Selection, number: int) -> bytes:
     """The same mail by Python's own library."""
     layout = build_layout(document, selection, templates=TEMPLATES)
-    personal = personal_values(number)
+    url = unsubscribe_url(number)
     values = {
-        "unsubscribe_url": personal.unsubscribe_url,
-        "preferences_url": personal.preferences_url,
-        "view_url": personal.view_url,
+        "unsubscribe_url": url,
+        "preferences_url": url,
         "subject": layout.subject,
         "preheader": layout.preheader,
     }
@@ -144,7 +153,7 @@ def render_by_email_message(document: MailDocument, selection: Selection, number
     mail["To"] = f"reader{number}@example.net"
     mail["Subject"] = layout.subject
     mail["Message-ID"] = f"<{number:032x}@example.org>"
-    mail["List-Unsubscribe"] = f"<{personal.unsubscribe_url}>, <mailto:leave@example.org>"
+    mail["List-Unsubscribe"] = f"<{url}>, <mailto:leave@example.org>"
     mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     mail["List-Id"] = "<digest.example.org>"
     text = "".join(document.fragments[key].text for key in layout.keys)
@@ -165,12 +174,13 @@ def main() -> None:
     merge = MailMerge(document)
     (selection,) = make_selections(stories, 1)
     layout = build_layout(document, selection, templates=TEMPLATES)
+    mail = prepare(merge, layout)
     sets = {count: make_selections(stories, count) for count in (10, 1_000)}
     counter = iter(range(10**9))
 
     def splice() -> bytes:
         number = next(counter)
-        return merge.message(layout, headers_of(number), personal_values(number))
+        return merged_mail(mail, number)
 
     calls = {
         "a reader's mail, spliced": (splice, 2_000),

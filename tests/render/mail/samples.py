@@ -11,21 +11,22 @@ from typing import Any
 
 from tidings.model.edition import Selection
 from tidings.model.item import Attachment, Image, Item
-from tidings.render.mail.digest import MailDocument, build_layout, render_mail_document
+from tidings.render.mail.digest import MailDocument, MailLayout, build_layout, render_mail_document
 from tidings.render.mail.headers import MailHeaders
 from tidings.render.mail.merge import MailMerge
-from tidings.render.mail.personal import PersonalValues
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import MailTemplates
 
 AT = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
-UNSUBSCRIBE_URL = "https://news.example.org/unsubscribe/k1." + "a" * 90
-READER = PersonalValues(
-    "Айгүл <b>",
-    UNSUBSCRIBE_URL,
-    "https://news.example.org/preferences/k2.bb?a=1&b=2",
-    "https://news.example.org/archive/d/7/en?a=1&b=2",
-)
+PREFIXES = {
+    "unsubscribe_prefix": "https://news.example.org/unsubscribe/",
+    "preferences_prefix": "https://news.example.org/preferences/",
+    "domain": "example.org",
+}
+UNSUBSCRIBE_TOKEN, PREFERENCES_TOKEN = "k1." + "a" * 90, "k2.bb"
+UNSUBSCRIBE_URL = PREFIXES["unsubscribe_prefix"] + UNSUBSCRIBE_TOKEN
+PREFERENCES_URL = PREFIXES["preferences_prefix"] + PREFERENCES_TOKEN
+NAME = "Айгүл <b>"
 SITE = MailSite(
     title="Steppe & Sky",
     url="https://news.example.org/",
@@ -101,13 +102,22 @@ def message(
     doc: MailDocument,
     selection: Selection,
     *,
-    personal: PersonalValues = READER,
+    name: str = NAME,
     templates: MailTemplates = TEMPLATES,
     **changes: Any,
 ) -> bytes:
     """A reader's whole mail."""
     arrangement = build_layout(doc, selection, templates=templates)
-    return MailMerge(doc).message(arrangement, headers(**changes), personal)
+    return merged(MailMerge(doc), arrangement, name, **changes)
+
+
+def merged(merge: MailMerge, layout: MailLayout, name: str = NAME, **changes: Any) -> bytes:
+    """A reader's whole mail, merged as for delivery."""
+    mail = merge.prepare(layout, headers(**changes), named=bool(name), **PREFIXES)
+    head, body = mail.render(
+        "reader@example.net", name, b"abc1", UNSUBSCRIBE_TOKEN.encode(), PREFERENCES_TOKEN.encode()
+    )
+    return b"".join((head, b"\r\n", *body))
 
 
 def parts(raw: bytes) -> tuple[str, str]:

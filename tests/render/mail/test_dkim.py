@@ -10,13 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from tests.conftest import require_program
-from tests.render.mail.samples import TEMPLATES, UNSUBSCRIBE_URL, document, headers, many
+from tests.render.mail.samples import PREFIXES, TEMPLATES, UNSUBSCRIBE_TOKEN, UNSUBSCRIBE_URL, document, headers, many
 from tidings.config.dkim import load_key
 from tidings.model.edition import Selection
 from tidings.render.mail.digest import build_layout
 from tidings.render.mail.dkim import OVERSIGNED, DkimIdentity, DkimSigner, verify
 from tidings.render.mail.merge import MailMerge
-from tidings.render.mail.personal import PersonalValues
 
 RSA = DkimIdentity("example.org", "s1", rsa.generate_private_key(public_exponent=65537, key_size=2048))
 ED25519 = DkimIdentity("example.org", "e1", ed25519.Ed25519PrivateKey.generate())
@@ -27,9 +26,8 @@ def _signed(*identities: DkimIdentity) -> bytes:
     items = many(4)
     document_of = document(items)
     arrangement = build_layout(document_of, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
-    personal = PersonalValues(name="Айгүл", unsubscribe_url=UNSUBSCRIBE_URL)
-    mail = MailMerge(document_of).prepare(arrangement, headers(), personal)
-    head, body = mail.render("ada@example.org", "Айгүл", "<1@x.org>", personal)
+    mail = MailMerge(document_of).prepare(arrangement, headers(), **PREFIXES)
+    head, body = mail.render("ada@example.org", "Айгүл", b"1", UNSUBSCRIBE_TOKEN.encode(), b"k2.bb")
     return DkimSigner(identities).sign(head, body, MOMENT) + head + b"\r\n" + b"".join(body)
 
 

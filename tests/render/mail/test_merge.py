@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from tests.render.mail.samples import (
     AT,
-    READER,
+    PREFERENCES_URL,
     TEMPLATES,
     UNSUBSCRIBE_URL,
     document,
-    headers,
     item,
     many,
+    merged,
     message,
     parts,
 )
@@ -27,8 +27,8 @@ from tidings.model.edition import Selection
 from tidings.render.mail.digest import build_layout
 from tidings.render.mail.fragments import MailDocument, MailFragment
 from tidings.render.mail.gates import check_mail
+from tidings.render.mail.headers import HeaderError
 from tidings.render.mail.merge import MailMerge
-from tidings.render.mail.personal import PersonalError, PersonalValues
 
 FEW = many(4)
 DOCUMENT = document(FEW)
@@ -61,18 +61,18 @@ def test_every_line_is_short_and_ends_in_crlf() -> None:
     assert all(len(line) <= 998 for line in head.split(b"\r\n"))
 
 
-def test_personal_parts_are_escaped_in_html_and_plain_in_text() -> None:
-    text, html = parts(message(DOCUMENT, SELECTION))
-    assert READER.preferences_url in text
-    assert READER.preferences_url.replace("&", "&amp;") in html
-    assert READER.preferences_url not in html
+def test_each_reader_has_their_own_links_in_both_parts() -> None:
+    text, page = parts(message(DOCUMENT, SELECTION))
+    for url in (UNSUBSCRIBE_URL, PREFERENCES_URL):
+        assert url in text
+        assert url in page
 
 
 def test_an_empty_personal_part_removes_its_line() -> None:
-    raw = message(DOCUMENT, SELECTION, personal=PersonalValues(unsubscribe_url=UNSUBSCRIBE_URL))
+    raw = message(DOCUMENT, SELECTION, name="")
     assert check_mail(raw) == []
     text, html = parts(raw)
-    assert "Change topics" not in text + html
+    assert "Dear" not in text + html
     assert "View in browser" not in text + html
     assert "@@" not in text + html
 
@@ -81,15 +81,15 @@ def test_html_injection_through_a_name_is_escaped(tmp_path: Any) -> None:
     doc = MailDocument("digest", "", "en", {"head": MailFragment("<p>@@tidings.name@@</p>", "@@tidings.name@@")})
     arrangement = build_layout(DOCUMENT, SELECTION, templates=TEMPLATES)
     only_head = type(arrangement)("en", "s", "", ("head",))
-    text, html = parts(MailMerge(doc).message(only_head, headers(), PersonalValues('<script>"&')))
+    text, html = parts(merged(MailMerge(doc), only_head, '<script>"&'))
     assert html == "<p>&lt;script&gt;&quot;&amp;</p>"
     assert text == '<script>"&'
 
 
 @pytest.mark.parametrize("value", ["a\r\nBcc: x@example.org", "a\x00b", "a\x1bb", "a\x85b", "a\u2028b"])
-def test_control_characters_in_personal_parts_are_refused(value: str) -> None:
-    with pytest.raises(PersonalError):
-        message(DOCUMENT, SELECTION, personal=PersonalValues(value, UNSUBSCRIBE_URL))
+def test_control_characters_in_a_name_are_refused(value: str) -> None:
+    with pytest.raises(HeaderError):
+        message(DOCUMENT, SELECTION, name=value)
 
 
 @given(
@@ -101,13 +101,13 @@ def test_placeholders_of_any_length_at_any_alignment_round_trip(literals: list[s
     literals = [re.sub(r"[\r\n@]|[\ud800-\udfff]", "", literal) for literal in literals]
     keys = [f"k{number}" for number in range(len(literals))]
     fragments = {
-        key: MailFragment(f"{literal}@@tidings.name@@é" if number % 2 else literal, f"@@tidings.view_url@@{literal}")
+        key: MailFragment(f"{literal}@@tidings.name@@é" if number % 2 else literal, f"@@tidings.name@@{literal}")
         for number, (key, literal) in enumerate(zip(keys, literals, strict=True))
     }
     compiled = MailMerge(MailDocument("digest", "", "en", fragments))
     arrangement = type(build_layout(DOCUMENT, SELECTION, templates=TEMPLATES))("en", "s", "", tuple(keys))
     for name in names:
-        text, html = parts(compiled.message(arrangement, headers(), PersonalValues(name=name, view_url=name)))
+        text, html = parts(merged(compiled, arrangement, name))
         assert html == "".join(f"{text}{name}é" if number % 2 else text for number, text in enumerate(literals))
         assert text == "".join(f"{name}{literal}" for literal in literals)
 
@@ -138,11 +138,7 @@ def test_a_fragment_is_encoded_at_most_three_times(
     for number in range(30):
         chosen = FEW[number % 3 :]
         selection = Selection("en", chosen[0], tuple(chosen[1:]))
-        compiled.message(
-            build_layout(DOCUMENT, selection, templates=TEMPLATES),
-            headers(),
-            PersonalValues("n" * number, UNSUBSCRIBE_URL),
-        )
+        merged(compiled, build_layout(DOCUMENT, selection, templates=TEMPLATES), "n" * number)
     big = [size for size in sizes if size > 1000]
     # Each of the fragments' literals, three alignments, two forms.
     assert (

@@ -23,7 +23,6 @@ from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.gates import check_mail
 from tidings.render.mail.headers import MailHeaders
 from tidings.render.mail.merge import MailMerge, MergedMail
-from tidings.render.mail.personal import PersonalValues
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import MailTemplates
 from tidings.render.urls import archive_path
@@ -171,7 +170,7 @@ class MailRenderer:
         """Return the bytes of one reader's mail. Equal arguments give equal bytes."""
         merged = self.prepare_merge(merge, layout, list_name=list_name, schedule=schedule, date=date, named=bool(name))
         sign_unsubscribe, sign_preferences = self.link_signers(list_name)
-        head, body = merged.render_with_tokens(
+        head, body = merged.render(
             address,
             name,
             message_id_local_part(message_key),
@@ -218,12 +217,11 @@ class MailRenderer:
             feedback_id=self._feedback_id(schedule, list_name, sender),
             cfbl_address=self._cfbl_address(list_name, sender),
         )
-        placeholder = PersonalValues(name="x" if named else "", unsubscribe_url="x", preferences_url="x")
         url = self.newsroom.site.url
         return merge.prepare(
             layout,
             headers,
-            placeholder,
+            named=named,
             unsubscribe_prefix=f"{url}unsubscribe/",
             preferences_prefix=f"{url}preferences/",
             domain=domain,

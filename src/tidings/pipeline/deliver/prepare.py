@@ -74,7 +74,7 @@ class MessagePreparer:
             bool(delivery.name),
         )
         subscriber = delivery.subscriber or 0
-        head, body = merged.render_with_tokens(
+        head, body = merged.render(
             delivery.address,
             delivery.name,
             message_id_local_part(self._key(delivery)),

@@ -26,9 +26,7 @@ from tidings.render.mail.headers import (
 from tidings.render.mail.mime import BodyLayout, BodyParts, Literal, LiteralRun, MultipartAlternative, encode_text
 from tidings.render.mail.personal import (
     READER_PARTS,
-    PersonalValues,
     Placeholder,
-    check_values,
     find_conditions,
     split_placeholders,
 )
@@ -45,63 +43,41 @@ class MergedMail:
     """One mail for all readers with the same layout: `render` it for each. Not for several threads: it caches gaps."""
 
     def __init__(
-        self, text: BodyParts, page: BodyParts, headers: MailHeaders, *, unsubscribe_prefix: str = "", domain: str = ""
+        self, text: BodyParts, page: BodyParts, headers: MailHeaders, unsubscribe_prefix: str, domain: str
     ) -> None:
         """Prepare the parts of the text and the HTML. The reader's own fields in `headers` are ignored.
 
-        `unsubscribe_prefix` begins every reader's unsubscribe URL. With it, use `render_with_tokens`: the values in the
-        body are then the rest of each URL. `domain` ends every Message-ID.
+        `unsubscribe_prefix` begins every reader's unsubscribe URL, and `domain` ends every Message-ID.
         """
         multipart = MultipartAlternative(f"{headers.list_id} {headers.date} {headers.subject}")
-        self._before_to, self._after_to, self._after_id = fixed_headers(headers)
-        self._mailto = headers.unsubscribe_mailto
         self._multipart = multipart
         self._parts = ((multipart.text_head, text), (multipart.html_head, page))
         self._layouts: dict[tuple[int, ...], BodyLayout | None] = {}
-        if unsubscribe_prefix:
-            # The fields around a reader's token are the same for all tokens.
-            message_id_header(f"<x@{domain}>")
-            self._before_id = self._after_to + b"Message-ID: <"
-            leave = unsubscribe_headers(f"{unsubscribe_prefix}{_GAP}", self._mailto).split(_GAP.encode())
-            self._before_token = b"@" + domain.encode("ascii") + b">\r\n" + self._after_id + leave[0]
-            self._between_tokens, self._after_token = leave[1:-1], leave[-1] + multipart.content_type
+        self._before_to, after_to, after_id = fixed_headers(headers)
+        message_id_header(f"<x@{domain}>")
+        self._before_id = after_to + b"Message-ID: <"
+        # The fields around a reader's token are the same for all tokens.
+        leave = unsubscribe_headers(f"{unsubscribe_prefix}{_GAP}", headers.unsubscribe_mailto).split(_GAP.encode())
+        self._before_token = b"@" + domain.encode("ascii") + b">\r\n" + after_id + leave[0]
+        self._between_tokens, self._after_token = leave[1:-1], leave[-1] + multipart.content_type
 
-    def render_with_tokens(
+    def render(
         self, address: str, name: str, id_left: bytes, unsubscribe_token: bytes, preferences_token: bytes
     ) -> tuple[bytes, list[bytes]]:
-        """Render for one reader when the prefixes of the URLs are known; returns the same as `render`.
+        """Render for one reader: the header, each field ending in CRLF, and the body in pieces.
 
         `id_left` is the left part of the Message-ID, in hexadecimal. The tokens are in base64url and end the URLs.
+        Raises HeaderError or AddressError, both ValueError, for invalid values.
         """
         between = self._between_tokens
         tokens = unsubscribe_token.join([b"", *between, b""]) if between else unsubscribe_token
+        # This refuses control characters in the name, which is used in the body too.
         to = _format_to(name, address)
         head = b"".join((self._before_to, to, self._before_id, id_left, self._before_token, tokens, self._after_token))
-        if not name.isprintable():
-            check_values({"name": name})
         raw = name.encode()
         escaped = html.escape(name).encode() if _MARKUP.search(name) else raw
         urls = (unsubscribe_token, preferences_token, b"")
         return head, self._body((raw, *urls, escaped, *urls))
-
-    def render(self, address: str, name: str, message_id: str, personal: PersonalValues) -> tuple[bytes, list[bytes]]:
-        """Render for one reader: the header, each field ending in CRLF, and the body in pieces.
-
-        Raises HeaderError, AddressError or PersonalError, all ValueError, for invalid values.
-        """
-        head = b"".join(
-            (
-                self._before_to,
-                _format_to(name, address),
-                self._after_to,
-                message_id_header(message_id),
-                self._after_id,
-                unsubscribe_headers(personal.unsubscribe_url, self._mailto),
-                self._multipart.content_type,
-            )
-        )
-        values = check_values({part: getattr(personal, part) for part in READER_PARTS}).values()
-        return head, self._body((*[v.encode() for v in values], *[html.escape(v).encode() for v in values]))
 
     def _body(self, values: tuple[bytes, ...]) -> list[bytes]:
         """`values` are the READER_PARTS for the text, then those for the HTML."""
@@ -130,35 +106,26 @@ class MailMerge:
         )
         self._fragments: dict[tuple[str, bool, frozenset[str]], list[Literal | Placeholder]] = {}
 
-    def message(self, layout: MailLayout, headers: MailHeaders, personal: PersonalValues) -> bytes:
-        """One reader's whole mail, with CRLF: headers, then text and HTML in base64.
-
-        Raises HeaderError, AddressError or PersonalError, all ValueError, for invalid values.
-        """
-        mail = self.prepare(layout, headers, personal)
-        head, body = mail.render(headers.to_address, headers.to_name, headers.message_id, personal)
-        return b"".join((head, b"\r\n", *body))
-
     def prepare(
         self,
         layout: MailLayout,
         headers: MailHeaders,
-        personal: PersonalValues,
         *,
-        unsubscribe_prefix: str = "",
-        preferences_prefix: str = "",
-        domain: str = "",
+        unsubscribe_prefix: str,
+        preferences_prefix: str,
+        domain: str,
+        named: bool = True,
     ) -> MergedMail:
-        """Prepare the mail for all readers who have the same parts as `personal`.
+        """Prepare the mail for all readers of a layout, separately for readers with and without a name.
 
         The prefixes begin every unsubscribe URL and every preferences URL; `domain` ends every Message-ID.
         """
-        present = frozenset(name for name in self._conditions if getattr(personal, name, ""))
         if not headers.subject:
             headers = replace(headers, subject=layout.subject)
         shared = {"subject": layout.subject, "preheader": layout.preheader}
-        present |= {name for name, value in shared.items() if value}
         prefixes = {"unsubscribe_url": unsubscribe_prefix, "preferences_url": preferences_prefix}
+        values = {**shared, **prefixes, "name": "x" if named else ""}
+        present = frozenset(name for name in self._conditions if values.get(name))
 
         def parts(is_html: bool) -> BodyParts:
             pieces = (piece for key in layout.keys for piece in self._split(key, is_html, present))
@@ -166,7 +133,7 @@ class MailMerge:
             fixed, beginnings = ({n: encode_text(escape(value)) for n, value in v.items()} for v in (shared, prefixes))
             return tuple(_join_literals(pieces, fixed, beginnings, len(READER_PARTS) if is_html else 0))
 
-        return MergedMail(parts(False), parts(True), headers, unsubscribe_prefix=unsubscribe_prefix, domain=domain)
+        return MergedMail(parts(False), parts(True), headers, unsubscribe_prefix, domain)
 
     def _split(self, key: str, is_html: bool, present: frozenset[str]) -> list[Literal | Placeholder]:
         """A fragment's literals and placeholders, the same objects each time."""

@@ -20,25 +20,10 @@ SELECTION_PARTS: Final = ("subject", "preheader")
 ARCHIVE_PARTS: Final = ("archive_url", "subscribe_url")
 """Parts of the archive page, which has no single reader."""
 PARTS: Final = READER_PARTS + SELECTION_PARTS + ARCHIVE_PARTS
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class UnknownPartError(ValueError):
     """A template uses a personal part that does not exist."""
-
-
-class PersonalError(ValueError):
-    """A reader's value contains control characters, which a mail must not contain."""
-
-
-@dataclass(frozen=True, slots=True)
-class PersonalValues:
-    """The values of one reader; '' removes the content of `personal.when(...)`."""
-
-    name: str = ""
-    unsubscribe_url: str = ""
-    preferences_url: str = ""
-    view_url: str = ""
 
 
 class PersonalPlaceholders:
@@ -62,14 +47,6 @@ class PersonalPlaceholders:
 def escape_placeholders(text: str) -> str:
     """Make text from outside safe: a placeholder in it stays text."""
     return text.replace("@@", "@\u2060@") if _START in text else text
-
-
-def check_values(values: Mapping[str, str]) -> Mapping[str, str]:
-    """Return `values` unchanged. Raises PersonalError if one contains a control character."""
-    for name, value in values.items():
-        if _CONTROL.search(value):
-            raise PersonalError(f"{name}: a mail must not contain control characters")
-    return values
 
 
 @dataclass(frozen=True, slots=True)
