@@ -113,8 +113,7 @@ def unsubscribe_url(number: int) -> str:
 def merged_mail(mail: MergedMail, number: int) -> bytes:
     """One reader's mail, merged as for delivery."""
     token = b"k1.%086x" % number
-    head, body = mail.render(f"reader{number}@example.net", "", b"%032x" % number, token, token)
-    return b"".join((head, b"\r\n", *body))
+    return b"".join(mail.render(f"reader{number}@example.net", "", b"%032x" % number, token, token))
 
 
 def prepare(merge: MailMerge, layout: MailLayout) -> MergedMail:

@@ -114,10 +114,8 @@ def message(
 def merged(merge: MailMerge, layout: MailLayout, name: str = NAME, **changes: Any) -> bytes:
     """A reader's whole mail, merged as for delivery."""
     mail = merge.prepare(layout, headers(**changes), named=bool(name), **PREFIXES)
-    head, body = mail.render(
-        "reader@example.net", name, b"abc1", UNSUBSCRIBE_TOKEN.encode(), PREFERENCES_TOKEN.encode()
-    )
-    return b"".join((head, b"\r\n", *body))
+    tokens = UNSUBSCRIBE_TOKEN.encode(), PREFERENCES_TOKEN.encode()
+    return b"".join(mail.render("reader@example.net", name, b"abc1", *tokens))
 
 
 def parts(raw: bytes) -> tuple[str, str]:

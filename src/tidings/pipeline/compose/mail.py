@@ -19,6 +19,7 @@ from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
 from tidings.pipeline.compose.freeze import RenderResult
 from tidings.pipeline.compose.select import SegmentFilter, select_for_segment
 from tidings.render.mail.digest import MailLayout, build_layout, render_mail_document
+from tidings.render.mail.dkim import DkimIdentity
 from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.gates import check_mail
 from tidings.render.mail.headers import MailHeaders
@@ -170,14 +171,14 @@ class MailRenderer:
         """Return the bytes of one reader's mail. Equal arguments give equal bytes."""
         merged = self.prepare_merge(merge, layout, list_name=list_name, schedule=schedule, date=date, named=bool(name))
         sign_unsubscribe, sign_preferences = self.link_signers(list_name)
-        head, body = merged.render(
+        wire = merged.render(
             address,
             name,
             message_id_local_part(message_key),
             sign_unsubscribe(subscriber),
             sign_preferences(subscriber),
         )
-        return b"".join((head, b"\r\n", *body))
+        return b"".join(wire)
 
     def link_signers(self, list_name: str) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
         """Return the functions that sign a subscriber's unsubscribe link and preferences link."""
@@ -196,10 +197,11 @@ class MailRenderer:
         date: datetime,
         named: bool,
         sender: SenderSettings | None = None,
+        identities: Sequence[DkimIdentity] = (),
     ) -> MergedMail:
         """Prepare the shared mail of a selection, separately for readers with and without a name.
 
-        `sender`: the sender that delivers it; None means the first sender of the list.
+        `sender`: the sender that delivers it; None means the first sender of the list. `identities` sign each mail.
         """
         settings = self.newsroom.lists[list_name]
         domain = settings.sender_domain
@@ -222,6 +224,7 @@ class MailRenderer:
             layout,
             headers,
             named=named,
+            identities=identities,
             unsubscribe_prefix=f"{url}unsubscribe/",
             preferences_prefix=f"{url}preferences/",
             domain=domain,

@@ -15,7 +15,7 @@ from tidings.model.delivery import Delivery
 from tidings.pipeline.compose.mail import MailRenderer, load_frozen_document, make_message_id, message_id_local_part
 from tidings.pipeline.deliver.context import OutgoingMessage
 from tidings.render.mail.digest import MailLayout
-from tidings.render.mail.dkim import DkimSigner, load_identities, verify
+from tidings.render.mail.dkim import SignatureTemplate, load_identities, verify
 from tidings.render.mail.headers import MailHeaders
 from tidings.render.mail.merge import MailMerge, MergedMail
 from tidings.render.mail.mime import plain_message
@@ -42,7 +42,7 @@ class MessagePreparer:
         self._channels = channels
         self._sender = sender
         dkim = getattr(sender, "dkim", None)
-        self._signer = DkimSigner(load_identities(dkim)) if dkim is not None else None
+        self._identities = load_identities(dkim) if dkim is not None else ()
         self._verified: set[tuple[int, str]] = set()
         """(mailing, list) pairs with a verified signature."""
         self._document = lru_cache(maxsize=24)(self._load_document)
@@ -74,25 +74,22 @@ class MessagePreparer:
             bool(delivery.name),
         )
         subscriber = delivery.subscriber or 0
-        head, body = merged.render(
+        wire = merged.render(
             delivery.address,
             delivery.name,
             message_id_local_part(self._key(delivery)),
             sign_unsubscribe(subscriber),
             sign_preferences(subscriber),
         )
-        wire = [head, b"\r\n", *body]
-        if self._signer is not None:
-            wire.insert(0, self._signer.sign(head, body, int(self._mailing_time(delivery.mailing).timestamp())))
-            self._verify_first(delivery, wire)
+        self._verify_first(delivery, wire)
         return OutgoingMessage(b"", return_path(delivery.id), delivery.address, "", wire)
 
     def _verify_first(self, delivery: Delivery, wire: Sequence[bytes]) -> None:
         """Verify the DKIM signature of the first message of a mailing to a list, before any is sent."""
         key = (delivery.mailing, delivery.list)
-        if key in self._verified or self._signer is None:
+        if key in self._verified or not self._identities:
             return
-        if error := verify(b"".join(wire), self._signer.identities):
+        if error := verify(b"".join(wire), self._identities):
             raise ValueError(f"the DKIM signature would not be valid: {error}")
         self._verified.add(key)
 
@@ -108,6 +105,7 @@ class MessagePreparer:
             date=self._mailing_time(mailing),
             named=named,
             sender=self._sender,
+            identities=self._identities,
         )
         return merged, self._mail.link_signers(list_name), self._return_path(list_name)
 
@@ -155,9 +153,9 @@ class MessagePreparer:
             bulk=False,
         )
         data = plain_message(headers, str(details["text"]), details.get("page"))
-        if self._signer is not None:
+        if self._identities:
             head, _, body = data.partition(b"\r\n\r\n")
-            data = self._signer.sign(head + b"\r\n", [body], int(date.timestamp())) + data
+            data = SignatureTemplate(self._identities, head + b"\r\n", int(date.timestamp())).sign([body]) + data
             self._verify_first(delivery, [data])
         return OutgoingMessage(data, sender=self._return_path("")(delivery.id), recipient=delivery.address)
 

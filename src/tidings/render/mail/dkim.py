@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -34,7 +36,8 @@ SIGNED: Final = (
 """Fields that are signed where they occur. RFC 8058 §4 requires both List-Unsubscribe fields."""
 OVERSIGNED: Final = ("from", "subject", "list-unsubscribe", "list-unsubscribe-post")
 """Fields signed once more than they occur: an added field breaks the signature (RFC 6376 §8.15)."""
-_CACHE_SIZE: Final = 512
+_PADDING: Final = padding.PKCS1v15()
+_SHA256: Final = hashes.SHA256()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,76 +73,77 @@ def load_identities(settings: Dkim) -> tuple[DkimIdentity, ...]:
     return first, DkimIdentity(settings.domain, second.selector, load_key(second.key.get_secret_value()))
 
 
-class DkimSigner:
-    """Signs messages. Not for several threads: it caches the fields that are the same in all messages."""
+class SignatureTemplate:
+    """The signatures of all messages with the same header, but for the marked places. Safe for several threads."""
 
-    def __init__(self, identities: Iterable[DkimIdentity]) -> None:
-        self.identities = tuple(identities)
-        self._cache: dict[bytes, tuple[str, bytes]] = {}
-
-    def sign(self, head: bytes, body: Iterable[bytes], moment: int) -> bytes:
-        """Return the DKIM-Signature fields to put before `head`, each ending in CRLF.
+    def __init__(
+        self, identities: Iterable[DkimIdentity], head: bytes, moment: int, marks: Sequence[bytes] = ()
+    ) -> None:
+        """Prepare what all messages share.
 
         `head` is the header, each field ending in CRLF, without the empty line; `moment` is in seconds since 1970.
+        `marks` are control characters in `head`, without white space, where each message has a value of its own.
+        """
+        fields = _relaxed_fields(head)
+        names = [name for name in SIGNED if name in fields for _ in range(1 + (name in OVERSIGNED))]
+        signed = b"".join([fields[name] for name in SIGNED if name in fields])
+        pieces = re.split(b"([%b])" % b"".join(marks), signed) if marks else [signed]
+        self._literals, self._marks = pieces[::2], pieces[1::2]
+        self._identities = [(identity.key, *_signature_field(identity, names, moment)) for identity in identities]
+
+    def sign(self, body: Iterable[bytes], values: Mapping[bytes, bytes] = MappingProxyType({})) -> bytes:
+        """Return the DKIM-Signature fields to put before the header, each ending in CRLF.
+
+        `values` are the values of the marks, in relaxed form (RFC 6376 §3.4.2).
         """
         digest = hashlib.sha256()
         for piece in body:
             digest.update(piece)
         hashed = base64.b64encode(digest.digest())
-        fields = self._fields(head)
-        names: list[str] = []
-        canonical: list[bytes] = []
-        for name in SIGNED:
-            field = fields.get(name)
-            if field is not None:
-                names.append(name)
-                canonical.append(field)
-            if name in OVERSIGNED:
-                names.append(name)
-        signed = b"".join(canonical)
-        listed = _fold_names(names)
-        return b"".join(self._sign_as(identity, listed, signed, hashed, moment) for identity in self.identities)
-
-    def _sign_as(self, identity: DkimIdentity, names: bytes, signed: bytes, hashed: bytes, moment: int) -> bytes:
-        kind = b"rsa-sha256" if isinstance(identity.key, RSAPrivateKey) else b"ed25519-sha256"
-        value = b"v=1; a=%s; c=relaxed/relaxed; d=%s;\r\n s=%s; t=%d;\r\n h=%s;\r\n bh=%s;\r\n b=" % (
-            kind,
-            identity.domain.encode("ascii"),
-            identity.selector.encode("ascii"),
-            moment,
-            names,
-            hashed,
-        )
-        data = signed + b"dkim-signature:" + value.replace(b"\r\n ", b" ")
-        if isinstance(identity.key, RSAPrivateKey):
-            raw = identity.key.sign(data, padding.PKCS1v15(), hashes.SHA256())
-        else:
-            # RFC 8463 §3: the hash of the data is signed.
-            raw = identity.key.sign(hashlib.sha256(data).digest())
-        signature = base64.b64encode(raw)
-        lines = [signature[at : at + 72] for at in range(0, len(signature), 72)]
-        return b"DKIM-Signature: " + value + b"\r\n ".join(lines) + b"\r\n"
-
-    def _fields(self, head: bytes) -> dict[str, bytes]:
-        """Fields by name in their relaxed form (RFC 6376 §3.4.2), each ending in CRLF."""
-        fields: dict[str, bytes] = {}
-        for raw in head.replace(b"\r\n ", b"\n ").split(b"\r\n"):
-            known = self._cache.get(raw)
-            if known is None:
-                if not raw:
-                    continue
-                name, _, value = raw.partition(b":")
-                lower = name.decode("ascii").strip().lower()
-                known = (lower, lower.encode() + b":" + b" ".join(value.split()) + b"\r\n")
-                if lower not in ("to", "message-id", "list-unsubscribe"):
-                    if len(self._cache) > _CACHE_SIZE:
-                        self._cache.clear()
-                    self._cache[raw] = known
-            fields[known[0]] = known[1]
-        return fields
+        signed = [self._literals[0]]
+        for mark, literal in zip(self._marks, self._literals[1:], strict=True):
+            signed += (values[mark], literal)
+        data = b"".join(signed)
+        return b"".join([_sign(data, hashed, *identity) for identity in self._identities])
 
 
-def _fold_names(names: list[str]) -> bytes:
+def relax(value: bytes) -> bytes:
+    """Return the value of a field in relaxed form (RFC 6376 §3.4.2)."""
+    return b" ".join(value.split())
+
+
+def _relaxed_fields(head: bytes) -> dict[str, bytes]:
+    fields: dict[str, bytes] = {}
+    for raw in head.replace(b"\r\n ", b"\n ").split(b"\r\n"):
+        name, _, value = raw.partition(b":")
+        lower = name.strip().lower()
+        if lower:
+            fields[lower.decode("ascii")] = lower + b":" + relax(value) + b"\r\n"
+    return fields
+
+
+def _signature_field(identity: DkimIdentity, names: Sequence[str], moment: int) -> tuple[bytes, bytes]:
+    """Return the field up to the hash of the body, as it is sent and in relaxed form."""
+    kind = b"rsa-sha256" if isinstance(identity.key, RSAPrivateKey) else b"ed25519-sha256"
+    domain, selector = identity.domain.encode("ascii"), identity.selector.encode("ascii")
+    tags = (kind, domain, selector, moment, _fold_names(names))
+    value = b"v=1; a=%s; c=relaxed/relaxed; d=%s;\r\n s=%s; t=%d;\r\n h=%s;\r\n bh=" % tags
+    return b"DKIM-Signature: " + value, b"dkim-signature:" + value.replace(b"\r\n ", b" ")
+
+
+def _sign(signed: bytes, hashed: bytes, key: RSAPrivateKey | Ed25519PrivateKey, field: bytes, relaxed: bytes) -> bytes:
+    data = b"".join((signed, relaxed, hashed, b"; b="))
+    if isinstance(key, RSAPrivateKey):
+        raw = key.sign(data, _PADDING, _SHA256)
+    else:
+        # RFC 8463 §3: the hash of the data is signed.
+        raw = key.sign(hashlib.sha256(data).digest())
+    signature = base64.b64encode(raw)
+    lines = [signature[at : at + 72] for at in range(0, len(signature), 72)]
+    return b"".join((field, hashed, b";\r\n b=", b"\r\n ".join(lines), b"\r\n"))
+
+
+def _fold_names(names: Sequence[str]) -> bytes:
     """The h= tag in lines of at most 76 characters: white space is allowed around its colons."""
     lines = [""]
     for name in names:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import html
 import re
 from binascii import b2a_base64
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from tidings.render.mail.digest import MailLayout
+from tidings.render.mail.dkim import DkimIdentity, SignatureTemplate, relax
 from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.headers import (
     ATOM,
@@ -35,6 +36,8 @@ _SIMPLE_ADDRESS: Final = re.compile(rf"(?=.{{1,64}}@){ATOM}(?:\.{ATOM})*@[a-z0-9
 _MARKUP: Final = re.compile(r"[&<>\"']")
 _SHORT_NAME: Final = 45
 """Bytes of UTF-8 that fit into one encoded-word behind `To: `."""
+_TO_MARK, _ID_MARK, _TOKEN_MARK = b"\x01", b"\x02", b"\x03"
+"""The places of a reader's values in the header that is signed."""
 _GAP: Final = "-gap-"
 """Placeholder for a reader's token while the fields around it are made."""
 
@@ -43,11 +46,18 @@ class MergedMail:
     """One mail for all readers with the same layout: `render` it for each. Not for several threads: it caches gaps."""
 
     def __init__(
-        self, text: BodyParts, page: BodyParts, headers: MailHeaders, unsubscribe_prefix: str, domain: str
+        self,
+        text: BodyParts,
+        page: BodyParts,
+        headers: MailHeaders,
+        unsubscribe_prefix: str,
+        domain: str,
+        identities: Sequence[DkimIdentity] = (),
     ) -> None:
         """Prepare the parts of the text and the HTML. The reader's own fields in `headers` are ignored.
 
-        `unsubscribe_prefix` begins every reader's unsubscribe URL, and `domain` ends every Message-ID.
+        `unsubscribe_prefix` begins every reader's unsubscribe URL, and `domain` ends every Message-ID. `identities`
+        sign each mail at the moment of its Date.
         """
         multipart = MultipartAlternative(f"{headers.list_id} {headers.date} {headers.subject}")
         self._multipart = multipart
@@ -61,23 +71,35 @@ class MergedMail:
         self._before_token = b"@" + domain.encode("ascii") + b">\r\n" + after_id + leave[0]
         self._between_tokens, self._after_token = leave[1:-1], leave[-1] + multipart.content_type
 
+        head = self._head(b"To: %b\r\n" % _TO_MARK, _ID_MARK, _TOKEN_MARK)
+        moment = int(headers.date.timestamp())
+        marks = (_TO_MARK, _ID_MARK, _TOKEN_MARK)
+        self._signature = SignatureTemplate(identities, head, moment, marks) if identities else None
+
+    def _head(self, to: bytes, id_left: bytes, token: bytes) -> bytes:
+        between = self._between_tokens
+        tokens = token.join([b"", *between, b""]) if between else token
+        return b"".join((self._before_to, to, self._before_id, id_left, self._before_token, tokens, self._after_token))
+
     def render(
         self, address: str, name: str, id_left: bytes, unsubscribe_token: bytes, preferences_token: bytes
-    ) -> tuple[bytes, list[bytes]]:
-        """Render for one reader: the header, each field ending in CRLF, and the body in pieces.
+    ) -> list[bytes]:
+        """Render for one reader: the mail in pieces, with CRLF at line ends.
 
         `id_left` is the left part of the Message-ID, in hexadecimal. The tokens are in base64url and end the URLs.
         Raises HeaderError or AddressError, both ValueError, for invalid values.
         """
-        between = self._between_tokens
-        tokens = unsubscribe_token.join([b"", *between, b""]) if between else unsubscribe_token
         # This refuses control characters in the name, which is used in the body too.
         to = _format_to(name, address)
-        head = b"".join((self._before_to, to, self._before_id, id_left, self._before_token, tokens, self._after_token))
         raw = name.encode()
         escaped = html.escape(name).encode() if _MARKUP.search(name) else raw
         urls = (unsubscribe_token, preferences_token, b"")
-        return head, self._body((raw, *urls, escaped, *urls))
+        body = self._body((raw, *urls, escaped, *urls))
+        wire = [self._head(to, id_left, unsubscribe_token), b"\r\n", *body]
+        if self._signature is not None:
+            values = {_TO_MARK: relax(to[4:]), _ID_MARK: id_left, _TOKEN_MARK: unsubscribe_token}
+            wire.insert(0, self._signature.sign(body, values))
+        return wire
 
     def _body(self, values: tuple[bytes, ...]) -> list[bytes]:
         """`values` are the READER_PARTS for the text, then those for the HTML."""
@@ -115,10 +137,12 @@ class MailMerge:
         preferences_prefix: str,
         domain: str,
         named: bool = True,
+        identities: Sequence[DkimIdentity] = (),
     ) -> MergedMail:
         """Prepare the mail for all readers of a layout, separately for readers with and without a name.
 
         The prefixes begin every unsubscribe URL and every preferences URL; `domain` ends every Message-ID.
+        `identities` sign each mail.
         """
         if not headers.subject:
             headers = replace(headers, subject=layout.subject)
@@ -133,7 +157,7 @@ class MailMerge:
             fixed, beginnings = ({n: encode_text(escape(value)) for n, value in v.items()} for v in (shared, prefixes))
             return tuple(_join_literals(pieces, fixed, beginnings, len(READER_PARTS) if is_html else 0))
 
-        return MergedMail(parts(False), parts(True), headers, unsubscribe_prefix, domain)
+        return MergedMail(parts(False), parts(True), headers, unsubscribe_prefix, domain, identities)
 
     def _split(self, key: str, is_html: bool, present: frozenset[str]) -> list[Literal | Placeholder]:
         """A fragment's literals and placeholders, the same objects each time."""

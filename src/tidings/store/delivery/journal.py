@@ -15,6 +15,7 @@ fence of a delivery, so an old line does no harm.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -223,12 +224,12 @@ class JournalWriter:
     def close(self) -> None:
         """Close the connection. Entries stay if they have unsettled deliveries."""
         if self._connection is not None:
-            try:
-                if not self._entries and not self._queued:
+            if not self._entries and not self._queued:
+                # If this fails, the entry goes when this owner has ended.
+                with contextlib.suppress(OSError):
                     self._write(self._delete, {"id": self._head}, returns=False)
-            finally:
-                self._connection.close()
-                self._connection = None
+            self._connection.close()
+            self._connection = None
 
 
 def delete_entries(connection: Connection, entries: Sequence[int]) -> None:
