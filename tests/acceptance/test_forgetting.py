@@ -94,7 +94,9 @@ def add_person(newsroom: RunningNewsroom) -> int:
             )
         )
         connection.execute(insert(t.request_counts).values(scope="address", key=digest, since=now, count=1))
-        connection.execute(insert(t.journal).values(owner="o", entry=f'["O",1,1,"{message}"]'))
+        connection.execute(
+            insert(t.journal).values(owner="o", entry=f'["O",1,1,{{"verdict":"accepted","receipt":"{message}"}}]')
+        )
         consent.record(connection, digest, "digest", "confirmed", f"card of {NAME}", now, ip="192.0.2.1")
         notices.add(connection, "complaint:1", "complaint", f"{ADDRESS} complained of the digest", now)
     notices.send_notices(newsroom.runtime.store, now, to=["boss@example.org"], channel=None, title="N")

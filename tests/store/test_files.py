@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tidings.store import engine
-from tidings.store.engine import LockTimeoutError, Store, hold_sends, open_consent_lock, ping, side_folder
+from tidings.store.engine import LockTimeoutError, Store, lock_file
 from tidings.store.locks import SharedHold, acquire_liveness
 
 
@@ -24,7 +24,6 @@ def use(folder: Path) -> None:
     hold, liveness = SharedHold(store), acquire_liveness(store)
     with store.write() as connection:
         connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS t (x)")
-        hold_sends(connection)
         assert rights(folder / "tidings.db.d") == dict.fromkeys(rights(folder / "tidings.db.d"), 0)
         assert {"tidings.db-wal", "tidings.db-shm"} <= {path.name for path in folder.iterdir()}
         assert all(not rights(path)[path.name] for path in folder.iterdir())
@@ -51,21 +50,11 @@ def test_an_open_store_is_closed_to_other_users(tmp_path: Path, wide_umask: obje
     use(tmp_path)
 
 
-def test_waiting_for_the_consent_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_a_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.1)
-    store = Store("sqlite:///tidings.db", tmp_path)
-    held = open_consent_lock(tmp_path / "tidings.db")
-    fcntl.flock(held, fcntl.LOCK_EX)
-    with pytest.raises(LockTimeoutError), store.write() as connection:
-        hold_sends(connection)
-    os.close(held)
-    with store.write() as connection:
-        hold_sends(connection)
-        other = open_consent_lock(tmp_path / "tidings.db")
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        os.close(other)
-    with store.read() as connection:
-        ping(connection)
-    assert side_folder(tmp_path / "tidings.db").is_dir()
-    store.close()
+    with (tmp_path / "lock").open("w") as held, (tmp_path / "lock").open("w") as other:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LockTimeoutError):
+            lock_file(other.fileno(), fcntl.LOCK_EX)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        lock_file(other.fileno(), fcntl.LOCK_EX)

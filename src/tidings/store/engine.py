@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
+import re
 import sqlite3
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from tidings.model.errors import InputError
@@ -106,6 +111,8 @@ def _sqlite_engine(path: Path) -> Engine:
         _write_ahead(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        # Else deleted data, such as addresses in the journal, stays legible in free pages of the file.
+        cursor.execute("PRAGMA secure_delete=ON")
         cursor.close()
 
     @event.listens_for(engine, "begin")
@@ -144,6 +151,21 @@ def restrict_files(database: Path) -> None:
                 path.chmod(mode & 0o700)
 
 
+def lock_file(descriptor: int, how: int) -> None:
+    """Lock a file with flock, waiting at most `BUSY_TIMEOUT` seconds. Raises LockTimeoutError."""
+    end = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise LockTimeoutError(
+                    f"a lock beside the database was held for {BUSY_TIMEOUT:.0f} seconds; see who holds it: fuser"
+                ) from None
+            time.sleep(0.001)
+
+
 def ping(connection: Connection) -> None:
     """Check that the database answers. Raises SQLAlchemyError if it does not."""
     connection.exec_driver_sql("SELECT 1")
@@ -156,6 +178,35 @@ def insert_once(connection: Connection, table: Any) -> Any:
     return made.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
+_PARAMETER = re.compile(r"'[^']*'|(?<![:\w]):(\w+)")
+
+
+@lru_cache(maxsize=256)
+def driver_sql(dialect: str, sql: str) -> str:
+    """Return SQL with parameters such as `:owner` in the form of the driver."""
+    if dialect == "sqlite":
+        return sql
+    return _PARAMETER.sub(lambda found: f"%({found[1]})s" if found[1] else found[0], sql.replace("%", "%%"))
+
+
+def run_sql(connection: Connection, sql: str, values: Mapping[str, Any] = MappingProxyType({})) -> list[Any]:
+    """Run a statement with parameters such as `:owner` by the driver, in the transaction. Returns the rows.
+
+    It is for statements that run for each batch: SQLAlchemy needs longer for one than the database. Moments are
+    microseconds since 1970. Raises SQLAlchemyError.
+    """
+    dialect = connection.dialect
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(driver_sql(dialect.name, sql), dict(values))
+        return list(cursor.fetchall()) if cursor.description else []
+    except dialect.loaded_dbapi.Error as error:
+        raise DBAPIError.instance(sql, None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
+    finally:
+        cursor.close()
+
+
+@lru_cache(maxsize=64)
 def json_rows(dialect: str, **fields: str) -> str:
     """SQL for a table from the JSON array of arrays `:rows`: one statement for a batch of any size."""
     if dialect == "sqlite":

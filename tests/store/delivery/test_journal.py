@@ -35,7 +35,7 @@ def _count(store: Store) -> int:
 def _settle(store: Store, writer: JournalWriter, keys: list[DeliveryKey]) -> None:
     entries = writer.settled_entries(keys)
     with store.write() as connection:
-        delete_entries(connection, entries)
+        delete_entries(connection, writer.owner, entries)
     writer.remove_settled(keys, entries)
 
 
@@ -147,6 +147,7 @@ def test_none_of_many_begins_once_somebody_has_left(store: Store) -> None:
         consent.advance_version(connection)
     assert not writer.begin([(2, 1), (3, 1)], 0)
     assert journal.read("me").intents == {(1, 1)}
+    assert journal.read("me").outcomes == {}
     assert writer.begin([(2, 1), (3, 1)], 1)
     record = journal.read("me")
     assert record.intents == {(1, 1), (2, 1), (3, 1)}

@@ -123,7 +123,7 @@ class DeliveryBatch:
         accepted, results = self._accepted, self._results
         lost = {row[0] for row in accepted} - settling.record_accepted(connection, context.owner, accepted, now)
         lost |= {delivery.id for delivery in settling.settle(connection, context.owner, results)}
-        delete_entries(connection, entries)
+        delete_entries(connection, context.owner, entries)
         self._rates.save(connection)
         if not room:
             return _Step(lost, Claim((), (), 0), (), 0)

@@ -7,30 +7,25 @@ unsubscribe between the check and the claim. Every later write names the fence o
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Row,
     Select,
     String,
-    TextClause,
     and_,
-    bindparam,
     cast,
     false,
     func,
+    literal,
     literal_column,
     or_,
     select,
-    text,
     true,
     type_coerce,
 )
@@ -39,17 +34,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tidings.model.delivery import Delivery, DeliveryState, SkipReason
 from tidings.store import schema as t
 from tidings.store.delivery import settling
-from tidings.store.engine import json_rows
+from tidings.store.engine import json_rows, run_sql
 from tidings.store.people import consent, eligibility
 from tidings.store.service import pauses
 
-_STRING = re.compile(r"'[^']*'")
 BLOCKED_STATES = ("composing", "held", "cancelled", "superseded")
 """States of an edition in which none of its deliveries is sent."""
 
 
-def _select_deliveries(more: Sequence[ColumnElement[Any]] = ()) -> Select[Any]:
-    """Select the fields of `Delivery` in their order, then `more`."""
+def _select_deliveries(more: Sequence[ColumnElement[Any]] = (), *, is_claimed: bool = False) -> Select[Any]:
+    """Select the fields of `Delivery` in their order, then `more`. `is_claimed`: as they are after a claim."""
     d, m, p = t.deliveries.c, t.mailings.c, t.subscribers.c
     return (
         select(
@@ -69,11 +63,11 @@ def _select_deliveries(more: Sequence[ColumnElement[Any]] = ()) -> Select[Any]:
             func.coalesce(p.language, "").label("language"),
             d.selection,
             d.rendition,
-            d.state,
+            literal(DeliveryState.HANDED.value) if is_claimed else d.state,
             d.attempts,
             d.doubts,
             d.crashes,
-            d.fence,
+            d.fence + 1 if is_claimed else d.fence,
             func.coalesce(p.address_hash, d.address_hash).label("address_hash"),
             type_coerce(d.handed_at, BigInteger).label("handed"),
             cast(d.details, String).label("details"),
@@ -87,7 +81,7 @@ def _select_deliveries(more: Sequence[ColumnElement[Any]] = ()) -> Select[Any]:
 _FIELDS = len(Delivery._fields)
 
 
-def _delivery(row: Row[Any]) -> Delivery:
+def _delivery(row: Sequence[Any]) -> Delivery:
     delivery = Delivery._make(row[:_FIELDS])
     if delivery.details == "{}":
         return delivery
@@ -96,17 +90,17 @@ def _delivery(row: Row[Any]) -> Delivery:
     return delivery._replace(address=address, language=language)
 
 
-def _select_checked() -> Select[Any]:
+def _select_checked(*, is_claimed: bool = False) -> Select[Any]:
     """Select deliveries, then what decides whether each may be sent: see `_skip_reason`."""
     d, p, s = t.deliveries.c, t.subscribers.c, t.subscriptions.c
     checks = (eligibility.EVERYWHERE.c.reason, eligibility.HERE.c.reason, s.state)
     digest = func.coalesce(p.address_hash, d.address_hash)
-    return eligibility.join_suppressions(_select_deliveries(checks), digest, d.list).outerjoin(
+    return eligibility.join_suppressions(_select_deliveries(checks, is_claimed=is_claimed), digest, d.list).outerjoin(
         t.subscriptions, and_(s.subscriber == d.subscriber, s.list == d.list)
     )
 
 
-def _skip_reason(delivery: Delivery, row: Row[Any]) -> SkipReason | None:
+def _skip_reason(delivery: Delivery, row: Sequence[Any]) -> SkipReason | None:
     everywhere, here, subscription = row[_FIELDS:]
     return eligibility.skip_reason(delivery, everywhere=everywhere, here=here, subscription=subscription)
 
@@ -157,19 +151,19 @@ def _due(channel: str, crashed: bool, share: SenderShare | None) -> list[ColumnE
     ]
 
 
+_OPEN_MAILINGS = f"""
+    SELECT mailings.id FROM mailings LEFT JOIN editions ON editions.id = mailings.edition
+    WHERE mailings.open
+        AND (mailings.edition IS NULL OR editions.state NOT IN ({", ".join(f"'{state}'" for state in BLOCKED_STATES)}))
+        AND (mailings.closes IS NULL OR mailings.closes > :now)
+    ORDER BY mailings.urgent DESC, mailings.id
+"""  # noqa: S608
+
+
 def _open_mailings(connection: Connection, now: datetime, only: int | None) -> list[int]:
     """Open mailings, or `only` one. Urgent ones first: a person waits for a confirmation, a notice or an alert."""
-    m, e = t.mailings.c, t.editions.c
-    query = (
-        select(m.id)
-        .join_from(t.mailings, t.editions, e.id == m.edition, isouter=True)
-        .where(m.open.is_(True), or_(m.edition.is_(None), e.state.not_in(BLOCKED_STATES)))
-        .where(or_(m.closes.is_(None), m.closes > now))
-        .order_by(m.urgent.desc(), m.id)
-    )
-    if only is not None:
-        query = query.where(m.id == only)
-    return list(connection.execute(query).scalars())
+    found = run_sql(connection, _OPEN_MAILINGS, {"now": t.to_microseconds(now)})
+    return [mailing for (mailing,) in found if only is None or mailing == only]
 
 
 def count_due(connection: Connection, now: datetime, real_now: datetime, only: int | None = None) -> dict[str, int]:
@@ -233,7 +227,7 @@ class Claimant:
         self._sender = sender
         self._only = only
         self._conditions = [(crashed, _due(channel, crashed, share)) for crashed in (False, True)]
-        self._statements: dict[tuple[object, ...], TextClause] = {}
+        self._statements: dict[tuple[object, ...], str] = {}
 
     def claim(self, connection: Connection, limit: int, *, now: datetime, real_now: datetime, until: datetime) -> Claim:
         """Claim up to `limit` due deliveries until the real time `until`.
@@ -245,20 +239,18 @@ class Claimant:
         rows = self._find_due(connection, limit, now, real_now)
         if not rows:
             return Claim((), (), version)
-        dialect = connection.dialect.name
         arguments = {
             "rows": json.dumps([[row[0]] for row in rows]),
             "owner": self._owner,
             "sender": self._sender,
-            "real_now": real_now,
-            "until": until,
+            "real_now": t.to_microseconds(real_now),
+            "until": t.to_microseconds(until),
         }
-        connection.execute(_claim_statement(dialect), arguments)
+        run_sql(connection, _CLAIM.replace("ROWS", json_rows(connection.dialect.name, id="bigint")), arguments)
         claimed: list[Delivery] = []
         skipped: list[tuple[Delivery, SkipReason]] = []
         for row in rows:
             delivery = _delivery(row)
-            delivery = delivery._replace(state=DeliveryState.HANDED, fence=delivery.fence + 1)
             reason = _skip_reason(delivery, row)
             if reason is None:
                 claimed.append(delivery)
@@ -268,11 +260,13 @@ class Claimant:
         settling.settle(connection, self._owner, results)
         return Claim(claimed, skipped, version)
 
-    def _find_due(self, connection: Connection, limit: int, now: datetime, real_now: datetime) -> list[Row[Any]]:
+    def _find_due(self, connection: Connection, limit: int, now: datetime, real_now: datetime) -> list[Sequence[Any]]:
         active = pauses.active_pauses(connection)
         mailings = _open_mailings(connection, now, self._only)
+        if not mailings:
+            return []
         moments = {"now": t.to_microseconds(now), "real_now": t.to_microseconds(real_now)}
-        rows: list[Row[Any]] = []
+        rows: list[Sequence[Any]] = []
         for crashed, conditions in self._conditions:
             for mailing in mailings:
                 for number, condition in enumerate(conditions):
@@ -283,39 +277,35 @@ class Claimant:
                     if key not in self._statements:
                         not_paused = pauses.is_not_paused(active)
                         wanted = condition if not_paused is None else and_(condition, not_paused)
-                        self._statements[key] = _due_statement(connection.dialect.name, wanted)
-                    rows += connection.execute(self._statements[key], {**moments, "mailing": mailing, "room": room})
+                        self._statements[key] = _due_sql(connection.dialect.name, wanted)
+                    values = {**moments, "mailing": mailing, "room": room}
+                    rows += run_sql(connection, self._statements[key], values)
             if rows:
                 break
         return rows
 
 
-def _due_statement(dialect: str, condition: ColumnElement[bool]) -> TextClause:
-    """Return the query as text: SQLAlchemy would need longer for its construction than the database for the rows."""
+def _due_sql(dialect: str, condition: ColumnElement[bool]) -> str:
+    """Return the query of due deliveries as they are after the claim."""
     d = t.deliveries
     query = (
-        _select_checked()
+        _select_checked(is_claimed=True)
         .where(d.c.mailing == literal_column(":mailing"), condition)
         .order_by(d.c.next_at, d.c.id)
         .limit(literal_column(":room"))
         .with_for_update(skip_locked=True, of=d)
     )
     spoken = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}[dialect](paramstyle="named")
-    sql = str(query.compile(dialect=spoken, compile_kwargs={"literal_binds": True}))
-    # A colon in a name does not begin a parameter.
-    return text(_STRING.sub(lambda found: found[0].replace(":", r"\:"), sql))
+    return str(query.compile(dialect=spoken, compile_kwargs={"literal_binds": True}))
 
 
-@lru_cache
-def _claim_statement(dialect: str) -> TextClause:
-    """The UPDATE with `rows` of (delivery), `owner`, `sender`, `real_now` and `until`."""
-    return text(f"""
-        UPDATE deliveries SET
-            state = 'handed', owner = :owner, fence = fence + 1, lease_until = :until, next_at = NULL,
-            not_before = NULL, sender = :sender,
-            handed_at = CASE WHEN doubts > 0 AND handed_at IS NOT NULL THEN handed_at ELSE :real_now END
-        WHERE id IN (SELECT given.id FROM ({json_rows(dialect, id="bigint")}) AS given)
-    """).bindparams(bindparam("real_now", type_=t.Moment()), bindparam("until", type_=t.Moment()))  # noqa: S608
+_CLAIM = """
+    UPDATE deliveries SET
+        state = 'handed', owner = :owner, fence = fence + 1, lease_until = :until, next_at = NULL,
+        not_before = NULL, sender = :sender,
+        handed_at = CASE WHEN doubts > 0 AND handed_at IS NOT NULL THEN handed_at ELSE :real_now END
+    WHERE id IN (SELECT given.id FROM (ROWS) AS given)
+"""
 
 
 def recheck(connection: Connection, owner: str, claimed: Iterable[Delivery]) -> tuple[set[int], int]:

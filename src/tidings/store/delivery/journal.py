@@ -23,11 +23,11 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, delete, select, text
 
 from tidings.model.delivery import Outcome, Verdict
 from tidings.store import schema as t
-from tidings.store.engine import Store
+from tidings.store.engine import Store, driver_sql, run_sql
 from tidings.store.people.consent import VERSION, lock_version
 
 DeliveryKey = tuple[int, int]
@@ -102,19 +102,18 @@ class Journal:
             connection.execute(delete(t.journal).where(t.journal.c.owner == owner))
 
 
-_INTENTS = """
-    INSERT INTO journal (owner, entry) SELECT {owner}, {entry} FROM facts WHERE name = {name} AND value = {version}
+_ADD = "INSERT INTO journal (owner, entry) VALUES (:owner, :entry) RETURNING id"
+_ADD_INTENTS = """
+    INSERT INTO journal (owner, entry) SELECT :owner, :entry FROM facts WHERE name = :name AND value = :version
 """
-_OUTCOMES = "INSERT INTO journal (owner, entry) VALUES ({owner}, {entry})"
-_DELETE = "DELETE FROM journal WHERE id = {id}"
-_LOCK = {"sqlite": "", "postgresql": " FOR SHARE OF facts"}
+_LOCK = {"sqlite": "", "postgresql": "FOR SHARE OF facts"}
+_DELETE = "DELETE FROM journal WHERE id = :id"
 _SETTINGS = {
     # Not OFF, which does not sync the header of the log: then a power loss could corrupt the database. The log is
     # copied into the database by the transactions of the ledger, which sync anyway.
     "sqlite": ("PRAGMA synchronous=NORMAL", "PRAGMA wal_autocheckpoint=0"),
     "postgresql": ("SET synchronous_commit = off",),
 }
-_PARAMETERS = {"sqlite": ":{}", "postgresql": "%({})s"}
 
 
 class JournalWriter:
@@ -131,13 +130,11 @@ class JournalWriter:
         self._head = head
         self._entries: dict[int, set[DeliveryKey]] = {}
         """Unsettled deliveries by the id of each entry."""
-        self._queued: list[str] = []
-        self._queued_keys: set[DeliveryKey] = set()
+        self._queued: dict[DeliveryKey, str] = {}
         dialect = store.engine.dialect.name
-        parameters = {name: _PARAMETERS[dialect].format(name) for name in ("owner", "entry", "name", "version", "id")}
-        self._intents = (_INTENTS + _LOCK[dialect] + " RETURNING id").format(**parameters)
-        self._outcomes = (_OUTCOMES + " RETURNING id").format(**parameters)
-        self._delete = _DELETE.format(**parameters)
+        self._add = driver_sql(dialect, _ADD)
+        self._add_intents = driver_sql(dialect, f"{_ADD_INTENTS} {_LOCK[dialect]} RETURNING id")
+        self._delete = driver_sql(dialect, _DELETE)
         pooled = store.engine.raw_connection()
         connection: Any = pooled.driver_connection
         # Out of the pool: its settings are only for this journal.
@@ -170,22 +167,23 @@ class JournalWriter:
         self._write(self._delete, {"id": entry}, returns=False)
 
     def begin(self, keys: Sequence[DeliveryKey], version: int) -> bool:
-        """Write the queued outcomes, then the intents of messages that are about to begin.
+        """Write the queued outcomes and then the intents of messages that are about to begin, in one entry.
 
-        Returns False, with no intent written, if the consent version has changed.
+        Returns False, with nothing written, if the consent version has changed.
         """
-        self.flush()
-        lines = "\n".join([f'["I",{delivery},{fence}]' for delivery, fence in keys])
-        values = {"owner": self.owner, "entry": lines, "name": VERSION, "version": str(version)}
-        entry = self._write(self._intents, values)
-        if entry is not None:
-            self._entries[entry] = set(keys)
-        return entry is not None
+        lines = [*self._queued.values(), *[f'["I",{delivery},{fence}]' for delivery, fence in keys]]
+        values = {"owner": self.owner, "entry": "\n".join(lines), "name": VERSION, "version": str(version)}
+        entry = self._write(self._add_intents, values)
+        if entry is None:
+            return False
+        self._entries[entry] = {*self._queued, *keys}
+        self._queued = {}
+        return True
 
     def queue_accepted(self, key: DeliveryKey, receipt: str, via: str) -> None:
         """Queue the outcome of an accepted message for the next `begin` or `flush`."""
         reply = f'"receipt":{encode_basestring_ascii(receipt)},"via":{encode_basestring_ascii(via)}'
-        self._queue(key, f'["O",{key[0]},{key[1]},{{"verdict":"accepted",{reply}}}]')
+        self._queued[key] = f'["O",{key[0]},{key[1]},{{"verdict":"accepted",{reply}}}]'
 
     def queue_outcome(self, key: DeliveryKey, outcome: Outcome) -> None:
         """Queue another outcome for the next `begin` or `flush`."""
@@ -194,19 +192,15 @@ class JournalWriter:
             value = getattr(outcome, name)
             if value not in ("", None, False):
                 fields[name] = value
-        self._queue(key, _line(["O", *key, fields]))
-
-    def _queue(self, key: DeliveryKey, line: str) -> None:
-        self._queued.append(line)
-        self._queued_keys.add(key)
+        self._queued[key] = _line(["O", *key, fields])
 
     def flush(self) -> None:
         """Write the queued outcomes."""
         if self._queued:
-            entry = self._write(self._outcomes, {"owner": self.owner, "entry": "\n".join(self._queued)})
+            entry = self._write(self._add, {"owner": self.owner, "entry": "\n".join(self._queued.values())})
             assert entry is not None
-            self._entries[entry] = self._queued_keys
-            self._queued, self._queued_keys = [], set()
+            self._entries[entry] = set(self._queued)
+            self._queued = {}
 
     def settled_entries(self, keys: Iterable[DeliveryKey]) -> list[int]:
         """Return the entries that are needed no more once these deliveries are settled."""
@@ -220,6 +214,8 @@ class JournalWriter:
             del self._entries[entry]
         for unsettled in self._entries.values():
             unsettled -= settled
+        for key in settled & self._queued.keys():
+            del self._queued[key]
 
     def close(self) -> None:
         """Close the connection. Entries stay if they have unsettled deliveries."""
@@ -232,17 +228,15 @@ class JournalWriter:
             self._connection = None
 
 
-def delete_entries(connection: Connection, entries: Sequence[int]) -> None:
-    """Delete entries in the transaction that settles their deliveries."""
+def delete_entries(connection: Connection, owner: str, entries: Sequence[int]) -> None:
+    """Delete entries of an owner in the transaction that settles their deliveries."""
     if entries:
-        connection.execute(delete(t.journal).where(t.journal.c.id.in_(entries)))
+        ids = ", ".join(map(str, entries))
+        run_sql(connection, f"DELETE FROM journal WHERE id IN ({ids}) AND owner = :owner", {"owner": owner})  # noqa: S608
 
 
 def _insert_entry(connection: Connection, owner: str, entry: str) -> int:
-    result = connection.execute(insert(t.journal).values(owner=owner, entry=entry))
-    key = result.inserted_primary_key
-    assert key is not None
-    return int(key[0])
+    return int(run_sql(connection, _ADD, {"owner": owner, "entry": entry})[0][0])
 
 
 def _line(values: list[Any]) -> str:

@@ -6,14 +6,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, bindparam, case, text, update
+from sqlalchemy import Connection, case, text, update
 
 from tidings.model.delivery import Delivery, DeliveryState, SkipReason
 from tidings.store import schema as t
-from tidings.store.engine import json_rows
+from tidings.store.engine import json_rows, run_sql
 
 IS_ERASED_READER = "(deliveries.address_hash = '' AND deliveries.channel = '')"
 """A mail whose reader was erased after it was sent: the reply of the relay may contain their address."""
@@ -25,40 +24,27 @@ def hide_addresses(reply: str) -> str:
     return _ADDRESS.sub("[address]", reply)
 
 
-@lru_cache
-def accept_statement(dialect: str) -> TextClause:
-    """The UPDATE with `rows` of (delivery, fence, receipt, via), `owner` and `now`; returns the changed ids."""
-    return text(f"""
-        UPDATE deliveries SET
-            state = 'accepted', reason = '', attempts = attempts + 1, via = given.via,
-            receipt = CASE WHEN {IS_ERASED_READER} AND given.receipt LIKE '%@%' THEN '' ELSE given.receipt END,
-            owner = '', lease_until = NULL, next_at = NULL, not_before = NULL, at = :now
-        FROM ({json_rows(dialect, id="bigint", fence="integer", receipt="text", via="text")}) AS given
-        WHERE deliveries.id = given.id AND deliveries.fence = given.fence
-            AND deliveries.owner = :owner AND coalesce(deliveries.state, '') = 'handed'
-        RETURNING deliveries.id
-    """).bindparams(bindparam("now", type_=t.Moment()))  # noqa: S608
+_ACCEPT = f"""
+    UPDATE deliveries SET
+        state = 'accepted', reason = '', attempts = attempts + 1, via = given.via,
+        receipt = CASE WHEN {IS_ERASED_READER} AND given.receipt LIKE '%@%' THEN '' ELSE given.receipt END,
+        owner = '', lease_until = NULL, next_at = NULL, not_before = NULL, at = :now
+    FROM (ROWS) AS given
+    WHERE deliveries.id = given.id AND deliveries.fence = given.fence
+        AND deliveries.owner = :owner AND coalesce(deliveries.state, '') = 'handed'
+    RETURNING deliveries.id
+"""  # noqa: S608
 
 
 def record_accepted(
-    connection: Connection, owner: str, taken: Sequence[tuple[int, int, str, str]], now: datetime
+    connection: Connection, owner: str, accepted: Sequence[tuple[int, int, str, str]], now: datetime
 ) -> set[int]:
     """Record accepted deliveries: (delivery, fence, receipt, via). Returns the ids; the other results are void."""
-    if not taken:
+    if not accepted:
         return set()
-    arguments = {"rows": json.dumps(taken), "owner": owner, "now": now}
-    return set(connection.execute(accept_statement(connection.dialect.name), arguments).scalars())
-
-
-def renew_leases(connection: Connection, owner: str, group: Iterable[Delivery], until: datetime) -> None:
-    """Extend the leases of a batch, except those that another owner has taken."""
-    d = t.deliveries
-    for delivery in group:
-        connection.execute(
-            update(d)
-            .where(d.c.id == delivery.id, d.c.owner == owner, d.c.fence == delivery.fence)
-            .values(lease_until=until)
-        )
+    values = {"rows": json.dumps(accepted), "owner": owner, "now": t.to_microseconds(now)}
+    rows = json_rows(connection.dialect.name, id="bigint", fence="integer", receipt="text", via="text")
+    return {row[0] for row in run_sql(connection, _ACCEPT.replace("ROWS", rows), values)}
 
 
 def settle(connection: Connection, owner: str, results: Iterable[tuple[Delivery, Mapping[str, Any]]]) -> list[Delivery]:

@@ -15,7 +15,7 @@ from tidings.model.delivery import FeedbackKind
 from tidings.model.errors import InputError
 from tidings.model.text import find_hidden_character, find_odd_letter
 from tidings.store import schema as t
-from tidings.store.engine import insert_once
+from tidings.store.engine import insert_once, run_sql
 from tidings.store.key_values import find_value
 from tidings.store.people.eligibility import UNSUBSCRIBED
 
@@ -164,15 +164,18 @@ def version(connection: Connection) -> int:
     return int(find_value(connection, VERSION) or 0)
 
 
+_READ_VERSION = "SELECT value FROM facts WHERE name = :name"
+_LOCK_VERSION = {"sqlite": _READ_VERSION, "postgresql": f"{_READ_VERSION} FOR SHARE"}
+
+
 def lock_version(connection: Connection) -> int:
     """The consent version, locked until this transaction ends. SQLite has one writer anyway."""
-    f = t.facts
-    query = select(f.c.value).where(f.c.name == VERSION).with_for_update(read=True)
-    value = connection.execute(query).scalar_one_or_none()
-    if value is None:
-        connection.execute(insert_once(connection, f).values(name=VERSION, value="0"))
-        value = connection.execute(query).scalar_one()
-    return int(value)
+    query, name = _LOCK_VERSION[connection.dialect.name], {"name": VERSION}
+    rows = run_sql(connection, query, name)
+    if not rows:
+        connection.execute(insert_once(connection, t.facts).values(name=VERSION, value="0"))
+        rows = run_sql(connection, query, name)
+    return int(rows[0][0])
 
 
 def newest_number(connection: Connection, digest: str) -> int:

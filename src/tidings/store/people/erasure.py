@@ -79,9 +79,6 @@ def _address(connection: Connection, subscriber: int) -> str:
 
 
 def _take_out(connection: Connection, address: str, subscriber: int | None) -> None:
-    if connection.dialect.name == "sqlite":
-        # Else deleted data stays legible in free pages of the file.
-        connection.exec_driver_sql("PRAGMA secure_delete=ON").all()
     # Not `address_hash`: an address from before a stricter rule must be erasable too.
     digest = consent.hash_normal_address(address)
     connection.execute(delete(t.consents).where(t.consents.c.address_hash == digest))

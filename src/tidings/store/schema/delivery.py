@@ -127,11 +127,10 @@ journal = Table(
     "journal",
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
-    Column("owner", String, nullable=False, index=True),
+    Column("owner", String, nullable=False),
     Column("entry", Text, nullable=False, doc="lines of JSON: see store.delivery.journal"),
-    sqlite_autoincrement=True,
 )
-"""Intents and outcomes of messages whose deliveries are not settled yet."""
+"""Intents and outcomes of messages whose deliveries are not settled yet. It has few rows: an index would only cost."""
 
 sending_rates = Table(
     "sending_rates",

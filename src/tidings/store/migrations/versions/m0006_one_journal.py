@@ -35,9 +35,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("entry", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_journal"),
-        sqlite_autoincrement=True,
     )
-    op.create_index("ix_journal_owner", "journal", ["owner"])
     if entries:
         op.bulk_insert(journal, [{"owner": owner, "entry": entry} for owner, entry in entries])
 
