@@ -55,7 +55,7 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
         "State of a delivery",
         {
             "pending": "Waits to be sent.",
-            "leased": "A process has claimed it and prepares it.",
+            "leased": "Version 0.1 wrote it while it prepared a message. It becomes `pending` again.",
             "handed": "Permitted under the consent lock: its message may be on the wire.",
             "accepted": "The other side accepted it. Terminal.",
             "deferred": "Refused for now, or waits for its turn or for the post that it answers. It is sent later.",

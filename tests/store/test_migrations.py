@@ -16,7 +16,8 @@ from sqlalchemy import Connection, inspect, text
 
 from tidings.model.errors import StoreVersionError
 from tidings.store import migrate
-from tidings.store.engine import Store
+from tidings.store.delivery.journal import Journal
+from tidings.store.engine import Store, side_folder
 from tidings.store.migrations import versions
 from tidings.store.migrations.versions.m0002_plain_names import RENAMED
 from tidings.store.schema import metadata
@@ -136,6 +137,26 @@ def test_former_names_and_stuck_mails_are_found_in_the_ledger(empty: Store) -> N
         states = connection.execute(text("SELECT state, reason FROM deliveries ORDER BY id")).all()
         assert [row.state for row in states] == ["accepted", "skipped", "pending", "accepted", "accepted"]
         assert states[1].reason == "expired"
+
+
+def test_the_journal_of_a_crashed_process_is_carried_over(empty: Store) -> None:
+    """Else its message on the wire would not be known to be in doubt."""
+    lines = ['["B","boot"]', '["P",[[7,1]]]', '["M"]', '["I",7,1]', '["O",6,1,{"verdict":"accepted"}]', '["I",8']
+    with empty.write() as connection:
+        migrate.create(connection, "0005")
+        if not empty.is_sqlite:
+            for number, line in enumerate(lines[:-1], 1):
+                _insert(connection, "journal", id=number, owner="gone-1-ff.3", entry=line)
+    if empty.path is not None:
+        folder = side_folder(empty.path) / "journal"
+        folder.mkdir(parents=True)
+        (folder / "gone-1-ff.3").write_text("\n".join(lines))
+    assert migrate.upgrade(empty)
+    record = Journal(empty).read("gone-1-ff")
+    assert record.intents == {(7, 1)}
+    assert record.outcomes.keys() == {(6, 1)}
+    assert record.boots == {"boot"}
+    assert Journal(empty).owners() == {"gone-1-ff"}
 
 
 def test_creating_twice_changes_nothing(empty: Store) -> None:

@@ -22,7 +22,7 @@ def upgrade() -> None:
     """Make the table again, with the entries of the old table and of the files."""
     connection = op.get_bind()
     rows = connection.exec_driver_sql("SELECT owner, entry FROM journal ORDER BY id").all()
-    entries = [(row.owner.rpartition(".")[0], row.entry) for row in rows]
+    entries = [(row.owner.rpartition(".")[0], row.entry) for row in rows if _is_needed(row.entry)]
     database = connection.engine.url.database
     if connection.dialect.name == "sqlite" and database:
         for path in sorted(Path(f"{database}.d", "journal").glob("*")):
