@@ -20,7 +20,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from tests.fixtures.ledger import open_store
 from tests.fixtures.people import NOW, make_newsroom
@@ -32,7 +32,8 @@ from tidings.pipeline.members.mails import MOST_CONFIRMATIONS, MemberMails
 from tidings.pipeline.retention import delete_expired
 from tidings.render.pages.pages import Pages
 from tidings.store import schema as t
-from tidings.store.delivery.claims import load_checks, may_send_now, skip_reason
+from tidings.store.delivery import settling
+from tidings.store.delivery.claims import Claimant
 from tidings.store.engine import Store
 from tidings.store.people import consent, feedback, subscribers
 from tidings.store.people.bulk_import import ImportedPerson, ImportResult, import_people
@@ -94,22 +95,17 @@ class ReadersLife(RuleBasedStateMachine):
 
     def deliver(self) -> None:
         """Send what may be sent, by the real rules, and close what is finished."""
-        d, m, p = t.deliveries.c, t.mailings.c, t.subscribers.c
+        p = t.subscribers.c
+        until = self.now + timedelta(minutes=20)
         with self.store.write() as connection:
-            query = select(d.id).join(t.mailings, m.id == d.mailing).where(m.open.is_(True), d.state == "pending")
-            ids = list(connection.execute(query).scalars())
-            for delivery, checks in load_checks(connection, ids):
-                if not may_send_now(checks):
-                    continue
-                reason = skip_reason(delivery, checks)
-                state = "accepted" if reason is None else "skipped"
-                connection.execute(
-                    update(t.deliveries).where(d.id == delivery.id).values(state=state, reason=reason or "")
-                )
-                if reason is None:
-                    address = connection.execute(select(p.address).where(p.id == delivery.subscriber)).scalar_one()
-                    details = delivery.parsed_details
-                    self.inbox.append((address, details["subject"], details["text"], self.now, self.step))
+            claim = Claimant("me", "").claim(connection, 1_000, now=self.now, real_now=self.now, until=until)
+            settling.record_accepted(
+                connection, "me", [(row.id, row.fence, "", "") for row in claim.deliveries], self.now
+            )
+            for delivery in claim.deliveries:
+                address = connection.execute(select(p.address).where(p.id == delivery.subscriber)).scalar_one()
+                details = delivery.parsed_details
+                self.inbox.append((address, details["subject"], details["text"], self.now, self.step))
         finish_editions(self.store, self.now)
 
     @rule(
