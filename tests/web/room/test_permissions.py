@@ -37,8 +37,9 @@ def test_every_address_below_room_is_in_the_table(room: RoomSite) -> None:
 
 def test_each_role_may_do_exactly_what_the_table_says(room: RoomSite) -> None:
     for role in (None, *Role):
+        browser = room.browser(role)
         for route in ROUTES:
-            status, text = _ask(room.browser(role), route)
+            status, text = _ask(browser, route)
             where = (route.method, route.path, role, status)
             if route.least is None:
                 assert status < 500 and "This needs the role" not in text, where
