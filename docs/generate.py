@@ -124,6 +124,7 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
             "late": "Its slot was found later than `max_late`.",
             "approval": "Somebody must look first.",
             "withdrawn": "A story in it was withdrawn.",
+            "breaker": "Too many of its mails were refused or came back to be true.",
             "restored": "The store was restored from a backup, and the edition may have been sent since.",
             "edited": "A person changed it, and must look at the result.",
         },

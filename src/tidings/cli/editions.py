@@ -22,6 +22,7 @@ from tidings.pipeline.address.lists import plan_deliveries
 from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.compose.edit import EditionChanges, describe_edition
 from tidings.pipeline.deliver.recovery import resolve_in_doubt
+from tidings.pipeline.track.bounces import believe_bounces
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.outlets import count_planned
 from tidings.runtime.preview.plan import PlannedSlot, find_title, look_ahead, open_scratch_runtime
@@ -301,17 +302,25 @@ def resolve(
     alone: Annotated[
         bool, typer.Option("--alone", help="With --accepted: do not send the further posts of its thread.")
     ] = False,
+    believe: Annotated[
+        bool, typer.Option("--believe", help="The bounces that hold this edition are right: take these readers off.")
+    ] = False,
 ) -> None:
-    """Settle a delivery in doubt, or an edition sent before a restore.
+    """Settle a delivery in doubt, an edition sent before a restore, or one held for too many bounces.
 
     --resend also takes a delivery that was refused, once the cause is mended. --cancel also drops a post that waits
-    for its channel. An edition takes --accepted only.
+    for its channel. An edition takes --accepted or --believe.
     """
-    if sum((accepted, resend, cancel)) != 1:
-        raise RefusedError("choose one of --accepted, --resend or --cancel")
+    if sum((accepted, resend, cancel, believe)) != 1:
+        raise RefusedError("choose one of --accepted, --resend, --cancel or --believe")
+    if "/" in delivery and believe:
+        _believe_bounces(delivery)
+        return
     if "/" in delivery:
         _resolve_edition(delivery, accepted=accepted)
         return
+    if believe:
+        raise RefusedError("--believe needs an edition, such as `tidings resolve friday/3 --believe`")
     if not (delivery.isascii() and delivery.isdigit() and 0 < int(delivery[:17]) <= _HIGHEST_ID):
         raise RefusedError(f"{delivery!r} is not a delivery. `tidings ledger --state in_doubt` lists their numbers.")
     how: Literal["accepted", "resend", "cancel"] = "accepted" if accepted else "resend" if resend else "cancel"
@@ -320,6 +329,19 @@ def resolve(
         _log(runtime, "delivery.resolved", f"delivery {delivery}", how)
     result = "it goes with the next `tidings tick`, or at once under `tidings run`" if resend else "settled"
     say(f"Delivery {delivery}: {result}.")
+
+
+def _believe_bounces(name: str) -> None:
+    with open_newsroom() as runtime:
+        held = _find_held(runtime, name)
+        if not any(hold.reason is HoldReason.BREAKER for hold in held.holds):
+            raise RefusedError(f"{name} is not held for too many bounces. `tidings status` says what holds it.")
+        now = runtime.now()
+        count = believe_bounces(runtime.store, held, now)
+        runtime.editions.release(held, now, getpass.getuser())
+        readers = count_noun(count, "reader gets", "readers get")
+        say(f"{name}: believed. {readers} no more mail, and the rest is sent.")
+        deliver(runtime)
 
 
 def _resolve_edition(name: str, *, accepted: bool) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
+_SHARE = re.compile(r"\d{1,3}(?:\.\d{1,3})?%")
 _OFTEN = timedelta(seconds=10)
 
 
@@ -83,6 +84,31 @@ class SoftBounces(ConfigModel):
         return value
 
 
+class Breaker(ConfigModel):
+    """How many refusals and hard bounces of one mailing are too many to be true."""
+
+    share: Line = Field(default="5%", description="Share of the mails of a mailing, such as 5%.")
+    least: Int = Field(default=20, ge=1, le=1_000_000, description="Number of refused mails from which that counts.")
+    alike: Int = Field(default=10, ge=1, le=1_000_000, description="Number of first mails that are all refused.")
+
+    @field_validator("share", mode="after")
+    @classmethod
+    def _is_share(cls, value: str) -> str:
+        if not _SHARE.fullmatch(value) or not 0 < float(value[:-1]) <= 100:
+            raise ValueError(f"{value!r} is no share; write it like 5%")
+        return value
+
+    @property
+    def fraction(self) -> float:
+        """The share as a number up to 1."""
+        return float(self.share[:-1]) / 100
+
+    def is_too_much(self, refused: int, accepted: int) -> bool:
+        """Whether a list cannot have so many bad addresses, by the mails that were refused and accepted so far."""
+        are_alike = refused >= self.alike and not accepted
+        return are_alike or (refused >= self.least and refused > self.fraction * (refused + accepted))
+
+
 class SesHook(ConfigModel):
     """The webhook of Amazon SES, by SNS, at /hooks/ses."""
 
@@ -126,6 +152,9 @@ class Bounces(ConfigModel):
     )
     soft: SoftBounces = Field(
         default=SoftBounces(), description="How many soft bounces (temporary failures) are too many."
+    )
+    breaker: Breaker = Field(
+        default=Breaker(), description="How many refusals and bounces of a mailing hold it and remove nobody."
     )
     ses: SesHook | None = Field(default=None, description="Webhook of Amazon SES, by SNS.")
     postmark: PostmarkHook | None = Field(default=None, description="Webhook of Postmark.")

@@ -30,6 +30,8 @@ class HoldReason(StrEnum):
     LATE = "late"
     APPROVAL = "approval"
     WITHDRAWN = "withdrawn"
+    BREAKER = "breaker"
+    """Too many of its mails were refused or came back to be true."""
     RESTORED = "restored"
     """The store was restored from a backup: the edition may have been sent since."""
     EDITED = "edited"

@@ -200,6 +200,7 @@ _VAGUE = re.compile(r"mailbox(?: is)? (?:unavailable|not available)", re.IGNOREC
 """The text that RFC 5321 §4.2.3 gives for 550. After the message it may be about the content."""
 
 
+@lru_cache(maxsize=1024)
 def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "") -> Refusal:
     """Classify a refusal by the remote server's words and code.
 

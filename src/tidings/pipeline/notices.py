@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from tidings.model.edition import Edition
+from tidings.model.edition import Edition, HoldReason
 from tidings.model.plurals import count_noun
 from tidings.store.delivery import ledger
 from tidings.store.delivery.notices import Notice, add_notice, mark_sent, unsent_notices
@@ -23,6 +23,14 @@ def add(connection: Connection, key: str, kind: str, text: str, now: datetime) -
 def add_held(connection: Connection, edition: Edition, now: datetime) -> None:
     """Add a notice that an edition waits for a person."""
     reasons = "; ".join(hold.detail for hold in edition.holds)
+    if any(hold.reason is HoldReason.BREAKER for hold in edition.holds):
+        text = (
+            f"Edition {edition.name} is held: {reasons}.\n"
+            f"To go on without believing this: tidings release {edition.name}\n"
+            f"To take these readers off: tidings resolve {edition.name} --believe"
+        )
+        add(connection, f"held:{edition.id}:{now.isoformat()}", "held", text, now)
+        return
     text = (
         f"Edition {edition.name} is held and was not sent: {reasons}.\n"
         f"To see it: tidings preview {edition.name}\n"

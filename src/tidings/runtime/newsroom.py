@@ -267,6 +267,7 @@ class Runtime:
             routes={name: [sender.name for sender in newsroom.find_senders(name)] for name in ("", *newsroom.lists)},
             channels=self.channels,
             fingerprints={name: settings.fingerprint for name, settings in newsroom.channels.items()},
+            breaker=newsroom.bounces.breaker,
             picture=Thumbnails(newsroom.public, newsroom.site.url),
             spacings={name: _spacing(settings, newsroom) for name, settings in newsroom.channels.items()},
             reached=self._reached,
@@ -312,8 +313,10 @@ class Runtime:
         `patient`: leave channels that cannot post alone until their rest is over.
         """
         from tidings.pipeline.deliver.deliverer import finish_editions
+        from tidings.pipeline.track.bounces import act_on_refusals
 
         done = self.deliverer.run_until_idle(only, patient=patient)
+        act_on_refusals(self.store, self.newsroom.bounces, self.now(), done.refused)
         if only is not None:
             return done
         finish_editions(self.store, self.now())

@@ -22,7 +22,6 @@ from tidings.pipeline.deliver.recovery import recover
 from tidings.pipeline.publish.archive import publish_archive
 from tidings.pipeline.publish.publish import PublishResult, describe_unwritable, publish
 from tidings.pipeline.retention import delete_expired
-from tidings.pipeline.track.bounces import record_session_refusals
 from tidings.runtime.newsroom import Runtime
 from tidings.store.delivery.notices import delete_notice
 from tidings.store.people import subscribers
@@ -150,8 +149,6 @@ def _record_unpublished(runtime: Runtime, result: TickResult, causes: Sequence[s
 
 def record_failures(runtime: Runtime, delivered: DeliverySummary, now: datetime) -> None:
     """Queue notices about failed deliveries: one for each channel that cannot post, until it works again."""
-    if delivered.states["rejected"]:
-        record_session_refusals(runtime.store, runtime.newsroom.bounces.soft, now)
     day = now.date().isoformat()
     with runtime.store.write() as connection:
         for lane in delivered.recovered:

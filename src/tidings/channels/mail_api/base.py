@@ -21,11 +21,14 @@ from tidings.channels.http import LONGEST_WAIT, read_object
 from tidings.config.adapters import SenderSettings
 from tidings.config.types import Bool, NestedValueError, Url
 from tidings.model.delivery import Outcome, Verdict
+from tidings.model.refusal import RefusalKind, classify
 from tidings.net import ConnectionLostError, GuardedSession, HttpResponse, NotSentError, parse_retry_after
 
 TIMEOUT = 30.0
 """Seconds for the connection, and for each wait for the answer."""
 _MAX_REASON = 200
+_ABOUT_ACCOUNT = (RefusalKind.LOGIN, RefusalKind.QUOTA, RefusalKind.SENDER)
+"""Refusals that meet every other message too, whatever code they come with."""
 _SEVERAL_ADDRESSES = re.compile(r"[\s,;<>\"\x00-\x1f\x7f]")
 
 
@@ -142,6 +145,8 @@ class ApiTransport(ABC, Generic[S]):
             return Outcome(Verdict.ACCEPTED, receipt=receipt[:200], via=self.host)
         own = self.refusal(answer)
         verdict = own.verdict if own is not None else _verdict_by_status(answer)
+        if verdict is Verdict.REJECTED and classify(self.message(answer), recipient=recipient).kind in _ABOUT_ACCOUNT:
+            verdict = Verdict.NOT_STARTED
         reason = own.reason if own is not None and own.reason else f"HTTP {status}"
         if 300 <= status < 400:
             reason += ": redirects are not followed; write the new address as `endpoint`"

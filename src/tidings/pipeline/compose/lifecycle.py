@@ -16,6 +16,7 @@ from tidings.store.content import editions, schedules
 from tidings.store.content.items import load_items
 from tidings.store.delivery import ledger
 from tidings.store.engine import Store
+from tidings.store.people.doubted import disbelieve
 
 _COMMENT_LENGTH = 400
 """Characters of a comment."""
@@ -99,6 +100,8 @@ class EditionLifecycle:
             schedule = self.newsroom.schedules.get(edition.schedule)
             if schedule is not None and review.is_one_of_several(connection, edition, schedule, who):
                 return review.record_approval(connection, edition, schedule, now, who)
+            if any(hold.reason is HoldReason.BREAKER for hold in edition.holds):
+                disbelieve(connection, edition.id)
             edition = editions.set_state(
                 connection, edition, EditionState.SENDING, now=now, what="released", who=who, holds=[]
             )

@@ -21,8 +21,15 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
+from tidings.model.refusal import Refusal
 from tidings.pipeline.deliver.context import DeliveryContext, DeliverySummary, Lane, OutgoingMessage, PermittedDelivery
-from tidings.pipeline.deliver.outcomes import BACKOFF, values_after_attempt, values_after_crash
+from tidings.pipeline.deliver.outcomes import (
+    BACKOFF,
+    find_refusal_of_us,
+    must_stall,
+    values_after_attempt,
+    values_after_crash,
+)
 from tidings.pipeline.deliver.pacing import SendRates, SendWindow
 from tidings.store.delivery import rates, settling
 from tidings.store.delivery.claims import Claim, Claimant, recheck
@@ -80,6 +87,10 @@ class DeliveryBatch:
         self._results: list[tuple[Delivery, Mapping[str, Any]]] = []
         """`_accepted` and `_results` have ended and are not settled. A result is the new values of a row."""
         self._is_exhausted = False
+        self._refusals: list[tuple[int, Refusal, str]] = []
+        """Refusals of us since the last accepted mail: delivery, refusal, reason."""
+        self._has_accepted = False
+        self._rejected = 0
         self._settled_at = time.monotonic()
 
     # -- the ledger's side --------------------------------------------------------------------------------------------
@@ -212,6 +223,7 @@ class DeliveryBatch:
         self._ready.clear()
         self._scheduled.clear()
         self._in_progress.clear()
+        self._stall_if_refused(is_over=True)
         try:
             self.flush_outcomes()
             if self._accepted or self._results:
@@ -305,6 +317,9 @@ class DeliveryBatch:
 
     def record_accepted(self, permitted: Any, receipt: str, via: str) -> None:
         """Queue an acceptance for the journal and the ledger."""
+        self._has_accepted = True
+        if self._refusals:
+            self._refusals.clear()
         key = permitted.key
         self._in_progress.pop(key[0], None)
         permitted.has_begun = False
@@ -330,6 +345,13 @@ class DeliveryBatch:
         self._window.ended += 1
         if outcome.verdict is Verdict.NOT_STARTED:
             self.stall(outcome.reason)
+        if (refusal := find_refusal_of_us(delivery, outcome)) is not None:
+            self._refusals.append((delivery.id, refusal, outcome.reason))
+            self._stall_if_refused(is_over=False)
+        elif values["state"] == DeliveryState.REJECTED and not delivery.channel:
+            self._rejected += 1
+            if context.breaker.is_too_much(self._rejected, self._window.ended - self._rejected):
+                self.stall(f"{self._rejected} of {self._window.ended} mails were refused: {outcome.reason}")
         if outcome.disable:
             self._summary.disabled[self._lane.channel] = outcome.reason
             self.stall(outcome.reason or "the service asked never to be called again")
@@ -357,6 +379,15 @@ class DeliveryBatch:
             permitted.has_begun = False
             self._writer.queue_outcome(permitted.key, Outcome(Verdict.NOT_STARTED))
         self.end(permitted, settling.requeued(permitted.delivery))
+
+    def _stall_if_refused(self, *, is_over: bool) -> None:
+        """Stop this lane if its relay refuses us, whoever the reader is. The mails wait until that is mended."""
+        refusals = [(refusal, reason) for _, refusal, reason in self._refusals]
+        if must_stall(refusals, is_over=is_over, has_accepted=self._has_accepted):
+            with self._context.mutex:
+                self._summary.refused.update(delivery for delivery, _, _ in self._refusals)
+            refusal, reason = refusals[-1]
+            self.stall(f"{reason}{f'. What to do: {refusal.kind.mend}' if refusal.kind.mend else ''}")
 
     def stall(self, reason: str) -> None:
         """Stop this lane for the rest of the run."""

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Protocol
 
 from tidings.channels.smtp.protocol import end_lines_with_crlf
+from tidings.config.bounces import Breaker
 from tidings.model.delivery import Delivery, PostChange
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.senders import MailSender
@@ -78,6 +79,8 @@ class DeliverySummary:
     """Channels that stood still before and work again."""
     failed_senders: dict[str, str] = field(default_factory=dict)
     """If there are several mail senders: those that failed, with the reason. Another sender took over if possible."""
+    refused: set[int] = field(default_factory=set)
+    """Mails that wait because a relay refuses us, whoever they are for."""
     too_late: int = 0
     """Number of results that came after another process had taken over the delivery."""
 
@@ -99,6 +102,8 @@ class DeliveryContext:
     """Called with the name of each step. Tests end the process there."""
     stopping: threading.Event
     mutex: threading.Lock
+    breaker: Breaker = field(default_factory=Breaker)
+    """From how many refusals on a lane stops, because they cannot be true."""
     only: int | None = None
     """The only mailing to send, or None for every due delivery."""
 

@@ -16,6 +16,7 @@ from functools import partial
 
 from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown, Channel, MailTransport, no_picture
 from tidings.channels.smtp.relay import SmtpRelay
+from tidings.config.bounces import Breaker
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, PostChange, Verdict
 from tidings.model.edition import EditionState
 from tidings.model.throttling import LONGEST_REST, SenderHealth, Spacing
@@ -74,6 +75,7 @@ class Deliverer:
         fingerprints: Mapping[str, str] | None = None,
         picture: Callable[[str, int], bytes | None] = no_picture,
         spacings: Mapping[str, Spacing] | None = None,
+        breaker: Breaker | None = None,
         real_clock: Callable[[], datetime] = _real_clock,
         boot_clock: Callable[[], float] = _boot_clock,
         lease: timedelta = LEASE,
@@ -106,6 +108,7 @@ class Deliverer:
             reached=reached,
             stopping=self._stopping,
             mutex=self._mutex,
+            breaker=breaker or Breaker(),
         )
         self._idle: dict[str, list[MailTransport | SmtpRelay]] = {}
         self._busy: set[MailTransport | SmtpRelay] = set()

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from tidings.channels.base import Capabilities, Idempotency
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, PostChange, Verdict
+from tidings.model.refusal import Refusal, RefusalKind, classify
 from tidings.store.delivery.settling import requeued
 
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440))
 """How long to wait after the first, second, ... temporary refusal: about two days in all."""
+_FEW = 3
+_MANY = 10
+"""Refusals in a row after which a lane stops: few if each message must be refused too, many if the relay may refuse
+only some recipients."""
+_FINAL_REPLY = re.compile(r"5\d\d[ -].*\((?P<step>MAIL|RCPT|DATA|end of message)\)", re.DOTALL)
 _MAX_CRASHES = 3
 """A delivery whose preparation crashed this many times is quarantined, because it may cause the crashes."""
 _MAX_RETRY_AFTER = timedelta(days=1)
@@ -61,7 +68,11 @@ def values_after_attempt(
         "not_before": None,
         "at": now,
     }
-    match outcome.verdict:
+    verdict = outcome.verdict
+    if verdict is Verdict.REJECTED and find_refusal_of_us(delivery, outcome) is not None:
+        # Not the reader's fault: it waits for the mend.
+        verdict = Verdict.DEFERRED
+    match verdict:
         case Verdict.NOT_STARTED:
             return requeued(delivery)
         case Verdict.ACCEPTED:
@@ -87,8 +98,34 @@ def values_after_attempt(
     if delivery.doubts:
         reason = f"may have arrived at the first attempt; a later one was refused: {outcome.reason}"
         return values | {"state": DeliveryState.IN_DOUBT, "reason": reason}
-    state = DeliveryState.REJECTED if outcome.verdict is Verdict.REJECTED else DeliveryState.QUARANTINED
+    state = DeliveryState.REJECTED if verdict is Verdict.REJECTED else DeliveryState.QUARANTINED
     return values | {"state": state, "via": outcome.via}
+
+
+def find_refusal_of_us(delivery: Delivery, outcome: Outcome) -> Refusal | None:
+    """Return the refusal if a relay refuses us, whoever the reader is; None for everything else."""
+    if delivery.channel or outcome.verdict not in (Verdict.REJECTED, Verdict.DEFERRED):
+        return None
+    reply = _FINAL_REPLY.fullmatch(outcome.reason)
+    if reply is None:
+        return None
+    refusal = classify(outcome.reason, stage=reply["step"], recipient=delivery.address)
+    # Nothing of the reader is known at MAIL, so that another kind is about us too.
+    is_about_sender = reply["step"] == "MAIL" and refusal.kind in (RefusalKind.UNKNOWN, RefusalKind.POLICY)
+    return refusal if refusal.kind.waits or is_about_sender else None
+
+
+def must_stall(refusals: Sequence[tuple[Refusal, str]], *, is_over: bool, has_accepted: bool) -> bool:
+    """Whether a lane cannot send at all, after these refusals of us in a row, each with its reason.
+
+    `is_over`: there is no further mail in this run.
+    """
+    if not refusals:
+        return False
+    last, reason = refusals[-1]
+    if last.kind.is_about_account or reason.endswith("(MAIL)"):
+        return len(refusals) >= _FEW or (is_over and not has_accepted)
+    return len(refusals) >= (_FEW if is_over and has_accepted else 1 if is_over else _MANY)
 
 
 def values_after_search(

@@ -50,6 +50,10 @@ class FeedbackEvent:
             return f"{kind}:{self.target.delivery}"
         return f"{kind}:{self.target.address_hash}:{self.target.list}:{self.at.date().isoformat()}"
 
+    def is_known(self, connection: Connection, kind: str) -> bool:
+        """Whether the event is stored already."""
+        return feedback.is_recorded(connection, self.key(kind))
+
     def record(self, connection: Connection, kind: str) -> bool:
         """Store the event. Returns False if it is known already."""
         return feedback.record(

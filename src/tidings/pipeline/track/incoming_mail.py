@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from tidings.config.bounces import SoftBounces
+from tidings.config.bounces import Bounces
 from tidings.model.refusal import Effect
 from tidings.model.tokens import RETURN_TOKEN_LENGTH, TokenKeys, TokenPurpose
 from tidings.pipeline.compose.mail import message_id_local_part
@@ -45,7 +45,7 @@ def receive_message(
     keys: TokenKeys,
     raw: bytes,
     *,
-    soft_limit: SoftBounces,
+    rules: Bounces,
     via: str,
     now: datetime,
     recipients: Sequence[str] = (),
@@ -86,7 +86,7 @@ def receive_message(
             if not is_signed and report.refusal.effect is Effect.HARD:
                 # Whoever has a forwarded mail has its unsubscribe link, which proves leaving this list and no more.
                 return record_linked_bounce(connection, event)
-            return record_bounce(connection, event, report.refusal, soft_limit)
+            return record_bounce(connection, event, report.refusal, rules)
         event = FeedbackEvent(target, "", report.complaint, via, now)
         return record_complaint(connection, event, report.complaint)
 

@@ -33,7 +33,7 @@ def receive_message(runtime: Runtime, raw: bytes, recipients: Sequence[str], via
         runtime.keys,
         raw,
         recipients=recipients,
-        soft_limit=newsroom.bounces.soft,
+        rules=newsroom.bounces,
         via=via,
         now=runtime.now(),
         present_name=newsroom.current_list_name,

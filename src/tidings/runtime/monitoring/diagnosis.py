@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidings.model.edition import Edition, HoldReason
 from tidings.model.plurals import count_noun
+from tidings.model.refusal import RefusalKind, classify
 from tidings.runtime.monitoring.health import NewsroomHealth
 from tidings.store.content.items import RefusedItem
+from tidings.store.delivery.settling import hide_addresses
 
 LOW_DISK = 500_000_000
 """Bytes free on a disk below which the next large edition may not fit."""
@@ -145,10 +148,28 @@ def _diagnose_sending(health: NewsroomHealth, show: Callable[[datetime], str]) -
         yield Diagnosis("quarantined", text, "tidings ledger --state quarantined shows why")
 
 
+def diagnose_waiting(reasons: Sequence[tuple[str, int]]) -> Iterator[Diagnosis]:
+    """Yield what mails wait for after a refusal that is about us, with its mend: one entry for each kind."""
+    counts: Counter[RefusalKind] = Counter()
+    words: dict[RefusalKind, str] = {}
+    for reason, count in reasons:
+        kind = classify(reason).kind
+        if kind.waits:
+            counts[kind] += count
+            words.setdefault(kind, " ".join(hide_addresses(reason).split())[:200])
+    for kind, count in counts.most_common():
+        text = (
+            f"{count_noun(count, 'mail waits', 'mails wait')}, because the mail host refuses us ({kind}): {words[kind]}"
+        )
+        yield Diagnosis("refused_mail", text, f"{kind.mend}; the mails then go by themselves")
+
+
 def _diagnose_held(edition: Edition) -> Diagnosis:
     reasons = {hold.reason for hold in edition.holds}
     name = edition.name
-    if HoldReason.RESTORED in reasons:
+    if HoldReason.BREAKER in reasons:
+        mend = f"tidings release {name} goes on; tidings resolve {name} --believe takes these readers off"
+    elif HoldReason.RESTORED in reasons:
         mend = f"tidings release {name} (or, if it already went out: tidings resolve {name} --accepted)"
     elif reasons & {HoldReason.GATE, HoldReason.WITHDRAWN}:
         mend = f"correct the story, then tidings recompose {name} (or: tidings cancel {name})"

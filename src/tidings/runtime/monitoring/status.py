@@ -11,13 +11,14 @@ from sqlalchemy import Connection
 from tidings import __version__
 from tidings.model.cadence import load_zone
 from tidings.model.edition import Edition, HoldReason
-from tidings.runtime.monitoring.diagnosis import diagnose, diagnose_faults
+from tidings.runtime.monitoring.diagnosis import diagnose, diagnose_faults, diagnose_waiting
 from tidings.runtime.monitoring.health import NewsroomHealth, read_health
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import plan
 from tidings.sources.base import SourceHealth
 from tidings.store import migrate
 from tidings.store.content.items import count_items, load_refused
+from tidings.store.delivery import refusals
 from tidings.store.delivery.notices import recent_notices
 from tidings.store.people import subscribers
 from tidings.store.service import pauses, restored
@@ -31,6 +32,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
         refused = load_refused(connection)
         wrong = diagnose(health, refused, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
         wrong += diagnose_faults(runtime.newsroom.faults, wrong)
+        wrong += diagnose_waiting(refusals.waiting_reasons(connection))
         result: dict[str, Any] = {
             "ok": not wrong,
             "wrong": [diagnosis.as_json() for diagnosis in wrong],

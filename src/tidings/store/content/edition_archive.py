@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, func, insert, or_, select
+from sqlalchemy import Connection, String, cast, exists, func, insert, or_, select
 
 from tidings.model.edition import EditionState
 from tidings.store import schema as t
@@ -47,7 +47,10 @@ def assign_number(connection: Connection, list_name: str, edition: int, number: 
 
 
 def sent_mails(connection: Connection, lists: Collection[str]) -> list[ArchivedMail]:
-    """Mails of editions whose sending has begun and that are neither held nor cancelled, newest first."""
+    """Mails of editions whose sending has begun and that are not cancelled, newest first.
+
+    A held edition is not among them, except if it is held because too much of it came back.
+    """
     a, e, r, s, m = t.archives.c, t.editions.c, t.renditions.c, t.selections.c, t.mailings.c
     opened = exists(select(1).where(m.edition == e.id, m.open.is_(True)))
     d = t.deliveries.c
@@ -63,7 +66,11 @@ def sent_mails(connection: Connection, lists: Collection[str]) -> list[ArchivedM
         .join(t.selections, (s.rendition == r.id) & (s.key == WHOLE))
         .where(
             a.list.in_(list(lists)),
-            or_(e.state == EditionState.DONE, (e.state == EditionState.SENDING) & or_(opened, begun)),
+            or_(
+                e.state == EditionState.DONE,
+                (e.state == EditionState.SENDING) & or_(opened, begun),
+                (e.state == EditionState.HELD) & cast(e.holds, String).contains('"breaker"') & begun,
+            ),
         )
         .order_by(a.list, a.number.desc(), r.language, r.id)
     )

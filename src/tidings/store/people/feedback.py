@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, select, update
 
 from tidings.model.delivery import DeliveryState, FeedbackKind
 from tidings.model.errors import RefusedError
@@ -46,14 +46,6 @@ class SentMail:
     key: str
     """The source of its Message-ID."""
     receipt: str
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedMail:
-    """A mail that the server refused at once."""
-
-    recipient: Recipient
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +122,11 @@ def record(
         "at": now,
     }
     return bool(connection.execute(insert_once(connection, t.feedback).values(**row)).rowcount == 1)
+
+
+def is_recorded(connection: Connection, key: str) -> bool:
+    """Whether a bounce or complaint with this key was recorded."""
+    return connection.execute(select(t.feedback.c.id).where(t.feedback.c.key == key)).first() is not None
 
 
 def mark_delivery(connection: Connection, delivery: int | None, returned: FeedbackKind) -> None:
@@ -215,25 +212,6 @@ def _why_not(reasons: Mapping[str, str]) -> str:
     }
     parts = [f"{f'list {name}' if name else 'every list'}: {words.get(why, why)}" for name, why in reasons.items()]
     return f"nothing was lifted. {'; '.join(parts)}" if parts else "this address has no suppression"
-
-
-def find_refused(connection: Connection, since: datetime, after: int, most: int = 500) -> list[RefusedMail]:
-    """Rejected mails after `since` without feedback, with ids after `after`."""
-    d, p, r = t.deliveries.c, t.subscribers.c, t.feedback.c
-    query = (
-        select(d.id, d.address_hash, d.list, d.subscriber, d.purpose, d.reason, p.address)
-        .join_from(t.deliveries, t.subscribers, p.id == d.subscriber)
-        .where(d.state == DeliveryState.REJECTED, d.at > since, d.id > after)
-        .where(d.list != "", d.channel == "", d.subscriber.is_not(None))
-        .where(~exists(select(r.id).where(r.delivery == d.id)))
-        .order_by(d.id)
-        .limit(most)
-    )
-    rows = connection.execute(query)
-    return [
-        RefusedMail(Recipient(row.address_hash, row.list, row.subscriber, row.id, row.purpose, row.address), row.reason)
-        for row in rows
-    ]
 
 
 def of_deliveries(connection: Connection, deliveries: Iterable[int]) -> dict[int, list[Feedback]]:

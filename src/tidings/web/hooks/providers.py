@@ -85,7 +85,7 @@ def hooks_router(
             events = verify_and_parse(provider, headers, body)
             if events is None:
                 return text_response("There is nothing here.", 404, NO_STORE)
-            counts = record_provider_events(store, events, soft_limit=newsroom().bounces.soft, via=provider, now=now())
+            counts = record_provider_events(store, events, rules=newsroom().bounces, via=provider, now=now())
         except UntrustedWebhookError as error:
             log.warning("a report to /hooks/%s is not verified and has no effect: %s", provider, error)
             return text_response("This report cannot be verified.", 403, NO_STORE)

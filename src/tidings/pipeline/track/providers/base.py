@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from tidings.config.bounces import SoftBounces
+from tidings.config.bounces import Bounces
 from tidings.model.errors import InputError
 from tidings.model.refusal import Effect, Refusal, RefusalKind
 from tidings.pipeline.compose.mail import message_id_local_part
@@ -51,17 +51,17 @@ class ProviderEvent:
 
 
 def record_provider_events(
-    store: Store, events: Iterable[ProviderEvent], *, soft_limit: SoftBounces, via: str, now: datetime
+    store: Store, events: Iterable[ProviderEvent], *, rules: Bounces, via: str, now: datetime
 ) -> list[str]:
     """Record each event in a separate transaction. Returns the kind of each result."""
     kinds = []
     for event in events:
         with store.write() as connection:
-            kinds.append(_record(connection, event, soft_limit, via, now))
+            kinds.append(_record(connection, event, rules, via, now))
     return kinds
 
 
-def _record(connection: Connection, reported: ProviderEvent, soft_limit: SoftBounces, via: str, now: datetime) -> str:
+def _record(connection: Connection, reported: ProviderEvent, rules: Bounces, via: str, now: datetime) -> str:
     try:
         target = _find_target(connection, reported)
     except InputError:
@@ -74,7 +74,7 @@ def _record(connection: Connection, reported: ProviderEvent, soft_limit: SoftBou
             return record_provider_unsubscribe(connection, event).kind
         case EventKind.REFUSED:
             assert reported.refusal is not None
-            return record_bounce(connection, event, reported.refusal, soft_limit).kind
+            return record_bounce(connection, event, reported.refusal, rules).kind
 
 
 def _find_target(connection: Connection, event: ProviderEvent) -> Recipient:
