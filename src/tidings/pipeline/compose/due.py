@@ -71,10 +71,10 @@ def find_first_new(
     moments = [story.out_at for story in draft.stories]
     moments += [moment for moment in translation_deadlines(connection, composer.newsroom, draft) if moment <= now]
     first = min((moment for moment in moments if moment > since), default=None)
-    if state.last_cut is not None and _has_leftovers(composer, connection, draft):
-        # What the last edition had no room for goes next, without waiting for something new.
-        after = state.last_cut + _A_MOMENT
-        first = after if first is None else min(first, after)
+    if first is None and state.last_cut is not None and _has_leftovers(composer, connection, draft):
+        # What the last edition had no room for goes next, without waiting for something new. It is never late.
+        assert isinstance(schedule.cadence.rule, OnNew)
+        first = max(state.last_cut + _A_MOMENT, now - schedule.cadence.rule.settle)
     return first
 
 
