@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tidings import net
 from tidings.net import ConnectionLostError, GuardedSession, NotSentError, is_public_ip
 from tidings.testing.http_sink import HttpSink
 
@@ -178,3 +179,14 @@ def test_abort_ends_a_request_and_lets_no_other_begin(pair: tuple[Path, Path], s
         with pytest.raises(NotSentError, match="stopping"):
             session.post(url, b"body", {})
     assert time.monotonic() - begun < 60
+
+
+def test_an_answer_that_drips_without_end_is_cut_at_the_deadline() -> None:
+    """Each chunk comes in time, so only the deadline of the whole answer ends it."""
+
+    class Dripping:
+        def iter_content(self, size: int) -> Iterator[bytes]:
+            yield from (b"x" for _ in range(1_000))
+
+    body, is_complete = net._read(Dripping(), time.monotonic() - 1, 1_000_000)  # type: ignore[arg-type]
+    assert (body, is_complete) == (b"x", False)

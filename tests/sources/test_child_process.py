@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.sources.site import Page, Website
 from tests.sources.sources import make_source
 from tidings.sources.article import PoisonousItemError, build_items_in_child
 from tidings.sources.child_process import MEMORY, ChildError, run_in_child
+from tidings.sources.media import open_plain
 from tidings.sources.web import cached_source, feed, page
 from tidings.sources.web.page_parser import parse_page_in_child
 
@@ -153,3 +155,10 @@ def test_hostile_markup_never_holds_up_a_feed(markup: str, monkeypatch: pytest.M
     source.fetch(NOW)
     sweep = source.sweep(NOW)
     assert "Story number 1" in [item.title for item in sweep.items]
+
+
+def test_a_link_in_place_of_a_file_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError, match="symbolic"):
+        open_plain(tmp_path / "a.jpg")
