@@ -59,11 +59,6 @@ MUTATIONS = (
         "tests/test_net.py::test_inner_addresses_are_not_public",
     ),
     Mutation(
-        "leave-without-the-lock", "store/engine.py",
-        "lock_file(connection.info[_CONSENT_LOCK], fcntl.LOCK_EX)", "pass",
-        "tests/store/test_files.py::test_waiting_for_the_consent_lock_ends",
-    ),
-    Mutation(
         "store-readable-for-all", "store/engine.py", "path.chmod(mode & 0o700)", "pass",
         "tests/store/test_files.py::test_an_open_store_is_closed_to_other_users",
     ),
@@ -73,7 +68,7 @@ MUTATIONS = (
         "tests/render/mail/test_digest.py::test_no_story_can_write_the_marks_between_parts",
     ),
     Mutation(
-        "huge-results-in-templates", "render/sandbox.py", "if size > MOST:", "if False:",
+        "lists-summed-in-templates", "render/sandbox.py", "if not isinstance(start, int | float):", "if False:",
         "tests/render/test_sandbox.py::test_no_expression_makes_a_huge_result",
     ),
     Mutation(
@@ -103,7 +98,7 @@ MUTATIONS = (
         "tests/runtime/monitoring/test_log.py::test_repeated_lines_are_counted_not_written",
     ),
 )  # fmt: skip
-CHOSEN = os.environ.get("MUTATIONS", "answers-without-deadline,follow-links,leave-without-the-lock").split(",")
+CHOSEN = os.environ.get("MUTATIONS", "answers-without-deadline,follow-links,forgeable-marks").split(",")
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)

@@ -17,7 +17,7 @@ MOST: Final = 2_000_000
 _WIDEST: Final = 10_000
 """Columns, indentation, elements of a batch, digits of a number."""
 _WIDE_FORMAT: Final = re.compile(
-    r"%(?:\([^()]*\))?[-+ #]*(?:[0-9]{5}|\*|[0-9]{0,4}\.(?:[0-9]{5}|\*))|\{[^{}]*:[^{}]*(?:[0-9]{5}|\{)"
+    r"%(?:\([^()]*\))?[-+ #]*(?:[0-9]{5}|\*|[0-9]{0,4}\.(?:[0-9]{5}|\*))|\{[^{}]+\{|\{[^{}]*[0-9]{5}"
 )
 _WIDTH_METHODS: Final = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs"})
 _WIDTH_FILTERS: Final = frozenset(

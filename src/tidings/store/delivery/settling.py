@@ -16,7 +16,7 @@ from tidings.store.engine import json_rows, run_sql
 
 IS_ERASED_READER = "(deliveries.address_hash = '' AND deliveries.channel = '')"
 """A mail whose reader was erased after it was sent: the reply of the relay may contain their address."""
-_ADDRESS = re.compile(r"[^\s<>@:;,\"'()]+@[^\s<>@:;,\"'()]+")
+_ADDRESS = re.compile(r"(?<![^\s<>@:;,\"'()])[^\s<>@:;,\"'()]+@[^\s<>@:;,\"'()]+")
 
 
 def hide_addresses(reply: str) -> str:
