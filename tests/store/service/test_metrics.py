@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, text, update
 
 from tidings.model.delivery import DeliveryState
 from tidings.store import migrate
+from tidings.store import schema as t
 from tidings.store.delivery import ledger
 from tidings.store.engine import Store
 from tidings.store.service import heartbeat
@@ -47,6 +48,8 @@ def fill(store: Store, counts: dict[tuple[str, str], int], *, closes: datetime |
             for row in rows:
                 # One statement has the columns of its first row.
                 ledger.add_deliveries(connection, [row])
+            if key != "open":
+                connection.execute(update(t.mailings).where(t.mailings.c.id == mailing).values(open=False))
 
 
 def test_every_state_is_counted_as_the_ledger_counts_it(store: Store) -> None:

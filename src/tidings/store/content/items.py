@@ -158,11 +158,30 @@ def rewrite_items(connection: Connection, rows: Sequence[tuple[str, ItemRow]]) -
     """Update items, each by its previous id. `missing_since` is cleared."""
     if not rows:
         return
+    _release_media(connection, {had for had, row in rows if row.item.withdrawn and not row.item.media})
     names = [column.name for column in t.items.columns]
     new: dict[str, Any] = {name: bindparam(f"b_{name}") for name in names}
     statement = update(t.items).where(t.items.c.id == bindparam("had")).values(new)
     values = [{f"b_{name}": value for name, value in _row(row).items()} | {"had": had} for had, row in rows]
     connection.execute(statement, values)
+
+
+def _release_media(connection: Connection, withdrawn: Collection[str]) -> None:
+    """Keep the files of withdrawn items for no edition any more, unless another item shows them."""
+    if not withdrawn or connection.execute(select(t.edition_media.c.path).limit(1)).first() is None:
+        return
+    lost: set[str] = set()
+    shown: set[str] = set()
+    for row in connection.execute(select(t.items.c.id, t.items.c.details)):
+        details = row.details if isinstance(row.details, dict) else json.loads(row.details)
+        paths = {f"media/{media['digest']}/{media['name']}" for media in details["media"]}
+        (lost if row.id in withdrawn else shown).update(paths)
+    path = t.edition_media.c.path
+    for name in lost - shown:
+        # Also the copy for mails, whose name has one more ending.
+        connection.execute(
+            delete(t.edition_media).where(or_(path == name, path.startswith(f"{name}.", autoescape=True)))
+        )
 
 
 def park_items(connection: Connection, ids: Iterable[str]) -> None:
