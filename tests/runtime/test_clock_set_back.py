@@ -101,11 +101,10 @@ def test_a_clock_that_is_right_is_not_changed(newsroom: RunningNewsroom) -> None
         assert set_back(connection, MONDAY + HOUR, "ada") is None
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_command_shows_and_sets_the_clock(
     newsroom: RunningNewsroom, run_in: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if newsroom.runtime.store.path is None:
-        pytest.skip("the command is the same on both databases")
     for name, value in newsroom.folder.env.items():
         monkeypatch.setenv(name, value)
     root = newsroom.folder.root
