@@ -91,7 +91,9 @@ PANELS: dict[str, dict[str, Command | Group]] = {
         "cancel": Command("editions:cancel", "Cancel an edition. Its stories are new again."),
         "recompose": Command("editions:recompose", "Build a held edition again from the content as it is now."),
         "edition": Group(EDITION, "Show an edition, or change a held one."),
-        "resolve": Command("editions:resolve", "Settle a delivery in doubt, or an edition sent before a restore."),
+        "resolve": Command(
+            "editions:resolve", "Settle a delivery in doubt, or an edition that was restored or held for bounces."
+        ),
         "pause": Command("pauses:pause", "Pause a schedule, a list or a channel, even in the middle of an edition."),
         "resume": Command("pauses:resume", "Resume what was paused."),
     },

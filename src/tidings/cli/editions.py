@@ -306,7 +306,7 @@ def resolve(
         bool, typer.Option("--believe", help="The bounces that hold this edition are right: take these readers off.")
     ] = False,
 ) -> None:
-    """Settle a delivery in doubt, an edition sent before a restore, or one held for too many bounces.
+    """Settle a delivery in doubt, or an edition that was restored or held for bounces.
 
     --resend also takes a delivery that was refused, once the cause is mended. --cancel also drops a post that waits
     for its channel. An edition takes --accepted or --believe.
