@@ -98,9 +98,11 @@ def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
                 _edition(newsroom, number)
                 assert set(_returned(newsroom, number + 1)) == {"ada", "full", "relay denied"}
                 relay.until(lambda n=number: sum(map(bool, _returned(newsroom, n + 1).values())) == 2)  # type: ignore[misc]
-            assert {name for name, state in _states(newsroom).items() if state == CONFIRMED} == {"ada"}
+            # A full mailbox leaves after some days. "Relay access denied" is about us, so nobody leaves for it.
+            assert {name for name, state in _states(newsroom).items() if state == CONFIRMED} == {"ada", "relay denied"}
             _edition(newsroom, 3)
-            assert _returned(newsroom, 4) == {"ada": ""}
+            assert _returned(newsroom, 4).keys() == {"ada", "relay denied"}
+            assert _returned(newsroom, 4)["ada"] == ""
             _is_strict(port, relay, newsroom)
         finally:
             assert ears.stop(10)
