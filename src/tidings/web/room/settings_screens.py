@@ -12,7 +12,7 @@ from tidings.runtime.preview.plan import PlannedSchedule
 from tidings.runtime.team import files
 from tidings.runtime.team.files import FileChangedError, OpenedFile
 from tidings.runtime.team.settings_files import SCHEDULES, CheckedSettings, check_settings, settings_files
-from tidings.store.service.clock import real_now
+from tidings.web.room import file_screens
 from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import Visit
 
@@ -58,7 +58,7 @@ def submit_editor(visit: Visit) -> Response:
     if text == opened.text:
         return visit.redirect(f"settings/edit?file={quote(name)}", "unchanged")
     try:
-        _save(visit, name, text, digest, "settings.saved")
+        file_screens.save_file(visit, name, text, digest, "settings.saved")
     except FileChangedError:
         return _page(visit, files.open_file(visit.runtime.root, name), text, checked, wrong=changed, status=409)
     except RefusedError as error:
@@ -71,22 +71,7 @@ def show_version(visit: Visit) -> Response:
     opened = _open(visit, visit.query.get("file", ""))
     if isinstance(opened, Response):
         return opened
-    version = visit.query.get("version", "")
-    former = files.read_version(visit.runtime.root, opened.name, version)
-    if former is None:
-        return visit.not_found()
-    return visit.page(
-        "version.html.j2",
-        opened.name,
-        name=opened.name,
-        file=quote(opened.name),
-        version=version,
-        opened=opened.digest,
-        difference=files.difference(opened.text, former),
-        back="settings/edit",
-        action="settings/restore",
-        may_restore=True,
-    )
+    return file_screens.show_former(visit, opened, "settings", may_restore=True)
 
 
 def restore_version(visit: Visit) -> Response:
@@ -101,26 +86,13 @@ def restore_version(visit: Visit) -> Response:
     if checked.has_error:
         text = visit.words.gettext("It was not saved: mend what is named below.")
         return _page(visit, opened, former, checked, wrong=text, status=422)
-    try:
-        _save(visit, opened.name, former, visit.field("opened", 64), "settings.restored")
-    except RefusedError as error:
-        return visit.message(visit.words.gettext("Please try again"), str(error), status=409)
-    return visit.redirect(f"settings/edit?file={quote(opened.name)}", "restored")
+    return file_screens.restore_former(visit, opened.name, former, "settings", "settings.restored")
 
 
 def _open(visit: Visit, name: str) -> OpenedFile | Response:
     if name not in settings_files(visit.runtime.root):
         return visit.not_found()
-    try:
-        return files.open_file(visit.runtime.root, name)
-    except RefusedError as error:
-        return visit.message(visit.words.gettext("This file cannot be opened here"), str(error), status=409)
-
-
-def _save(visit: Visit, name: str, text: str, digest: str, action: str) -> None:
-    files.save_file(visit.runtime.root, name, text, opened=digest, who=visit.person.email, now=real_now())
-    with visit.runtime.store.write() as connection:
-        visit.record(connection, action, name)
+    return file_screens.open_file(visit, name)
 
 
 def _page(

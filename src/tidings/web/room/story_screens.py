@@ -17,7 +17,7 @@ from tidings.sources.folder.source import FolderSource
 from tidings.store.content import editions
 from tidings.store.content.items import StoryVersion, find_stories, list_kinds, load_refused
 from tidings.store.people.team import Role
-from tidings.store.service.clock import real_now
+from tidings.web.room import file_screens
 from tidings.web.room.edition_screen import edition_states
 from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import Visit
@@ -171,7 +171,7 @@ def submit_editor(visit: Visit) -> Response:
     if editing.text == editing.opened.text:
         return visit.redirect(f"stories/edit?file={quote(editing.opened.name)}", "unchanged")
     try:
-        _save(visit, editing.opened.name, editing.text, opened)
+        file_screens.save_file(visit, editing.opened.name, editing.text, opened, "story.saved")
     except FileChangedError:
         again = _open(visit, editing.opened.name)
         if isinstance(again, Response):
@@ -223,7 +223,7 @@ def submit_new(visit: Visit) -> Response:
         kind = found[0][0].kind
     name, text = stories.new_story(source, title=title, language=language, story=story, kind=kind)
     try:
-        _save(visit, name, text, "", action="story.created")
+        file_screens.save_file(visit, name, text, "", "story.created")
     except FileChangedError:
         return _new_page(visit, words.gettext("There is a story of this name already. Choose another title."), 409)
     except RefusedError as error:
@@ -236,22 +236,7 @@ def show_version(visit: Visit) -> Response:
     editing = _open(visit, visit.query.get("file", ""))
     if isinstance(editing, Response):
         return editing
-    version = visit.query.get("version", "")
-    former = files.read_version(visit.runtime.root, editing.opened.name, version)
-    if former is None:
-        return visit.not_found()
-    return visit.page(
-        "version.html.j2",
-        editing.opened.name,
-        name=editing.opened.name,
-        file=quote(editing.opened.name),
-        version=version,
-        opened=editing.opened.digest,
-        difference=files.difference(editing.opened.text, former),
-        back="stories/edit",
-        action="stories/restore",
-        may_restore=visit.may(Role.EDITOR),
-    )
+    return file_screens.show_former(visit, editing.opened, "stories", may_restore=visit.may(Role.EDITOR))
 
 
 def restore_version(visit: Visit) -> Response:
@@ -263,21 +248,16 @@ def restore_version(visit: Visit) -> Response:
     former = files.read_version(visit.runtime.root, name, visit.field("version", 80))
     if former is None:
         return visit.not_found()
-    try:
-        _save(visit, name, former, visit.field("opened", 64), action="story.restored")
-    except RefusedError as error:
-        return visit.message(visit.words.gettext("Please try again"), str(error), status=409)
-    return visit.redirect(f"stories/edit?file={quote(name)}", "restored")
+    return file_screens.restore_former(visit, name, former, "stories", "story.restored")
 
 
 def _open(visit: Visit, name: str) -> _Editing | Response:
     source = stories.find_source(visit.runtime, name)
     if source is None:
         return visit.not_found()
-    try:
-        opened = files.open_file(visit.runtime.root, name)
-    except RefusedError as error:
-        return visit.message(visit.words.gettext("This file cannot be opened here"), str(error), status=409)
+    opened = file_screens.open_file(visit, name)
+    if isinstance(opened, Response):
+        return opened
     if not opened.digest:
         return visit.not_found()
     return _Editing(opened, source, opened.text, stories.read_story(opened.text), False)
@@ -321,13 +301,6 @@ def _refuse_writer(visit: Visit, editing: _Editing) -> str:
     if visit.may(Role.EDITOR) or (not was_public and (after is None or after.draft)):
         return ""
     return visit.words.gettext("Only an editor changes a story that is ready, or makes one ready. Keep it a draft.")
-
-
-def _save(visit: Visit, name: str, text: str, opened: str, *, action: str = "story.saved") -> None:
-    who = visit.person.email
-    files.save_file(visit.runtime.root, name, text, opened=opened, who=who, now=real_now())
-    with visit.runtime.store.write() as connection:
-        visit.record(connection, action, name)
 
 
 def _editor_page(
