@@ -6,8 +6,13 @@ import pytest
 
 from tests.fixtures.newsroom import MONDAY
 from tests.web.room.conftest import RoomSite
+from tidings.model.delivery import DeliveryState
+from tidings.model.edition import EditionState, HoldReason
+from tidings.render.room.room_pages import RoomWords
 from tidings.store.people import team
 from tidings.web.room import edition_screen
+from tidings.web.room.edition_screen import delivery_states, edition_states
+from tidings.web.room.today import hold_texts
 
 
 def _frozen(page: str) -> str:
@@ -19,6 +24,13 @@ def test_today_says_what_waits_for_whom(room: RoomSite) -> None:
     assert "Waits for a decision" in page and "It waits for approval." in page
     assert "waits for you" not in page
     assert "waits for you" in room.browser("editor", email="boss@example.org").get("").text
+
+
+def test_every_reason_of_a_hold_and_every_state_has_words() -> None:
+    words = RoomWords("en", "UTC")
+    assert hold_texts(words).keys() == set(HoldReason)
+    assert edition_states(words).keys() == set(EditionState)
+    assert delivery_states(words).keys() == set(DeliveryState)
 
 
 def test_a_pause_is_made_and_ended_by_buttons(room: RoomSite) -> None:

@@ -41,7 +41,9 @@ def submit_import(visit: Visit) -> Response:
     if not text.strip():
         return _page(visit, wrong=words.gettext("Paste the lines of a table first."), status=422)
     if not source:
-        return _page(visit, wrong=words.gettext("Say how these people agreed, for whoever asks later."), status=422)
+        return _page(
+            visit, wrong=words.gettext("Say how these people agreed, in case somebody asks later."), status=422
+        )
     is_dry = visit.field("do") != "import"
     options = ImportOptions(name, visit.field("agreed") == "yes", source, dry_run=is_dry)
     refused: list[RefusedLine] = []

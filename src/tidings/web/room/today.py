@@ -98,6 +98,7 @@ def hold_texts(words: RoomWords) -> dict[HoldReason, str]:
         HoldReason.LATE: words.gettext("It is much later than planned. Decide whether it still goes."),
         HoldReason.APPROVAL: words.gettext("It waits for approval."),
         HoldReason.WITHDRAWN: words.gettext("A story in it was withdrawn."),
+        HoldReason.BREAKER: words.gettext("Too many of its mails were refused or came back. Nobody was taken off."),
         HoldReason.RESTORED: words.gettext("The newsroom was restored from a backup. It may have gone out before."),
         HoldReason.EDITED: words.gettext("It was changed. Look at it, then release it."),
     }
