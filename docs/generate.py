@@ -56,7 +56,7 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
         {
             "pending": "Waits to be sent.",
             "leased": "Version 0.1 wrote it while it prepared a message. It becomes `pending` again.",
-            "handed": "Permitted under the consent lock: its message may be on the wire.",
+            "handed": "Claimed: it may be sent, and its message may be on the wire.",
             "accepted": "The other side accepted it. Terminal.",
             "deferred": "Refused for now, or waits for its turn or for the post that it answers. It is sent later.",
             "rejected": "Refused permanently. Terminal.",

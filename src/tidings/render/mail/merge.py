@@ -86,7 +86,7 @@ class MergedMail:
     ) -> list[bytes]:
         """Render for one reader: the mail in pieces, with CRLF at line ends.
 
-        `id_left` is the left part of the Message-ID, in hexadecimal. The tokens are in base64url and end the URLs.
+        `id_left` is the left part of the Message-ID, in hexadecimal. The tokens end the URLs and need no escaping.
         Raises HeaderError or AddressError, both ValueError, for invalid values.
         """
         # This refuses control characters in the name, which is used in the body too.

@@ -1,4 +1,4 @@
-"""Suppressions and consent. Unsubscribing and sending lock the same row of `consent_locks`: one of them comes first."""
+"""Suppressions and consent. Every change of consent moves the consent version, which each claim and intent checks."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ consent_locks = Table(
     "consent_locks",
     metadata,
     Column("hash", String, primary_key=True),
-    Column("version", Integer, nullable=False, doc="counts changes: sending and suppressing both lock this row"),
+    Column("version", Integer, nullable=False, doc="counts changes of consent, which lock this row"),
 )
 """One row for each address, subscriber or not."""
 
