@@ -158,30 +158,25 @@ def rewrite_items(connection: Connection, rows: Sequence[tuple[str, ItemRow]]) -
     """Update items, each by its previous id. `missing_since` is cleared."""
     if not rows:
         return
-    _release_media(connection, {had for had, row in rows if row.item.withdrawn and not row.item.media})
     names = [column.name for column in t.items.columns]
     new: dict[str, Any] = {name: bindparam(f"b_{name}") for name in names}
     statement = update(t.items).where(t.items.c.id == bindparam("had")).values(new)
-    values = [{f"b_{name}": value for name, value in _row(row).items()} | {"had": had} for had, row in rows]
+    former = _media_of(connection, [had for had, row in rows if row.item.withdrawn and not row.item.media])
+    values = []
+    for had, row in rows:
+        new_row = _row(row)
+        # Publishing takes down the files of withdrawn items, also those that their source does not name any more.
+        new_row["details"]["media"] = new_row["details"]["media"] or former.get(had, [])
+        values.append({f"b_{name}": value for name, value in new_row.items()} | {"had": had})
     connection.execute(statement, values)
 
 
-def _release_media(connection: Connection, withdrawn: Collection[str]) -> None:
-    """Keep the files of withdrawn items for no edition any more, unless another item shows them."""
-    if not withdrawn or connection.execute(select(t.edition_media.c.path).limit(1)).first() is None:
-        return
-    lost: set[str] = set()
-    shown: set[str] = set()
-    for row in connection.execute(select(t.items.c.id, t.items.c.details)):
-        details = row.details if isinstance(row.details, dict) else json.loads(row.details)
-        paths = {f"media/{media['digest']}/{media['name']}" for media in details["media"]}
-        (lost if row.id in withdrawn else shown).update(paths)
-    path = t.edition_media.c.path
-    for name in lost - shown:
-        # Also the copy for mails, whose name has one more ending.
-        connection.execute(
-            delete(t.edition_media).where(or_(path == name, path.startswith(f"{name}.", autoescape=True)))
-        )
+def _media_of(connection: Connection, ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the stored media of items, by id."""
+    if not ids:
+        return {}
+    rows = connection.execute(select(t.items.c.id, t.items.c.details).where(t.items.c.id.in_(list(ids))))
+    return {row.id: _details(row)["media"] for row in rows}
 
 
 def park_items(connection: Connection, ids: Iterable[str]) -> None:
@@ -274,9 +269,14 @@ def _row(stored: ItemRow) -> dict[str, Any]:
     }
 
 
+def _details(row: Any) -> dict[str, Any]:
+    details: dict[str, Any] = row.details if isinstance(row.details, dict) else json.loads(row.details)
+    return details
+
+
 def _item(row: Row[Any]) -> Item:
     values = {name: getattr(row, name) for name in _PLAIN}
-    details = row.details if isinstance(row.details, dict) else json.loads(row.details)
+    details = _details(row)
     return Item(
         **values,
         place=details["place"],
