@@ -277,7 +277,8 @@ class DeliveryBatch:
         context = self._context
         if self.is_stopped:
             return [False] * len(group)
-        beginning: list[PermittedDelivery] = [permitted for permitted in group if self._is_leased(permitted)]
+        earliest_end = self._earliest_lease_end()
+        beginning: list[PermittedDelivery] = [permitted for permitted in group if permitted.lease_end > earliest_end]
         try:
             for _ in beginning:
                 context.reached("before-intent")
@@ -287,8 +288,9 @@ class DeliveryBatch:
         except OSError as error:
             self.stall(str(error))
             return [False] * len(group)
+        earliest_end = self._earliest_lease_end()
         for permitted in beginning:
-            if self._is_leased(permitted):
+            if permitted.lease_end > earliest_end:
                 permitted.has_begun = True
                 context.reached("after-intent")
             else:
@@ -297,9 +299,9 @@ class DeliveryBatch:
                 self._writer.queue_outcome(permitted.key, Outcome(Verdict.NOT_STARTED))
         return [permitted.has_begun for permitted in group]
 
-    def _is_leased(self, permitted: PermittedDelivery) -> bool:
-        """Whether a message that begins now has time for its longest wait before others may take it over."""
-        return permitted.lease_end - self._context.boot_clock() > 0.4 * self._context.lease.total_seconds()
+    def _earliest_lease_end(self) -> float:
+        """Return when a lease must not end yet, so that a message that begins now has time for its longest wait."""
+        return self._context.boot_clock() + 0.4 * self._context.lease.total_seconds()
 
     def _write_intents(self, group: Sequence[PermittedDelivery]) -> bool:
         versions = {permitted.consent_version for permitted in group}

@@ -31,6 +31,9 @@ def encode_lines(data: bytes) -> bytes:
     encoded = b2a_base64(data, newline=False)
     if len(data) <= LINE_BYTES:
         return encoded + b"\r\n" if data else b""
+    if len(data) <= 2 * LINE_BYTES:
+        # A reader's link: several in each mail.
+        return b"".join((encoded[:76], b"\r\n", encoded[76:], b"\r\n"))
     return b"\r\n".join([encoded[at : at + 76] for at in range(0, len(encoded), 76)]) + b"\r\n"
 
 
