@@ -127,6 +127,7 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
             "breaker": "Too many of its mails were refused or came back to be true.",
             "restored": "The store was restored from a backup, and the edition may have been sent since.",
             "edited": "A person changed it, and must look at the result.",
+            "sent_back": "An approver asked for changes. Change it or build it again; it cannot go as it is.",
         },
     ),
 }

@@ -178,7 +178,7 @@ class Approval(ConfigModel):
 
     @model_validator(mode="after")
     def _enough_people(self) -> Approval:
-        if self.needed > (people := len(set(self.by))):
+        if self.needed > (people := len({address.casefold() for address in self.by})):
             raise ValueError(f"`needed: {self.needed}` is more than the {people} in `by`; name more people")
         return self
 

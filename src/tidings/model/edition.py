@@ -36,6 +36,8 @@ class HoldReason(StrEnum):
     """The store was restored from a backup: the edition may have been sent since."""
     EDITED = "edited"
     """A person changed it, and nothing else holds it."""
+    SENT_BACK = "sent_back"
+    """An approver asked for changes. It cannot go as it is; a change or a new build ends this."""
 
 
 @dataclass(frozen=True, slots=True)

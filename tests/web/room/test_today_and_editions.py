@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.fixtures.newsroom import MONDAY
-from tests.web.room.conftest import RoomSite
+from tests.fixtures.newsroom import DAILY, MONDAY
+from tests.web.room.conftest import BEFORE, Browser, RoomSite
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import EditionState, HoldReason
 from tidings.render.room.room_pages import RoomWords
@@ -123,6 +125,74 @@ def test_an_editor_changes_the_subject_and_drops_a_story(room: RoomSite) -> None
     assert room.newsroom.edition("daily/1").stories == ("two",)
     assert editor.post("editions/daily/1/change", **fields).status_code == 409
     assert {entry.action for entry in room.log()} == {"edition.changed", "edition.recomposed"}
+
+
+def _with_two_stories(room: RoomSite) -> Browser:
+    room.newsroom.item("two", title="Second")
+    room.newsroom.item("three", title="Third")
+    editor = room.browser("editor")
+    editor.post("editions/daily/1", do="recompose", frozen=_frozen(editor.get("editions/daily/1").text))
+    return editor
+
+
+def test_stories_are_ordered_by_buttons_and_saved_once(room: RoomSite) -> None:
+    editor = _with_two_stories(room)
+    page = editor.get("editions/daily/1").text
+    before = room.newsroom.edition("daily/1").stories
+    order = re.findall(r'name="order" value="(\w+)"', page)
+    assert tuple(order) == before
+    fields = {"frozen": _frozen(page), "order": order, "subject.en": "Mine", "drop": order[1]}
+    shown = editor.post("editions/daily/1/change", move=f"up:{order[2]}", **fields).text
+    moved = re.findall(r'name="order" value="(\w+)"', shown)
+    assert moved == [order[0], order[2], order[1]]
+    assert "This order is not saved yet." in shown and 'value="Mine"' in shown
+    assert f'value="{order[1]}" checked' in shown
+    assert room.newsroom.edition("daily/1").stories == before, "a move alone freezes nothing"
+    shown = editor.post("editions/daily/1/change", move=f"first:{order[2]}", **fields | {"order": moved}).text
+    moved = re.findall(r'name="order" value="(\w+)"', shown)
+    assert "Changed." in editor.post("editions/daily/1/change", do="save", **fields | {"order": moved}).text
+    assert room.newsroom.edition("daily/1").stories == (order[2], order[0])
+    history = room.newsroom.edition("daily/1")
+    assert history.state is EditionState.HELD
+
+
+TWO = DAILY + "approval: {by: [Boss@example.org, deputy@example.org], ahead: 3h, needed: 2}\n"
+
+
+def test_two_people_approve_in_the_room_and_each_counts_once(room: RoomSite) -> None:
+    """The room released an edition that two people had to approve, and knew no second person."""
+    room.newsroom.schedule("daily", TWO)
+    editor = room.browser("editor")
+    frozen = _frozen(editor.get("editions/daily/1").text)
+    refused = editor.post("editions/daily/1", do="release", frozen=frozen)
+    assert refused.status_code == 409 and "approval of several people" in refused.text
+    boss = room.browser("editor", email="boss@example.org")
+    assert "Approved. It goes once" in boss.post("editions/daily/1/approve", do="approve", frozen=frozen).text
+    again = boss.post("editions/daily/1", do="release", frozen=frozen)
+    assert again.status_code == 200 and "So far: Boss@example.org" in again.text
+    assert room.newsroom.editions() == ["daily/1 held"]
+    deputy = room.browser("viewer", email="deputy@example.org")
+    assert "Released." in deputy.post("editions/daily/1/approve", do="approve", frozen=frozen).text
+    assert room.newsroom.editions() == ["daily/1 sending"]
+    assert [entry.action for entry in room.log()] == ["edition.released", "edition.approved", "edition.approved"]
+
+
+def test_an_approver_sends_an_edition_back_with_a_comment(room: RoomSite) -> None:
+    boss, editor = room.browser("viewer", email="boss@example.org"), room.browser("editor")
+    frozen = _frozen(boss.get("editions/daily/1").text)
+    assert editor.post("editions/daily/1/approve", do="send_back", frozen=frozen, comment="x").status_code == 403
+    assert boss.post("editions/daily/1/approve", do="send_back", frozen=frozen, comment=" ").status_code == 422
+    page = boss.post("editions/daily/1/approve", do="send_back", frozen=frozen, comment="The lead is wrong.").text
+    assert "Sent back." in page and "boss@example.org sent it back: The lead is wrong." in page
+    assert 'value="approve"' not in page
+    assert editor.post("editions/daily/1", do="release", frozen=frozen).status_code == 409
+    room.newsroom.tick(BEFORE)
+    told = "boss@example.org sent edition daily/1 back: The lead is wrong."
+    assert any(told in text for text in room.newsroom.notices())
+    fields = {"frozen": frozen, "subject.en": "Better"}
+    assert "Changed." in editor.post("editions/daily/1/change", **fields).text
+    frozen = _frozen(boss.get("editions/daily/1").text)
+    assert "Released." in boss.post("editions/daily/1/approve", do="approve", frozen=frozen).text
 
 
 def test_a_comment_stands_on_the_edition(room: RoomSite) -> None:

@@ -139,6 +139,18 @@ def test_a_reviewer_could_not_say_why_not(review_site: ReviewSite) -> None:
     assert [what for what, _ in review_site.history()][-2:] == ["comment: The <second> story is wrong.", "cancelled"]
 
 
+def test_a_reviewer_sends_the_edition_back_from_the_mail(review_site: ReviewSite) -> None:
+    page = httpx.get(review_site.link()).text
+    frozen = re.search(r'name="frozen" value="(\w+)"', page)
+    assert frozen is not None and 'value="send_back"' in page
+    fields = {"frozen": frozen[1], "decision": "send_back"}
+    assert httpx.post(review_site.link(), data=fields).status_code == 422
+    shown = httpx.post(review_site.link(), data={**fields, "comment": "Shorter, please."}).text
+    assert "It cannot go yet: boss@example.org sent it back: Shorter, please." in shown
+    assert 'value="release"' not in shown
+    assert review_site.newsroom.editions() == ["daily/1 held"]
+
+
 def test_cancel_drops_the_edition_and_the_page_says_who_did(review_site: ReviewSite) -> None:
     page = httpx.get(review_site.link("deputy")).text
     review_site.press("cancel")

@@ -93,9 +93,11 @@ class EditionLifecycle:
             edition = self.reload(connection, edition)
             blocking = [hold for hold in edition.holds if hold.reason in review.BLOCKING]
             if blocking:
+                is_sent_back = blocking[0].reason is HoldReason.SENT_BACK
+                mend = "Change it with `tidings edition edit`, or" if is_sent_back else "Correct the story, then"
                 raise InputError(
-                    f"{edition.name} cannot be released: {blocking[0].detail}. Correct the story, then run `tidings "
-                    f"recompose {edition.name}`. To drop the edition, run `tidings cancel {edition.name}`."
+                    f"{edition.name} cannot be released: {blocking[0].detail}. {mend} run `tidings recompose "
+                    f"{edition.name}`. To drop the edition, run `tidings cancel {edition.name}`."
                 )
             schedule = self.newsroom.schedules.get(edition.schedule)
             if schedule is not None and review.is_one_of_several(connection, edition, schedule, who):
@@ -118,6 +120,30 @@ class EditionLifecycle:
             editions.set_state(connection, edition, edition.state, now=now, what=f"{review.COMMENT}{text}", who=who)
             key = f"comment:{edition.id}:{now.isoformat()}:{who}"
             notices.add(connection, key, "comment", f"{who} about edition {edition.name}: {text}", now)
+
+    def send_back(self, edition: Edition, text: str, now: datetime, who: str) -> Edition:
+        """Hold a held edition until it is changed or built again, with an approver's reason. The newsroom is told.
+
+        Raises InputError without a reason, RefusedError if the edition changed meanwhile.
+        """
+        text = " ".join(text.split())[:_COMMENT_LENGTH]
+        if not text:
+            raise InputError("Write what to change.")
+        with self.store.write() as connection:
+            editions.lock(connection, edition.id)
+            edition = self.reload(connection, edition)
+            if edition.state is not EditionState.HELD:
+                raise RefusedError(f"{edition.name} is not held any more.")
+            kept = [hold for hold in edition.holds if hold.reason is not HoldReason.SENT_BACK]
+            holds = [*kept, Hold(HoldReason.SENT_BACK, f"{who} sent it back: {text}")]
+            what = f"{review.COMMENT}{text}"
+            edition = editions.set_state(connection, edition, edition.state, now=now, what=what, who=who)
+            edition = editions.set_state(
+                connection, edition, edition.state, now=now, what="sent back", who=who, holds=holds
+            )
+            key = f"sent-back:{edition.id}:{now.isoformat()}:{who}"
+            notices.add(connection, key, "comment", f"{who} sent edition {edition.name} back: {text}", now)
+        return edition
 
     def cancel(self, edition: Edition, now: datetime, who: str) -> Edition:
         """Cancel the remaining deliveries of an edition and make its stories new again.

@@ -27,7 +27,7 @@ from tidings.store.people.consent import address_hash
 _MARK = 16
 COMMENT = "comment: "
 """Begins an event in the history of an edition that is a person's comment."""
-BLOCKING = (HoldReason.GATE, HoldReason.WITHDRAWN)
+BLOCKING = (HoldReason.GATE, HoldReason.WITHDRAWN, HoldReason.SENT_BACK)
 """Holds that prevent a release."""
 
 
@@ -79,27 +79,37 @@ def find_reviewer_language(connection: Connection, newsroom: Newsroom, reviewer:
     return next((each for each in newsroom.site.languages if each in languages), newsroom.site.languages[0])
 
 
+def find_approver(schedule: Schedule | None, address: str) -> str:
+    """Return an address as `approval: {by}` writes it; empty if it is not there. Upper case makes no other person."""
+    by = schedule.approval.by if schedule is not None and schedule.approval is not None else ()
+    return next((each for each in by if each.casefold() == address.casefold()), "")
+
+
 def find_approvals(connection: Connection, edition: Edition, schedule: Schedule) -> list[str]:
     """Return the people who have approved exactly these frozen bytes, and still may."""
     if schedule.approval is None:
         return []
     event = _approved(connection, edition)
     history = editions.get_history(connection, edition.id)
-    people = dict.fromkeys(who for _, what, who in history if what == event)
-    return [who for who in people if who in schedule.approval.by]
+    return [*dict.fromkeys(filter(None, (find_approver(schedule, who) for _, what, who in history if what == event)))]
+
+
+def waits_for_approval(edition: Edition) -> bool:
+    """Whether people must approve the edition before it goes."""
+    return any(hold.reason is HoldReason.APPROVAL for hold in edition.holds)
 
 
 def is_one_of_several(connection: Connection, edition: Edition, schedule: Schedule, who: str) -> bool:
     """Whether a release by this person is an approval that still needs others."""
-    approval = schedule.approval
-    if approval is None or who not in approval.by or all(hold.reason != HoldReason.APPROVAL for hold in edition.holds):
+    approval, approver = schedule.approval, find_approver(schedule, who)
+    if approval is None or not approver or not waits_for_approval(edition):
         return False
-    return len({*find_approvals(connection, edition, schedule), who}) < approval.needed
+    return len({*find_approvals(connection, edition, schedule), approver}) < approval.needed
 
 
 def record_approval(connection: Connection, edition: Edition, schedule: Schedule, now: datetime, who: str) -> Edition:
     """Note that a person has approved a held edition that others must approve too. A second time changes nothing."""
-    approvals = find_approvals(connection, edition, schedule)
+    approvals, who = find_approvals(connection, edition, schedule), find_approver(schedule, who)
     if schedule.approval is None or who in approvals:
         return edition
     waiting = [address for address in schedule.approval.by if address not in (*approvals, who)]
@@ -173,7 +183,7 @@ def queue_review_mails(
 
     Runs in the transaction that holds the edition, so each composed version asks once. Returns the number of mails.
     """
-    if schedule.approval is None or not any(hold.reason is HoldReason.APPROVAL for hold in edition.holds):
+    if schedule.approval is None or not waits_for_approval(edition):
         return 0
     counts = count_recipients(connection, edition.id)
     made = len(editions.get_history(connection, edition.id))

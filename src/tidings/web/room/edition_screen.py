@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from tidings.config.schedule import Schedule
@@ -49,16 +50,38 @@ def mail(visit: Visit) -> Response:
 
 def decide(visit: Visit) -> Response:
     """Release, cancel or build the edition again: the button's `do`. Acts only on what the page showed."""
-    edition, words = _find(visit), visit.words
+    edition = _find(visit)
     if edition is None or not may_decide(visit, edition.schedule):
         return visit.not_found()
-    action, runtime, now = visit.field("do"), visit.runtime, visit.runtime.now()
+    return _decide(visit, edition, visit.field("do"))
+
+
+def approve(visit: Visit) -> Response:
+    """Approve the edition, or send it back with a comment. Only for the people who were asked, of any role."""
+    edition, words = _find(visit), visit.words
+    if edition is None:
+        return visit.not_found()
+    if not review.find_approver(visit.newsroom.schedules.get(edition.schedule), visit.person.email):
+        text = words.gettext("Only the people who were asked to approve it can do this.")
+        return visit.message(words.gettext("Not allowed"), text, status=403)
+    if visit.field("do") == "send_back" and not visit.field("comment"):
+        return _page(visit, edition, words.gettext("Write what to change, then send it back."), 422)
+    return _decide(visit, edition, {"approve": "release", "send_back": "send_back"}.get(visit.field("do"), ""))
+
+
+def _decide(visit: Visit, edition: Edition, action: str) -> Response:
+    words, runtime, now = visit.words, visit.runtime, visit.runtime.now()
+    schedule = visit.newsroom.schedules.get(edition.schedule)
     with runtime.store.read() as connection:
         is_same = visit.field("frozen") == frozen_digest(connection, edition.id)
         total = sum(count.count for count in count_recipients(connection, edition.id))
+        lacking = _find_lacking(connection, edition, schedule, visit.person.email)
     if not is_same and action != "cancel":
         return _page(visit, edition, words.gettext("It has changed in the meantime. Please look at it again."), 409)
-    needs_number = action == "release" and goes_at_once(edition, now)
+    if action == "release" and lacking > 0 and not review.find_approver(schedule, visit.person.email):
+        text = words.gettext("It needs the approval of several people, and not all of them have approved it.")
+        return _page(visit, edition, text, 409)
+    needs_number = action == "release" and goes_at_once(edition, now) and lacking <= 0
     if needs_number and "".join(visit.field("total").split()) != str(total):
         text = words.gettext("Type the number of recipients, %(count)s, to send it now.", count=str(total))
         return _page(visit, edition, text, 422)
@@ -69,13 +92,31 @@ def decide(visit: Visit) -> Response:
     return visit.redirect(f"editions/{edition.name}", said) if said else visit.not_found()
 
 
+def _find_lacking(connection: Connection, edition: Edition, schedule: Schedule | None, who: str) -> int:
+    """Return how many approvals an edition that several must approve would still lack after one of this person."""
+    approval = schedule.approval if schedule is not None else None
+    if schedule is None or approval is None or approval.needed < 2 or not review.waits_for_approval(edition):
+        return 0
+    people = {*review.find_approvals(connection, edition, schedule), review.find_approver(schedule, who)} - {""}
+    return approval.needed - len(people)
+
+
 def _act(visit: Visit, edition: Edition, action: str, now: datetime) -> str:
     """Do it and return the key of what is said; empty for an unknown button. Raises InputError, RefusedError."""
     runtime, who = visit.runtime, visit.person.email
     if action == "release":
         if edition.state is not EditionState.HELD:
             raise RefusedError(visit.words.gettext("It is not held any more."))
-        runtime.editions.release(edition, now, who)
+        released = runtime.editions.release(edition, now, who)
+        if released.state is EditionState.HELD:
+            with runtime.store.write() as connection:
+                visit.record(connection, "edition.approved", edition.name)
+            return "approved"
+    elif action == "send_back":
+        runtime.editions.send_back(edition, visit.field("comment", 2_000), now, who)
+        with runtime.store.write() as connection:
+            visit.record(connection, "edition.sent_back", edition.name)
+        return "sent_back"
     elif action == "cancel":
         if edition.state not in (EditionState.HELD, EditionState.SENDING):
             raise RefusedError(visit.words.gettext("Nothing of it can be stopped any more."))
@@ -98,7 +139,10 @@ def _act(visit: Visit, edition: Edition, action: str, now: datetime) -> str:
 
 
 def change(visit: Visit) -> Response:
-    """Drop stories, choose the lead, write notes and subjects. The edition is frozen anew and stays held."""
+    """Order and drop stories, write notes and subjects. The edition is frozen anew and stays held.
+
+    A button `move` only shows the form again, in the new order.
+    """
     edition, words = _find(visit), visit.words
     schedule = visit.newsroom.schedules.get(edition.schedule) if edition is not None else None
     if edition is None or schedule is None or not may_decide(visit, edition.schedule):
@@ -108,16 +152,18 @@ def change(visit: Visit) -> Response:
         earlier = EditionChanges.of_request(editions.get_request(connection, edition.id))
     if not is_same:
         return _page(visit, edition, words.gettext("It has changed in the meantime. Please look at it again."), 409)
-    languages = visit.newsroom.site.languages
-    subjects = {language: visit.field(f"subject.{language}", 300) for language in languages}
-    notes = {language: visit.field(f"note.{language}", 5_000).replace("\r\n", "\n") for language in languages}
-    lead = visit.field("lead")
-    dropped = tuple(key for key in visit.fields.get("drop", []) if key in edition.stories)
+    wanted = _read_changes(visit, edition)
+    if visit.field("move"):
+        return _page(visit, edition, wanted=wanted)
+    kept = [key for key in edition.stories if key not in wanted.drop]
+    order = tuple(key for key in wanted.order if key not in wanted.drop)
+    is_moved = list(order) != kept
     changes = EditionChanges(
-        drop=dropped,
-        lead="" if lead in dropped or lead == (edition.stories or ("",))[0] else lead,
-        subject={key: text for key, text in subjects.items() if text != earlier.subject.get(key, "")},
-        note={key: text for key, text in notes.items() if text != earlier.note.get(key, "")},
+        drop=wanted.drop,
+        lead=order[0] if is_moved else "",
+        order=order if is_moved and [key for key in kept if key != order[0]] != list(order[1:]) else (),
+        subject={key: text for key, text in wanted.subject.items() if text != earlier.subject.get(key, "")},
+        note={key: text for key, text in wanted.note.items() if text != earlier.note.get(key, "")},
     )
     if changes == EditionChanges():
         return visit.redirect(f"editions/{edition.name}", "unchanged")
@@ -125,10 +171,30 @@ def change(visit: Visit) -> Response:
         with _composing(visit):
             visit.runtime.composer.edit(edition, schedule, changes, visit.runtime.now(), visit.person.email)
     except (InputError, RefusedError) as error:
-        return _page(visit, _find(visit) or edition, str(error), 422)
+        return _page(visit, _find(visit) or edition, str(error), 422, wanted=wanted)
     with visit.runtime.store.write() as connection:
         visit.record(connection, "edition.changed", edition.name, changes.describe())
     return visit.redirect(f"editions/{edition.name}", "changed")
+
+
+def _read_changes(visit: Visit, edition: Edition) -> EditionChanges:
+    """Return what the form says: the whole order, after the move of a button, and all texts."""
+    languages = visit.newsroom.site.languages
+    order = [key for key in dict.fromkeys(visit.fields.get("order", [])) if key in edition.stories]
+    order += [key for key in edition.stories if key not in order]
+    way, _, key = visit.field("move").partition(":")
+    if visit.field("lead") in order:
+        way, key = "first", visit.field("lead")
+    if key in order:
+        place = order.index(key)
+        order.remove(key)
+        order.insert({"first": 0, "up": max(0, place - 1), "down": place + 1}.get(way, place), key)
+    return EditionChanges(
+        drop=tuple(key for key in visit.fields.get("drop", []) if key in edition.stories),
+        order=tuple(order),
+        subject={language: visit.field(f"subject.{language}", 300) for language in languages},
+        note={language: visit.field(f"note.{language}", 5_000).replace("\r\n", "\n") for language in languages},
+    )
 
 
 def comment(visit: Visit) -> Response:
@@ -186,7 +252,10 @@ def _find(visit: Visit) -> Edition | None:
         return editions.find_edition_by_name(connection, name)
 
 
-def _page(visit: Visit, edition: Edition, wrong: str = "", status: int = 200) -> Response:
+def _page(
+    visit: Visit, edition: Edition, wrong: str = "", status: int = 200, *, wanted: EditionChanges | None = None
+) -> Response:
+    """The page. `wanted` is what somebody wrote into the form and did not save yet."""
     words, newsroom = visit.words, visit.newsroom
     schedule = newsroom.schedules.get(edition.schedule)
     with visit.runtime.store.read() as connection:
@@ -197,12 +266,18 @@ def _page(visit: Visit, edition: Edition, wrong: str = "", status: int = 200) ->
         items = {key: load_story(connection, key) for key in edition.stories}
         changes = EditionChanges.of_request(editions.get_request(connection, edition.id))
         may_change = edition.state is EditionState.HELD and not editions.has_begun(connection, edition.id)
+        approvals = review.find_approvals(connection, edition, schedule) if schedule is not None else []
+        lacking = _find_lacking(connection, edition, schedule, visit.person.email)
+    changes = wanted or changes
     titles = [
         (key, choose_title(visit, {item.language: item.title for item in versions}) or key)
         for key, versions in items.items()
     ]
     held = edition.state is EditionState.HELD
     may = visit.may(Role.EDITOR) and may_decide(visit, edition.schedule)
+    is_free = held and not any(hold.reason in review.BLOCKING for hold in edition.holds)
+    approver = review.find_approver(schedule, visit.person.email) if review.waits_for_approval(edition) else ""
+    ranks = {key: rank for rank, key in enumerate(wanted.order if wanted is not None else edition.stories)}
     texts = hold_texts(words)
     return visit.page(
         "edition.html.j2",
@@ -217,7 +292,13 @@ def _page(visit: Visit, edition: Edition, wrong: str = "", status: int = 200) ->
         ],
         is_held=held,
         may_decide=may,
-        may_release=may and held and not any(hold.reason in review.BLOCKING for hold in edition.holds),
+        may_release=may and is_free and not approver and lacking <= 0,
+        is_asked=held and bool(approver),
+        may_approve=is_free and bool(approver) and approver not in approvals,
+        is_last=lacking <= 0,
+        approvals=approvals,
+        needed=schedule.approval.needed if schedule is not None and schedule.approval is not None else 0,
+        is_blocked=held and not is_free,
         may_change=may and may_change and schedule is not None,
         changes=[
             {"language": name, "subject": changes.subject.get(name, ""), "note": changes.note.get(name, "")}
@@ -229,6 +310,10 @@ def _page(visit: Visit, edition: Edition, wrong: str = "", status: int = 200) ->
         total=sum(count.count for count in counts),
         outlets=_outlets(counts),
         titles=titles,
+        arranged=sorted(titles, key=lambda title: ranks[title[0]]),
+        dropped=wanted.drop if wanted is not None else (),
+        is_unsaved=wanted is not None,
+        moved=visit.field("move").partition(":")[2] if wanted is not None else "",
         results=_results(words, states),
         history=[
             (datetime.fromisoformat(at), what, who) for at, what, who in history if not what.startswith(review.COMMENT)

@@ -83,6 +83,7 @@ ROUTES = (
     RoomRoute("GET", "editions/{schedule}/{number}", Role.VIEWER, edition_screen.show),
     RoomRoute("GET", "editions/{schedule}/{number}/mails/{frame}", Role.VIEWER, edition_screen.mail),
     RoomRoute("POST", "editions/{schedule}/{number}", Role.EDITOR, edition_screen.decide),
+    RoomRoute("POST", "editions/{schedule}/{number}/approve", Role.VIEWER, edition_screen.approve),
     RoomRoute("POST", "editions/{schedule}/{number}/change", Role.EDITOR, edition_screen.change, 200_000),
     RoomRoute("POST", "editions/{schedule}/{number}/comment", Role.WRITER, edition_screen.comment),
     RoomRoute("POST", "editions/{schedule}/{number}/test", Role.WRITER, edition_screen.send_test),

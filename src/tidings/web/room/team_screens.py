@@ -213,6 +213,8 @@ def _actions(words: RoomWords) -> dict[str, str]:
         "pause.begun": words.gettext("paused"),
         "pause.ended": words.gettext("resumed"),
         "edition.released": words.gettext("released"),
+        "edition.approved": words.gettext("approved"),
+        "edition.sent_back": words.gettext("sent back"),
         "edition.cancelled": words.gettext("cancelled"),
         "edition.recomposed": words.gettext("built again"),
         "edition.changed": words.gettext("changed the edition"),

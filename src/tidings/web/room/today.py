@@ -100,6 +100,9 @@ def hold_texts(words: RoomWords) -> dict[HoldReason, str]:
         HoldReason.WITHDRAWN: words.gettext("A story in it was withdrawn."),
         HoldReason.BREAKER: words.gettext("Too many of its mails were refused or came back. Nobody was taken off."),
         HoldReason.RESTORED: words.gettext("The newsroom was restored from a backup. It may have gone out before."),
+        HoldReason.SENT_BACK: words.gettext(
+            "An approver sent it back. Change it or build it again, and it asks again."
+        ),
         HoldReason.EDITED: words.gettext("It was changed. Look at it, then release it."),
     }
 

@@ -186,6 +186,8 @@ def said_texts(words: RoomWords) -> dict[str, str]:
         "asked": words.gettext("They are asked by mail. They are on the list once they confirm."),
         "removed": words.gettext("Removed."),
         "released": words.gettext("Released. It goes at its time, or at once if that has come."),
+        "approved": words.gettext("Approved. It goes once the others approve it too."),
+        "sent_back": words.gettext("Sent back. The newsroom is told what to change."),
         "cancelled": words.gettext("Cancelled. Its stories can be used again."),
         "recomposed": words.gettext("Built again from the stories as they are now."),
         "changed": words.gettext("Changed. Look at it once more."),

@@ -127,12 +127,12 @@ class _ReviewPage:
         return Response(message_html(mails[number]), headers=MAIL_HEADERS, media_type="text/html; charset=utf-8")
 
     def decide(self, fields: Fields) -> Response:
-        """Release or cancel what the page showed, or only comment, as the link's reviewer. Then return the page."""
+        """Release, send back or cancel what the page showed, or only comment, as the link's reviewer."""
         runtime, words = self._runtime, self._context.words
         decision, frozen = (fields.get(name, [""])[0] for name in ("decision", "frozen"))
         try:
             reviewed = self._find()
-            if reviewed is None or decision not in ("release", "cancel", "comment"):
+            if reviewed is None or decision not in ("release", "send_back", "cancel", "comment"):
                 return self.show("", 400 if reviewed is not None else 404)
             edition, reviewer = reviewed
             if edition.state is not EditionState.HELD:
@@ -142,12 +142,20 @@ class _ReviewPage:
                 is_same = frozen == frozen_digest(connection, edition.id)
             if not is_same:
                 return self.show(words.gettext("It has changed in the meantime. Please look at it again."), 409)
-            runtime.editions.comment(edition, fields.get("comment", [""])[0], runtime.now(), reviewer)
-            if decision == "comment":
-                return self.show()
-            act = runtime.editions.release if decision == "release" else runtime.editions.cancel
-            act(edition, runtime.now(), reviewer)
-            action = "edition.released" if decision == "release" else "edition.cancelled"
+            comment = fields.get("comment", [""])[0]
+            if decision == "send_back":
+                if not comment.strip():
+                    return self.show(words.gettext("Write what to change, then send it back."), 422)
+                runtime.editions.send_back(edition, comment, runtime.now(), reviewer)
+                action = "edition.sent_back"
+            else:
+                runtime.editions.comment(edition, comment, runtime.now(), reviewer)
+                if decision == "comment":
+                    return self.show()
+                act = runtime.editions.release if decision == "release" else runtime.editions.cancel
+                decided = act(edition, runtime.now(), reviewer)
+                released = "edition.approved" if decided.state is EditionState.HELD else "edition.released"
+                action = released if decision == "release" else "edition.cancelled"
             with runtime.store.write() as connection:
                 team.record_action(connection, action, edition.name, who=reviewer, via="mail", now=real_now())
             # A mail that is sent at once links to its page in the archive.
@@ -188,6 +196,7 @@ class _ReviewPage:
             "may_release": held
             and reviewer not in approvals
             and not any(hold.reason in review.BLOCKING for hold in edition.holds),
+            "may_send_back": held and review.waits_for_approval(edition),
             "frozen": mark,
             "comments": review.find_comments(history),
             "shown": reviewed_messages(runtime, edition, self._language),
