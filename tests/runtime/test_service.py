@@ -24,6 +24,7 @@ import pytest
 from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tests.fixtures.smtp import SmtpSink, doubled
 from tests.fixtures.waiting import GENEROUS, wait_until
+from tests.servers.postgresql import Server
 from tidings.model.cadence import load_zone
 from tidings.runtime.monitoring.log import LocalTime, Redactor
 from tidings.runtime.service_cycle import MAX_CYCLE, MAX_SILENCE, CycleHealth, ServiceCycle
@@ -32,8 +33,10 @@ from tidings.runtime.watch import configuration_stamp
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
 from tidings.store.delivery.notices import recent_notices
+from tidings.store.engine import Store
 from tidings.store.people import subscribers
 from tidings.store.service.clock import advance_clock
+from tidings.store.service.heartbeat import load_heartbeats
 from tidings.store.service.set_back import set_back
 
 FIRST = "cadence: {on: new, settle: 0m}\ndeliver:\n  - {list: digest, frequency: all}\n"
@@ -475,3 +478,39 @@ def test_the_log_is_single_lines_of_local_time_without_secrets() -> None:
     redactor.filter(record)
     text = LocalTime(load_zone("UTC")).format(record)
     assert text.endswith("Exception in ASGI application: ValueError: password [secret] was wrong")
+
+
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
+def test_a_service_outlives_its_database(tmp_path: Path, database_url: str, postgresql: Server) -> None:
+    """After the database was stopped, an idle service never ticked again, and /healthz said that all is well."""
+    log = tmp_path / "log"
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
+        port = prepared(folder)
+        with running(folder, log) as process:
+            watching(log, folder)
+            postgresql.halt()
+            # Each of these cycles fails, in the thread of the ticker and of the deliverer.
+            for number in range(3):
+                folder.write(f"content/down{number}.en.md", f"---\ntitle: Down {number}\nsummary: s\n---\nText.\n")
+                time.sleep(1.5)
+            assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 503
+            postgresql.resume()
+            folder.write("content/up.en.md", "---\ntitle: Up\nsummary: s\n---\nText.\n")
+            wait_until(lambda: (folder.root / "public" / "en" / "up" / "index.html").exists())
+            wait_until(lambda: httpx.get(f"http://127.0.0.1:{port}/healthz").json()["tick_age"] < 2)
+            answer = httpx.get(f"http://127.0.0.1:{port}/healthz").json()
+            assert answer["ok"], answer
+            with folder.runtime() as runtime:
+                assert runtime.liveness.is_alive(heartbeat_owner(runtime.store))
+            stop(process)
+    text = log.read_text()
+    assert "PendingRollbackError" not in text and "ResourceClosedError" not in text, text
+
+
+def heartbeat_owner(store: Store) -> str:
+    """The owner of the only service."""
+    with store.read() as connection:
+        (service,) = load_heartbeats(connection)
+    return service.owner

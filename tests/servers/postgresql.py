@@ -69,8 +69,22 @@ class Server:
         if os.geteuid() == 0:
             shutil.chown(self._folder, self._user)
         self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "tidings", "-E", "UTF8", "--locale=C", "-N")
+        self.resume()
+
+    def halt(self) -> None:
+        """End it at once, as a crash does. Its data stay, and `resume` starts it at the same port."""
+        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
+
+    def end_sessions(self, url: str, *, advisory: bool = False) -> None:
+        """End every session of a database (pg_terminate_backend), or only those that hold an advisory lock."""
+        held = " AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')" if advisory else ""
+        name = url.rpartition("/")[2]
+        self._administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'{held}")
+
+    def resume(self) -> None:
+        """Start the cluster and wait until it answers."""
         for left in reversed(range(STARTS)):
-            self._port = _free_port()
+            self._port = self._port or _free_port()
             # Speed for safety on power loss, which no test plays; synchronous_commit stays as it is in life.
             options = (
                 f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder} "
@@ -83,6 +97,7 @@ class Server:
             except RuntimeError:
                 if not left:
                     raise
+                self._port = 0
                 time.sleep(0.2)
             else:
                 return

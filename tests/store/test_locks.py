@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,8 +14,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from tests.fixtures.ledger import open_store
+from tests.servers.postgresql import Server
+from tidings.model.errors import RefusedError
 from tidings.store import locks
 from tidings.store.engine import Store
 
@@ -139,3 +143,56 @@ def test_a_lost_connection_to_the_server_is_taken_anew(store: Store) -> None:
     assert other.is_alive(mine.owner)
     mine.release()
     other.release()
+
+
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
+def test_locks_are_taken_again_after_the_server_was_down(store: Store, postgresql: Server) -> None:
+    """A refresh while the server was down left a closed connection: every later refresh failed for ever."""
+    mine, hold = locks.acquire_liveness(store), locks.SharedHold(store)
+    postgresql.halt()
+    try:
+        for _ in range(2):
+            for lock in (mine, hold):
+                with pytest.raises(SQLAlchemyError):
+                    lock.refresh()
+    finally:
+        postgresql.resume()
+    other = locks.acquire_liveness(store)
+    assert not other.is_alive(mine.owner)
+    mine.refresh()
+    hold.refresh()
+    assert other.is_alive(mine.owner)
+    with pytest.raises(RefusedError, match="another process works"), locks.exclusive_hold(store):
+        pass
+    for lock in (mine, other, hold):
+        lock.release()
+
+
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
+def test_a_lost_session_does_not_keep_its_owner_out(store: Store) -> None:
+    """After a cut of the network, the server keeps the old session with the lock. The new one must not wait for it."""
+    mine, other = locks.SessionLiveness(store, "host-1-ab"), locks.acquire_liveness(store)
+    again = locks.SessionLiveness(store, "host-1-ab")
+    assert other.is_alive("host-1-ab")
+    again.release()
+    assert not other.is_alive("host-1-ab")
+    mine.release()
+    other.release()
+
+
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
+def test_a_store_may_have_several_hosts(database_url: str, tmp_path: Path) -> None:
+    """After a failover, the next connection goes to the server that answers and can be written."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        hosts = database_url.replace("@", f"@127.0.0.1:{nobody.getsockname()[1]},", 1)
+        store = Store(f"{hosts}?target_session_attrs=read-write", tmp_path)
+        with store.read() as connection:
+            assert connection.execute(text("SELECT 1")).scalar_one() == 1
+        store.close()

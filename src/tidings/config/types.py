@@ -176,7 +176,9 @@ def _store(value: SecretStr) -> SecretStr:
         return value
     try:
         parts = urlsplit(text)
-        _ = parts.port
+        login, at, hosts = parts.netloc.rpartition("@")
+        for host in hosts.split(","):  # PostgreSQL may have several
+            _ = urlsplit(f"//{login}{at}{host}").port
     except ValueError:
         raise ValueError(f"this is no address of a database; {mend}") from None
     if parts.scheme == "postgres":

@@ -315,6 +315,7 @@ class Runtime:
         from tidings.pipeline.deliver.deliverer import finish_editions
         from tidings.pipeline.track.bounces import act_on_refusals
 
+        self.occupancy.refresh()
         done = self.deliverer.run_until_idle(only, patient=patient)
         act_on_refusals(self.store, self.newsroom.bounces, self.now(), done.refused)
         if only is not None:

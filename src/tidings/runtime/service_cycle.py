@@ -31,8 +31,10 @@ MAX_SILENCE = 120.0
 """Seconds without a cycle (there is one every 30) after which the ticker counts as dead."""
 MAX_CYCLE = 900.0
 """Seconds that one cycle may take: composing for a million readers takes a few minutes."""
-MAX_FAILING = 600.0
-"""Seconds without one successful tick."""
+MAX_FAILED_TICKS = 3
+"""Ticks that may fail in a row. There is one every 30 seconds, and sooner after a change."""
+MAX_FAILING = 60.0
+"""Seconds without a successful tick from which so many failed ones count."""
 _TASKS = {"beat": "cycle", "next": "search for the next due moment", "pulse": "heartbeat"}
 """Names in the log of tasks that have another key in the store and the metrics."""
 log = logging.getLogger("tidings.service")
@@ -48,6 +50,8 @@ class CycleHealth:
     """End of the last successful tick."""
     cycle_began: float | None = None
     """Start of the running cycle; None between two cycles."""
+    failed_ticks: int = 0
+    """Ticks since the last successful one."""
 
     def health(self, now: float, *, only_pages: bool) -> dict[str, object]:
         """Return `ok`, ages in seconds, and a `reason` if the service is not healthy. Nothing secret: it is public."""
@@ -63,13 +67,13 @@ class CycleHealth:
         return now - began > MAX_CYCLE if began is not None else now - self.cycle_ended > MAX_SILENCE
 
     def _reason(self, now: float, only_pages: bool) -> str:
+        if not only_pages and self.failed_ticks >= MAX_FAILED_TICKS and now - self.tick_ended > MAX_FAILING:
+            return f"no tick succeeded for {now - self.tick_ended:.0f} seconds; see the log"
         if self.cycle_began is not None:
             minutes = (now - self.cycle_began) / 60
             return f"one cycle has been running for {minutes:.0f} minutes" if now - self.cycle_began > MAX_CYCLE else ""
         if now - self.cycle_ended > MAX_SILENCE:
             return f"the ticker stopped: no cycle for {now - self.cycle_ended:.0f} seconds"
-        if not only_pages and now - self.tick_ended > MAX_FAILING:
-            return f"no tick succeeded for {(now - self.tick_ended) / 60:.0f} minutes; see the log"
         return ""
 
 
@@ -130,10 +134,12 @@ class ServiceCycle:
         if self._only_pages:
             return None
         with self.catch_faults("beat"):
+            self._health.failed_ticks += 1
             if self._is_clock_ahead():
+                self._health.failed_ticks = 0
                 return None
             self._report(self._tick())
-            self._health.tick_ended = time.monotonic()
+            self._health.tick_ended, self._health.failed_ticks = time.monotonic(), 0
         with self.catch_faults("next"):
             return find_next_moment(self._runtime.composer, self._runtime.now())
         return None

@@ -65,6 +65,7 @@ def tick(
     """
     store, newsroom, composer, lifecycle = runtime.store, runtime.newsroom, runtime.composer, runtime.editions
     result = TickResult(now)
+    runtime.occupancy.refresh()
     with store.write() as connection:
         advance_clock(connection, now)
         pauses.end_due(connection, now)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -31,6 +31,14 @@ BUSY_TIMEOUT = 30.0
 
 _MAX_IDLE = 60
 """Seconds that a write transaction on PostgreSQL may be idle; far below a lease."""
+_CONNECTION_LIMITS = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+"""Parameters of libpq. Without them, a thread waits for many minutes after the network was cut."""
 
 
 class LockTimeoutError(SQLAlchemyError):
@@ -46,7 +54,7 @@ class Store:
 
     def __init__(self, url: str, root: Path) -> None:
         """Take `url` as in tidings.yaml (`sqlite:///tidings.db` is relative to `root`). Nothing is opened yet."""
-        parsed = make_url(url)
+        parsed = _parse_address(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.path: Path | None = None
         if self.is_sqlite:
@@ -56,7 +64,10 @@ class Store:
             if parsed.drivername in ("postgresql", "postgres"):
                 parsed = parsed.set(drivername="postgresql+psycopg")
             try:
-                self.engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8)
+                limits = {name: value for name, value in _CONNECTION_LIMITS.items() if name not in parsed.query}
+                self.engine = create_engine(
+                    parsed, pool_pre_ping=True, pool_size=8, max_overflow=8, connect_args=limits
+                )
             except ModuleNotFoundError:
                 command = f'{sys.executable} -m pip install "tidings[postgresql]"'
                 raise InputError(f"PostgreSQL needs its driver, psycopg. Install it: {command}") from None
@@ -85,6 +96,20 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def _parse_address(url: str) -> URL:
+    """Read an address. PostgreSQL may have several hosts: `postgresql://a:5432,b/db?target_session_attrs=read-write`.
+
+    libpq tries them in order, so that the next connection finds the server that took over.
+    """
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    login, at, hosts = place.rpartition("@")
+    if "," not in hosts or scheme.startswith("sqlite"):
+        return make_url(url)
+    pairs = [("host", host) for host in hosts.split(",")]
+    return make_url(f"{scheme}://{login}{at}{slash}{path}").update_query_pairs(pairs, append=True)
 
 
 def _sqlite_engine(path: Path) -> Engine:

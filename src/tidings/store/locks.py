@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.model.errors import InputError, RefusedError
 from tidings.store.engine import Store, restrict_files, side_folder
@@ -153,25 +153,104 @@ class FileLiveness(_LockedFile):
             self.close()
 
 
+class _SessionLock:
+    """A session advisory lock of PostgreSQL, on a connection that nobody else uses.
+
+    The server releases it as soon as the connection ends. `refresh` takes it again after the connection was lost.
+    """
+
+    def __init__(self, store: Store, key: int, *, shared: bool = False, refusal: str = "") -> None:
+        """Take the lock. `refusal`: raise RefusedError with this text if another process has it."""
+        self._store = store
+        self._key = key
+        self._try = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
+        self._refusal = refusal
+        self._mutex = threading.Lock()
+        self._is_released = False
+        self._connection: Connection | None = None
+        self._take()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it was not released. Its connection may be lost until the next `refresh`."""
+        return not self._is_released
+
+    def _take(self) -> None:
+        connection = _own_session(self._store)
+        try:
+            if not connection.execute(text(f"SELECT {self._try}(:key)"), {"key": self._key}).scalar_one():
+                if self._refusal:
+                    raise RefusedError(self._refusal)
+                self._replace(connection)
+        except BaseException:
+            _close_quietly(connection)
+            raise
+        self._connection = connection
+
+    def _replace(self, connection: Connection) -> None:
+        """Take a lock that only this process can have: its lost session still has it, so the server ends that one.
+
+        After a cut of the network, the server may not notice for hours that the other end is gone.
+        """
+        unsigned = self._key % 2**64
+        values = {"high": unsigned >> 32, "low": unsigned % 2**32}
+        connection.execute(text(_END_HOLDER), values)
+        connection.exec_driver_sql("SET lock_timeout = '10s'")
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": self._key})
+
+    def refresh(self) -> None:
+        """Take the lock again if its connection was lost. Raises SQLAlchemyError while the database does not answer."""
+        with self._mutex:
+            if self._is_released:
+                return
+            if self._connection is not None:
+                try:
+                    self._connection.exec_driver_sql("SELECT 1")
+                    return
+                except SQLAlchemyError:
+                    connection, self._connection = self._connection, None
+                    _close_quietly(connection)
+            self._take()
+
+    def release(self) -> None:
+        """Release the lock for good."""
+        with self._mutex:
+            self._is_released = True
+            if self._connection is not None:
+                # The server may notice the end of a connection later.
+                with contextlib.suppress(SQLAlchemyError):
+                    self._connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+                _close_quietly(self._connection)
+                self._connection = None
+
+
+_END_HOLDER = """
+    SELECT pg_terminate_backend(pid) FROM pg_locks
+    WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted AND pid <> pg_backend_pid()
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND CAST(classid AS bigint) = :high AND CAST(objid AS bigint) = :low AND objsubid = 1
+"""
+_KEEP_ALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+"""The server ends the session of a machine that is gone after a minute. Its own limit is two hours."""
+
+
+def _close_quietly(connection: Connection) -> None:
+    with contextlib.suppress(SQLAlchemyError):
+        connection.close()
+
+
 class SessionLiveness:
     """A session advisory lock of PostgreSQL; the server releases it as soon as the connection ends."""
 
     def __init__(self, store: Store, owner: str) -> None:
         self.owner = owner
         self._store = store
-        self._mutex = threading.Lock()
-        self._connection: Connection | None = None
-        self._take()
-
-    def _take(self) -> None:
-        connection = _own_session(self._store)
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _owner_key(self.owner)})
-        self._connection = connection
+        self._lock = _SessionLock(store, _owner_key(owner))
 
     def is_alive(self, owner: str) -> bool:
         """Whether the process of that name still holds its lock."""
         if owner == self.owner:
-            return self._connection is not None
+            return self._lock.is_wanted
         with self._store.write() as connection:
             # Shared, until this transaction ends, so that two checkers do not mistake each other for the owner.
             is_free = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
@@ -179,15 +258,7 @@ class SessionLiveness:
 
     def refresh(self) -> None:
         """Take the lock again if the server lost the connection. Fences show which deliveries others took."""
-        with self._mutex:
-            if self._connection is None:
-                return
-            try:
-                self._connection.execute(text("SELECT 1"))
-            except DBAPIError:
-                with contextlib.suppress(DBAPIError):
-                    self._connection.close()
-                self._take()
+        self._lock.refresh()
 
     def list_dead(self) -> list[str]:
         """Return an empty list: the server keeps nothing of a dead session."""
@@ -198,19 +269,14 @@ class SessionLiveness:
 
     def release(self) -> None:
         """Release the lock."""
-        with self._mutex:
-            if self._connection is not None:
-                with contextlib.suppress(DBAPIError):
-                    unlock = text("SELECT pg_advisory_unlock(:key)")
-                    self._connection.execute(unlock, {"key": _owner_key(self.owner)})
-                    self._connection.close()
-                self._connection = None
+        self._lock.release()
 
 
 def _own_session(store: Store) -> Connection:
     """A connection outside the pool, which nobody else may use, reset or recycle. Closing it ends the session."""
     connection = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     connection.detach()
+    connection.exec_driver_sql(_KEEP_ALIVE)
     return connection
 
 
@@ -225,19 +291,22 @@ class SharedHold(_LockedFile):
 
     def __init__(self, store: Store) -> None:
         super().__init__()
-        self._connection: Connection | None = None
+        self._lock: _SessionLock | None = None
         if store.path is not None:
             self._fd = _lock_file(store, fcntl.LOCK_SH, _REPLACED)
         else:
-            self._connection = _lock_session(store, "pg_try_advisory_lock_shared", _REPLACED)
+            self._lock = _SessionLock(store, _HOLD_KEY, shared=True, refusal=_REPLACED)
+
+    def refresh(self) -> None:
+        """Take the hold again if the server lost the connection. Raises RefusedError if the store is being replaced."""
+        if self._lock is not None:
+            self._lock.refresh()
 
     def release(self) -> None:
         """Release the hold."""
         self.close()
-        if self._connection is not None:
-            with contextlib.suppress(DBAPIError):
-                self._connection.close()
-            self._connection = None
+        if self._lock is not None:
+            self._lock.release()
 
 
 @contextmanager
@@ -250,12 +319,11 @@ def exclusive_hold(store: Store) -> Iterator[None]:
         finally:
             os.close(fd)
         return
-    connection = _lock_session(store, "pg_try_advisory_lock", _BUSY)
+    lock = _SessionLock(store, _HOLD_KEY, refusal=_BUSY)
     try:
         yield
     finally:
-        with contextlib.suppress(DBAPIError):
-            connection.close()
+        lock.release()
 
 
 def _lock_file(store: Store, how: int, refusal: str) -> int:
@@ -276,11 +344,3 @@ def _lock_file(store: Store, how: int, refusal: str) -> int:
         os.close(fd)
         raise RefusedError(refusal) from None
     return fd
-
-
-def _lock_session(store: Store, function: str, refusal: str) -> Connection:
-    connection = _own_session(store)
-    if not connection.execute(text(f"SELECT {function}(:key)"), {"key": _HOLD_KEY}).scalar_one():
-        connection.close()
-        raise RefusedError(refusal)
-    return connection

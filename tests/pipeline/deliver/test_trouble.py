@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
 from tests.fixtures.smtp import SmtpSink
+from tests.servers.postgresql import Server
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.pacing import SendWindow
 from tidings.pipeline.deliver.recovery import recover
@@ -154,3 +156,50 @@ def test_a_slow_relay_keeps_all_connections_busy() -> None:
     assert window.room(20, 0, math.inf) == 20
     # Where a rate is set, that is what counts.
     assert window.room(0, 0, 0.5) == 1
+
+
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
+def test_a_send_goes_on_while_sessions_are_ended(
+    store: Store, alive: locks.Liveness, tmp_path: Path, postgresql: Server, database_url: str
+) -> None:
+    """pg_terminate_backend and a restart in the middle of a send filled the log with PendingRollbackError."""
+    add_mailing(store, add_readers(store, [f"reader{number}" for number in range(240)]), add_edition(store))
+    errors: list[BaseException] = []
+    disturbed = 0
+    with SmtpSink(tmp_path / "sink.journal", delay=0.003) as sink:
+        sender = deliverer(store, alive, sink.port, connections=4)
+
+        def send() -> None:
+            while True:
+                try:
+                    sender.run_until_idle()
+                    if {row["state"] for row in rows(store)} == {"accepted"}:
+                        return
+                except Exception as error:
+                    errors.append(error)
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        for taken in (20, 60, 100, 140, 180):
+            while len(sink.taken()) < taken and thread.is_alive():
+                time.sleep(0.005)
+            if taken == 100:
+                postgresql.halt()
+                time.sleep(0.3)
+                postgresql.resume()
+            else:
+                postgresql.end_sessions(database_url)
+            disturbed += 1
+        thread.join(120)
+        sender.close()
+        copies = Counter(entry["to"] for entry in sink.taken())
+    assert not thread.is_alive()
+    unexpected = [error for error in errors if not isinstance(error, OperationalError)]
+    assert not unexpected, unexpected
+    assert len(copies) == 240
+    doubled = {address for address, count in copies.items() if count > 1}
+    assert len(doubled) <= 4 * disturbed
+    assert doubled <= {row["address"] for row in rows(store) if row["doubts"]}

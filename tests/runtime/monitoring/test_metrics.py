@@ -20,7 +20,7 @@ from tests.sources.site import Page, Story, Website, rss
 from tests.web.server import served
 from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.service_cycle import MAX_CYCLE, MAX_FAILING, MAX_SILENCE, CycleHealth
+from tidings.runtime.service_cycle import MAX_CYCLE, MAX_FAILED_TICKS, MAX_SILENCE, CycleHealth
 from tidings.runtime.tick import tick
 from tidings.store.delivery import ledger
 from tidings.store.service import heartbeat
@@ -217,8 +217,10 @@ def test_when_signs_of_life_are_too_old() -> None:
     signs.cycle_began = 1050.0
     assert signs.health(1050.0 + MAX_CYCLE - 1, only_pages=False)["ok"] is True, "a long beat is no standing still"
     assert signs.health(1050.0 + MAX_CYCLE + 1, only_pages=False)["ok"] is False
-    failing = CycleHealth(cycle_ended=2000.0, tick_ended=1000.0)
-    assert "no tick succeeded" in str(failing.health(1001.0 + MAX_FAILING, only_pages=False)["reason"])
+    failing = CycleHealth(cycle_ended=2000.0, tick_ended=1000.0, failed_ticks=MAX_FAILED_TICKS - 1)
+    assert failing.health(2001.0, only_pages=False)["ok"] is True
+    failing.failed_ticks += 1
+    assert "no tick succeeded for 1001 seconds" in str(failing.health(2001.0, only_pages=False)["reason"])
     assert failing.health(2001.0, only_pages=True)["ok"] is True, "who only serves pages never ticks"
 
 

@@ -40,6 +40,8 @@ _SETTLE_AFTER = 0.05
 _IDLE_WAIT = 60.0
 """Seconds that `seconds_until_next` returns if more may come at any time."""
 _MAX_RETRIES = 5
+_PATIENCE = 120.0
+"""Seconds that a batch waits for a PostgreSQL server that was restarted. It is far below a lease."""
 T = TypeVar("T")
 Accepted = tuple[int, int, str, str]
 """A delivery that was accepted: id, fence, receipt, via."""
@@ -153,15 +155,17 @@ class DeliveryBatch:
         return _Step(lost, claim, permitted, self._writer.note_preparing(connection, keys) if keys else 0)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
-        """Run a transaction. It is retried if the database is busy or has broken a deadlock."""
+        """Run a transaction. It is retried if the database is busy, has broken a deadlock, or was restarted."""
+        context, end = self._context, time.monotonic() + _PATIENCE
         for attempt in itertools.count():
             try:
-                with self._context.store.write() as connection:
+                with context.store.write() as connection:
                     return work(connection)
             except OperationalError:
-                if attempt >= _MAX_RETRIES:
+                may_wait = not (context.store.is_sqlite or context.stopping.is_set()) and time.monotonic() < end
+                if attempt >= _MAX_RETRIES and not may_wait:
                     raise
-                time.sleep(0.1 * 2**attempt)
+                time.sleep(0.1 * 2 ** min(attempt, _MAX_RETRIES - 1))
         raise AssertionError
 
     def _make_messages(self, claimed: Sequence[Delivery], preparing: int) -> Mapping[int, OutgoingMessage]:

@@ -31,6 +31,7 @@ from tidings.pipeline.deliver.context import (
 )
 from tidings.pipeline.deliver.outcomes import ResendPolicies, values_after_search
 from tidings.pipeline.deliver.pacing import MAX_PERMITTED, SendWindow
+from tidings.pipeline.deliver.recovery import recover_own
 from tidings.pipeline.deliver.senders import MailSender, channel_key, plan_senders
 from tidings.store.content import editions
 from tidings.store.delivery import claims, corrections, ledger, threads
@@ -123,6 +124,13 @@ class Deliverer:
         summary = DeliverySummary()
         context = self._context = replace(self._context, only=only)
         self._liveness.refresh()
+        recover_own(
+            context.store,
+            context.owner,
+            now=context.clock(),
+            real_now=context.real_clock(),
+            policies=context.policies,
+        )
         while not self._stopping.is_set():
             self._release_replies()
             with context.store.read() as connection:

@@ -41,19 +41,47 @@ def recover(
         is_alive = liveness.is_alive(owner)
         if is_alive and owner not in holders:
             continue
-        record = journal.read(owner)
-        boot = journal.boot()
-        with store.write() as connection:
-            held = claims.get_claimed(connection, owner, expired_at=real_now if is_alive else None)
-            results = [(row, _recovered_values(row, record, boot, policies, now, real_now)) for row in held]
-            settling.settle(connection, owner, results)
-        states.update(str(values["state"]) for _, values in results)
+        states += _recover_owner(
+            store, owner, policies=policies, now=now, real_now=real_now, expired_at=real_now if is_alive else None
+        )
         if not is_alive:
             journal.forget(owner)
             liveness.forget(owner)
     with store.write() as connection:
         ledger.cancel_leftovers(connection, now)
     return states
+
+
+def recover_own(store: Store, owner: str, *, now: datetime, real_now: datetime, policies: ResendPolicies) -> None:
+    """Recover what an interrupted run of this process left. Call it only while this process sends nothing.
+
+    After the database was restarted, a claim may be committed although its sender knows nothing of it.
+    """
+    journal = Journal(store)
+    with store.read() as connection:
+        is_holder = owner in claims.list_owners(connection)
+    if is_holder or owner in journal.owners():
+        _recover_owner(store, owner, policies=policies, now=now, real_now=real_now)
+        journal.forget(owner)
+
+
+def _recover_owner(
+    store: Store,
+    owner: str,
+    *,
+    policies: ResendPolicies,
+    now: datetime,
+    real_now: datetime,
+    expired_at: datetime | None = None,
+) -> Counter[str]:
+    """Settle what an owner has claimed (with `expired_at`, only expired leases) by what its journal says."""
+    journal = Journal(store)
+    record, boot = journal.read(owner), journal.boot()
+    with store.write() as connection:
+        held = claims.get_claimed(connection, owner, expired_at=expired_at)
+        results = [(row, _recovered_values(row, record, boot, policies, now, real_now)) for row in held]
+        settling.settle(connection, owner, results)
+    return Counter(str(values["state"]) for _, values in results)
 
 
 def _recovered_values(

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.model.delivery import Outcome, Verdict
 from tidings.store import schema as t
@@ -135,7 +136,11 @@ class JournalWriter:
         self._add = driver_sql(dialect, _ADD)
         self._add_intents = driver_sql(dialect, f"{_ADD_INTENTS} {_LOCK[dialect]} RETURNING id")
         self._delete = driver_sql(dialect, _DELETE)
-        pooled = store.engine.raw_connection()
+        self._open()
+
+    def _open(self) -> None:
+        dialect = self._store.engine.dialect.name
+        pooled = self._store.engine.raw_connection()
         connection: Any = pooled.driver_connection
         # Out of the pool: its settings are only for this journal.
         pooled.detach()
@@ -146,10 +151,31 @@ class JournalWriter:
         for setting in _SETTINGS[dialect]:
             self._cursor.execute(setting)
 
+    def _reopen(self) -> bool:
+        """Connect again after the server ended the connection. Returns False if that does not help.
+
+        The server may have been restarted, so the journal gets the boot id of now too.
+        """
+        if self._store.is_sqlite or not self._connection.closed:
+            return False
+        try:
+            boot = _line(["B", Journal(self._store).boot()])
+            with self._store.write() as connection:
+                _insert_entry(connection, self.owner, boot)
+            self._open()
+        except (SQLAlchemyError, self._store.engine.dialect.loaded_dbapi.Error):
+            return False
+        return True
+
     def _write(self, statement: str, values: Mapping[str, Any], *, returns: bool = True) -> int | None:
         driver = self._store.engine.dialect.loaded_dbapi
         try:
-            self._cursor.execute(statement, values)
+            try:
+                self._cursor.execute(statement, values)
+            except driver.OperationalError:
+                if not self._reopen():
+                    raise
+                self._cursor.execute(statement, values)
             row = self._cursor.fetchone() if returns else None
         except driver.Error as error:
             raise OSError(f"the journal cannot be written: {error}") from error
