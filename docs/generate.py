@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tidings.model.delivery import DeliveryState, FeedbackKind, Purpose, SkipRea
 from tidings.model.edition import EditionState, HoldReason
 from tidings.render.mail.views import EditionView, FileView, MailItem, MailList, MailSite, PictureView, SectionView
 from tidings.runtime.schemas import make_schemas
+from tidings.web.api.v1.app import describe_team_api
 
 REFERENCE = Path(__file__).parent / "reference"
 HEAD = "<!-- Written by `make docs` from the code; edit the code, not this page. -->\n\n"
@@ -238,10 +240,16 @@ def commands() -> str:
         + "".join(f"| {code} | {meaning} |\n" for code, meaning in EXIT_CODES.items())
     ]
     for name, command in sorted(root_command().commands.items()):
-        inner = getattr(command, "commands", None)
-        for full, one in [(f"{name} {sub}", part) for sub, part in inner.items()] if inner else [(name, command)]:
-            parts.append(_command(full, one))
+        parts += _commands(name, command)
     return "\n".join(parts)
+
+
+def _commands(name: str, command: Any) -> list[str]:
+    """Return the section of a command, or those of the commands of a group."""
+    inner = getattr(command, "commands", None)
+    if not inner:
+        return [_command(name, command)]
+    return [section for sub, part in inner.items() for section in _commands(f"{name} {sub}", part)]
 
 
 def _command(name: str, command: Any) -> str:
@@ -336,6 +344,11 @@ def _shape(schema: dict[str, Any]) -> str:
     return found + (" or null" if "null" in kinds else "")
 
 
+def team_api() -> str:
+    """Return the description of the team's API in OpenAPI 3.1."""
+    return json.dumps(describe_team_api(), indent=1, ensure_ascii=False)
+
+
 PAGES = {
     "tidings-yaml.md": tidings_yaml,
     "schedules.md": schedule_yaml,
@@ -344,6 +357,7 @@ PAGES = {
     "templates.md": templates,
     "states.md": states,
     "json.md": shapes,
+    "team-api.json": team_api,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 import pytest
@@ -12,12 +13,17 @@ import pytest
 from tidings.cli.commands import PANELS, Command, Group, root_command
 
 HEAVY = ("sqlalchemy", "pydantic", "lxml", "PIL", "fastapi", "babel", "cryptography", "requests", "rich.console")
-COMMANDS = [
-    command
-    for entries in PANELS.values()
-    for entry in entries.values()
-    for command in (entry.commands.values() if isinstance(entry, Group) else [entry])
-]
+
+
+def _commands(entries: Mapping[str, Command | Group]) -> Iterator[Command]:
+    for entry in entries.values():
+        if isinstance(entry, Group):
+            yield from _commands(entry.commands)
+        else:
+            yield entry
+
+
+COMMANDS = [command for entries in PANELS.values() for command in _commands(entries)]
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])

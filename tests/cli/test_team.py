@@ -78,3 +78,22 @@ def test_what_commands_do_stands_in_the_log_without_an_address(folder: NewsroomF
     ]
     assert {entry.via for entry in entries} == {"command"}
     assert not [entry for entry in entries if "reader@" in f"{entry.about} {entry.details}"]
+
+
+def test_a_key_is_shown_once_listed_and_revoked(run: Run) -> None:
+    made = run("team", "key", "add", "website", "--role", "editor", "--lists", "press").ok().out
+    secret = made.splitlines()[-1].strip()
+    assert secret.startswith("tdk_") and "not shown again" in made
+    again = run("team", "key", "add", "website", "--role", "viewer")
+    assert again.code == 2 and "there is a key 'website' already" in again.err
+    keys = run("team", "key", "list", "--json").ok().json
+    assert [(key["name"], key["role"], key["lists"], key["used"]) for key in keys] == [
+        ("website", "editor", ["press"], None)
+    ]
+    assert not misfits(keys, run("schema", "team key list --json").ok().json)
+    table = run("team", "key", "list").ok().out
+    assert "website" in table and "never" in table and secret not in table
+    assert "revoked" in run("team", "key", "remove", "website").ok().out
+    gone = run("team", "key", "remove", "website")
+    assert gone.code == 2 and "there is no key 'website'" in gone.err
+    assert "There is no key yet" in run("team", "key", "list").ok().out

@@ -24,7 +24,7 @@ class Command:
 class Group:
     """Commands with a common first word."""
 
-    commands: dict[str, Command]
+    commands: Mapping[str, Command | Group]
     help: str
 
 
@@ -54,7 +54,12 @@ SUBSCRIBERS = {
     "show": Command("subscribers:show_person", "Show all that is known about a person."),
     "erase": Command("subscribers:erase", "Erase a person. Only a hash stays, so that nobody mails them again."),
 }
-TEAM = {
+TEAM_KEYS = {
+    "add": Command("team:add_key", "Make a key for the API and print it, once."),
+    "list": Command("team:list_keys", "List the keys of the API, their roles and lists, and when each was last used."),
+    "remove": Command("team:remove_key", "Revoke a key of the API. It stops working at once."),
+}
+TEAM: dict[str, Command | Group] = {
     "add": Command("team:add", "Add a member and print a one-time link."),
     "list": Command(
         "team:list_team", "List the members, their roles and lists, and in how many browsers each is signed in."
@@ -64,6 +69,7 @@ TEAM = {
     ),
     "remove": Command("team:remove", "Remove a member and end their sessions. The log keeps what they did."),
     "sign-out": Command("team:sign_out", "End all sessions of a member."),
+    "key": Group(TEAM_KEYS, "Make, list and revoke keys for the API."),
 }
 PANELS: dict[str, dict[str, Command | Group]] = {
     "Start": {

@@ -1,7 +1,8 @@
-"""`team`: the people who work in the comms room, their roles, and their one-time links."""
+"""`team`: the people who work in the comms room, their roles and one-time links, and the keys of programs."""
 
 from __future__ import annotations
 
+import getpass
 from typing import Annotated
 
 import typer
@@ -12,7 +13,8 @@ from tidings.model.errors import RefusedError, nearest
 from tidings.model.plurals import count_noun
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.team.sign_in import make_link
-from tidings.store.people import team
+from tidings.store.people import api_keys, team
+from tidings.store.people.api_keys import ApiKey
 from tidings.store.people.team import Role, TeamMember
 from tidings.store.service.clock import real_now
 
@@ -20,6 +22,7 @@ Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="The e-mail addr
 Lists = Annotated[
     str | None, typer.Option("--lists", metavar="L,...", help="Only these lists. An empty text: all lists.")
 ]
+KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key, such as website. The log shows it.")]
 _ROLES = "viewer, writer, editor or admin"
 
 
@@ -116,6 +119,72 @@ def sign_out(address: Address) -> None:
         count = team.end_sessions(connection, member.id)
         log_action(connection, "team.signed_out", member.email)
         say(f"{member.email} is signed out of {count_noun(count, 'browser')}.")
+
+
+# -- keys of the API --------------------------------------------------------------------------------------------------
+
+
+def add_key(
+    name: KeyName,
+    role: Annotated[str, typer.Option("--role", metavar="ROLE", help=f"{_ROLES}.")],
+    lists: Lists = None,
+) -> None:
+    """Make a key for the API and print it, once.
+
+    A program sends it with each request: `Authorization: Bearer KEY`. It may do what its role may do in the comms room.
+    """
+    with open_newsroom(needs="store") as runtime:
+        chosen = _read_role(role)
+        names = _read_lists(runtime, lists or "", chosen)
+        with runtime.store.write() as connection:
+            secret = api_keys.add_key(connection, name, chosen, names, who=getpass.getuser(), now=real_now())
+            if secret is None:
+                raise RefusedError(f"there is a key {name!r} already. Revoke it first: tidings team key remove {name}")
+            log_action(connection, "key.added", name, f"{chosen}{': ' if names else ''}{', '.join(names)}")
+        say(f"The key {name} may do what the role {chosen} may. Keep it now: it is not shown again.")
+        say(f"  {secret}")
+
+
+def list_keys(json: Json = False) -> None:
+    """List the keys of the API, their roles and lists, and when each was last used."""
+    with open_newsroom(needs="store") as runtime:
+        with runtime.store.read() as connection:
+            keys = api_keys.list_keys(connection)
+        if json:
+            print_json([_key_as_json(key) for key in keys])
+            return
+        if not keys:
+            say("There is no key yet. Make one: tidings team key add NAME --role viewer")
+            return
+        table = make_table("", "name", "role", "lists", "made", "by", "last used")
+        for key in keys:
+            used = format_moment(key.used, runtime) if key.used else "never"
+            lists = ", ".join(key.lists) or "all"
+            table.add_row(key.name, key.role, lists, format_moment(key.created, runtime), key.who, used)
+        from tidings.cli.session import console
+
+        console().print(table)
+
+
+def remove_key(name: KeyName) -> None:
+    """Revoke a key of the API. It stops working at once."""
+    with open_newsroom(needs="store") as runtime, runtime.store.write() as connection:
+        if not api_keys.remove_key(connection, name):
+            known = [key.name for key in api_keys.list_keys(connection)]
+            raise RefusedError(f"there is no key {name!r}. {nearest(name, known) if known else ''}".strip())
+        log_action(connection, "key.removed", name)
+        say(f"The key {name} is revoked.")
+
+
+def _key_as_json(key: ApiKey) -> dict[str, object]:
+    return {
+        "name": key.name,
+        "role": key.role.value,
+        "lists": list(key.lists),
+        "who": key.who,
+        "created": key.created,
+        "used": key.used,
+    }
 
 
 def _keep_an_admin(connection: Connection, member: TeamMember) -> None:

@@ -125,6 +125,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
     "team list": _list(
         _row("address name role lists:texts has_password:bool link_until:text? sessions:number"),
     ),
+    "team key list": _list(_row("name role lists:texts who created:moment used:text?")),
     "rehearse": _row(
         "from:moment to:moment clock_set_back_from:text? folder notes:texts",
         rows=_list(

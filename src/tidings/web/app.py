@@ -19,6 +19,7 @@ from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime
 from tidings.store.engine import Store, ping
 from tidings.web.api.readers import create_api
+from tidings.web.api.v1.app import create_team_api
 from tidings.web.hooks.providers import hooks_router
 from tidings.web.hooks.websub import websub_router
 from tidings.web.room.routes import room_router
@@ -65,10 +66,12 @@ def create_app(
     routers: Sequence[APIRouter] = (),
     health: Health | None = None,
     readers: FastAPI | None = None,
+    team: FastAPI | None = None,
     site: str = "",
     hubs: Sequence[str] = (),
 ) -> FastAPI:
-    """Create the application. `routers` come before public/; `readers` is mounted at /api.
+    """Create the application. `routers` come before public/; `readers` is mounted at /api, `team` at
+    /api/v1.
 
     `health` adds to the answer of /healthz; if its `ok` is False, the status is 503. Feeds name `site` and `hubs` (see
     `static_endpoint`).
@@ -89,6 +92,8 @@ def create_app(
     app.add_api_route("/healthz", healthz, methods=["GET", "HEAD"], response_model=None)
     for router in routers:
         app.include_router(router)
+    if team is not None:
+        app.mount("/api/v1", team)
     if readers is not None:
         app.mount("/api", readers)
     app.add_route("/{path:path}", static_endpoint(store, public, site=site, hubs=hubs), methods=["GET", "HEAD"])
@@ -111,6 +116,7 @@ def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence
         ],
         health=health,
         readers=create_api(runtime),
+        team=create_team_api(lambda: runtime),
         site=runtime.newsroom.site.url,
         hubs=[hub.url for hub in runtime.hubs.values()],
     )

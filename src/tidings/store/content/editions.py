@@ -108,6 +108,26 @@ def list_editions(
     return [_edition(row) for row in connection.execute(query)]
 
 
+def editions_page(
+    connection: Connection,
+    *,
+    schedules: Iterable[str] | None = None,
+    states: Iterable[str] = (),
+    before: int | None = None,
+    most: int = 50,
+) -> list[Edition]:
+    """Up to `most` editions, the newest first: of these schedules (None: all), and older than the id `before`."""
+    e = t.editions.c
+    query: Select[Any] = select(t.editions).order_by(e.id.desc()).limit(most)
+    if schedules is not None:
+        query = query.where(e.schedule.in_(list(schedules)))
+    if wanted := list(states):
+        query = query.where(e.state.in_(wanted))
+    if before is not None:
+        query = query.where(e.id < before)
+    return [_edition(row) for row in connection.execute(query)]
+
+
 def editions_with_story(connection: Connection, story: str) -> list[Edition]:
     """Editions that used a story, the newest first."""
     u = t.used_stories.c

@@ -8,7 +8,20 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from tidings.model.item import Attachment, Image, Item, Media
@@ -350,15 +363,19 @@ def find_stories(
     kind: str = "",
     state: str = "",
     offset: int = 0,
+    after: tuple[datetime, str] | None = None,
     most: int = 50,
 ) -> list[list[StoryVersion]]:
     """Return stories with all their versions, the newest first; a story is found if one version fits all filters.
 
-    `text` is a part of a title or the beginning of a story's name. `state` is one of `StoryVersion.state`.
+    `text` is a part of a title or the beginning of a story's name. `state` is one of `StoryVersion.state`. `after` is
+    the time and the name of the last story of the page before (see `story_time`).
     """
     i = t.items.c
-    newest = func.max(func.coalesce(i.out_at, i.published))
+    newest = _story_time()
     query = select(i.story).where(i.gone_at.is_(None)).group_by(i.story).order_by(newest.desc(), i.story)
+    if after is not None:
+        query = query.where(or_(newest < after[0], and_(newest == after[0], i.story > after[1])))
     if story:
         query = query.where(i.story == story)
     if text:
@@ -386,6 +403,20 @@ def find_stories(
     for row in connection.execute(select(*columns).where(i.story.in_(keys), i.gone_at.is_(None)).order_by(i.language)):
         found[row.story].append(StoryVersion(*row))
     return list(found.values())
+
+
+def _story_time() -> ColumnElement[Any]:
+    """When a story is placed in lists: the latest of its versions, whichever of them a filter finds."""
+    other = t.items.alias("other")
+    newest = func.max(func.coalesce(other.c.out_at, other.c.published))
+    return select(newest).where(other.c.story == t.items.c.story, other.c.gone_at.is_(None)).scalar_subquery()
+
+
+def story_time(connection: Connection, story: str) -> datetime | None:
+    """When a story is placed in lists; None if there is no such story."""
+    query = select(_story_time()).select_from(t.items).where(t.items.c.story == story).limit(1)
+    moment: datetime | None = connection.execute(query).scalar_one_or_none()
+    return moment
 
 
 def list_kinds(connection: Connection) -> list[str]:

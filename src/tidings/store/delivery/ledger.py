@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -270,10 +270,14 @@ def entries(
     subscriber: int | None = None,
     state: str | None = None,
     since: datetime | None = None,
+    within: tuple[Collection[str], Collection[str]] | None = None,
+    after: int = 0,
+    page: int = _PAGE,
 ) -> Iterator[LedgerEntry]:
-    """Deliveries in the order of their ids, read in pages. `since` filters by their last change.
+    """Deliveries in the order of their ids after the id `after`, read in pages. `since` filters by their last change.
 
-    Raises InputError for an invalid state or name of an edition.
+    `within` limits them to mail of these lists, and to the rest of these schedules. Raises InputError for an invalid
+    state or name of an edition.
     """
     d, m, e, p, r = t.deliveries.c, t.mailings.c, t.editions.c, t.subscribers.c, t.renditions.c
     query: Select[Any] = (
@@ -283,8 +287,11 @@ def entries(
         .outerjoin(t.subscribers, p.id == d.subscriber)
         .outerjoin(t.renditions, r.id == d.rendition)
         .order_by(d.id)
-        .limit(_PAGE)
+        .limit(page)
     )
+    if within is not None:
+        lists, schedules = within
+        query = query.where(or_(d.list.in_(list(lists)), and_(d.list == "", m.schedule.in_(list(schedules)))))
     if schedule is not None:
         query = query.where(m.schedule == schedule)
     if edition is not None:
@@ -307,11 +314,10 @@ def entries(
         query = query.where(d.state == state)
     if since is not None:
         query = query.where(d.at >= since)
-    after = 0
     while True:
         rows = connection.execute(query.where(d.id > after)).all()
         yield from map(_entry, rows)
-        if len(rows) < _PAGE:
+        if len(rows) < page:
             return
         after = rows[-1].id
 

@@ -88,6 +88,7 @@ def _take_out(connection: Connection, address: str, subscriber: int | None) -> N
     for table in _WITH_ADDRESS:
         connection.execute(delete(table).where(func.lower(table.c.address) == address.lower()))
     _clear_deliveries(connection, subscriber, digest, _pattern(address))
+    _clear_answers(connection, _pattern(address))
     connection.execute(delete(t.subscribers).where(t.subscribers.c.id == subscriber))
 
 
@@ -118,6 +119,15 @@ def _clear_deliveries(connection: Connection, subscriber: int | None, digest: st
             connection.execute(update(t.journal).where(j.id == entry.id).values(entry=new))
     without: dict[str, Any] = {"subscriber": None, "address_hash": "", "details": {}}
     connection.execute(update(t.deliveries).where(mine).values(**without))
+
+
+def _clear_answers(connection: Connection, pattern: re.Pattern[str]) -> None:
+    """Answers of the API that name the person: a repeat of their request gets none."""
+    a = t.api_answers.c
+    for row in connection.execute(select(a.key, a.name, a.body)).all():
+        if pattern.search(row.body):
+            mine = (a.key == row.key) & (a.name == row.name)
+            connection.execute(update(t.api_answers).where(mine).values(body="", status=410))
 
 
 def _clear_notices(connection: Connection, pattern: re.Pattern[str]) -> None:

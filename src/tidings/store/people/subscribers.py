@@ -393,6 +393,8 @@ class SubscriptionFilter:
     """Which subscriptions to list or count. An empty value means any."""
 
     list: str = ""
+    within: tuple[str, ...] | None = None
+    """Only these lists; None: any."""
     language: str = ""
     topic: str = ""
     """Only people who chose it. People without a choice get every topic and are not among them."""
@@ -407,6 +409,8 @@ class SubscriptionFilter:
         query = query.join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
         for column, value in ((s.list, self.list), (p.language, self.language), (s.frequency, self.frequency)):
             query = query.where(column == value) if value else query
+        if self.within is not None:
+            query = query.where(s.list.in_(self.within))
         if self.states:
             query = query.where(s.state.in_(self.states))
         if self.topic:

@@ -45,12 +45,14 @@ from tidings.store.schema.people import (
     subscriptions,
     suppressions,
 )
-from tidings.store.schema.team import team_log, team_members, team_sessions
+from tidings.store.schema.team import api_answers, api_keys, team_log, team_members, team_sessions
 
 __all__ = [
     "EPOCH",
     "Moment",
     "RowId",
+    "api_answers",
+    "api_keys",
     "archives",
     "cached_items",
     "consent_locks",

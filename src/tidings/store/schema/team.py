@@ -1,8 +1,8 @@
-"""The team: members, their sessions in the comms room, and the log of what they did."""
+"""The team: members, their sessions in the comms room, keys of the API, and the log of what they did."""
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, String, Table, Text
+from sqlalchemy import JSON, Column, Integer, String, Table, Text
 
 from tidings.store.schema.base import Moment, RowId, metadata
 
@@ -40,10 +40,36 @@ team_log = Table(
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("at", Moment, nullable=False),
-    Column("who", Text, nullable=False, doc="a member's address, or the account on the server"),
-    Column("via", String, nullable=False, doc="room, command or mail (the link of a reviewer)"),
+    Column("who", Text, nullable=False, doc="a member's address, `key NAME`, or the account on the server"),
+    Column("via", String, nullable=False, doc="room, command, api or mail (the link of a reviewer)"),
     Column("action", String, nullable=False, doc="a key such as edition.released"),
     Column("about", Text, nullable=False, doc="what it was done to; a subscriber by number, never by address"),
     Column("details", Text, nullable=False),
     sqlite_autoincrement=True,
 )
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("token", String, nullable=False, unique=True, doc="SHA-256 of the key, which is shown once"),
+    Column("role", String, nullable=False, doc="viewer, writer, editor, admin"),
+    Column("lists", JSON, nullable=False, doc="the lists that it may work on; empty: all"),
+    Column("who", Text, nullable=False, doc="who made it"),
+    Column("created", Moment, nullable=False, doc="real time, like all moments of a key"),
+    Column("used", Moment, doc="the last use, within ten minutes"),
+    sqlite_autoincrement=True,
+)
+
+api_answers = Table(
+    "api_answers",
+    metadata,
+    Column("key", RowId, primary_key=True, autoincrement=False, doc="the API key"),
+    Column("name", String, primary_key=True, doc="the Idempotency-Key of the request"),
+    Column("request", String, nullable=False, doc="SHA-256 of method, address and body"),
+    Column("status", Integer, doc="NULL while the first request is being answered"),
+    Column("body", Text, nullable=False),
+    Column("at", Moment, nullable=False, doc="real time"),
+)
+"""Answers to requests with an Idempotency-Key: a repeat gets the same answer and does nothing."""

@@ -166,18 +166,24 @@ def items_router(runtime: Runtime) -> APIRouter:
 
 
 class SizeLimit:
-    """Refuses requests of more than `MAX_BODY` bytes before they are read into memory. Plain ASGI."""
+    """Refuses requests of more than `most` bytes before they are read into memory. Plain ASGI."""
+
+    most = MAX_BODY
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+
+    def refuse(self) -> Response:
+        """Return the answer to a request that is too large."""
+        return Response(_TOO_LARGE, 413)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > MAX_BODY:
-            await Response(_TOO_LARGE, 413)(scope, receive, send)
+        if not length.isdigit() or int(length) > self.most:
+            await self.refuse()(scope, receive, send)
             return
         received = 0
 
@@ -185,7 +191,7 @@ class SizeLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > MAX_BODY:
+            if received > self.most:
                 raise HTTPException(413, _TOO_LARGE)
             return message
 

@@ -19,7 +19,7 @@ from tidings.store.service import pauses
 from tidings.store.service.clock import real_now
 from tidings.store.service.pauses import Scope
 from tidings.web.room.edition_screen import delivery_states
-from tidings.web.room.today import may_see_schedule, schedule_title
+from tidings.web.room.today import Asker, may_see_schedule, schedule_title
 from tidings.web.room.visit import Visit
 
 _RECENT = timedelta(days=30)
@@ -62,7 +62,7 @@ def _channels_page(visit: Visit, wrong: str = "", status: int = 200) -> Response
             if settings.POSTS
         ],
         mail_stalled=stalled.get("", ""),
-        doubts=[_shown_doubt(visit, entry) for entry in doubts if _may_settle(visit, entry)],
+        doubts=[_shown_doubt(visit, entry) for entry in doubts if may_settle(visit, entry)],
         may_pause=visit.may(Role.EDITOR) and not visit.person.lists,
     )
 
@@ -92,7 +92,7 @@ def _shown_doubt(visit: Visit, entry: LedgerEntry) -> dict[str, Any]:
     return {"entry": entry, "what": what, "path": f"editions/{entry.edition}" if entry.edition else ""}
 
 
-def _may_settle(visit: Visit, entry: LedgerEntry) -> bool:
+def may_settle(visit: Asker, entry: LedgerEntry) -> bool:
     """Whether a delivery concerns the lists of the member."""
     return visit.person.may_see_list(entry.list) if entry.list else may_see_schedule(visit, entry.schedule)
 
@@ -111,7 +111,7 @@ def resolve(visit: Visit) -> Response:
         known = next((one for one in ledger.entries(connection, state="in_doubt") if one.id == int(number)), None)
     if known is None:
         return _channels_page(visit, words.gettext("This was settled already."), 409)
-    if not _may_settle(visit, known):
+    if not may_settle(visit, known):
         return visit.not_found()
     try:
         url, now = visit.field("url", 2_000), visit.runtime.now()

@@ -46,7 +46,7 @@ def show_list(visit: Visit) -> Response:
     page = query.get("page", "0")
     number = int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 0
     with visit.runtime.store.read() as connection:
-        found = find_stories(connection, now, offset=number * _PAGE, most=_PAGE + 1, **chosen)
+        found = find_stories(connection, now, offset=number * _PAGE, after=None, most=_PAGE + 1, **chosen)
         kinds = list_kinds(connection)
         refused = load_refused(connection) if number == 0 else []
     return visit.page(

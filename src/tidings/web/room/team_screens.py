@@ -210,6 +210,8 @@ def _actions(words: RoomWords) -> dict[str, str]:
         "team.signed_out": words.gettext("signed out"),
         "team.joined": words.gettext("joined the team"),
         "team.password": words.gettext("changed the password"),
+        "key.added": words.gettext("made a key for the API"),
+        "key.removed": words.gettext("revoked a key of the API"),
         "pause.begun": words.gettext("paused"),
         "pause.ended": words.gettext("resumed"),
         "edition.released": words.gettext("released"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.responses import Response
 
@@ -60,6 +60,18 @@ def show(visit: Visit) -> Response:
     )
 
 
+class Asker(Protocol):
+    """Who asks, in which newsroom: a member in the room, or a key of the API."""
+
+    @property
+    def newsroom(self) -> Newsroom:
+        """The present configuration."""
+
+    @property
+    def person(self) -> TeamMember:
+        """The member, or the key as one."""
+
+
 def schedule_lists(newsroom: Newsroom, name: str) -> set[str]:
     """Return the lists that a schedule delivers to."""
     schedule = newsroom.schedules.get(name)
@@ -67,13 +79,13 @@ def schedule_lists(newsroom: Newsroom, name: str) -> set[str]:
     return {part.list for part in parts if isinstance(part, ListDelivery)}
 
 
-def may_see_schedule(visit: Visit, name: str) -> bool:
+def may_see_schedule(visit: Asker, name: str) -> bool:
     """Whether a schedule concerns the member: they work on all lists, or on one of its lists."""
     member = visit.person
     return not member.lists or bool(schedule_lists(visit.newsroom, name) & set(member.lists))
 
 
-def may_decide(visit: Visit, name: str) -> bool:
+def may_decide(visit: Asker, name: str) -> bool:
     """Whether the member may decide on a schedule's editions: they must work on every list that it mails."""
     lists = schedule_lists(visit.newsroom, name)
     return covers(visit.person, lists) and may_see_schedule(visit, name)
@@ -136,7 +148,7 @@ def _shown_pause(visit: Visit, pause: Pause) -> dict[str, object]:
         Scope.LIST: words.gettext("The list %(name)s is paused", name=pause.name),
         Scope.CHANNEL: words.gettext("The channel %(name)s is paused", name=pause.name),
     }
-    return {"pause": pause, "text": kinds[pause.scope], "may_end": _may_pause(visit, pause.scope, pause.name)}
+    return {"pause": pause, "text": kinds[pause.scope], "may_end": may_pause(visit, pause.scope, pause.name)}
 
 
 def _sent(visit: Visit, report: Report) -> list[dict[str, object]]:
@@ -181,7 +193,7 @@ def _coming(visit: Visit, planned: list[PlannedSchedule], active: list[Pause]) -
                 "recipients": sum(outlet.recipients.total() for outlet in slot.outlets) if slot is not None else 0,
                 "note": (slot.note if slot is not None else "") or entry.note,
                 "moved": slot.moved if slot is not None else None,
-                "may_pause": _may_pause(visit, Scope.SCHEDULE, entry.name)
+                "may_pause": may_pause(visit, Scope.SCHEDULE, entry.name)
                 and pauses.find_schedule_pause(active, entry.name) is None,
             }
         )
@@ -215,7 +227,8 @@ def _headings(words: RoomWords) -> dict[str, str]:
 # -- pausing ----------------------------------------------------------------------------------------------------------
 
 
-def _may_pause(visit: Visit, scope: Scope, name: str) -> bool:
+def may_pause(visit: Asker, scope: Scope, name: str) -> bool:
+    """Whether the member may pause this: a member for some lists may not stop what others work on."""
     member = visit.person
     if not member.lists:
         return True
@@ -235,7 +248,7 @@ def _pause_target(visit: Visit, *, known_only: bool) -> tuple[Scope, str] | None
     }
     if scope not in list(Scope) or (known_only and name not in known[Scope(scope)]):
         return None
-    return (Scope(scope), name) if _may_pause(visit, Scope(scope), name) else None
+    return (Scope(scope), name) if may_pause(visit, Scope(scope), name) else None
 
 
 def pause(visit: Visit) -> Response:

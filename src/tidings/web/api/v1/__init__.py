@@ -1,0 +1,1 @@
+"""The team's API: what the comms room can do, for programs."""

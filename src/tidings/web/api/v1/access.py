@@ -1,0 +1,369 @@
+"""How a request to the team's API is let in, answered and remembered.
+
+Each address names the address of the comms room whose role it needs, so that both have one permission table. A request
+without a known key learns nothing, not even whether its body is valid.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from tidings.config.settings import Newsroom
+from tidings.model.errors import InputError, RefusedError, TidingsError, nearest
+from tidings.runtime.newsroom import Runtime
+from tidings.store.people import api_keys, team
+from tidings.store.people.api_keys import ApiKey
+from tidings.store.people.team import Role, TeamMember
+from tidings.store.service.clock import real_now
+from tidings.web.api.items import SizeLimit
+from tidings.web.requests import client_network
+from tidings.web.room.routes import ROUTES as ROOM_ROUTES
+
+LARGEST = 6_000_000
+"""Bytes of a request: an import of about 50,000 lines."""
+PER_MINUTE = 300
+"""Requests of one key."""
+GUESSES_PER_MINUTE = 30
+"""Requests of one network with a key that does not exist."""
+_MOST_CLIENTS = 10_000
+_NO_KEY = "Send a key of this newsroom: `Authorization: Bearer KEY`. An admin makes it: tidings team key add."
+_TOO_LARGE = f"The request is larger than {LARGEST // 1_000_000} MB."
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+_ROOM_ROLES = {f"{route.method} {route.path}": route.least for route in ROOM_ROUTES}
+T = TypeVar("T")
+
+
+class ApiModel(BaseModel):
+    """Base of the bodies: an unknown field is an error, so that a typing mistake is not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(ApiModel, Generic[T]):
+    """One page of a list. `next` is the `cursor` of the following page, or null at the end."""
+
+    items: list[T]
+    next: str | None = None
+
+
+class FieldError(ApiModel):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class ProblemDetails(ApiModel):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = Field(default_factory=list)
+
+
+class ApiRefusal(Exception):
+    """A refusal with its HTTP status."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The key that asks, and the newsroom."""
+
+    runtime: Runtime
+    key: ApiKey
+    network: str
+
+    @property
+    def newsroom(self) -> Newsroom:
+        """The present configuration."""
+        return self.runtime.newsroom
+
+    @property
+    def person(self) -> TeamMember:
+        """The key as a member of the team."""
+        return self.key.as_member
+
+    def may(self, least: Role) -> bool:
+        """Whether the key has at least this role."""
+        return self.key.role.includes(least)
+
+    def lists(self) -> list[str]:
+        """Return the lists that the key works on."""
+        return [name for name in self.newsroom.lists if self.person.may_see_list(name)]
+
+    def check_list(self, name: str) -> str:
+        """Return the name of a list that exists and that the key works on. Raises ApiRefusal."""
+        if name not in self.lists():
+            raise ApiRefusal(404, f"there is no list {name!r}, or not for this key. {nearest(name, self.lists())}")
+        return name
+
+    def record(self, connection: Connection, action: str, about: str, details: str = "") -> None:
+        """Write a line of the log in the key's name."""
+        who = self.person.email
+        team.record_action(connection, action, about, who=who, via="api", now=real_now(), details=details)
+
+
+def _get_caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+Who = Annotated[Caller, Depends(_get_caller)]
+Cursor = Annotated[str, Field(max_length=1_000, description="`next` of the page before.")]
+Limit = Annotated[int, Field(ge=1, le=100, description="Entries of a page.")]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRoute:
+    """One address of the API. `like` is the address of the room whose role it needs, such as `GET stories`.
+
+    A role stands there where the room checks a button and not an address.
+    """
+
+    method: str
+    path: str
+    like: str | Role
+    endpoint: Callable[..., Any]
+    status: int = 200
+
+    @property
+    def least(self) -> Role:
+        """The least role that may use it."""
+        least = self.like if isinstance(self.like, Role) else _ROOM_ROLES[self.like]
+        assert least is not None, f"{self.like} needs no role"
+        return least
+
+
+# -- cursors ----------------------------------------------------------------------------------------------------------
+
+
+def make_cursor(*values: object) -> str:
+    """Return a cursor with the position of the last entry. It is opaque to the client."""
+    return base64.urlsafe_b64encode(json.dumps(values, ensure_ascii=False).encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str, *kinds: type) -> list[Any] | None:
+    """Return the values of a cursor, or None for the first page. Raises ApiRefusal."""
+    if not cursor:
+        return None
+    try:
+        values = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error, RecursionError):
+        values = None
+    fits = isinstance(values, list) and [type(value) for value in values] == list(kinds)
+    if not fits or any(isinstance(value, int) and abs(value) >= 2**62 for value in values):
+        raise ApiRefusal(422, "this cursor does not belong to this list. Take `next` of the page before.")
+    if any(isinstance(value, str) and "\0" in value for value in values):
+        raise ApiRefusal(422, "this cursor does not belong to this list. Take `next` of the page before.")
+    return list(values)
+
+
+# -- problems ---------------------------------------------------------------------------------------------------------
+
+
+def problem(
+    status: int, detail: str, errors: list[dict[str, str]] | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a problem (RFC 9457). `detail` has the words that the commands print."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    # In ASCII: the input may have lone surrogates, which no encoding can write.
+    text = json.dumps(body | ({"errors": errors} if errors else {}))
+    return Response(text, status, media_type="application/problem+json", headers=dict(headers or {}))
+
+
+def explain(error: Exception) -> Response:
+    """Turn an expected error into its answer. Raises any other."""
+    if isinstance(error, ApiRefusal):
+        return problem(error.status, str(error), headers=error.headers)
+    if isinstance(error, RequestValidationError):
+        errors = [
+            {"field": ".".join(str(part) for part in one["loc"][1:])[:200], "message": str(one["msg"])[:500]}
+            for one in error.errors()
+        ]
+        first = errors[0] if errors else {"field": "", "message": "the request is not valid"}
+        return problem(422, ": ".join(filter(None, first.values())), errors)
+    if isinstance(error, InputError):
+        return problem(422, str(error))
+    if isinstance(error, (RefusedError, TidingsError)):
+        return problem(409, str(error))
+    if isinstance(error, HTTPException):
+        return problem(error.status_code, str(error.detail), headers=error.headers)
+    raise error
+
+
+# -- limits -----------------------------------------------------------------------------------------------------------
+
+
+class RequestLimit:
+    """Counts requests in the running minute, in the memory of this process."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._minute = 0
+        self._counts: dict[str, int] = {}
+
+    def check(self, client: str) -> None:
+        """Count a request. Raises ApiRefusal if there were too many."""
+        now = time.time()
+        with self._lock:
+            if int(now // 60) != self._minute or len(self._counts) > _MOST_CLIENTS:
+                self._minute, self._counts = int(now // 60), {}
+            self._counts[client] = count = self._counts.get(client, 0) + 1
+        if count > self._most:
+            wait = str(60 - int(now) % 60)
+            detail = f"There are more than {self._most} requests in a minute. Try again in {wait} seconds."
+            raise ApiRefusal(429, detail, {"Retry-After": wait})
+
+
+class LargeBodies(SizeLimit):
+    """Refuses a request that is too large before it is read into memory."""
+
+    most = LARGEST
+
+    def refuse(self) -> Response:
+        return problem(413, _TOO_LARGE)
+
+
+# -- one request ------------------------------------------------------------------------------------------------------
+
+
+class Gate:
+    """Lets requests in: finds the key, counts the request, and checks the role."""
+
+    def __init__(self, find_runtime: Callable[[], Runtime]) -> None:
+        self._find_runtime = find_runtime
+        self._requests, self._guesses = RequestLimit(PER_MINUTE), RequestLimit(GUESSES_PER_MINUTE)
+
+    def identify(self, request: Request, least: Role) -> Caller:
+        """Return the caller. Raises ApiRefusal for a request without a key that may do this."""
+        runtime, now = self._find_runtime(), real_now()
+        kind, _, secret = request.headers.get("authorization", "").partition(" ")
+        key = None
+        if kind.lower() == "bearer" and 0 < len(secret.strip()) <= 200:
+            with runtime.store.read() as connection:
+                key = api_keys.find_key(connection, secret.strip())
+        if key is None:
+            self._guesses.check(client_network(request))
+            raise ApiRefusal(401, _NO_KEY, {"WWW-Authenticate": "Bearer"})
+        self._requests.check(str(key.id))
+        if api_keys.is_stale(key, now):
+            with runtime.store.write() as connection:
+                api_keys.touch_key(connection, key.id, now)
+        if not key.role.includes(least):
+            raise ApiRefusal(403, f"This needs the role of {least}. The key {key.name} has the role of {key.role}.")
+        return Caller(runtime, key, client_network(request))
+
+
+def make_route_class(gate: Gate, roles: Mapping[tuple[str, str], Role]) -> type[APIRoute]:
+    """Return the class of routes that go through the gate. `roles` are the least roles by method and path."""
+
+    class GatedRoute(APIRoute):
+        """Identifies the caller, then answers, or repeats the answer to the same Idempotency-Key."""
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle, path = super().get_route_handler(), self.path
+
+            async def answer(request: Request) -> Response:
+                try:
+                    least = roles[request.method, path]
+                    caller = await run_in_threadpool(gate.identify, request, least)
+                    request.state.caller = caller
+                    response = await _answer(caller, request, handle)
+                except Exception as error:
+                    response = explain(error)
+                response.headers["Cache-Control"] = "no-store"
+                return response
+
+            return answer
+
+    return GatedRoute
+
+
+async def _answer(caller: Caller, request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
+    body = await request.body()
+    asked = f"{request.url.path}{request.url.query}"
+    if "\0" in asked or "%00" in asked or b"\\u0000" in body:
+        raise ApiRefusal(422, "the request has a null character, which no text here can contain.")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if body and kind != "application/json" and not kind.endswith("+json"):
+        raise ApiRefusal(415, "The request is not marked as JSON. Send the header `Content-Type: application/json`.")
+    name = request.headers.get("idempotency-key", "")
+    if request.method != "POST" or not name:
+        return await handle(request)
+    if not _IDEMPOTENCY_KEY.fullmatch(name):
+        raise ApiRefusal(400, "an Idempotency-Key has 1 to 200 visible ASCII characters.")
+    digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode() + body).hexdigest()
+    if (repeated := await run_in_threadpool(_begin, caller, name, digest)) is not None:
+        return repeated
+    try:
+        try:
+            response = await handle(request)
+        except Exception as error:
+            response = explain(error)
+    except BaseException:
+        await run_in_threadpool(_drop, caller, name)
+        raise
+    if response.status_code >= 500 or response.status_code == 429:
+        await run_in_threadpool(_drop, caller, name)
+    else:
+        await run_in_threadpool(_end, caller, name, response.status_code, bytes(response.body).decode())
+    return response
+
+
+def _begin(caller: Caller, name: str, digest: str) -> Response | None:
+    with caller.runtime.store.write() as connection:
+        stored = api_keys.begin_answer(connection, caller.key.id, name, digest, real_now())
+    if stored is None:
+        return None
+    if stored.request != digest:
+        raise ApiRefusal(422, f"the Idempotency-Key {name} was used for another request. Use a new one.")
+    if stored.status is None:
+        text = "the first request with this Idempotency-Key is not finished, or was interrupted."
+        raise ApiRefusal(409, f"{text} Look whether it was done, then use a new key.")
+    if stored.status == 410:
+        return problem(410, "The answer named a person who was erased since, so it is not kept.")
+    kind = "application/problem+json" if stored.status >= 400 else "application/json"
+    return Response(stored.body, stored.status, media_type=kind, headers={"Idempotent-Replayed": "true"})
+
+
+def _end(caller: Caller, name: str, status: int, body: str) -> None:
+    with caller.runtime.store.write() as connection:
+        api_keys.end_answer(connection, caller.key.id, name, status, body)
+
+
+def _drop(caller: Caller, name: str) -> None:
+    with caller.runtime.store.write() as connection:
+        api_keys.drop_answer(connection, caller.key.id, name)
+
+
+def unavailable_answer() -> Response:
+    """Answer that the store cannot be used now."""
+    body = {"type": "about:blank", "title": "Service Unavailable", "status": 503}
+    body["detail"] = "This cannot be done right now. Please try again in a minute."
+    return JSONResponse(body, 503, headers={"Retry-After": "60"}, media_type="application/problem+json")

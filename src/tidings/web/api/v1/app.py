@@ -1,0 +1,104 @@
+"""The application of the team's API, to be mounted at `/api/v1`, and its description in OpenAPI 3.1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.security import HTTPBearer
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tidings.runtime.newsroom import Runtime
+from tidings.web.api.v1 import deliveries, editions, overview, stories, subscribers
+from tidings.web.api.v1.access import (
+    Gate,
+    LargeBodies,
+    ProblemDetails,
+    explain,
+    make_route_class,
+    unavailable_answer,
+)
+
+ROUTES = (*overview.ROUTES, *stories.ROUTES, *editions.ROUTES, *subscribers.ROUTES, *deliveries.ROUTES)
+"""Every address with the role that it needs. A test asks each with every role and with none."""
+_DESCRIPTION = """What the comms room can do, for programs. Every request has a key: `Authorization: Bearer KEY`. A key
+has a role and may be limited to some lists. An admin makes and revokes it in the room or with `tidings team key`.
+
+Lists come in pages: `next` of a page is the `cursor` of the following one. A refusal is a problem (RFC 9457) whose
+`detail` has the words of the commands. A POST may have an `Idempotency-Key`: a repeat within a day gets the same answer
+and does nothing; the same key with another body is refused (422). A key may make 300 requests in a minute (429 with
+`Retry-After`). What a key changes is in the log of the room under `key NAME`."""
+_PROBLEM_SCHEMA = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
+_PROBLEM = {"description": "Refused.", "content": {"application/problem+json": _PROBLEM_SCHEMA}}
+_bearer = HTTPBearer(auto_error=False, description="A key of `tidings team key add`.")
+
+
+def create_team_api(find_runtime: Callable[[], Runtime]) -> FastAPI:
+    """Create the application. Its description is at /api/v1/openapi.json."""
+    app = FastAPI(
+        title="Tidings for the team",
+        version="1",
+        description=_DESCRIPTION,
+        servers=[{"url": "/api/v1"}],
+        root_path_in_servers=False,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(LargeBodies)
+    roles = {(route.method, route.path): route.least for route in ROUTES}
+    router = APIRouter(route_class=make_route_class(Gate(find_runtime), roles), dependencies=[Depends(_bearer)])
+    for route in ROUTES:
+        name = route.endpoint.__name__
+        router.add_api_route(
+            route.path,
+            route.endpoint,
+            methods=[route.method],
+            status_code=route.status,
+            operation_id=name,
+            name=name,
+            tags=[route.endpoint.__module__.rpartition(".")[2]],
+            openapi_extra={"x-role": route.least.value},
+        )
+    app.include_router(router)
+
+    @app.exception_handler(SQLAlchemyError)
+    def report_unavailable(request: Request, error: Exception) -> Response:
+        return unavailable_answer()
+
+    @app.exception_handler(HTTPException)
+    def explain_unknown(request: Request, error: Exception) -> Response:
+        return explain(error)
+
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with problems as the answer to every refusal."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        schemas = document["components"]["schemas"]
+        problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(problem.pop("$defs", {}))
+        schemas["ProblemDetails"] = problem
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+                operation["responses"]["4XX"] = _PROBLEM
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def describe_team_api() -> dict[str, Any]:
+    """Return the OpenAPI document without a newsroom, for the reference pages."""
+
+    def no_runtime() -> Runtime:
+        raise AssertionError("the description needs no newsroom")
+
+    return create_team_api(no_runtime).openapi()

@@ -1,0 +1,276 @@
+"""`/api/v1/`: the key itself, the state of the newsroom, what comes next, the report, the team and its log."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, Field
+
+from tidings.config.schedule import ChannelDelivery, ListDelivery
+from tidings.model.cadence import describe_cadence
+from tidings.runtime.monitoring.status import status
+from tidings.runtime.preview.plan import plan, plan_as_json
+from tidings.runtime.report.report import make_report
+from tidings.store.people import team
+from tidings.store.service import pauses
+from tidings.web.api.v1.access import ApiModel, ApiRoute, Cursor, Limit, Page, Who, make_cursor, read_cursor
+from tidings.web.room.today import may_see_schedule
+
+_REPORTED = timedelta(days=30)
+
+
+class KeyInfo(ApiModel):
+    """The key of the request."""
+
+    name: str
+    role: str
+    lists: list[str] = Field(description="The lists that it may work on; empty: all.")
+
+
+class Finding(ApiModel):
+    """Something that is wrong, and what to do."""
+
+    what: str
+    text: str
+    mend: str
+
+
+class HeldEdition(ApiModel):
+    """An edition that waits for a person."""
+
+    edition: str
+    holds: list[str]
+
+
+class NextSlot(ApiModel):
+    """The next slot of a schedule."""
+
+    schedule: str
+    at: datetime | None
+
+
+class PauseInfo(ApiModel):
+    """What is paused."""
+
+    what: str
+    since: datetime
+    until: datetime | None
+    reason: str
+    who: str
+
+
+class Status(ApiModel):
+    """The state of the newsroom, as `tidings status` prints it."""
+
+    ok: bool
+    wrong: list[Finding]
+    version: str
+    clock: datetime | None
+    held: list[HeldEdition]
+    paused: list[PauseInfo]
+    lists: dict[str, dict[str, int]] = Field(description="Subscribers of each list, by state.")
+    next: list[NextSlot]
+    deliveries: dict[str, int] = Field(description="Deliveries by state.")
+    stalled: dict[str, str] = Field(description="What cannot be sent now, and why.")
+    last_tick: datetime | None
+
+
+class ScheduleInfo(ApiModel):
+    """A schedule: its timing, and where it delivers."""
+
+    name: str
+    title: str
+    cadence: str
+    lists: list[str]
+    channels: list[str]
+    paused: bool
+
+
+class PlannedOutlet(ApiModel):
+    """What a list or a channel would get."""
+
+    outlet: str
+    deliveries: int
+    languages: dict[str, int]
+    skipped: dict[str, int]
+    stories: list[str]
+
+
+class PlanSlot(ApiModel):
+    """A coming slot. Only the next one of a schedule has stories and outlets."""
+
+    slot: datetime
+    at: datetime
+    moved: str | None
+    skipped: str | None
+    note: str
+    stories: list[str] | None
+    outlets: list[PlannedOutlet]
+    embargoed: dict[str, datetime] = Field(default_factory=dict)
+    edition: str = ""
+
+
+class PlanEntry(ApiModel):
+    """The plan of one schedule, as `tidings plan --json` prints it."""
+
+    schedule: str
+    cadence: str
+    note: str
+    waiting: list[PlanSlot]
+    slots: list[PlanSlot]
+
+
+class ReportInfo(ApiModel):
+    """The report of a period, as `tidings report --json` prints it."""
+
+    since: datetime | None
+    until: datetime | None
+    mail: list[dict[str, Any]]
+    posts: list[dict[str, Any]]
+    skipped: list[dict[str, Any]]
+    lists: list[dict[str, Any]]
+
+
+class LogLine(ApiModel):
+    """Who did what to what, when, and by which way."""
+
+    id: int
+    at: datetime
+    who: str
+    via: str
+    action: str
+    about: str
+    details: str
+
+
+class TeamMemberInfo(ApiModel):
+    """A person who works in the comms room."""
+
+    address: str
+    name: str
+    role: str
+    lists: list[str]
+
+
+def show_key(caller: Who) -> KeyInfo:
+    """Show the name, the role and the lists of this key."""
+    return KeyInfo(name=caller.key.name, role=caller.key.role.value, lists=list(caller.key.lists))
+
+
+def show_status(caller: Who) -> Status:
+    """Show what is wrong, what waits for a person, and what comes next."""
+    found = status(caller.runtime, caller.runtime.now())
+    held = [row for row in found["held"] if may_see_schedule(caller, row["edition"].rpartition("/")[0])]
+    whole = ("ok", "wrong", "version", "clock", "paused", "deliveries", "stalled", "last_tick")
+    return Status(
+        **{key: found[key] for key in whole},
+        held=held,
+        lists={name: counts for name, counts in found["lists"].items() if caller.person.may_see_list(name)},
+        next=[row for row in found["next"] if may_see_schedule(caller, row["schedule"])],
+    )
+
+
+def list_schedules(caller: Who) -> list[ScheduleInfo]:
+    """List the schedules."""
+    newsroom = caller.newsroom
+    default = newsroom.site.languages[0]
+    with caller.runtime.store.read() as connection:
+        active = pauses.active_pauses(connection)
+    return [
+        ScheduleInfo(
+            name=name,
+            title=schedule.heading(default, default),
+            cadence=describe_cadence(schedule.cadence),
+            lists=[part.list for part in schedule.deliver if isinstance(part, ListDelivery)],
+            channels=[part.channel for part in schedule.deliver if isinstance(part, ChannelDelivery)],
+            paused=pauses.find_schedule_pause(active, name) is not None,
+        )
+        for name, schedule in newsroom.schedules.items()
+        if may_see_schedule(caller, name)
+    ]
+
+
+def show_plan(
+    caller: Who, runs: Annotated[int, Field(ge=1, le=20, description="Slots of each schedule.")] = 3
+) -> list[PlanEntry]:
+    """Show the next slots of each schedule, and which stories would go to whom. Changes nothing."""
+    planned = plan(caller.runtime, caller.runtime.now(), runs)
+    mine = [entry for entry in planned if may_see_schedule(caller, entry.name)]
+    return [PlanEntry.model_validate(entry) for entry in plan_as_json(mine)]
+
+
+def show_report(
+    caller: Who,
+    since: Annotated[AwareDatetime | None, Field(description="Default: 30 days ago.")] = None,
+    until: AwareDatetime | None = None,
+) -> ReportInfo:
+    """Report on the editions of a period: what was accepted, returned and skipped, and who joined or left."""
+    now = caller.runtime.now()
+    with caller.runtime.store.read() as connection:
+        report = make_report(connection, caller.newsroom, since or now - _REPORTED, until, now).as_json()
+    person = caller.person
+    return ReportInfo(
+        since=report["since"],
+        until=report["until"],
+        mail=[row for row in report["mail"] if person.may_see_list(row["list"])],
+        posts=[row for row in report["posts"] if may_see_schedule(caller, row["edition"].rpartition("/")[0])],
+        # A reason may be about a list that the key does not work on.
+        skipped=[] if person.lists else report["skipped"],
+        lists=[row for row in report["lists"] if person.may_see_list(row["list"])],
+    )
+
+
+def show_log(
+    caller: Who,
+    who: Annotated[str, Field(max_length=300, description="An address, or `key NAME`.")] = "",
+    kind: Annotated[str, Field(max_length=50, description="The part of an action before the dot.")] = "",
+    cursor: Cursor = "",
+    limit: Limit = 50,
+) -> Page[LogLine]:
+    """Show who did what and when, the newest first."""
+    position = read_cursor(cursor, int)
+    with caller.runtime.store.read() as connection:
+        found = team.log_entries(
+            connection,
+            before=position[0] if position else None,
+            who=who,
+            kinds=[kind] if kind else [],
+            most=limit + 1,
+        )
+    return Page(
+        items=[
+            LogLine(
+                id=entry.id,
+                at=entry.at,
+                who=entry.who,
+                via=entry.via,
+                action=entry.action,
+                about=entry.about,
+                details=entry.details,
+            )
+            for entry in found[:limit]
+        ],
+        next=make_cursor(found[limit - 1].id) if len(found) > limit else None,
+    )
+
+
+def list_team(caller: Who) -> list[TeamMemberInfo]:
+    """List the people who work in the comms room."""
+    with caller.runtime.store.read() as connection:
+        members = team.list_members(connection)
+    return [
+        TeamMemberInfo(address=member.email, name=member.name, role=member.role.value, lists=list(member.lists))
+        for member in members
+    ]
+
+
+ROUTES = (
+    ApiRoute("GET", "/me", "GET ", show_key),
+    ApiRoute("GET", "/status", "GET ", show_status),
+    ApiRoute("GET", "/schedules", "GET calendar", list_schedules),
+    ApiRoute("GET", "/plan", "GET calendar", show_plan),
+    ApiRoute("GET", "/report", "GET results", show_report),
+    ApiRoute("GET", "/log", "GET log", show_log),
+    ApiRoute("GET", "/team", "GET team", list_team),
+)

@@ -1,0 +1,114 @@
+"""Every address of the team's API answers each role exactly as the table of the room says."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.web.api.v1.conftest import Program
+from tests.web.room.conftest import RoomSite
+from tidings.store.people import api_keys
+from tidings.store.people.team import Role
+from tidings.web.api.v1.access import GUESSES_PER_MINUTE, ApiRefusal, ApiRoute, RequestLimit
+from tidings.web.api.v1.app import ROUTES, create_team_api
+from tidings.web.room.routes import ROUTES as ROOM_ROUTES
+
+VALUES = {
+    "schedule": "daily",
+    "number": "1",
+    "story": "one",
+    "language": "en",
+    "subscriber": "1",
+    "list": "digest",
+    "delivery": "999",
+    "name": "crm",
+}
+
+
+def _ask(client: httpx.Client, route: ApiRoute) -> httpx.Response:
+    """Ask with a body that no address accepts: the role is checked before it."""
+    body = None if route.method in ("GET", "DELETE") else {"no such field": 1}
+    return client.request(route.method, route.path.format_map(VALUES), json=body)
+
+
+def test_every_address_of_the_api_is_in_the_table(room: RoomSite) -> None:
+    app = create_team_api(lambda: room.newsroom.runtime)
+    document = app.openapi()
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert described == {(route.method, route.path) for route in ROUTES}
+    assert len(described) == len(ROUTES), "an address stands twice in the table"
+    assert document["openapi"].startswith("3.1")
+
+
+def test_a_role_of_the_api_is_that_of_the_room() -> None:
+    room_roles = {f"{route.method} {route.path}": route.least for route in ROOM_ROUTES}
+    for route in ROUTES:
+        if not isinstance(route.like, Role):
+            assert route.least is room_roles[route.like]
+
+
+def test_each_key_may_do_exactly_what_the_table_says(program: Program) -> None:
+    for role in (None, *Role):
+        client = program(role)
+        for route in ROUTES:
+            if role is Role.ADMIN and route.method == "DELETE":
+                continue
+            answer = _ask(client, route)
+            where = (route.method, route.path, role, answer.status_code, answer.text[:200])
+            if role is None:
+                assert answer.status_code in (401, 429), where
+                assert answer.headers["www-authenticate"] == "Bearer" or answer.status_code == 429, where
+            elif not role.includes(route.least):
+                assert answer.status_code == 403 and f"role of {route.least}" in answer.json()["detail"], where
+            else:
+                assert answer.status_code in (200, 404, 409, 422), where
+            if answer.status_code >= 400:
+                assert answer.headers["content-type"] == "application/problem+json", where
+                assert answer.json()["status"] == answer.status_code, where
+
+
+def test_a_revoked_key_stops_at_once(room: RoomSite, program: Program) -> None:
+    client = program("viewer")
+    assert client.get("me").json() == {"name": "viewer", "role": "viewer", "lists": []}
+    with room.newsroom.runtime.store.write() as connection:
+        (key,) = api_keys.list_keys(connection)
+        assert key.used is not None
+        assert api_keys.remove_key(connection, "viewer")
+    assert client.get("me").status_code == 401
+
+
+def test_a_key_for_one_list_sees_nothing_of_others(room: RoomSite, program: Program) -> None:
+    press = program("editor", "press")
+    room.newsroom.reader("clara", "press")
+    assert press.get("editions").json()["items"] == []
+    assert press.get("editions/daily/1").status_code == 404
+    assert press.get("editions/daily/1/messages").status_code == 404
+    assert [row["name"] for row in press.get("schedules").json()] == ["press"]
+    assert [row["schedule"] for row in press.get("plan").json()] == ["press"]
+    status = press.get("status").json()
+    assert status["held"] == [] and list(status["lists"]) == ["press"]
+    assert {row["schedule"] for row in status["next"]} == {"press"}
+    assert press.get("report").json()["mail"] == []
+    people = press.get("subscribers").json()
+    assert [row["address"] for row in people["items"]] == ["clara@example.org"] and people["total"] == 1
+    assert press.get("subscribers", params={"list": "digest"}).status_code == 404
+    assert press.get("subscribers/export", params={"list": "digest"}).status_code == 404
+    anna = program("editor", name="all").get("subscribers", params={"text": "anna"}).json()["items"][0]["subscriber"]
+    assert press.get(f"subscribers/{anna}").status_code == 404
+    assert press.get("deliveries").json()["items"] == []
+    clara = people["items"][0]["subscriber"]
+    assert press.get(f"subscribers/{clara}/explain").status_code == 403
+
+
+def test_a_key_that_asks_too_often_has_to_wait(program: Program) -> None:
+    stranger = program(None)
+    answers = [stranger.get("me") for _ in range(2 * GUESSES_PER_MINUTE + 2)]
+    assert {answer.status_code for answer in answers} == {401, 429}
+    assert 1 <= int(answers[-1].headers.get("retry-after", "1")) <= 60
+    assert program("viewer").get("me").status_code == 200, "a key waits for nobody else"
+    limit = RequestLimit(3)
+    limit.check("another key")
+    for _ in range(3):
+        limit.check("a key")
+    with pytest.raises(ApiRefusal, match="more than 3 requests"):
+        limit.check("a key")
