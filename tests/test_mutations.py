@@ -44,12 +44,12 @@ MUTATIONS = (
         "tests/store/delivery/test_ledger.py::test_the_fence_makes_a_late_write_void",
     ),
     Mutation(
-        "child-without-limit-of-memory", "sources/child_process.py",
+        "child-without-limit-of-memory", "child_process.py",
         "resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))", "pass",
         "tests/sources/test_child_process.py::test_a_child_cannot_fill_the_memory",
     ),
     Mutation(
-        "child-without-limit-of-time", "sources/child_process.py",
+        "child-without-limit-of-time", "child_process.py",
         "signal.setitimer(signal.ITIMER_PROF, seconds)", "pass",
         "tests/sources/test_child_process.py::test_a_child_ends_at_its_limit_of_time",
     ),
@@ -83,6 +83,10 @@ MUTATIONS = (
     Mutation(
         "lists-summed-in-templates", "render/sandbox.py", "if not isinstance(start, int | float):", "if False:",
         "tests/render/test_sandbox.py::test_no_expression_makes_a_huge_result",
+    ),
+    Mutation(
+        "own-templates-in-the-main-process", "render/templates.py", "return own or \"{\" in subject", "return False",
+        "tests/render/test_template_check.py::test_endless_work_is_named_with_its_line",
     ),
     Mutation(
         "idle-connections-stay", "web/connections.py",

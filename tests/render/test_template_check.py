@@ -83,3 +83,33 @@ def test_a_good_subject_has_no_problem() -> None:
         )
         == []
     )
+
+
+ENDLESS = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
+GREEDY = [
+    ENDLESS,
+    "{% macro twice(n) %}{{ twice(n - 1) ~ twice(n - 1) if n else '' }}{% endmacro %}{{ twice(90) }}",
+    "{% set b = namespace(x=[]) %}{% for a in range(99999) %}{% set b.x = [b.x, 'x' * 1999999 ~ a] %}{% endfor %}",
+    "{% set b = namespace(x=[1]) %}{% for a in range(99) %}{% set b.x = [b.x, b.x] %}{% endfor %}{{ b.x | string }}",
+    "{% set n = namespace(x='') %}{% for a in range(9999) %}"
+    "{% set x = ('ab' * 900000 ~ 'c') | wordwrap(1) %}{% endfor %}",
+]
+
+
+@pytest.mark.parametrize("greedy", GREEDY)
+def test_endless_work_is_named_with_its_line(greedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidings.render.templates._SECONDS", 0.2)
+    broken = HTML.replace("{{ item.title }}", "{{ item.title }}" + greedy, 1)
+    line = broken[: broken.index(greedy)].count("\n") + 1
+    (problem,) = find_template_problems(own_templates(tmp_path, html=broken), "own")
+    assert (problem.file, problem.line) == ("templates/own/body.html.j2", line), problem
+    assert "too long" in problem.message or "memory" in problem.message or "at most" in problem.message
+
+
+@pytest.mark.parametrize(
+    "greedy", [ENDLESS, "{{ 'x' * 10**9 }}", "{% set b = 'ab' * 900000 %}{{ [b ~ 1] * 900000 == [b ~ '1'] * 900000 }}"]
+)
+def test_endless_work_of_a_subject_is_found(greedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidings.render.templates._SECONDS", 0.2)
+    monkeypatch.setattr("tidings.render.templates._HARD_SECONDS", 2)
+    assert find_subject_problems(TEMPLATES, "News " + greedy)

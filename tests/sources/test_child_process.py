@@ -12,9 +12,9 @@ import pytest
 
 from tests.sources.site import Page, Website
 from tests.sources.sources import make_source
-from tidings.sources import child_process
+from tidings import child_process
+from tidings.child_process import MEMORY, ChildError, run_in_child
 from tidings.sources.article import PoisonousItemError, build_items_in_child
-from tidings.sources.child_process import MEMORY, ChildError, run_in_child
 from tidings.sources.media import open_plain
 from tidings.sources.web import cached_source, feed, page
 from tidings.sources.web.page_parser import parse_page_in_child
@@ -46,8 +46,8 @@ def test_a_child_ends_at_its_limit_of_time() -> None:
 
 
 def test_a_child_that_only_waits_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidings.sources.child_process._START", 0)
-    monkeypatch.setattr("tidings.sources.child_process._SLACK", 1)
+    monkeypatch.setattr("tidings.child_process._START", 0)
+    monkeypatch.setattr("tidings.child_process._SLACK", 1)
     with pytest.raises(ChildError, match="more than 1 seconds"):
         run_in_child(sleep, b"", 1)
 

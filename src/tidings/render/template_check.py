@@ -7,13 +7,24 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
+from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta, nodes
+from jinja2.exceptions import TemplateRuntimeError
 
 from tidings.model.errors import InputError, Problem
 from tidings.model.item import Attachment, Image, Item
-from tidings.render.mail.digest import render_mail_document
+from tidings.render.mail.digest import render_mail_document, render_trial_subject
 from tidings.render.mail.views import MailEdition, MailList, MailSite
-from tidings.render.templates import BODY_NAMES, FILES, MACROS, NAME, SUBJECT_NAMES, MailTemplates
+from tidings.render.templates import (
+    BODY_NAMES,
+    FILES,
+    MACROS,
+    NAME,
+    SUBJECT_NAMES,
+    MailTemplates,
+    Sources,
+    TemplateError,
+    run_limited,
+)
 
 _TRIAL_AT = datetime(2026, 1, 2, 9, 30, tzinfo=UTC)
 
@@ -25,6 +36,22 @@ def find_template_problems(templates: MailTemplates, name: str, *, languages: Se
     """
     if not NAME.fullmatch(name) or name not in templates.names():
         return [_problem(name, 0, f"there is no template {name!r}; choose from {', '.join(templates.names())}")]
+    if templates.are_own(name):
+        try:
+            found = run_limited(_check_own, name, templates.sources(name), name, tuple(languages))
+        except TemplateError as error:
+            return [_problem_of(error, name)]
+        return [_problem(file.removeprefix("templates/"), line, message) for file, line, message in found]
+    return _check_files(templates, name, languages)
+
+
+def _check_own(sources: Sources, name: str, languages: Sequence[str]) -> list[tuple[str, int, str]]:
+    """Check templates of the newsroom. This runs in a limited child."""
+    problems = _check_files(MailTemplates(sources=sources), name, languages)
+    return [(problem.file, problem.line, problem.message) for problem in problems]
+
+
+def _check_files(templates: MailTemplates, name: str, languages: Sequence[str]) -> list[Problem]:
     problems: list[Problem] = []
     for file in FILES:
         path = f"{name}/{file}"
@@ -37,13 +64,34 @@ def find_template_problems(templates: MailTemplates, name: str, *, languages: Se
 
 def find_subject_problems(templates: MailTemplates, source: str) -> list[str]:
     """The mistakes in a schedule's `subject`, as messages."""
+    if "{" not in source:
+        return []
+    try:
+        return list(run_limited(_check_subject, "_base", templates.sources("digest"), source))
+    except TemplateError:
+        return ["it takes too much time or memory"]
+
+
+def _check_subject(sources: Sources, source: str) -> list[str]:
+    """Check a subject, and render it once. This runs in a limited child."""
+    templates = MailTemplates(sources=sources)
     try:
         tree = templates.environment.parse(source)
     except TemplateSyntaxError as error:
         return [str(error.message)]
     if filters := _unknown_filters(templates, tree):
         return [f"there is no filter {name!r}" for name, _ in filters]
-    return [_unknown_name(name, SUBJECT_NAMES) for name in _unknown_names(templates, tree, SUBJECT_NAMES)]
+    if names := _unknown_names(templates, tree, SUBJECT_NAMES):
+        return [_unknown_name(name, SUBJECT_NAMES) for name in names]
+    try:
+        render_trial_subject(templates, source, **_trial_input("en"))
+    except UndefinedError:
+        return []  # it may use a third story, which the trial does not have
+    except (TemplateRuntimeError, MemoryError, OverflowError) as error:
+        return [str(error) or "it needs too much memory"]
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError):
+        return []
+    return []
 
 
 def _find_file_problems(
@@ -111,11 +159,19 @@ def _try_rendering(templates: MailTemplates, name: str, languages: Sequence[str]
         try:
             render_mail_document(templates=templates, template=name, subject="", language=language, **trial)
         except InputError as error:
-            place = re.match(r"templates/([^:]+?\.j2)(?::(\d+))?:? (.*)", str(error), re.DOTALL)
-            if place:
-                return [_problem(place[1], int(place[2] or 0), place[3])]
+            problem = _problem_of(error, name)
+            if problem.line or str(error).startswith("templates/"):
+                return [problem]
             return [_problem(f"{name}/body.html.j2", 0, part) for part in str(error).split("; ")]
     return []
+
+
+def _problem_of(error: InputError, name: str) -> Problem:
+    """The problem that an error of rendering names, else one of the template as a whole."""
+    place = re.match(r"templates/([^:]+?\.j2)(?::(\d+))?:? (.*)", str(error), re.DOTALL)
+    if place:
+        return _problem(place[1], int(place[2] or 0), place[3])
+    return _problem(f"{name}/body.html.j2", 0, str(error).removeprefix(f"templates/{name}: "))
 
 
 def _trial_item(name: str, language: str, **fields: Any) -> Item:

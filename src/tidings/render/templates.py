@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from traceback import extract_tb
@@ -14,6 +16,7 @@ from jinja2.debug import rewrite_traceback_stack
 from jinja2.exceptions import TemplateError as JinjaError
 from jinja2.exceptions import TemplateRuntimeError
 
+from tidings.child_process import ChildError, run_in_child
 from tidings.model.errors import InputError
 from tidings.render.mail.plaintext import wrap
 from tidings.render.sandbox import BoundedEnvironment
@@ -28,13 +31,60 @@ _MAX_SOURCE: Final = 200_000
 _PAGES: Final = "pages"
 """The only folder in `templates/` that is not a mail template."""
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_ERRORS: Final = (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
+_ERRORS: Final = (
+    JinjaError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+)
 """Exceptions that a mistake in a template raises while it runs."""
+_SECONDS: Final = 5
+"""Processor time of a template. Then the line that runs is named."""
+_HARD_SECONDS: Final = 20
+"""Processor time until the child is killed: a library written in C is not interrupted before it returns."""
 T = TypeVar("T")
+Sources = Mapping[str, tuple[str, str, str]]
+"""The text, the file and the error of each template, by its name."""
 
 
 class TemplateError(InputError):
     """A template cannot be used; the message names file and line."""
+
+
+def run_limited(function: Callable[..., Any], name: str, *args: Any) -> Any:
+    """Run a function that renders templates of a newsroom in a child process with limits, and return its JSON.
+
+    The templates may be wrong in any way: no loop and no huge result holds up or fills the main process. `name` is
+    the folder that an error names if the line is unknown. Raises TemplateError.
+    """
+    try:
+        answer = run_in_child(answer_call, pickle.dumps((function, args, _SECONDS)), _HARD_SECONDS)
+    except ChildError:
+        raise TemplateError(f"templates/{name}: takes too much time or memory; simplify its loops") from None
+    if "error" in answer:
+        raise TemplateError(answer["error"])
+    return answer["result"]
+
+
+def answer_call(data: bytes) -> dict[str, Any]:
+    """Answer a request of `run_limited`. This runs in the child."""
+    function, args, seconds = pickle.loads(data)  # noqa: S301  the parent made it
+    signal.signal(signal.SIGVTALRM, _stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        return {"result": function(*args)}
+    except InputError as error:
+        return {"error": str(error)}
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
+def _stop(*_: object) -> None:
+    raise TemplateRuntimeError("takes too long; simplify the loops")
 
 
 def find_shipped_templates() -> Path:
@@ -102,11 +152,33 @@ class _FolderLoader(BaseLoader):
         return None
 
 
+class SourceLoader(BaseLoader):
+    """Templates whose text was read before, in the process that asks for them."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Any]:
+        source, file, error = self._sources.get(template, ("", "", template))
+        if error:
+            raise TemplateNotFound(template, error)
+        return source, file, lambda: True
+
+    def path(self, template: str) -> Path | None:
+        """The file of a template, or None."""
+        return Path(self._sources[template][1]) if template in self._sources else None
+
+
 class MailTemplates:
     """The mail templates of one newsroom. `overrides` is its `templates/` folder, which need not exist."""
 
-    def __init__(self, overrides: Path | None = None, *, shipped: Path | None = None) -> None:
-        self.loader = _FolderLoader(overrides, shipped or find_shipped_templates())
+    def __init__(
+        self, overrides: Path | None = None, *, shipped: Path | None = None, sources: Sources | None = None
+    ) -> None:
+        self.folders = tuple(root for root in (overrides, shipped or find_shipped_templates()) if root is not None)
+        self.overrides = overrides
+        self.loader = _FolderLoader(overrides, self.folders[-1]) if sources is None else SourceLoader(sources)
+        self._sources: dict[str, Sources] = {}
         self.environment = make_environment(
             self.loader, finalize=_check_printable, extensions=["jinja2.ext.loopcontrols"]
         )
@@ -115,9 +187,41 @@ class MailTemplates:
 
     def names(self) -> list[str]:
         """Every template that a schedule may name."""
-        roots = [root for root in (self.loader.overrides, self.loader.shipped) if root is not None and root.is_dir()]
+        roots = [root for root in self.folders if root.is_dir()]
         folders = {path.name for root in roots for path in root.iterdir() if path.is_dir()}
         return sorted(name for name in folders if NAME.fullmatch(name) and name != _PAGES)
+
+    def are_own(self, name: str, subject: str = "") -> bool:
+        """Whether the newsroom wrote the template or the subject, so that they are rendered in a limited child."""
+        if isinstance(self.loader, SourceLoader):
+            return False
+        if name in self._sources and not self.environment.auto_reload:
+            return True
+        own = self.overrides is not None and any((self.overrides / folder).is_dir() for folder in (name, "_base"))
+        return own or "{" in subject
+
+    def sources(self, name: str) -> Sources:
+        """Read all files that the template may use. They are read once if templates are not reloaded."""
+        if name in self._sources and not self.environment.auto_reload:
+            return self._sources[name]
+        found: dict[str, tuple[str, str, str]] = {}
+        files = {
+            f"{folder}/{path.name}"
+            for root in self.folders
+            for folder in (name, "_base")
+            if (root / folder).is_dir()
+            for path in (root / folder).iterdir()
+        }
+        for file in sorted(files):
+            if self.loader.path(file) is None:
+                continue
+            try:
+                source, path, _ = self.loader.get_source(self.environment, file)
+                found[file] = source, path, ""
+            except TemplateNotFound as error:
+                found[file] = "", "", str(error.message)
+        self._sources[name] = found
+        return found
 
     def body(self, name: str, part: str) -> Template:
         """Load a template's body. `part` is `html` or `txt`. Raises TemplateError."""

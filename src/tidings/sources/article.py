@@ -13,12 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from tidings.child_process import ChildError, run_in_child
 from tidings.model.errors import Problem
 from tidings.model.item import Attachment, CachedItem, Image
 from tidings.model.text import one_line, shorten_slug, slugify, summarise
 from tidings.sources.base import SourceContext, SourceItem
 from tidings.sources.body import Body, list_pictures, missing_alt_message, sanitise
-from tidings.sources.child_process import ChildError, run_in_child
 from tidings.sources.links import WebLinks, encode_url
 from tidings.sources.picture_tags import is_decoration
 from tidings.sources.web.identity import normalise_link, strip_tracking

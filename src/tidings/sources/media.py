@@ -16,7 +16,7 @@ from typing import IO, Any
 from PIL import Image as PillowImage
 from PIL import PngImagePlugin
 
-from tidings.sources.child_process import ChildError, run_in_child
+from tidings.child_process import ChildError, run_in_child
 
 PICTURE_TYPES = {
     "JPEG": "image/jpeg",

@@ -294,6 +294,15 @@ def test_templates_run_in_a_sandbox_with_strict_names(tmp_path: Path) -> None:
             Pages(tmp_path).root_page(PageContext(site(), FEEDS), [])
 
 
+def test_an_endless_page_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidings.render.templates._SECONDS", 0.2)
+    (tmp_path / "pages").mkdir()
+    loops = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
+    (tmp_path / "pages" / "root.html.j2").write_text("<p>\n" + loops)
+    with pytest.raises(InputError, match=r"^templates/pages/root\.html\.j2:2: takes too long"):
+        Pages(tmp_path).root_page(PageContext(site(), FEEDS), [])
+
+
 def test_a_mistake_in_a_template_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages" / "root.html.j2").write_text("<p>\n</p>\n{{ page.nothing }}")

@@ -18,7 +18,7 @@ from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
 from tidings.pipeline.compose.freeze import RenderResult
 from tidings.pipeline.compose.select import SegmentFilter, select_for_segment
-from tidings.render.mail.digest import MailLayout, build_layout, render_mail_document
+from tidings.render.mail.digest import MailLayout, build_layout, build_layouts, render_mail_document
 from tidings.render.mail.dkim import DkimIdentity
 from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.gates import check_mail
@@ -80,9 +80,8 @@ class MailRenderer:
             corrections=_distinct(item for s in shown for item in s.corrections),
             topic_labels=self.topic_labels(language),
         )
-        layouts = {
-            key: build_layout(document, group.selection, templates=self.templates) for key, group in members.items()
-        }
+        groups = {key: group.selection for key, group in members.items()}
+        layouts = build_layouts(document, groups, templates=self.templates)
         merge = MailMerge(document)
         samples = (self._sample(merge, layout, edition, part.list) for layout in layouts.values())
         failures = check_mail(max(samples, key=len))

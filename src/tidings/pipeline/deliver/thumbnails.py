@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from PIL import Image, ImageOps
 
-from tidings.sources.child_process import ChildError, run_in_child
+from tidings.child_process import ChildError, run_in_child
 from tidings.sources.media import open_plain
 
 _MAX_SIDE = 1200

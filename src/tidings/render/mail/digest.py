@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 from jinja2 import Template
 from markupsafe import Markup, escape
@@ -26,11 +27,14 @@ from tidings.render.mail.views import (
     build_mail_item,
 )
 from tidings.render.palette import make_palette
-from tidings.render.templates import MailTemplates, TemplateError, run_template
+from tidings.render.templates import MailTemplates, Sources, TemplateError, run_limited, run_template
 
 BUDGET: Final = 100_000
 """Bytes of the HTML part, encoded, before personal parts. Gmail cuts at 102 KB, and does not say in which form."""
 PREHEADER_LENGTH: Final = 150
+_SUBJECTS_AT_ONCE: Final = 500
+"""Subjects that one call of a child renders within its limit of time."""
+K = TypeVar("K")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -77,6 +81,11 @@ def render_mail_document(
     `subject` is the schedule's template for the subject, '' for the mail template's own; `topic_labels` are in
     `language`. Raises TemplateError, InlineError or FragmentError, all InputError.
     """
+    if templates.are_own(template, subject):
+        values = {"template": template, "subject": subject, "site": site, "list": list, "edition": edition}
+        values |= {"language": language, "items": items, "notes": notes, "corrections": corrections}
+        values["topic_labels"] = topic_labels
+        return MailDocument.from_json(run_limited(_render_own, template, templates.sources(template), values))
     date = format_date(edition.date, language, site.zone)
     edition_view = EditionView(edition.name, edition.title, edition.number, date, edition.url)
     context = _make_context(site, list, edition_view, language)
@@ -117,6 +126,17 @@ def render_mail_document(
             "edition": asdict(edition_view),
         },
     )
+
+
+@lru_cache(maxsize=4)
+def _load_sources(sources: tuple[tuple[str, tuple[str, str, str]], ...]) -> MailTemplates:
+    return MailTemplates(sources=dict(sources))
+
+
+def _render_own(sources: Sources, values: dict[str, Any]) -> dict[str, Any]:
+    """Render the document with templates of the newsroom. This runs in a limited child."""
+    templates = _load_sources(tuple(sources.items()))
+    return render_mail_document(templates=templates, **values).to_json()
 
 
 def _make_context(site: MailSite, list: MailList, edition: EditionView, language: str) -> dict[str, Any]:
@@ -178,11 +198,26 @@ def _tidy(text: str) -> str:
 def build_layout(
     document: MailDocument, selection: Selection, *, templates: MailTemplates, budget: int = BUDGET
 ) -> MailLayout:
-    """Lay out the mail of one set of readers: notes, the lead, the items by kind, titles, corrections.
+    """Lay out the mail of one set of readers. See `build_layouts`."""
+    return build_layouts(document, {"": selection}, templates=templates, budget=budget)[""]
+
+
+def build_layouts(
+    document: MailDocument, selections: Mapping[K, Selection], *, templates: MailTemplates, budget: int = BUDGET
+) -> dict[K, MailLayout]:
+    """Lay out the mails of sets of readers: notes, the lead, the items by kind, titles, corrections.
 
     Beyond `budget` bytes, items become short from the last upwards, then titles, and then the lead becomes short. Only
     the subject and the preheader are rendered here.
     """
+    subjects = _render_subjects(document, selections.values(), templates)
+    return {
+        key: _lay_out(document, selection, subject, budget)
+        for (key, selection), subject in zip(selections.items(), subjects, strict=True)
+    }
+
+
+def _lay_out(document: MailDocument, selection: Selection, subject: tuple[str, str], budget: int) -> MailLayout:
     forms = {item.id: "item" for item in selection.items}
     lead = f"lead:{selection.lead.id}" if selection.lead else ""
     keys = _keys(selection, lead, forms)
@@ -200,11 +235,10 @@ def build_layout(
     if selection.lead and encoded_size(size, len(keys)) > budget:
         lead = f"short:{selection.lead.id}"
         shortened.append(selection.lead.id)
-    subject, preheader = _render_subject(document, selection, templates)
     return MailLayout(
         language=document.language,
-        subject=subject,
-        preheader=preheader,
+        subject=subject[0],
+        preheader=subject[1],
         keys=_keys(selection, lead, forms) if shortened else keys,
         shortened=tuple(id for id in shortened if id not in titled),
         titled=tuple(titled),
@@ -232,8 +266,36 @@ def _keys(selection: Selection, lead: str, forms: Mapping[str, str]) -> tuple[st
     return (*keys, "foot")
 
 
-def _render_subject(document: MailDocument, selection: Selection, templates: MailTemplates) -> tuple[str, str]:
-    """The subject and the preheader of these readers. Raises TemplateError if the subject is not valid."""
+def _render_subjects(
+    document: MailDocument, selections: Iterable[Selection], templates: MailTemplates
+) -> list[tuple[str, str]]:
+    """The subject and the preheader of each set of readers. Raises TemplateError if a subject is not valid."""
+    wanted = [(tuple(item.id for item in each.all_items), each.stories) for each in selections]
+    distinct = list(dict.fromkeys(wanted))
+    if templates.are_own(document.template, document.subject):
+        values = replace(document, fragments={}, memo={}).to_json()
+        sources = templates.sources(document.template)
+        rendered = []
+        for start in range(0, len(distinct), _SUBJECTS_AT_ONCE):
+            part = distinct[start : start + _SUBJECTS_AT_ONCE]
+            rendered += run_limited(_render_own_subjects, document.template, sources, values, part)
+    else:
+        rendered = [_render_subject(document, ids, stories, templates) for ids, stories in distinct]
+    subjects = dict(zip(distinct, rendered, strict=True))
+    return [(subjects[each][0], subjects[each][1]) for each in wanted]
+
+
+def _render_own_subjects(
+    sources: Sources, values: dict[str, Any], wanted: Sequence[tuple[tuple[str, ...], tuple[str, ...]]]
+) -> list[tuple[str, str]]:
+    """Render subjects with templates of the newsroom. This runs in a limited child."""
+    document, templates = MailDocument.from_json(values), _load_sources(tuple(sources.items()))
+    return [_render_subject(document, ids, stories, templates) for ids, stories in wanted]
+
+
+def _render_subject(
+    document: MailDocument, ids: Sequence[str], stories: Sequence[str], templates: MailTemplates
+) -> tuple[str, str]:
     if "views" not in document.memo:
         site = document.context["site"]
         document.memo["views"] = {key: MailItem.from_brief(brief) for key, brief in document.briefs.items()}
@@ -245,9 +307,9 @@ def _render_subject(document: MailDocument, selection: Selection, templates: Mai
         )
         document.memo["subject"] = templates.subject(document.template, document.subject)
     own, preview = document.memo["subject"]
-    views = [document.memo["views"][item.id] for item in selection.all_items]
-    stories = set(selection.stories)
-    items = [view for view in views if view.story in stories]
+    views = [document.memo["views"][id] for id in ids]
+    known = set(stories)
+    items = [view for view in views if view.story in known]
     context = dict(document.memo["names"])
     context["items"] = items
     # A mail with only corrections or notes has no lead, so its first part is used for the subject.
@@ -256,8 +318,25 @@ def _render_subject(document: MailDocument, selection: Selection, templates: Mai
     subject, preheader = run_template(_run_subject, own, preview, context, file=file)
     subject = _line(subject)
     if not subject:
-        raise TemplateError(f"templates/{file}: the subject is empty for the stories {', '.join(selection.stories)}")
+        raise TemplateError(f"templates/{file}: the subject is empty for the stories {', '.join(stories)}")
     return subject, shorten(_line(preheader), PREHEADER_LENGTH)
+
+
+def render_trial_subject(
+    templates: MailTemplates,
+    source: str,
+    *,
+    site: MailSite,
+    list: MailList,
+    edition: MailEdition,
+    items: Sequence[Item],
+    **_: Any,
+) -> None:
+    """Render a subject with items of a trial. Jinja's exceptions are raised as they are."""
+    date = format_date(edition.date, "en", site.zone)
+    context = _make_context(site, list, EditionView(edition.name, edition.title, 1, date, edition.url), "en")
+    views = [build_mail_item(item, language="en", zone=site.zone, topic_labels={}) for item in items]
+    templates.environment.from_string(source).render(context, items=views, lead=views[0])
 
 
 def _run_subject(own: Template, preview: Template, context: dict[str, Any]) -> tuple[str, str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import BytecodeCache, ChoiceLoader, FileSystemLoader
+from jinja2 import BaseLoader, BytecodeCache, Environment, FileSystemLoader
 from jinja2.bccache import Bucket
 from markupsafe import Markup, escape
 
@@ -20,7 +21,14 @@ from tidings.render.i18n import kind_label, language_name, load_catalogue, text_
 from tidings.render.pages.views import PageFile, PageItem, build_page_item
 from tidings.render.palette import make_palette
 from tidings.render.site_views import FeedLink, SiteView, Translation
-from tidings.render.templates import find_shipped_templates, get_template, make_environment, run_template
+from tidings.render.templates import (
+    SourceLoader,
+    find_shipped_templates,
+    get_template,
+    make_environment,
+    run_limited,
+    run_template,
+)
 from tidings.render.urls import ALL, FORMATS, ascii_url, feed_path, page_path
 
 _LATEST = 10
@@ -29,6 +37,8 @@ _RESOURCES = 50
 MAX_TITLE = 70
 """Characters of `<title>` that search engines and tabs show, and that html-validate allows."""
 STYLESHEET = "style.css"
+_AT_ONCE = threading.BoundedSemaphore(2)
+"""Children that render pages at one moment, however many readers ask."""
 _FORMAT_NAMES = {"rss": "RSS", "atom": "Atom", "json": "JSON"}
 
 
@@ -74,17 +84,13 @@ class Pages:
     """
 
     def __init__(self, overrides: Path | None = None) -> None:
-        folders = [*([overrides / "pages"] if overrides is not None else []), find_shipped_templates() / "pages"]
+        self._own = overrides / "pages" if overrides is not None else None
         self._versions: dict[str, str] = {}
-        self._environment = make_environment(
-            ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
-            keep_trailing_newline=True,
-            bytecode_cache=_CACHE,
-        )
+        self._environment = _make_environment(FileSystemLoader(find_shipped_templates() / "pages"))
 
     def stylesheet(self, site: SiteView) -> bytes:
         """The style sheet of all pages."""
-        return self._render("style.css.j2", colours=make_palette(site.colour))
+        return self._render("style.css.j2", site.language, {"colours": make_palette(site.colour)})
 
     def language_page(self, context: PageContext, items: Sequence[Item]) -> bytes:
         """The front page of a language; `items` are newest first."""
@@ -192,14 +198,8 @@ class Pages:
 
     def _page(self, template: str, context: PageContext, page: dict[str, Any], **values: Any) -> bytes:
         site = context.for_templates | {"stylesheet": f"{STYLESHEET}?v={self._version(context.site)}"}
-        return self._render(
-            template,
-            site=site,
-            page=page,
-            colours=make_palette(context.site.colour),
-            _=_translator(context.words.gettext),
-            **values,
-        )
+        colours = make_palette(context.site.colour)
+        return self._render(template, context.site.language, {"site": site, "page": page, "colours": colours, **values})
 
     def _version(self, site: SiteView) -> str:
         """A version in the URL, so that no page gets an old style sheet from a cache."""
@@ -207,10 +207,47 @@ class Pages:
             self._versions[site.colour] = hashlib.sha256(self.stylesheet(site)).hexdigest()[:8]
         return self._versions[site.colour]
 
-    def _render(self, template: str, **values: Any) -> bytes:
-        file = f"pages/{template}"
-        text = run_template(get_template(self._environment, template, folder="pages/").render, values, file=file)
-        return text.lstrip().encode("utf-8", "replace")
+    def _render(self, template: str, language: str, values: dict[str, Any]) -> bytes:
+        if self._own is None or not self._own.is_dir():
+            return _render_page(self._environment, template, language, values).encode("utf-8", "replace")
+        with _AT_ONCE:
+            text: str = run_limited(_render_own_page, "pages", _read_sources(self._own), template, language, values)
+        return text.encode("utf-8", "replace")
+
+
+def _make_environment(loader: BaseLoader) -> Environment:
+    return make_environment(loader, keep_trailing_newline=True, bytecode_cache=_CACHE)
+
+
+def _render_page(environment: Environment, template: str, language: str, values: dict[str, Any]) -> str:
+    values = values | {"_": _translator(load_catalogue(language).gettext)}
+    file = f"pages/{template}"
+    text = run_template(get_template(environment, template, folder="pages/").render, values, file=file)
+    return text.lstrip()
+
+
+def _read_sources(own: Path) -> tuple[tuple[str, tuple[str, str, str]], ...]:
+    """Read the templates of pages: the newsroom's own, and the shipped ones that it does not replace."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for folder in (find_shipped_templates() / "pages", own):
+        for path in sorted(folder.glob("*.j2")):
+            try:
+                found[path.name] = path.read_text("utf-8-sig"), str(path), ""
+            except (OSError, UnicodeDecodeError) as error:
+                found[path.name] = "", "", f"templates/pages/{path.name} cannot be read: {error}"
+    return tuple(found.items())
+
+
+@lru_cache(maxsize=2)
+def _load_sources(sources: tuple[tuple[str, tuple[str, str, str]], ...]) -> Environment:
+    return _make_environment(SourceLoader(dict(sources)))
+
+
+def _render_own_page(
+    sources: tuple[tuple[str, tuple[str, str, str]], ...], template: str, language: str, values: dict[str, Any]
+) -> str:
+    """Render a page with templates of the newsroom. This runs in a limited child."""
+    return _render_page(_load_sources(sources), template, language, values)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import feedparser
 from feedparser.urls import resolve_relative_uris
 from lxml import etree
 
+from tidings.child_process import ChildError, run_in_child
 from tidings.model.text import clean
-from tidings.sources.child_process import ChildError, run_in_child
 from tidings.sources.json_values import as_objects, as_text
 
 MAX_ENTRIES = 2_000

@@ -13,10 +13,10 @@ from lxml.cssselect import CSSSelector
 from pydantic import Field, field_validator
 
 from tidings import __version__
+from tidings.child_process import ChildError
 from tidings.config.types import Duration, Int, Line
 from tidings.sources.article import build_article, short_hash
 from tidings.sources.base import SourceContext
-from tidings.sources.child_process import ChildError
 from tidings.sources.web.cached_source import FetchedArticle
 from tidings.sources.web.page_parser import Selectors, find_links_in_child, parse_page_in_child
 from tidings.sources.web.polite_fetch import Response, Robots, SourceError, fetch_url

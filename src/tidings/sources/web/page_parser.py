@@ -18,9 +18,9 @@ from zoneinfo import ZoneInfo
 from lxml import etree, html
 from lxml.cssselect import CSSSelector
 
+from tidings.child_process import run_in_child
 from tidings.model.dates import parse_moment
 from tidings.model.text import clean, one_line
-from tidings.sources.child_process import run_in_child
 from tidings.sources.encodings import decode_document
 
 _TYPES = {"article", "newsarticle", "blogposting", "report", "event", "webpage", "pressrelease"}

@@ -28,6 +28,8 @@ _SLACK = 3
 """The limit of elapsed time, as a multiple of the limit of processor time."""
 _START = 20
 """Seconds that a child may take to start, on a busy machine."""
+MOST_ANSWER = 64 << 20
+"""Bytes of an answer. The caller keeps an answer in its own memory, which has no limit."""
 
 
 class ChildError(Exception):
@@ -65,7 +67,7 @@ class _Child:
         try:
             self._process.stdin.write(json.dumps([function, seconds, len(data)]).encode() + b"\n" + data)
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            line = self._process.stdout.readline(MOST_ANSWER)
         except OSError:
             pass  # it has ended; the answer is missing
         finally:
