@@ -89,7 +89,7 @@ def delivery_section(results: list[dict[str, Any]]) -> list[str]:
         "A personalised digest (each reader's own address, name and links) by the product's real `deliver()`: ledger on, SQLite",
         "with `synchronous=FULL`, an intent before each message and an outcome after it. Only the sending is timed. The peers",
         "send the same text and HTML, and keep no ledger. `smtp-source` is Postfix's load generator: C, identical bytes, no",
-        "pipelining. Sender and sink had a core each. CPU is the sender's, over all threads; 'busy' shows which side was at its",
+        "pipelining. Sender and sink had a core each, unless the table says otherwise. CPU is the sender's, over all threads; 'busy' shows which side was at its",
         "limit. After each run the sink in C had every recipient exactly once; the messages that it kept were their reader's own,",
         "and verified if they were signed. smtp-sink only counts.",
     ]

@@ -92,13 +92,14 @@ def format_table(result: dict[str, Any]) -> list[str]:
     """The Markdown of a case."""
     peer = result["peer"]
     lines = [
-        f"| sender | msg/s | CPU s/1k | peak MB | sender, sink busy | rate / {peer} | CPU / {peer} |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        f"| sender | msg/s | Gbit/s | CPU s/1k | peak MB | sender, sink busy | rate / {peer} | CPU / {peer} |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in result["rows"]:
         peak = f"{row['peak_mb']:.0f}" if row["peak_mb"] else "–"
         lines.append(
-            f"| {row['sender']} | {row['rate']:,.0f} | {row['cpu']:.3f} | {peak} "
+            f"| {row['sender']} | {row['rate']:,.0f} | {row['rate'] * result['bytes'] * 8 / 1e9:.2f} "
+            f"| {row['cpu']:.3f} | {peak} "
             f"| {row['sender_busy']:.0%}, {row['sink_busy']:.0%} "
             f"| {format_spread(row['rate_ratio'])} | {format_spread(row['cpu_ratio'])} |"
         )

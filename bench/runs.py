@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.cases import SLOW_SHARES, SMTP_SOURCE, STORIES, SendingCase, reader_of
 from bench.newsroom import copy_newsroom, make_newsroom, write_key
-from bench.sinks import SENDER_CORE, CSink, PostfixSink, find_postfix, pin, postfix_env
+from bench.sinks import CORES, SENDER_CORE, CSink, PostfixSink, find_postfix, pin, postfix_env
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Runner:
             shutil.copy(sink.samples / "1.eml", place)
         return place
 
-    def run_sender(self, words: Sequence[str]) -> dict[str, Any]:
-        """Run bench.senders with these arguments; returns its figures."""
-        command = pin([sys.executable, "-m", "bench.senders", *words], SENDER_CORE)
+    def run_sender(self, words: Sequence[str], cores: set[int] = SENDER_CORE) -> dict[str, Any]:
+        """Run bench.senders with these arguments on these cores; returns its figures."""
+        command = pin([sys.executable, "-m", "bench.senders", *words], cores)
         process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
         if process.returncode:
             raise RunError(f"the sender {words[0]} failed:\n{process.stderr[-2000:]}")
@@ -112,6 +112,7 @@ class Runner:
             if not key.exists():
                 write_key(self.folder)
             return TimedRun(**self.run_sender(["signatures", str(key), str(max(100, count // 5))]))
+        cores = set(CORES) if case.both_cores else SENDER_CORE
         is_ours = sender.startswith("tidings")
         dkim = sender == "tidings with DKIM"
         mail = None if is_ours else self.sample_mail(case)
@@ -125,13 +126,13 @@ class Runner:
             if template is not None:
                 root = place / "newsroom"
                 copy_newsroom(template, root, port=sink.port, connections=case.connections, dkim=dkim)
-                figures = self.run_sender(["tidings", str(root)])
+                figures = self.run_sender(["tidings", str(root)], cores)
             elif sender == SMTP_SOURCE:
                 assert mail is not None
                 figures = run_smtp_source(sink.port, count, mail.stat().st_size, case.connections)
             else:
                 count = max(50, int(count * SLOW_SHARES[sender]))
-                figures = self.run_sender([sender, str(sink.port), str(count), str(mail)])
+                figures = self.run_sender([sender, str(sink.port), str(count), str(mail)], cores)
             received = sink.stop()
         if received.messages != count or figures["messages"] != count:
             raise RunError(f"{case.name}, {sender}: {received.messages:,} of {count:,} messages arrived")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import itertools
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.utils import parseaddr
 from functools import lru_cache
@@ -22,6 +24,8 @@ from tidings.render.mail.mime import plain_message
 from tidings.store.content import editions
 from tidings.store.delivery import ledger, threads
 from tidings.store.engine import Store
+
+_CORES = len(os.sched_getaffinity(0))
 
 
 class MessagePreparer:
@@ -50,13 +54,20 @@ class MessagePreparer:
         self._mailing_time = lru_cache(maxsize=256)(self._load_mailing_time)
         # About 200 KB each.
         self._shared = lru_cache(maxsize=64)(self._prepare_shared)
-        self._merging = threading.Lock()
+        self._signers = ThreadPoolExecutor(_CORES, "sign") if self._identities and _CORES > 1 else None
+        """RSA takes most of the time of a signed message, and it releases the interpreter lock."""
 
     def __call__(self, deliveries: Sequence[Delivery]) -> dict[int, OutgoingMessage]:
         """Return the messages by delivery id."""
-        # A merged mail caches joined parts, so only one thread may use it at a time.
-        with self._merging:
-            return {delivery.id: self._make(delivery) for delivery in deliveries}
+        if self._signers is None or len(deliveries) < 2 * _CORES:
+            return dict(self._make_all(deliveries))
+        # The first one alone: it fills the caches, and its signature is verified.
+        shares = [deliveries[:1], *(deliveries[1 + n :: _CORES] for n in range(_CORES))]
+        first = self._make_all(shares[0])
+        return dict(itertools.chain(first, *self._signers.map(self._make_all, shares[1:])))
+
+    def _make_all(self, deliveries: Sequence[Delivery]) -> list[tuple[int, OutgoingMessage]]:
+        return [(delivery.id, self._make(delivery)) for delivery in deliveries]
 
     def _make(self, delivery: Delivery) -> OutgoingMessage:
         if delivery.channel:

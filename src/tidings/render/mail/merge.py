@@ -43,7 +43,7 @@ _GAP: Final = "-gap-"
 
 
 class MergedMail:
-    """One mail for all readers with the same layout: `render` it for each. Not for several threads: it caches gaps."""
+    """One mail for all readers with the same layout: `render` it for each. Several threads may."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class MergedMail:
 
 
 class MailMerge:
-    """A document ready to send: each fragment is encoded at most three times. Not for several threads at once."""
+    """A document ready to send: each fragment is encoded at most three times. Several threads may use it."""
 
     def __init__(self, document: MailDocument) -> None:
         self.document = document

@@ -103,11 +103,13 @@ class Journal:
             connection.execute(delete(t.journal).where(t.journal.c.owner == owner))
 
 
-_ADD = "INSERT INTO journal (owner, entry) VALUES (:owner, :entry) RETURNING id"
+_ADD = "INSERT INTO journal (owner, entry) VALUES (:owner, :entry)"
 _ADD_INTENTS = """
     INSERT INTO journal (owner, entry) SELECT :owner, :entry FROM facts WHERE name = :name AND value = :version
 """
 _LOCK = {"sqlite": "", "postgresql": "FOR SHARE OF facts"}
+_RETURN = {"sqlite": "", "postgresql": "RETURNING id"}
+"""SQLite knows the id of the last row anyway, and RETURNING would double the cost of the statement."""
 _DELETE = "DELETE FROM journal WHERE id = :id"
 _SETTINGS = {
     # Not OFF, which does not sync the header of the log: then a power loss could corrupt the database. The log is
@@ -133,8 +135,8 @@ class JournalWriter:
         """Unsettled deliveries by the id of each entry."""
         self._queued: dict[DeliveryKey, str] = {}
         dialect = store.engine.dialect.name
-        self._add = driver_sql(dialect, _ADD)
-        self._add_intents = driver_sql(dialect, f"{_ADD_INTENTS} {_LOCK[dialect]} RETURNING id")
+        self._add = driver_sql(dialect, f"{_ADD} {_RETURN[dialect]}")
+        self._add_intents = driver_sql(dialect, f"{_ADD_INTENTS} {_LOCK[dialect]} {_RETURN[dialect]}")
         self._delete = driver_sql(dialect, _DELETE)
         self._open()
 
@@ -167,7 +169,8 @@ class JournalWriter:
             return False
         return True
 
-    def _write(self, statement: str, values: Mapping[str, Any], *, returns: bool = True) -> int | None:
+    def _write(self, statement: str, values: Mapping[str, Any]) -> int | None:
+        """Run a statement. Returns the id of the new entry, or None if it made none."""
         driver = self._store.engine.dialect.loaded_dbapi
         try:
             try:
@@ -176,7 +179,10 @@ class JournalWriter:
                 if not self._reopen():
                     raise
                 self._cursor.execute(statement, values)
-            row = self._cursor.fetchone() if returns else None
+            cursor = self._cursor
+            if self._store.is_sqlite:
+                return cursor.lastrowid if cursor.rowcount else None
+            row = cursor.fetchone() if cursor.description else None
         except driver.Error as error:
             raise OSError(f"the journal cannot be written: {error}") from error
         return row[0] if row is not None else None
@@ -190,7 +196,7 @@ class JournalWriter:
 
     def end_preparing(self, entry: int) -> None:
         """Note that the messages were prepared, or failed."""
-        self._write(self._delete, {"id": entry}, returns=False)
+        self._write(self._delete, {"id": entry})
 
     def begin(self, keys: Sequence[DeliveryKey], version: int) -> bool:
         """Write the queued outcomes and then the intents of messages that are about to begin, in one entry.
@@ -249,7 +255,7 @@ class JournalWriter:
             if not self._entries and not self._queued:
                 # If this fails, the entry goes when this owner has ended.
                 with contextlib.suppress(OSError):
-                    self._write(self._delete, {"id": self._head}, returns=False)
+                    self._write(self._delete, {"id": self._head})
             self._connection.close()
             self._connection = None
 
@@ -262,7 +268,7 @@ def delete_entries(connection: Connection, owner: str, entries: Sequence[int]) -
 
 
 def _insert_entry(connection: Connection, owner: str, entry: str) -> int:
-    return int(run_sql(connection, _ADD, {"owner": owner, "entry": entry})[0][0])
+    return int(run_sql(connection, f"{_ADD} RETURNING id", {"owner": owner, "entry": entry})[0][0])
 
 
 def _line(values: list[Any]) -> str:
