@@ -76,6 +76,7 @@ PANELS: dict[str, dict[str, Command | Group]] = {
         "init": Command("newsroom:init", "Create a new newsroom that runs."),
         "demo": Command("demo:demo", "Play two weeks of the sample newsroom on this machine."),
         "check": Command("newsroom:check", "Check YAML, templates, items, channels and frequencies."),
+        "doctor": Command("newsroom:doctor", "Look up the DNS of your senders, and try the mail host. Sends no mail."),
         "schema": Command("newsroom:schema", "Print the JSON Schemas of the YAML files and of every --json."),
         "dkim": Command("dkim:dkim", "Make a key to sign mail with, or show the DNS records of your keys."),
         "build": Command("service:build", "Write feeds and pages into public/."),

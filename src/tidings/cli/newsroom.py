@@ -1,9 +1,9 @@
-"""`init`, `check`, `schema`: make a newsroom and check it."""
+"""`init`, `check`, `doctor`, `schema`: make a newsroom and check it, here and in the DNS."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,6 +97,62 @@ def check(json: Json = False) -> None:
             say(f"{'' if problem.level == 'error' else 'warning: '}{problem}")
         counts = ((errors, "problem"), (len(problems) - errors, "warning"))
         say(", ".join(count_noun(count, noun) for count, noun in counts if count) + "." if problems else "All is well.")
+    raise typer.Exit(1 if errors else 0)
+
+
+def doctor(
+    resolver: Annotated[
+        str, typer.Option("--resolver", metavar="HOST[:PORT]", help="Name server to ask. Default: this machine's.")
+    ] = "",
+    sending: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sending-ip", metavar="ADDRESS", help="Where mail leaves from, if not the mail host. Repeat it."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Look up the DNS of your senders, and try the mail host. Sends no mail.
+
+    Each finding says what is wrong, where, and the record to publish. Exit code 1: mail would fail.
+    """
+    from tidings.config.references import find_references
+    from tidings.model.errors import InputError
+    from tidings.model.plurals import count_noun
+    from tidings.runtime.monitoring.doctor.dns_lookups import DnsLookups
+    from tidings.runtime.monitoring.doctor.examine import examine
+    from tidings.runtime.newsroom import load_valid_newsroom
+
+    root = session.root.resolve()
+    newsroom = load_valid_newsroom(root, needs="yaml")
+    session.secrets = newsroom.secrets
+    of_mail = find_references(root, "mail")
+    if unset := sorted({*of_mail.environment, *of_mail.files} & set(newsroom.unset)):
+        raise InputError(f"not set here: {', '.join(unset)}. `mail:` needs them; write them into secrets.env.")
+    if not newsroom.mail or not newsroom.lists:
+        raise InputError("this newsroom sends no mail yet. Add a list under `lists:` and a sender under `mail:`.")
+    findings = examine(newsroom, DnsLookups(resolver), sending=sending or ())
+    errors = sum(finding.level == "error" for finding in findings)
+    if json:
+        print_json({"ok": not errors, "findings": [asdict(finding) for finding in findings]})
+    else:
+        where = ""
+        for finding in findings:
+            if finding.where != where:
+                where = finding.where
+                say(f"{where}")
+            say(f"  {finding.level:<8} {finding.check:<8} {session.redact(finding.text)}")
+            if finding.mend:
+                say(f"{'':20}{finding.mend[:1].upper()}{finding.mend[1:]}")
+            if finding.record:
+                say(f"{'':20}{finding.record}")
+        counts = {
+            "error": errors,
+            "warning": sum(finding.level == "warning" for finding in findings),
+            "open question": sum(finding.level == "unknown" for finding in findings),
+        }
+        summary = ", ".join(count_noun(count, noun) for noun, count in counts.items() if count)
+        say(f"{summary}." if summary else "All is well.")
     raise typer.Exit(1 if errors else 0)
 
 

@@ -149,6 +149,14 @@ def _proxy(value: Any) -> str:
     return text
 
 
+def _ip_address(value: Any) -> str:
+    text = _line(value)
+    try:
+        return str(ip_address(text.strip("[]")))
+    except ValueError:
+        raise ValueError(f"{text!r} is no IP address; write it like 192.0.2.10") from None
+
+
 def _listen_address(value: Any) -> str:
     """Read `127.0.0.1:9464` or `[::1]:9464`. Host names are refused: they would need a DNS lookup."""
     text = _line(value)
@@ -382,5 +390,6 @@ Names = Annotated[tuple[Name, ...], ONE_OR_MANY]
 Languages = Annotated[tuple[Language, ...], ONE_OR_MANY, AfterValidator(_all_different)]
 SenderNames = Annotated[tuple[Line, ...], ONE_OR_MANY, AfterValidator(_all_different)]
 Proxies = Annotated[tuple[Annotated[str, _typed(_proxy)], ...], ONE_OR_MANY]
+IpAddresses = Annotated[tuple[Annotated[str, _typed(_ip_address)], ...], ONE_OR_MANY]
 FeedbackId = Annotated[str, _typed(_feedback_id)]
 SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]

@@ -89,6 +89,12 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         "ok:bool",
         problems=_list(_row("file line:number? column:number? message mend", level={"enum": ["error", "warning"]})),
     ),
+    "doctor": _row(
+        "ok:bool",
+        findings=_list(
+            _row("check where text mend record", level={"enum": ["ok", "unknown", "warning", "error"]}),
+        ),
+    ),
     "plan": _list(
         _row(
             "schedule cadence note",

@@ -18,7 +18,7 @@ from tidings.channels.smtp.login import Login, NotReadyError, Session, open_sess
 from tidings.channels.smtp.protocol import MailQueue, Timeouts
 from tidings.config.adapters import SenderSettings
 from tidings.config.dkim import Dkim
-from tidings.config.types import Bool, Int, Line, NestedValueError
+from tidings.config.types import Bool, Int, IpAddresses, Line, NestedValueError
 from tidings.model.tokens import RETURN_TOKEN_LENGTH
 
 _MAX_WAIT = 1.0
@@ -45,6 +45,10 @@ class Settings(SenderSettings):
         " bounces+TOKEN@example.org. false: for a host that does not take such addresses.",
     )
     dkim: Dkim | None = Field(default=None, description="Signs every message, if the host does not.")
+    sends_from: IpAddresses = Field(
+        default=(),
+        description="IP addresses from which the host passes mail on, for `tidings doctor`; default: its own.",
+    )
 
     @model_validator(mode="after")
     def _token_fits(self) -> Settings:
