@@ -387,7 +387,6 @@ def test_a_beat_says_when_something_is_due_again(tmp_path: Path, monkeypatch: py
                 stamp=configuration_stamp(folder.root),
                 delivering=threading.Lock(),
                 stopping=threading.Event(),
-                only_pages=False,
             )
             assert beats.run() is None
             folder.write("content/fresh.en.md", item("Fresh water for all"))
@@ -415,7 +414,6 @@ def test_small_clock_setback_and_repeated_faults_are_handled(tmp_path: Path, cap
                 stamp=configuration_stamp(folder.root),
                 delivering=threading.Lock(),
                 stopping=threading.Event(),
-                only_pages=False,
             )
             with runtime.store.write() as connection:
                 advance_clock(connection, datetime.now(UTC) + timedelta(seconds=20))

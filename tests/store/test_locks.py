@@ -22,6 +22,9 @@ from tidings.model.errors import RefusedError
 from tidings.store import locks
 from tidings.store.engine import Store
 
+ON_POSTGRESQL = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
 CHILD = """
 import sys, pathlib
 from tidings.store import locks
@@ -145,9 +148,7 @@ def test_a_lost_connection_to_the_server_is_taken_anew(store: Store) -> None:
     other.release()
 
 
-@pytest.mark.parametrize(
-    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
-)
+@ON_POSTGRESQL
 def test_locks_are_taken_again_after_the_server_was_down(store: Store, postgresql: Server) -> None:
     """A refresh while the server was down left a closed connection: every later refresh failed for ever."""
     mine, hold = locks.acquire_liveness(store), locks.SharedHold(store)
@@ -170,11 +171,9 @@ def test_locks_are_taken_again_after_the_server_was_down(store: Store, postgresq
         lock.release()
 
 
-@pytest.mark.parametrize(
-    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
-)
+@ON_POSTGRESQL
 def test_a_lost_session_does_not_keep_its_owner_out(store: Store) -> None:
-    """After a cut of the network, the server keeps the old session with the lock. The new one must not wait for it."""
+    """After a cut of the network, the server keeps the old session with the lock. The new one ends it."""
     mine, other = locks.SessionLiveness(store, "host-1-ab"), locks.acquire_liveness(store)
     again = locks.SessionLiveness(store, "host-1-ab")
     assert other.is_alive("host-1-ab")
@@ -184,9 +183,7 @@ def test_a_lost_session_does_not_keep_its_owner_out(store: Store) -> None:
     other.release()
 
 
-@pytest.mark.parametrize(
-    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
-)
+@ON_POSTGRESQL
 def test_a_store_may_have_several_hosts(database_url: str, tmp_path: Path) -> None:
     """After a failover, the next connection goes to the server that answers and can be written."""
     with socket.socket() as nobody:

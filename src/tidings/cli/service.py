@@ -32,6 +32,7 @@ from tidings.runtime.service_cycle import CLOCK_TOLERANCE
 from tidings.runtime.tick import TickResult
 from tidings.runtime.tick import tick as tick_newsroom
 from tidings.store.service import clock, set_back
+from tidings.store.service.heartbeat import ProcessRole
 
 
 def tick(now: Now = "", json: Json = False) -> None:
@@ -199,7 +200,14 @@ def sweep(
 
 
 def run(
-    only: Annotated[str, typer.Option("--only", metavar="pages", help="`pages`: only serve the pages.")] = "",
+    only: Annotated[
+        str,
+        typer.Option(
+            "--only",
+            metavar="ROLE",
+            help="One part of the work: `pages` serves, `ticker` publishes and composes, `worker` sends.",
+        ),
+    ] = "",
     catch_mail: Annotated[
         bool, typer.Option("--catch-mail", help="Try it out: mail and posts go to the page /inbox/, nothing leaves.")
     ] = False,
@@ -212,8 +220,9 @@ def run(
     from tidings.web.app import metrics_app, newsroom_app
     from tidings.web.connections import bound_connections
 
-    if only not in ("", "pages"):
-        raise RefusedError(f"--only {only} is not known. Write `--only pages`.")
+    roles = [role.value for role in ProcessRole if role is not ProcessRole.ALL]
+    if only and only not in roles:
+        raise RefusedError(f"--only {only} is not known. Write one of: {', '.join(roles)}.")
     if catch_mail:
         if only:
             raise RefusedError("--catch-mail and --only cannot be combined.")
@@ -224,7 +233,7 @@ def run(
             make_app=newsroom_app,
             make_metrics_app=metrics_app,
             protocol=bound_connections(),
-            only_pages=only == "pages",
+            role=ProcessRole(only) if only else ProcessRole.ALL,
             say=say,
         )
     )

@@ -48,13 +48,24 @@ def _describe_service(report: dict[str, Any], runtime: Runtime) -> list[str]:
     tick = f"last tick {_ago(report['last_tick'])}" if report["last_tick"] else "no tick yet"
     alive = [service for service in report["services"] if service["alive"]]
     lines = [
-        f"{'Pages are served' if service['only_pages'] else 'The service runs'} since "
-        f"{format_moment(service['started'], runtime)} ({service['owner']}), last heartbeat {_ago(service['beat'])}"
+        f"{_DOES.get(service['role'], 'The service runs')} since {format_moment(service['started'], runtime)} "
+        f"({service['owner']}{_running(service, alive)}), last heartbeat {_ago(service['beat'])}"
         for service in alive
     ]
-    if any(not service["only_pages"] for service in alive):
+    if any(service["role"] in ("all", "ticker") for service in alive):
         return [f"{line}; {tick}." for line in lines]
     return [*(f"{line}." for line in lines), f"No service is running that publishes and sends (tidings run); {tick}."]
+
+
+_DOES = {"pages": "Pages are served", "ticker": "A ticker runs", "worker": "A worker sends"}
+
+
+def _running(service: dict[str, Any], alive: list[dict[str, Any]]) -> str:
+    """Return host, queues, version and configuration, if there are several processes."""
+    if len(alive) == 1:
+        return ""
+    queues = f", queues {service['queues']}" if service["queues"] else ""
+    return f" on {service['host']}{queues}, version {service['version']}, configuration {service['configuration']}"
 
 
 def _ago(moment: datetime) -> str:

@@ -195,7 +195,9 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         wrong=_list(_row("what text mend")),
         set_aside=_list(_row("file problem")),
         held=_list(_row("edition holds:texts")),
-        services=_list(_row("owner alive:bool started:moment beat:moment only_pages:bool")),
+        services=_list(
+            _row("owner alive:bool started:moment beat:moment only_pages:bool role queues host version configuration")
+        ),
         senders=_list(_row("sender up:bool failures:number reason down_until:text?")),
         sources=_list(_row("source read:text? problem fetched:text? newest:text? due:text? silent:bool")),
         disks=_map(_row("free:number total:number")),

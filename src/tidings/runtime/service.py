@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -34,6 +34,7 @@ from tidings.runtime.team.sign_in import make_first_link
 from tidings.runtime.tick import record_failures, send_notices
 from tidings.runtime.watch import Stamp, Watcher, configuration_stamp
 from tidings.store.delivery import claims, ledger
+from tidings.store.service.heartbeat import ProcessRole
 
 CYCLE = 30.0
 """Seconds between two cycles at most."""
@@ -57,7 +58,7 @@ def run_service(
     make_app: MakeApp,
     make_metrics_app: Callable[[Metrics], Any],
     protocol: type[asyncio.Protocol],
-    only_pages: bool = False,
+    role: ProcessRole = ProcessRole.ALL,
     catch: CatchAll | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
@@ -69,7 +70,7 @@ def run_service(
     """
     stamp = configuration_stamp(root)
     with _open(root, catch) as runtime:
-        return Service(runtime, make_app, make_metrics_app, protocol, say, stamp, only_pages=only_pages).run()
+        return Service(runtime, make_app, make_metrics_app, protocol, say, stamp, role).run()
 
 
 def _open(root: Path, catch: CatchAll | None) -> Runtime:
@@ -90,8 +91,7 @@ class Service:
         protocol: type[asyncio.Protocol],
         say: Callable[[str], None],
         stamp: Stamp,
-        *,
-        only_pages: bool,
+        role: ProcessRole,
     ) -> None:
         self._runtime = runtime
         self._redactor = Redactor(runtime.newsroom.secrets)
@@ -99,7 +99,7 @@ class Service:
         self._make_app = make_app
         self._make_metrics_app = make_metrics_app
         self._protocol = protocol
-        self._only_pages = only_pages
+        self._role = role
         self._stopping = threading.Event()
         self._due = threading.Event()
         self._delivering = threading.Lock()
@@ -110,7 +110,7 @@ class Service:
             stamp=stamp,
             delivering=self._delivering,
             stopping=self._stopping,
-            only_pages=only_pages,
+            role=role,
         )
         self._ticker = Ticker(self._run_cycle, CYCLE)
         self._receivers = FeedbackReceivers(runtime, self._due.set)
@@ -118,69 +118,93 @@ class Service:
     def run(self) -> int:
         """Run until a signal. Then finish the messages that are being sent."""
         start_log(self._redactor, load_zone(self._runtime.newsroom.site.timezone))
-        web = self._runtime.newsroom.web
-        listener = _listen(web.host, web.port, "web: {port: ...}")
-        server = self._make_server(web)
-        metrics_thread = self._make_metrics_thread(web)
+        web, role = self._runtime.newsroom.web, self._role
+        threads: list[threading.Thread] = []
+        server = self._make_server(web) if role.serves else None
+        metrics_thread = self._make_metrics_thread(web) if role.serves else None
         # A mailbox of bounces is read and emptied: not by somebody who only tries things out.
-        receives = not (self._only_pages or self._runtime.is_caught)
+        receives = role.ticks and not self._runtime.is_caught
         lmtp_address = self._receivers.open_port() if receives else ""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle_signal)
         content = [path for source in self._runtime.sources.values() for path in source.watch_paths()]
-        watcher = Watcher(self._runtime.root, content, self._ticker.wake)
-        pages = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True)
-        deliverer = threading.Thread(target=self._deliver_loop, name="deliver", daemon=True)
-        fetcher = threading.Thread(target=self._fetch_loop, name="fetch", daemon=True)
-        pages.start()
-        self._say(f"Pages: {_address(web.host, web.port)}/")
-        self._invite_first_admin(web)
+        watcher = Watcher(self._runtime.root, content if role.ticks else [], self._ticker.wake)
+        pages: threading.Thread | None = None
+        if server is not None:
+            listener = _listen(web.host, web.port, "web: {port: ...}")
+            pages = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True)
+            pages.start()
+            self._say(f"Pages: {_address(web.host, web.port)}/")
+            self._invite_first_admin(web)
         if metrics_thread is not None and web.metrics_address is not None:
             metrics_thread.start()
             self._say(f"Metrics: {_address(*web.metrics_address)}/metrics")
         watcher.start()
         self._ticker.start()
-        if not self._only_pages:
-            deliverer.start()
-            fetcher.start()
+        deliverer = threading.Thread(target=self._deliver_loop, name="deliver", daemon=True)
+        if role.sends:
+            threads.append(deliverer)
+        if role.ticks:
+            threads.append(threading.Thread(target=self._fetch_loop, name="fetch", daemon=True))
             if receives:
                 self._receivers.start()
             if lmtp_address:
                 self._say(f"Bounces: LMTP at {lmtp_address}")
-            if self._runtime.is_caught:
-                self._say(f"Caught mail and posts: {_address(web.host, web.port)}/inbox/ Nothing leaves this machine.")
-                self._say("Watching, publishing and catching. Stop with Ctrl-C.")
-            else:
-                self._say("Watching, publishing and sending. Stop with Ctrl-C.")
+        for thread in threads:
+            thread.start()
+        self._say_role(web)
         notify_systemd("READY=1")
         while not self._stopping.wait(1.0):
             self._ticker.keep()
             if not self._cycle.is_hanging():
                 notify_systemd("WATCHDOG=1")
-            if not pages.is_alive():
+            elif pages is None:
+                # Nobody asks this process for /healthz.
+                log.error("the work does not go on; this process stops, so that it is started again")
+                sys.stdout.flush()
+                os._exit(1)
+            if pages is not None and not pages.is_alive():
                 log.error("the pages cannot be served any more; the service stops, so that systemd starts it again")
                 self._stopping.set()
-                self._end(server, pages, watcher, deliverer, fetcher)
+                self._end(server, pages, watcher, threads)
                 return 1
-            if not self._only_pages and not deliverer.is_alive() and not self._stopping.is_set():
+            if role.sends and not deliverer.is_alive() and not self._stopping.is_set():
                 self._cycle.stopped = "the thread that sends messages has stopped"
         self._say("Stopping. Messages that are being sent are finished first.")
-        self._end(server, pages, watcher, deliverer, fetcher)
+        self._end(server, pages, watcher, threads)
         return 0
 
+    def _say_role(self, web: Web) -> None:
+        """Print what this process does, once it does it."""
+        if self._runtime.is_caught:
+            self._say(f"Caught mail and posts: {_address(web.host, web.port)}/inbox/ Nothing leaves this machine.")
+            self._say("Watching, publishing and catching. Stop with Ctrl-C.")
+            return
+        doing = {
+            ProcessRole.ALL: "Watching, publishing and sending.",
+            ProcessRole.TICKER: "Watching and publishing. The workers send.",
+            ProcessRole.WORKER: "Sending what the tickers have composed.",
+        }
+        if self._role in doing:
+            self._say(f"{doing[self._role]} Stop with Ctrl-C.")
+
     def _end(
-        self, server: uvicorn.Server, pages: threading.Thread, watcher: Watcher, *others: threading.Thread
+        self,
+        server: uvicorn.Server | None,
+        pages: threading.Thread | None,
+        watcher: Watcher,
+        others: Sequence[threading.Thread],
     ) -> None:
         """Stop all threads within `_END` seconds. The next start continues what was interrupted."""
         end = time.monotonic() + _END
         notify_systemd("STOPPING=1")
         self._runtime.stop()
         self._due.set()
-        server.should_exit = True
+        if server is not None:
+            server.should_exit = True
         watcher.stop()
-        for thread in (*others, pages):
-            if thread.ident is not None:
-                thread.join(max(end - time.monotonic(), 0.1))
+        for thread in (*others, *([pages] if pages is not None else [])):
+            thread.join(max(end - time.monotonic(), 0.1))
         quiet = self._receivers.stop(end - time.monotonic())
         idle = self._ticker.stop(end - time.monotonic())
         if idle:

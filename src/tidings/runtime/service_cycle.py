@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,19 +12,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from tidings import __version__
 from tidings.config.schedule import ListDelivery
 from tidings.model.errors import RefusedError
 from tidings.model.plurals import count_noun
 from tidings.pipeline import notices
 from tidings.pipeline.compose.due import find_next_moment
+from tidings.pipeline.deliver.recovery import recover
 from tidings.render.template_check import find_template_problems
 from tidings.runtime.check import template_errors
 from tidings.runtime.monitoring.log import Redactor
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import TickResult, tick
-from tidings.runtime.watch import Stamp, configuration_stamp
+from tidings.runtime.watch import Stamp, configuration_stamp, configuration_version
 from tidings.store.service.clock import read_clock
-from tidings.store.service.heartbeat import Heartbeat, delete_heartbeat, load_heartbeats, record_heartbeat
+from tidings.store.service.heartbeat import Heartbeat, ProcessRole, delete_heartbeat, load_heartbeats, record_heartbeat
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """Real time may be this far behind the newsroom's clock: another process was ahead, or NTP corrected this machine."""
@@ -88,7 +91,8 @@ class ServiceCycle:
         stamp: Stamp,
         delivering: threading.Lock,
         stopping: threading.Event,
-        only_pages: bool,
+        role: ProcessRole = ProcessRole.ALL,
+        queues: str = "",
     ) -> None:
         """`stamp`: that of the configuration with which `runtime` was opened."""
         self._runtime = runtime
@@ -96,7 +100,9 @@ class ServiceCycle:
         self._stamp = stamp
         self._delivering = delivering
         self._stopping = stopping
-        self._only_pages = only_pages
+        self._role = role
+        self._queues = queues
+        self._configuration = configuration_version(runtime.root)
         self._refused = ""
         self._unpublished = ""
         self._unread: dict[str, str] = {}
@@ -131,7 +137,10 @@ class ServiceCycle:
     def _run(self) -> datetime | None:
         with self.catch_faults("configuration"):
             self._load_changes()
-        if self._only_pages:
+        if not self._role.ticks:
+            if self._role.sends:
+                with self.catch_faults("beat"):
+                    self._prepare_to_send()
             return None
         with self.catch_faults("beat"):
             self._health.failed_ticks += 1
@@ -144,11 +153,20 @@ class ServiceCycle:
             return find_next_moment(self._runtime.composer, self._runtime.now())
         return None
 
+    def _prepare_to_send(self) -> None:
+        """Do the part of a tick that a worker needs: its locks, the clock, and the deliveries of dead workers."""
+        runtime = self._runtime
+        self._health.failed_ticks += 1
+        runtime.occupancy.refresh()
+        if not self._is_clock_ahead():
+            recover(runtime.store, runtime.liveness, now=runtime.now(), policies=runtime.resend_policies())
+        self._health.tick_ended, self._health.failed_ticks = time.monotonic(), 0
+
     # -- heartbeat ----------------------------------------------------------------------------------------------------
 
     def health(self) -> dict[str, object]:
         """Return the answer of /healthz."""
-        health = self._health.health(time.monotonic(), only_pages=self._only_pages)
+        health = self._health.health(time.monotonic(), only_pages=self._role is ProcessRole.PAGES)
         reason = self.stopped or self.clock_ahead
         wrong = {"pages": self._unpublished} if self._unpublished else {}
         wrong |= {f"source {name}": problem for name, problem in (self._unread | self.unfetched).items()}
@@ -167,7 +185,11 @@ class ServiceCycle:
             owner=self._runtime.owner,
             started=self._started,
             beat=self._last_cycle,
-            only_pages=self._only_pages,
+            role=self._role,
+            queues=self._queues,
+            host=socket.gethostname(),
+            version=__version__,
+            configuration=self._configuration,
             refused=self._refused,
             faults=dict(self._faults),
             stalled={lane: self._redactor.text(reason) for lane, reason in self.stalled.items()},
@@ -239,6 +261,7 @@ class ServiceCycle:
             if self._stopping.is_set():
                 return
             self._runtime.apply_configuration(newsroom)
+            self._configuration = configuration_version(self._runtime.root)
             self._preload_templates()
             self._redactor.secrets = tuple(sorted({*newsroom.secrets, *self._redactor.secrets}, key=len, reverse=True))
         log.info("the changed configuration is loaded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from watchfiles import Change, watch
 
 from tidings.config.file_reader import MAIN, SECRETS
+from tidings.runtime.newsroom import KEYS
 
 FOLDERS = ("schedules", "templates")
 _GATHER, _STEP, _LOOK = 400, 50, 500
@@ -31,6 +33,21 @@ def configuration_stamp(root: Path) -> Stamp:
         if path.is_file():
             stamp.append((str(path), stat.st_mtime_ns, stat.st_size))
     return tuple(stamp)
+
+
+def configuration_version(root: Path) -> str:
+    """Return a short hash of the settings, schedules, templates and keys: the same on machines with the same files.
+
+    Secrets count by their names only: a password may differ from machine to machine.
+    """
+    digest = hashlib.sha256()
+    for path in [root / MAIN, root / KEYS, *(file for name in FOLDERS for file in sorted((root / name).rglob("*")))]:
+        try:
+            content = path.read_bytes() if path.is_file() else b""
+        except OSError:
+            content = b""
+        digest.update(f"{path.relative_to(root)}:{len(content)}:".encode() + content)
+    return digest.hexdigest()[:8]
 
 
 class Watcher:

@@ -192,7 +192,7 @@ def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path,
                 assert "tidings_last_tick_timestamp_seconds" in found
                 stop(only)
         with folder.runtime() as runtime, runtime.store.read() as connection:
-            left = [one.only_pages for one in heartbeat.load_heartbeats(connection)]
+            left = [one.work is heartbeat.ProcessRole.PAGES for one in heartbeat.load_heartbeats(connection)]
         assert left in ([False], []), "who ends in order leaves no sign of life"
         assert "Traceback" not in log.read_text() + other.read_text()
 

@@ -13,6 +13,7 @@ from tidings.model.refusal import RefusalKind, classify
 from tidings.runtime.monitoring.health import NewsroomHealth
 from tidings.store.content.items import RefusedItem
 from tidings.store.delivery.settling import hide_addresses
+from tidings.store.service.heartbeat import Heartbeat, ProcessRole
 
 LOW_DISK = 500_000_000
 """Bytes free on a disk below which the next large edition may not fit."""
@@ -58,6 +59,20 @@ def diagnose_faults(faults: Sequence[str], known: Sequence[Diagnosis]) -> list[D
     return [Diagnosis("refused", f"The configuration has errors: {faults[0]}{more}", "tidings check")]
 
 
+def diagnose_versions(services: Sequence[Heartbeat], version: str, configuration: str) -> Iterator[Diagnosis]:
+    """Yield each process that runs another version than the code here, or other settings than the other processes."""
+    settings = {service.configuration for service in services}
+    for service in services:
+        name = f"{service.owner} ({service.role})"
+        if service.version and service.version != version:
+            text = f"{name} runs version {service.version}; here is version {version}."
+            yield Diagnosis("other_version", text, f"restart it on {service.host or 'its machine'}")
+        elif len(settings) > 1 and service.configuration and service.configuration != configuration:
+            text = f"{name} runs configuration {service.configuration}; here it is {configuration}."
+            mend = f"copy YAML, templates and keys.json to {service.host or 'its machine'}; it loads them by itself"
+            yield Diagnosis("other_configuration", text, mend)
+
+
 def _diagnose_machine(health: NewsroomHealth, show: Callable[[datetime], str]) -> Iterator[Diagnosis]:
     for place, disk in health.disks.items():
         if disk.free < LOW_DISK and not (place == "store" and health.disks["newsroom"] == disk):
@@ -75,7 +90,8 @@ def _diagnose_machine(health: NewsroomHealth, show: Callable[[datetime], str]) -
 
 
 def _diagnose_services(health: NewsroomHealth, show: Callable[[datetime], str]) -> Iterator[Diagnosis]:
-    running = [service for service in health.services if not service.only_pages]
+    running = [service for service in health.services if service.work.ticks]
+    sending = [service for service in health.services if service.work.sends]
     overdue = [name for name, moment in health.overdue.items() if health.now - moment > _LATE]
     if health.died and not running:
         last = max(service.beat for service in health.died)
@@ -84,15 +100,18 @@ def _diagnose_services(health: NewsroomHealth, show: Callable[[datetime], str]) 
             f"The service stopped unexpectedly after {show(last)}: killed, out of memory, or a power failure.",
             "systemctl start tidings (or: tidings run); it continues its work. `journalctl -u tidings` may say why",
         )
-    for service in running:
+    for service in health.services:
+        if service.work is ProcessRole.PAGES:
+            continue
+        name = "The service" if service.work is ProcessRole.ALL else f"The {service.role} {service.owner}"
         if health.real_now - service.beat > _SILENT:
             yield Diagnosis(
                 "standing_still",
-                f"The service is running but has done nothing since {show(service.beat)}.",
+                f"{name} is running but has done nothing since {show(service.beat)}.",
                 "systemctl restart tidings; nothing is lost or sent twice",
             )
         for task, error in service.faults.items():
-            text = f"The service has the same error again and again ({task}: {error})."
+            text = f"{name} has the same error again and again ({task}: {error})."
             yield Diagnosis("fault", text, "journalctl -u tidings -n 50 shows the error")
         if service.refused:
             problem = service.refused.splitlines()[0]
@@ -104,16 +123,22 @@ def _diagnose_services(health: NewsroomHealth, show: Callable[[datetime], str]) 
             f"These schedules are due but made no edition: {', '.join(overdue)}.",
             "journalctl -u tidings -n 50; then systemctl restart tidings",
         )
+    queued_since = health.metrics.queued_since
+    is_queued = queued_since is not None and health.now - queued_since > _LATE
+    can_be_sent = f"{count_noun(health.metrics.queued, 'delivery', 'deliveries')} can be sent"
+    if running and not sending and is_queued:
+        yield Diagnosis("nobody_sends", f"{can_be_sent}, but no worker is running.", "tidings run --only worker")
     if running:
         return
-    queued_since = health.metrics.queued_since
     late = ""
     if overdue:
         late = f"These schedules are due: {', '.join(overdue)}"
-    elif queued_since is not None and health.now - queued_since > _LATE:
-        late = f"{count_noun(health.metrics.queued, 'delivery', 'deliveries')} can be sent"
+    elif is_queued and not sending:
+        late = can_be_sent
     if late:
-        yield Diagnosis("nobody_works", f"{late}, but no service is running.", "tidings run (or once: tidings tick)")
+        nobody = "no ticker is running" if sending else "no service is running"
+        mend = "tidings run --only ticker" if sending else "tidings run (or once: tidings tick)"
+        yield Diagnosis("nobody_works", f"{late}, but {nobody}.", mend)
     if health.dead_owners:
         text = "A process died before its deliveries were finished."
         yield Diagnosis("dead_owner", text, "tidings tick finishes them")
@@ -128,7 +153,7 @@ def _diagnose_sending(health: NewsroomHealth, show: Callable[[datetime], str]) -
         yield Diagnosis("stalled", text, mend)
     for name, sender in health.senders.items():
         # Under `tick` there is no service that tries again every minute: one failure counts.
-        enough = _FAILURES if any(not service.only_pages for service in health.services) else 1
+        enough = _FAILURES if any(service.work.sends for service in health.services) else 1
         if sender.failures >= enough and "" not in health.stalled:
             times = f"{sender.failures} times in a row" if sender.failures > 1 else "at the last try"
             text = f"The sender {name} failed {times}: {sender.reason}"

@@ -25,7 +25,7 @@ from tidings.model.edition import EditionState
 from tidings.runtime.monitoring.health import NewsroomHealth, read_health
 from tidings.runtime.newsroom import Runtime
 from tidings.store import migrate
-from tidings.store.service.heartbeat import Heartbeat
+from tidings.store.service.heartbeat import Heartbeat, ProcessRole
 from tidings.store.service.pauses import Scope
 
 REUSED = 2.0
@@ -132,8 +132,9 @@ def _number(value: float | datetime) -> float:
 
 def _service_metrics(services: list[Heartbeat], channels: Container[str], runtime: Runtime) -> Iterator[Metric]:
     kinds = {
-        "full": [service for service in services if not service.only_pages],
-        "pages": [service for service in services if service.only_pages],
+        "full": [service for service in services if service.work.ticks],
+        "pages": [service for service in services if service.work is ProcessRole.PAGES],
+        "worker": [service for service in services if service.work is ProcessRole.WORKER],
     }
     yield _gauges("services", "Running services.", "kind", {kind: len(running) for kind, running in kinds.items()})
     last_cycles = {kind: max(service.beat for service in running) for kind, running in kinds.items() if running}

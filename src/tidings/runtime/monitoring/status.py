@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 from tidings import __version__
 from tidings.model.cadence import load_zone
 from tidings.model.edition import Edition, HoldReason
-from tidings.runtime.monitoring.diagnosis import diagnose, diagnose_faults, diagnose_waiting
+from tidings.runtime.monitoring.diagnosis import diagnose, diagnose_faults, diagnose_versions, diagnose_waiting
 from tidings.runtime.monitoring.health import NewsroomHealth, read_health
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import plan
+from tidings.runtime.watch import configuration_version
 from tidings.sources.base import SourceHealth
 from tidings.store import migrate
 from tidings.store.content.items import count_items, load_refused
@@ -22,6 +23,7 @@ from tidings.store.delivery import refusals
 from tidings.store.delivery.notices import recent_notices
 from tidings.store.people import subscribers
 from tidings.store.service import pauses, restored
+from tidings.store.service.heartbeat import ProcessRole
 
 
 def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
@@ -31,6 +33,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
     with runtime.store.read() as connection:
         refused = load_refused(connection)
         wrong = diagnose(health, refused, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
+        wrong += diagnose_versions(health.services, __version__, configuration_version(runtime.root))
         wrong += diagnose_faults(runtime.newsroom.faults, wrong)
         wrong += diagnose_waiting(refusals.waiting_reasons(connection))
         result: dict[str, Any] = {
@@ -100,7 +103,12 @@ def _health_values(runtime: Runtime, health: NewsroomHealth) -> dict[str, Any]:
                 "alive": service in health.services,
                 "started": service.started,
                 "beat": service.beat,
-                "only_pages": service.only_pages,
+                "only_pages": service.work is ProcessRole.PAGES,
+                "role": service.role,
+                "queues": service.queues,
+                "host": service.host,
+                "version": service.version,
+                "configuration": service.configuration,
             }
             for service in (*health.services, *health.died)
         ],

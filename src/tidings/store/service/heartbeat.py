@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import Connection, select
 
@@ -33,6 +34,33 @@ class LastTick:
     """Why pages and feeds were not updated."""
 
 
+class ProcessRole(StrEnum):
+    """The part of the work that a process does."""
+
+    ALL = "all"
+    PAGES = "pages"
+    """Serves the pages."""
+    TICKER = "ticker"
+    """Publishes and composes."""
+    WORKER = "worker"
+    """Delivers."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether it serves the pages."""
+        return self in (ProcessRole.ALL, ProcessRole.PAGES)
+
+    @property
+    def ticks(self) -> bool:
+        """Whether it publishes and composes."""
+        return self in (ProcessRole.ALL, ProcessRole.TICKER)
+
+    @property
+    def sends(self) -> bool:
+        """Whether it delivers."""
+        return self in (ProcessRole.ALL, ProcessRole.WORKER)
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """The state of one service."""
@@ -41,13 +69,24 @@ class Heartbeat:
     started: datetime
     beat: datetime
     """When its last cycle ended, successful or not."""
-    only_pages: bool = False
+    role: str = ProcessRole.ALL
+    queues: str = ""
+    """The queues of a worker of the task engine."""
+    host: str = ""
+    version: str = ""
+    configuration: str = ""
+    """A hash of its YAML, templates and keys: the same on every machine that has the same files."""
     refused: str = ""
     """Why a changed configuration is not used."""
     faults: Mapping[str, str] = field(default_factory=dict)
     """Repeated faults, with the kind of error."""
     stalled: Mapping[str, str] = field(default_factory=dict)
     """Lanes that cannot send, with the reason; e-mail is the empty name."""
+
+    @property
+    def work(self) -> ProcessRole:
+        """Its role. One that only a newer version knows counts as a whole service."""
+        return ProcessRole(self.role) if self.role in set(ProcessRole) else ProcessRole.ALL
 
 
 def record_tick(
@@ -88,8 +127,12 @@ def load_heartbeats(connection: Connection) -> list[Heartbeat]:
     f = t.facts.c
     rows = connection.execute(select(f.name, f.value).where(f.name.startswith(_PULSE, autoescape=True))).all()
     heartbeats = []
+    known = {entry.name for entry in fields(Heartbeat)}
     for row in rows:
         value = json.loads(row.value)
+        if value.get("only_pages"):  # written by version 0.1
+            value["role"] = ProcessRole.PAGES
+        value = {key: entry for key, entry in value.items() if key in known}
         value |= {name: datetime.fromisoformat(value[name]) for name in ("started", "beat")}
         heartbeats.append(Heartbeat(**value))
     return heartbeats

@@ -1,0 +1,89 @@
+"""Several processes on one store, each with one part of the work: pages, tickers and workers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
+from tests.fixtures.waiting import wait_until
+from tests.runtime.test_service import prepared, running, stop
+from tidings import __version__
+from tidings.runtime.monitoring.diagnosis import diagnose_versions
+from tidings.runtime.monitoring.status import status
+from tidings.runtime.tick import tick
+from tidings.runtime.watch import configuration_version
+from tidings.store.delivery import ledger
+from tidings.store.service.heartbeat import Heartbeat, record_heartbeat
+
+
+def to_readers(folder: NewsroomFolder) -> list[str]:
+    """The readers who got a mail, one entry for each."""
+    return [mail.recipient for mail in folder.mails.received if mail.recipient.startswith("reader")]
+
+
+@pytest.mark.slow
+def test_roles_share_the_work_and_fire_a_slot_once(tmp_path: Path, database_url: str) -> None:
+    """Two tickers compose one edition, two workers send it once, and only `pages` serves."""
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder, contextlib.ExitStack() as stack:
+        port = prepared(folder, readers=40)
+        roles = ["pages", "ticker", "ticker", "worker", "worker"]
+        processes = [
+            stack.enter_context(running(folder, tmp_path / f"log{number}", "--only", role))
+            for number, role in enumerate(roles)
+        ]
+        with folder.runtime() as runtime:
+
+            def alive() -> list[str]:
+                return sorted(service["role"] for service in status(runtime, runtime.now())["services"])
+
+            wait_until(lambda: alive() == sorted(roles))
+            folder.write("content/new.en.md", item("New"))
+            wait_until(lambda: len(to_readers(folder)) >= 40)
+            wait_until(lambda: status(runtime, runtime.now())["queued"] == 0)
+            assert httpx.get(f"http://127.0.0.1:{port}/healthz").json()["ok"]
+            report = status(runtime, runtime.now())
+            assert {service["version"] for service in report["services"]} == {__version__}
+            assert {service["configuration"] for service in report["services"]} == {configuration_version(folder.root)}
+            assert not [wrong for wrong in report["wrong"] if wrong["what"].startswith(("other", "nobody"))]
+        for process in processes:
+            stop(process)
+        copies = Counter(to_readers(folder))
+        assert len(copies) == 40 and set(copies.values()) == {1}
+        with folder.runtime() as runtime, runtime.store.read() as connection:
+            assert Counter(entry.state for entry in ledger.entries(connection, schedule="alert")) == {"accepted": 40}
+
+
+def test_status_names_who_runs_another_version() -> None:
+    now = datetime.now(UTC)
+    same = Heartbeat("a-1", now, now, role="ticker", host="a", version="2.0", configuration="c1")
+    old = Heartbeat("b-1", now, now, role="worker", host="b", version="1.9", configuration="c1")
+    edited = Heartbeat("c-1", now, now, role="worker", host="c", version="2.0", configuration="c2")
+    assert not list(diagnose_versions([same], "2.0", "c1"))
+    assert not list(diagnose_versions([same], "2.0", "c9")), "it loads a change within seconds"
+    found = {wrong.what: wrong for wrong in diagnose_versions([same, old, edited], "2.0", "c1")}
+    assert found["other_version"].text == "b-1 (worker) runs version 1.9; here is version 2.0."
+    assert found["other_version"].mend == "restart it on b"
+    assert found["other_configuration"].text.startswith("c-1 (worker) runs configuration c2")
+
+
+def test_deliveries_without_a_worker_are_named(tmp_path: Path, database_url: str) -> None:
+    """A ticker composes and nothing is sent: `status` said that all is well."""
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
+        prepared(folder)
+        with folder.runtime() as runtime:
+            tick(runtime, runtime.now(), deliver=False)
+            folder.write("content/new.en.md", item("New"))
+            tick(runtime, runtime.now(), deliver=False)
+            with runtime.store.write() as connection:
+                beat = Heartbeat(runtime.owner, runtime.now(), runtime.now(), role="ticker")
+                record_heartbeat(connection, beat)
+            runtime.set_clock(datetime.now(UTC) + timedelta(minutes=30))
+            wrong = {entry["what"]: entry for entry in status(runtime, runtime.now())["wrong"]}
+    assert "no worker is running" in wrong["nobody_sends"]["text"]
+    assert wrong["nobody_sends"]["mend"] == "tidings run --only worker"
