@@ -13,7 +13,17 @@ from pydantic import BaseModel
 from tidings import plugins
 from tidings.config.bounces import BounceMailbox, Bounces, MailgunHook, PostmarkHook, SendgridHook, SesHook, SoftBounces
 from tidings.config.schedule import Approval, CadenceText, ChannelDelivery, ListDelivery, Schedule, StoryFilter
-from tidings.config.settings import FeedSettings, MailingList, NewsroomConfig, Notify, Retention, Site, Web
+from tidings.config.settings import (
+    FeedSettings,
+    MailingList,
+    NewsroomConfig,
+    Notify,
+    OpenIdSettings,
+    Retention,
+    Room,
+    Site,
+    Web,
+)
 from tidings.model.delivery import DeliveryState, FeedbackKind, Purpose, SkipReason
 from tidings.model.edition import EditionState, HoldReason
 from tidings.render.mail.views import EditionView, FileView, MailItem, MailList, MailSite, PictureView, SectionView
@@ -190,6 +200,8 @@ def tidings_yaml() -> str:
         ("bounces.mailgun", MailgunHook),
         ("bounces.sendgrid", SendgridHook),
         ("notify", Notify),
+        ("room", Room),
+        ("room.oidc", OpenIdSettings),
         ("keep", Retention),
     ):
         parts.append(f"## {title}\n\n{fields(model)}")

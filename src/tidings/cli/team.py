@@ -66,7 +66,7 @@ def list_team(json: Json = False) -> None:
         for member in members:
             count = sessions.get(member.id, 0)
             state = count_noun(count, "browser") if count else "no"
-            if not member.has_password:
+            if not member.has_joined:
                 until = member.link_until
                 state = f"not yet; the link works until {format_moment(until, runtime)}" if until else "not yet"
             table.add_row(member.email, member.name, member.role, ", ".join(member.lists) or "all", state)

@@ -19,7 +19,9 @@ from tidings.model.errors import Problem
 MAIN = "tidings.yaml"
 SECRETS = "secrets.env"
 """Variables for `{env: NAME}`, one `NAME=value` a line, as systemd reads them too (systemd.exec(5))."""
-SECRET_KEYS = ("password", "secret", "secret_key", "server_token", "api_key", "session_token", "signing_key")
+SECRET_KEYS = (
+    "password", "secret", "secret_key", "server_token", "api_key", "session_token", "signing_key", "client_secret",
+)  # fmt: skip
 UNSET = f"missing-{secrets.token_hex(8)}"
 """Stands for the value of a reference that has none. Nobody can guess it: it may stand for a token."""
 _MAPS_OF_NAMES = ("sources", "topics", "feeds", "lists", "channels")

@@ -33,6 +33,7 @@ from tidings.config.types import (
     StoreAddress,
     Text,
     TopicText,
+    Url,
     Zone,
 )
 from tidings.model.cadence import load_zone
@@ -157,6 +158,39 @@ class Notify(ConfigModel):
     channel: Name | None = Field(default=None, description="A channel that gets notices.")
 
 
+class OpenIdSettings(ConfigModel):
+    """Sign-in to the comms room with accounts that the organisation has elsewhere (OpenID Connect)."""
+
+    issuer: Url = Field(description="Address of the provider (the issuer), exactly as the provider writes it.")
+    client_id: Line = Field(description="Client ID that the provider gave to this newsroom.")
+    client_secret: SecretStr = Field(description="Client secret: {env: NAME} or {file: PATH}.")
+    name: Text | None = Field(default=None, description="Name of the provider on the button; default: its host.")
+    allow_private: Bool = Field(
+        default=False, description="Permits a provider of the intranet or of this machine, also without https."
+    )
+
+    @field_validator("issuer")
+    @classmethod
+    def _has_no_query(cls, value: str) -> str:
+        """Refuse what no issuer has (OpenID Connect Discovery 1.0 §3)."""
+        if "?" in value or "#" in value:
+            raise ValueError("an issuer has neither ? nor #; write it like https://login.example.org")
+        return value.removesuffix("/.well-known/openid-configuration")
+
+    @model_validator(mode="after")
+    def _is_encrypted(self) -> OpenIdSettings:
+        """Refuse plain http: whoever reads along could sign in as anybody."""
+        if self.issuer.startswith("http:") and not self.allow_private:
+            raise ValueError("issuer must begin with https://; http is for `allow_private: true` alone")
+        return self
+
+
+class Room(ConfigModel):
+    """The comms room."""
+
+    oidc: OpenIdSettings | None = Field(default=None, description="Sign-in through an OpenID Connect provider.")
+
+
 class NewsroomConfig(ConfigModel):
     """The whole of tidings.yaml."""
 
@@ -177,6 +211,7 @@ class NewsroomConfig(ConfigModel):
     channels: Mapping[Name, ChannelSettings] = Field(default_factory=dict, description="Outlets other than mail.")
     bounces: Bounces = Field(default=Bounces(), description="How bounces and complaints arrive, and what follows.")
     notify: Notify = Field(default=Notify(), description="Who gets notices when something needs attention.")
+    room: Room = Field(default=Room(), description="Sign-in to the comms room.")
     keep: Retention = Field(default=Retention(), description="How long records are kept.")
 
 

@@ -43,6 +43,7 @@ class TokenPurpose(IntEnum):
     RETURN_PATH = 4
     REVIEW = 5
     ERASE = 6
+    PASSKEY = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,10 @@ class RoomPages:
             self._sheets[site.colour] = Pages().stylesheet(site) + own
         return self._sheets[site.colour]
 
+    def script(self, name: str) -> bytes:
+        """A script of the room's own."""
+        return (_FOLDER.parent / "scripts" / name).read_bytes()
+
     def page(self, template: str, site: SiteView, words: RoomWords, room: dict[str, Any], **values: Any) -> bytes:
         """Render a page. `room` is the frame: root, csrf, member and navigation; `errors` are by field."""
         values["errors"] = defaultdict(str, values.get("errors") or {})

@@ -184,21 +184,27 @@ def _digest(email: str) -> str:
         return hashlib.sha256(b"no address: " + email[:300].encode()).hexdigest()
 
 
+def is_network_limited(store: Store, network: str, now: datetime) -> bool:
+    """Count a try of a network, by any way in; returns whether it made too many."""
+    with store.write() as connection:
+        return _count(connection, "room-network", network, now) > BY_NETWORK
+
+
 def _is_limited(store: Store, digest: str, network: str, now: datetime) -> bool:
     with store.write() as connection:
-
-        def count(scope: str, key: str) -> int:
-            hidden = hashlib.sha256(f"{scope}:{key}".encode()).hexdigest()[:32]
-            return count_request(connection, scope, hidden, WINDOW, now)
-
         # Count all, even if the first is over its limit.
         return any(
             [
-                count("room-network", network) > BY_NETWORK,
-                count("room-pair", f"{network} {digest}") > BY_PAIR,
-                count("room-address", digest) > BY_ADDRESS,
+                _count(connection, "room-network", network, now) > BY_NETWORK,
+                _count(connection, "room-pair", f"{network} {digest}", now) > BY_PAIR,
+                _count(connection, "room-address", digest, now) > BY_ADDRESS,
             ]
         )
+
+
+def _count(connection: Connection, scope: str, key: str, now: datetime) -> int:
+    hidden = hashlib.sha256(f"{scope}:{key}".encode()).hexdigest()[:32]
+    return count_request(connection, scope, hidden, WINDOW, now)
 
 
 def _verify(hashed: str, password: str) -> bool:

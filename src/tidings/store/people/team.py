@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from tidings.store import schema as t
 from tidings.store.engine import insert_once
-from tidings.store.people import consent
+from tidings.store.people import consent, passkeys
 
 SESSION_LENGTH = timedelta(days=30)
 """Time after which a member signs in again in any case."""
@@ -49,6 +49,11 @@ class TeamMember:
     """The language of the room; empty: the browser's."""
     has_password: bool
     link_until: datetime | None
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether they have a way in: a password, or a used link that led to a passkey or a provider."""
+        return self.has_password or self.link_until is None
 
     @property
     def shown_name(self) -> str:
@@ -181,6 +186,7 @@ def change_member(
 def remove_member(connection: Connection, member: int) -> None:
     """Remove a member and end their sessions. The log keeps what they did."""
     end_sessions(connection, member)
+    passkeys.remove_passkeys(connection, member)
     connection.execute(delete(t.team_members).where(t.team_members.c.id == member))
 
 
@@ -201,7 +207,11 @@ def find_by_link(connection: Connection, link: str, now: datetime) -> TeamMember
 
 
 def use_link(connection: Connection, link: str, *, password: str, totp: str, step: int, now: datetime) -> int | None:
-    """Set the credentials of a link's member and end their sessions. Returns the id; None if it was used already."""
+    """Set the credentials of a link's member, and end their sessions and passkeys: a device may be in other hands.
+
+    `password` and `totp` are empty for somebody who signs in with a passkey. Returns the id, or None if
+    it was used already.
+    """
     m = t.team_members.c
     member: int | None = connection.execute(
         select(m.id).where(m.link == link, m.link_until > now).with_for_update()
@@ -211,7 +221,14 @@ def use_link(connection: Connection, link: str, *, password: str, totp: str, ste
     values = {"password": password, "totp": totp, "totp_step": step, "link": None, "link_until": None}
     connection.execute(update(t.team_members).where(m.id == member).values(**values))
     end_sessions(connection, member)
+    passkeys.remove_passkeys(connection, member)
     return member
+
+
+def drop_link(connection: Connection, member: int) -> None:
+    """Let the one-time link of a member who is in by another way stop working."""
+    values = {"link": None, "link_until": None}
+    connection.execute(update(t.team_members).where(t.team_members.c.id == member).values(**values))
 
 
 def find_credentials(connection: Connection, email_hash: str) -> SignInCredentials | None:

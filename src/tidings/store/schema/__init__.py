@@ -45,7 +45,7 @@ from tidings.store.schema.people import (
     subscriptions,
     suppressions,
 )
-from tidings.store.schema.team import api_answers, api_keys, team_log, team_members, team_sessions
+from tidings.store.schema.team import api_answers, api_keys, team_log, team_members, team_passkeys, team_sessions
 
 __all__ = [
     "EPOCH",
@@ -89,6 +89,7 @@ __all__ = [
     "suppressions",
     "team_log",
     "team_members",
+    "team_passkeys",
     "team_sessions",
     "to_microseconds",
     "uploads",

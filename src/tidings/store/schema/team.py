@@ -35,6 +35,20 @@ team_sessions = Table(
     Column("browser", Text, nullable=False),
 )
 
+team_passkeys = Table(
+    "team_passkeys",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("member", RowId, nullable=False, index=True),
+    Column("credential", Text, nullable=False, unique=True, doc="id of the credential, in base64url"),
+    Column("public_key", Text, nullable=False, doc="in COSE format (RFC 9053), in base64url"),
+    Column("sign_count", RowId, nullable=False, doc="how often the device says that it signed; many always say 0"),
+    Column("name", Text, nullable=False),
+    Column("created", Moment, nullable=False, doc="real time, like all moments of a passkey"),
+    Column("used", Moment, nullable=False, doc="a challenge that is older than this is refused"),
+    sqlite_autoincrement=True,
+)
+
 team_log = Table(
     "team_log",
     metadata,

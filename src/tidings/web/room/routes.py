@@ -29,9 +29,11 @@ from tidings.store.people.team import Role
 from tidings.store.service.clock import real_now
 from tidings.web.requests import MAX_FORM, Fields, client_network, preferred_languages, read_form, unavailable
 from tidings.web.room import (
+    account,
     calendar,
     channel_screens,
     edition_screen,
+    openid_screens,
     people_file_screens,
     settings_screens,
     sign_in,
@@ -71,12 +73,21 @@ def _stylesheet(visit: Visit) -> Response:
     return Response(visit.pages.stylesheet(visit.site()), media_type="text/css; charset=utf-8", headers=headers)
 
 
+def _script(visit: Visit) -> Response:
+    headers = {"Cache-Control": "public, max-age=86400"}
+    return Response(visit.pages.script(visit.path), media_type="text/javascript; charset=utf-8", headers=headers)
+
+
 ROUTES = (
     RoomRoute("GET", STYLESHEET, None, _stylesheet),
+    RoomRoute("GET", account.PASSKEY_SCRIPT, None, _script),
     RoomRoute("GET", "sign-in", None, sign_in.show_sign_in),
     RoomRoute("POST", "sign-in", None, sign_in.submit_sign_in),
+    RoomRoute("POST", "sign-in/passkey", None, sign_in.submit_passkey, 2 * account.LONGEST_ANSWER),
+    RoomRoute("GET", "sign-in/openid", None, openid_screens.begin),
+    RoomRoute("GET", "sign-in/openid/back", None, openid_screens.come_back),
     RoomRoute("GET", "join/{token}", None, sign_in.show_join),
-    RoomRoute("POST", "join/{token}", None, sign_in.submit_join),
+    RoomRoute("POST", "join/{token}", None, sign_in.submit_join, 2 * account.LONGEST_ANSWER),
     RoomRoute("GET", "", Role.VIEWER, today.show),
     RoomRoute("POST", "pause", Role.EDITOR, today.pause),
     RoomRoute("POST", "resume", Role.EDITOR, today.resume),
@@ -113,11 +124,13 @@ ROUTES = (
     RoomRoute("POST", "settings/edit", Role.ADMIN, settings_screens.submit_editor, settings_screens.LARGEST_FILE),
     RoomRoute("GET", "settings/version", Role.ADMIN, settings_screens.show_version),
     RoomRoute("POST", "settings/restore", Role.ADMIN, settings_screens.restore_version),
-    RoomRoute("GET", "account", Role.VIEWER, sign_in.show_account),
-    RoomRoute("POST", "account/password", Role.VIEWER, sign_in.change_password),
-    RoomRoute("POST", "account/sign-out", Role.VIEWER, sign_in.sign_out),
-    RoomRoute("POST", "account/sign-out-others", Role.VIEWER, sign_in.sign_out_others),
-    RoomRoute("POST", "language", Role.VIEWER, sign_in.choose_room_language),
+    RoomRoute("GET", "account", Role.VIEWER, account.show_account),
+    RoomRoute("POST", "account/password", Role.VIEWER, account.change_password),
+    RoomRoute("POST", "account/passkeys", Role.VIEWER, account.add_passkey, 2 * account.LONGEST_ANSWER),
+    RoomRoute("POST", "account/passkeys/remove", Role.VIEWER, account.remove_passkey),
+    RoomRoute("POST", "account/sign-out", Role.VIEWER, account.sign_out),
+    RoomRoute("POST", "account/sign-out-others", Role.VIEWER, account.sign_out_others),
+    RoomRoute("POST", "language", Role.VIEWER, account.choose_room_language),
     RoomRoute("GET", "team", Role.VIEWER, team_screens.show_team),
     RoomRoute("POST", "team/add", Role.ADMIN, team_screens.add_member),
     RoomRoute("GET", "team/{number}", Role.ADMIN, team_screens.show_member),
@@ -180,7 +193,7 @@ def _check_and_answer(
             has_session = any(
                 name == b"set-cookie" and COOKIE.encode() in value for name, value in response.raw_headers
             )
-            if not has_session and route.path != STYLESHEET:
+            if not has_session and route.path not in (STYLESHEET, account.PASSKEY_SCRIPT):
                 response.set_cookie(
                     VISIT_COOKIE,
                     visit.cookie,
@@ -225,6 +238,7 @@ def _make_visit(runtime: Runtime, pages: RoomPages, request: Request, fields: Fi
         path=request.url.path.partition("/room/")[2],
         params=request.path_params,
         query=request.query_params,
+        cookies=request.cookies,
         fields=fields,
         member=member,
         cookie=cookie,

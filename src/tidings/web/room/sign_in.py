@@ -1,16 +1,25 @@
-"""Sign-in, the page behind a one-time link, and a member's own account."""
+"""Sign-in by password and code or by passkey, and the page behind a one-time link."""
 
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
 from tidings.model.errors import InputError, RefusedError
-from tidings.render.room.room_pages import room_languages
+from tidings.runtime.team import passkeys as checking
 from tidings.runtime.team import sign_in as signing
 from tidings.store.people import team
 from tidings.store.service.clock import real_now
+from tidings.web.room.account import (
+    LONGEST_ANSWER,
+    PASSKEY_SCRIPT,
+    creation_options,
+    describe_password,
+    passkey_challenges,
+    passkey_site,
+)
 from tidings.web.room.visit import Visit
 
 _PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9/_.-]{0,200}")
@@ -21,11 +30,12 @@ def show_sign_in(visit: Visit) -> Response:
     """The form: address, password, code."""
     if visit.member is not None:
         return visit.redirect("")
-    return _sign_in_page(visit)
+    return sign_in_page(visit)
 
 
-def _sign_in_page(visit: Visit, wrong: str = "", status: int = 200, email: str = "") -> Response:
-    follow = visit.field("next") or visit.query.get("next", "")
+def sign_in_page(visit: Visit, wrong: str = "", status: int = 200, email: str = "") -> Response:
+    """The form, with what went wrong."""
+    site = passkey_site(visit)
     with visit.runtime.store.read() as connection:
         has_team = bool(team.list_members(connection))
     return visit.page(
@@ -33,15 +43,34 @@ def _sign_in_page(visit: Visit, wrong: str = "", status: int = 200, email: str =
         visit.words.gettext("Sign in"),
         status,
         wrong=wrong,
+        script=PASSKEY_SCRIPT if site is not None else "",
         email=email,
-        follow=follow if _PATH.fullmatch(follow) else "",
+        follow=wanted_path(visit),
         has_team=has_team,
+        passkey=""
+        if site is None
+        else checking.request_options(site, passkey_challenges(visit).make("sign-in", real_now())),
+        openid=_provider_name(visit),
     )
+
+
+def _provider_name(visit: Visit) -> str:
+    oidc = visit.newsroom.room.oidc
+    if oidc is None:
+        return ""
+    name = oidc.name.get(visit.language) if oidc.name else ""
+    return name or urlsplit(oidc.issuer).hostname or ""
+
+
+def wanted_path(visit: Visit, follow: str = "") -> str:
+    """Return the screen that was asked for before the sign-in: a path of the room, or empty."""
+    follow = follow or visit.field("next") or visit.query.get("next", "")
+    return follow if _PATH.fullmatch(follow) and ".." not in follow else ""
 
 
 def submit_sign_in(visit: Visit) -> Response:
     """Check address, password and code, and start a session."""
-    words, email, follow = visit.words, visit.field("email"), visit.field("next")
+    words, email = visit.words, visit.field("email")
     password = visit.fields.get("password", [""])[0]
     result = signing.sign_in(
         visit.runtime.store,
@@ -54,12 +83,33 @@ def submit_sign_in(visit: Visit) -> Response:
     )
     if result.is_limited:
         text = words.gettext("Too many tries. Wait ten minutes, then try again.")
-        return _sign_in_page(visit, text, 429, email)
+        return sign_in_page(visit, text, 429, email)
     if not result.token:
         text = words.gettext("The address, the password or the code is not right. A code works only once.")
-        return _sign_in_page(visit, text, 403, email)
-    response = visit.redirect(follow if _PATH.fullmatch(follow) and ".." not in follow else "")
-    return visit.set_session(response, result.token)
+        return sign_in_page(visit, text, 403, email)
+    return visit.set_session(visit.redirect(wanted_path(visit)), result.token)
+
+
+def submit_passkey(visit: Visit) -> Response:
+    """Check the answer of a passkey, and start a session."""
+    words, site = visit.words, passkey_site(visit)
+    if site is None:
+        return visit.not_found()
+    result = checking.sign_in(
+        visit.runtime.store,
+        site,
+        passkey_challenges(visit),
+        visit.field("passkey", LONGEST_ANSWER),
+        network=visit.network,
+        browser=visit.browser,
+        now=real_now(),
+    )
+    if result.is_limited:
+        return sign_in_page(visit, words.gettext("Too many tries. Wait ten minutes, then try again."), 429)
+    if not result.token:
+        text = words.gettext("This passkey does not fit, or the page was too old. Try again.")
+        return sign_in_page(visit, text, 403)
+    return visit.set_session(visit.redirect(wanted_path(visit)), result.token)
 
 
 def show_join(visit: Visit) -> Response:
@@ -77,10 +127,13 @@ def _join_page(visit: Visit, secret: str, status: int = 200, errors: dict[str, s
     is_first = invited is True
     email = visit.field("email") if is_first else invited.email  # type: ignore[union-attr]
     issuer = visit.site().title[:40]
+    options = creation_options(visit, 0 if is_first else invited.id, email)  # type: ignore[union-attr]
     return visit.page(
         "join.html.j2",
         words.gettext("Join the team"),
         status,
+        script=PASSKEY_SCRIPT if options else "",
+        options=options,
         is_first=is_first,
         email=email,
         role="admin" if is_first else invited.role.value,  # type: ignore[union-attr]
@@ -93,10 +146,10 @@ def _join_page(visit: Visit, secret: str, status: int = 200, errors: dict[str, s
 
 
 def submit_join(visit: Visit) -> Response:
-    """Set password and code generator, use the link up, and sign in."""
+    """Use the link up and sign in: with a passkey, or with a password and a code generator."""
     words, now, token = visit.words, real_now(), visit.params["token"]
-    secret, email = visit.field("secret"), visit.field("email")
-    password = visit.fields.get("password", [""])[0]
+    secret, email, site = visit.field("secret"), visit.field("email"), passkey_site(visit)
+    password, answer = visit.fields.get("password", [""])[0], visit.field("passkey", LONGEST_ANSWER)
     if not _SECRET.fullmatch(secret):
         return _join_page(visit, signing.make_totp_secret(), 400)
     with visit.runtime.store.read() as connection:
@@ -104,114 +157,36 @@ def submit_join(visit: Visit) -> Response:
     if invited is None:
         return _join_page(visit, secret)
     errors: dict[str, str] = {}
+    new, step = None, None
     if not isinstance(invited, bool):
         email = invited.email
-    if problem := signing.check_password(password, email):
-        errors["password"] = _describe_password(visit, problem)
-    step = signing.find_step(secret, visit.field("code"), now)
-    if step is None:
-        errors["code"] = words.gettext(
-            "This is not the present code. Check the clock of your phone, then type the new one."
-        )
+    if answer and site is not None:
+        try:
+            new, password, secret, step = checking.check_new(site, passkey_challenges(visit), answer, now), "", "", 0
+        except InputError:
+            errors["passkey"] = words.gettext("This did not work. Load the page again, then try once more.")
+    else:
+        if problem := signing.check_password(password, email):
+            errors["password"] = describe_password(visit, problem)
+        step = signing.find_step(secret, visit.field("code"), now)
+        if step is None:
+            errors["code"] = words.gettext(
+                "This is not the present code. Check the clock of your phone, then type the new one."
+            )
     if not errors and step is not None:
-        hashed = signing.hash_password(password)
+        hashed = signing.hash_password(password) if password else ""
         try:
             with visit.runtime.store.write() as connection:
                 member = signing.accept_link(
                     connection, token, email=email, password=hashed, secret=secret, step=step, now=now
                 )
+                if new is not None and not checking.store_new(connection, member.id, new, "", now):
+                    raise RefusedError("this passkey is known already")
                 team.record_action(connection, "team.joined", member.email, who=member.email, via="room", now=now)
                 session = signing.start_session(connection, member.id, visit.browser, now)
             return visit.set_session(visit.redirect("", "welcome"), session)
         except InputError:
             errors["email"] = words.gettext("This is not an e-mail address.")
         except RefusedError:
-            return _join_page(visit, secret)
-    return _join_page(visit, secret, 422, errors)
-
-
-def _describe_password(visit: Visit, problem: str) -> str:
-    words = visit.words
-    if problem == "short":
-        return words.gettext(
-            "Use at least %(count)s characters: three or four words are good.", count=signing.SHORTEST_PASSWORD
-        )
-    if problem == "long":
-        return words.gettext("Use at most 200 characters.")
-    return words.gettext("This is too easy to guess. Three or four unrelated words are good.")
-
-
-def show_account(visit: Visit) -> Response:
-    """The member's own browsers and password."""
-    return _account_page(visit)
-
-
-def _account_page(visit: Visit, status: int = 200, errors: dict[str, str] | None = None) -> Response:
-    own = signing.hash_token(visit.cookie)
-    with visit.runtime.store.read() as connection:
-        sessions = team.sessions_of(connection, visit.person.id)
-    return visit.page(
-        "account.html.j2",
-        visit.words.gettext("Your account"),
-        status,
-        person=visit.person,
-        sessions=[{"session": session, "is_this": session.token == own} for session in sessions],
-        errors=errors or {},
-        shortest=signing.SHORTEST_PASSWORD,
-    )
-
-
-def change_password(visit: Visit) -> Response:
-    """Change the password, with the present one and a code. Other browsers are signed out."""
-    words, person, now = visit.words, visit.person, real_now()
-    new = visit.fields.get("new", [""])[0]
-    if problem := signing.check_password(new, person.email):
-        return _account_page(visit, 422, {"new": _describe_password(visit, problem)})
-    result = signing.sign_in(
-        visit.runtime.store,
-        person.email,
-        visit.fields.get("password", [""])[0],
-        visit.field("code"),
-        network=visit.network,
-        browser=visit.browser,
-        now=now,
-    )
-    if not result.token:
-        wrong = (
-            words.gettext("Too many tries. Wait ten minutes, then try again.")
-            if result.is_limited
-            else words.gettext("The present password or the code is not right. A code works only once.")
-        )
-        return _account_page(visit, 422, {"password": wrong})
-    hashed = signing.hash_password(new)
-    with visit.runtime.store.write() as connection:
-        team.set_password(connection, person.id, hashed)
-        team.end_sessions(connection, person.id)
-        token = signing.start_session(connection, person.id, visit.browser, now)
-        visit.record(connection, "team.password", person.email)
-    return visit.set_session(visit.redirect("account", "password"), token)
-
-
-def sign_out(visit: Visit) -> Response:
-    """End this session."""
-    with visit.runtime.store.write() as connection:
-        team.end_session(connection, signing.hash_token(visit.cookie))
-    return visit.end_session(visit.redirect("sign-in", "signed_out"))
-
-
-def sign_out_others(visit: Visit) -> Response:
-    """End all other sessions of the member, and renew this one."""
-    with visit.runtime.store.write() as connection:
-        team.end_sessions(connection, visit.person.id)
-        token = signing.start_session(connection, visit.person.id, visit.browser, real_now())
-        visit.record(connection, "team.signed_out", visit.person.email)
-    return visit.set_session(visit.redirect("account", "signed_out"), token)
-
-
-def choose_room_language(visit: Visit) -> Response:
-    """Store the language in which the member sees the room."""
-    language = visit.field("language")
-    if language in room_languages():
-        with visit.runtime.store.write() as connection:
-            team.change_member(connection, visit.person.id, language=language)
-    return visit.redirect("")
+            return _join_page(visit, visit.field("secret"))
+    return _join_page(visit, visit.field("secret"), 422, errors)

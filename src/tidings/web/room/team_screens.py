@@ -209,6 +209,8 @@ def _actions(words: RoomWords) -> dict[str, str]:
         "team.removed": words.gettext("removed from the team"),
         "team.signed_out": words.gettext("signed out"),
         "team.joined": words.gettext("joined the team"),
+        "team.passkey": words.gettext("added a passkey"),
+        "team.passkey_removed": words.gettext("removed a passkey"),
         "team.password": words.gettext("changed the password"),
         "key.added": words.gettext("made a key for the API"),
         "key.removed": words.gettext("revoked a key of the API"),

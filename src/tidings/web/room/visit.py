@@ -50,6 +50,7 @@ class Visit:
     """Below the room's root, such as `editions/weekly/3`."""
     params: Mapping[str, str]
     query: Mapping[str, str]
+    cookies: Mapping[str, str]
     fields: Fields
     member: TeamMember | None
     cookie: str
@@ -99,8 +100,10 @@ class Visit:
         languages = self.newsroom.site.languages
         return site_view(self.newsroom, self.language if self.language in languages else languages[0], languages)
 
-    def page(self, template: str, title: str, status: int = 200, *, wrong: str = "", **values: Any) -> Response:
-        """Render a page of the room. `wrong` is shown at its top as an error."""
+    def page(
+        self, template: str, title: str, status: int = 200, *, wrong: str = "", script: str = "", **values: Any
+    ) -> Response:
+        """Render a page of the room. `wrong` is shown at its top as an error. Only `script` may run there."""
         said = said_texts(self.words).get(self.query.get("said", ""), "")
         frame = {
             "root": self.root,
@@ -115,10 +118,13 @@ class Visit:
             ],
             "said": said if status == 200 and not wrong else "",
             "wrong": wrong,
+            "script": script,
             "may": {role.value: self.may(role) for role in Role},
         }
         body = self.pages.page(template, self.site(), self.words, frame, **values)
         headers = {**HEADERS, "Content-Language": self.language}
+        if script:
+            headers["Content-Security-Policy"] += "; script-src 'self'"
         return Response(body, status, media_type="text/html; charset=utf-8", headers=headers)
 
     def message(self, title: str, *texts: str, status: int = 200) -> Response:
@@ -199,5 +205,6 @@ def said_texts(words: RoomWords) -> dict[str, str]:
         "restored": words.gettext("The earlier version is back. The one that it replaced is kept too."),
         "unchanged": words.gettext("Nothing was changed."),
         "settled": words.gettext("Settled."),
+        "passkey": words.gettext("The passkey is added."),
         "password": words.gettext("Your password is changed, and other browsers are signed out."),
     }
