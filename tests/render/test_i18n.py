@@ -15,11 +15,12 @@ from tidings.render import i18n
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("ru", "kk", "ar")
 OTHERS = ("fr", "es", "zh")
-"""Catalogues that may lack a new message for a while: then `check` says so."""
+"""Languages of readers alone: the comms room does not speak them."""
 NEW_YEAR_IN_ALMATY = datetime(2026, 12, 31, 20, 30, tzinfo=UTC)
 
 
 CATALOGUES = [(language, domain) for language in LANGUAGES for domain in ("tidings", "room")]
+CATALOGUES += [(language, "tidings") for language in OTHERS]
 
 
 def _translations(language: str, domain: str) -> dict[str, list[str]]:
@@ -50,7 +51,7 @@ def test_every_message_that_is_used_is_translated(language: str, domain: str) ->
     assert not missing
 
 
-@pytest.mark.parametrize(("language", "domain"), [*CATALOGUES, *((language, "tidings") for language in OTHERS)])
+@pytest.mark.parametrize(("language", "domain"), CATALOGUES)
 def test_placeholders_survive_translation_and_blocks_are_sorted(language: str, domain: str) -> None:
     names = re.compile(r"%\(\w+\)[sd]")
     translations = _translations(language, domain)
@@ -104,10 +105,7 @@ def test_an_unknown_language_or_kind_is_no_error() -> None:
 
 def test_missing_words_are_counted() -> None:
     used = len(_used("tidings"))
-    for language in ("en", "en-GB", *LANGUAGES, "ru-KZ"):
+    for language in ("en", "en-GB", *LANGUAGES, *OTHERS, "ru-KZ", "zh-Hans", "fr-CH"):
         assert i18n.count_missing_words(language)[0] == 0, language
-    for language in (*OTHERS, "zh-Hans", "fr-CH"):
-        missing, known = i18n.count_missing_words(language)
-        assert missing < known / 10, language
     missing, known = i18n.count_missing_words("de")
     assert missing == known and known >= used - 5

@@ -8,6 +8,9 @@ from datetime import datetime
 
 from tidings.model.item import Item
 
+MAX_ITEMS = 50
+"""Items in one feed."""
+
 
 @dataclass(frozen=True, slots=True)
 class SiteView:
@@ -31,6 +34,8 @@ class SiteView:
     """URLs of the WebSub hubs that are notified of changed feeds."""
     can_subscribe: bool = False
     """Whether there is a list that anybody may join."""
+    has_archive: bool = False
+    """Whether there is a list whose sent editions are public."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +72,34 @@ class FeedView:
     items: tuple[Item, ...]
     changed: datetime
     translations: Mapping[str, tuple[Translation, ...]] = field(default_factory=dict)
+    home: str = ""
+    """The path of the page that shows the same items; the front page of the language if it is empty."""
+    limit: int = MAX_ITEMS
+    """The most items that it shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class SectionLink:
+    """A link to the page of a topic, an organisation or a kind, with the number of its items."""
+
+    group: str
+    slug: str
+    label: str
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SectionPage:
+    """A page of a section in one language. `items` are newest first.
+
+    `number` is 0 for the page with the newest items. The older pages are counted from the oldest, up to `older`, so
+    that a new item changes no older page and no address. `languages` are those that have this section.
+    """
+
+    group: str
+    slug: str
+    label: str
+    items: tuple[Item, ...]
+    number: int = 0
+    older: int = 0
+    languages: tuple[str, ...] = ()

@@ -9,10 +9,17 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import idna
 
-from tidings.model.text import clean
+from tidings.model.text import clean, shorten_slug, slugify
 
 ALL = "all"
 """The name of the feed that always exists."""
+
+GROUPS = ("topics", "organisations", "kinds")
+"""The sorts of sections: each topic, organisation and kind has a page and a feed in each language."""
+
+SEARCH = "search"
+RESERVED_SLUGS = frozenset({*GROUPS, SEARCH})
+"""Folders below a language that no story may take."""
 
 FORMATS: Mapping[str, str] = {
     "rss": "application/rss+xml",
@@ -33,6 +40,22 @@ def feed_path(language: str, name: str, ending: str) -> str:
 def page_path(language: str, slug: str = "") -> str:
     """The path of a language's front page or of an item's page, without a leading slash, with one at the end."""
     return f"{language}/{slug}/" if slug else f"{language}/"
+
+
+@lru_cache(maxsize=8192)
+def section_slug(key: str) -> str:
+    """The name of a section in addresses. Spellings of one name that differ in case or accents share it."""
+    return shorten_slug(slugify(key))
+
+
+def section_path(language: str, group: str, slug: str, number: int = 0) -> str:
+    """The path of a section's page; `number` counts the older pages, from the oldest."""
+    return f"{language}/{group}/{slug}/" + (f"{number}/" if number else "")
+
+
+def search_path(language: str, number: int = 0) -> str:
+    """The path of the search page of a language; `number` counts its older pages with titles, from the oldest."""
+    return f"{language}/{SEARCH}/" + (f"{number}/" if number else "")
 
 
 def archive_path(list_name: str, number: int = 0, language: str = "", part: int = 0) -> str:

@@ -153,12 +153,12 @@ def test_unpublished_items_never_move_the_feed_date(store: Store, newsroom: News
 
 
 def test_a_deletion_moves_the_feeds_date(store: Store, newsroom: Newsroom) -> None:
-    put(store, item(1), item(2, kind="press-release"))
+    put(store, item(1), item(2, kind="press-release"), item(3))
     publish(store, newsroom, now=NOW)
     press, everything = updated(newsroom, "en/press"), updated(newsroom)
     gone(store, item(1), NOW + HOUR)
     done = publish(store, newsroom, now=NOW + 2 * HOUR)
-    assert titles(newsroom, "en/all") == ["Story number 2"]
+    assert titles(newsroom, "en/all") == ["Story number 3", "Story number 2"]
     assert updated(newsroom) > everything
     assert datetime.fromisoformat(updated(newsroom)) == NOW + HOUR
     assert updated(newsroom, "en/press") == press

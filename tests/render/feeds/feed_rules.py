@@ -20,6 +20,9 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 CONTENT = "{http://purl.org/rss/1.0/modules/content/}encoded"
 DC = "{http://purl.org/dc/elements/1.1/}"
 MEDIA = "{http://search.yahoo.com/mrss/}"
+SITEMAP = "{http://www.sitemaps.org/schemas/sitemap/0.9}"
+NEWS = "{http://www.google.com/schemas/sitemap-news/0.9}"
+XHTML = "{http://www.w3.org/1999/xhtml}"
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 KNOWN_NAMESPACES = {
     "http://www.w3.org/2005/Atom",
@@ -52,6 +55,70 @@ def problems(document: bytes, url: str, content_type: str) -> list[str]:
     if root.tag == "rss":
         return faults + _expect(media_type, "application/rss+xml") + _rss(root, url)
     return faults + _expect(media_type, "application/atom+xml") + _atom(root, url)
+
+
+def xml_problems(document: bytes, site: str) -> list[str]:
+    """Every error and warning for OPML 2.0, a sitemap (its schema and Google's rules) or an index of sitemaps."""
+    root = etree.fromstring(document)
+    if len(document) > 50_000_000:
+        return ["larger than the protocol allows"]
+    if root.tag == "opml":
+        return _opml(root, site)
+    if root.tag == f"{SITEMAP}sitemapindex":
+        faults = [] if 0 < len(root) <= 50_000 else [f"{len(root)} sitemaps"]
+        return faults + [fault for each in root for fault in _place(each.findtext(f"{SITEMAP}loc"), site)]
+    return _sitemap(root, site)
+
+
+def _opml(root: Any, site: str) -> list[str]:
+    """The validator's rules: a version, a head, a body; each outline has text and type, an RSS one its address."""
+    faults = [] if root.get("version") == "2.0" else ["no OPML 2.0"]
+    faults += [] if [each.tag for each in root] == ["head", "body"] else ["not a head and a body"]
+    if not root.findtext("head/title"):
+        faults.append("no title")
+    for outline in root.iter("outline"):
+        if not outline.get("text") or outline.get("type") != "rss":
+            faults.append(f"an outline without text or type: {dict(outline.attrib)}")
+        faults += _place(outline.get("xmlUrl"), site) + _place(outline.get("htmlUrl"), site)
+        faults += _language(outline.get("language"))
+    return faults + _unique("xmlUrl", [each.get("xmlUrl") for each in root.iter("outline")])
+
+
+def _sitemap(root: Any, site: str) -> list[str]:
+    faults = [] if root.tag == f"{SITEMAP}urlset" and 0 < len(root) <= 50_000 else [f"{len(root)} addresses"]
+    places = [each.findtext(f"{SITEMAP}loc") for each in root]
+    faults += _unique("loc", places)
+    alternates = {
+        each.findtext(f"{SITEMAP}loc"): {link.get("href") for link in each.iter(f"{XHTML}link")} for each in root
+    }
+    for each in root:
+        names = [part.tag for part in each]
+        # The schema is a sequence, with other namespaces after its own.
+        order = [f"{SITEMAP}loc", f"{SITEMAP}lastmod", f"{NEWS}news", f"{XHTML}link"]
+        if any(name not in order for name in names) or names != sorted(names, key=order.index):
+            faults.append(f"parts in a wrong order: {names}")
+        place = each.findtext(f"{SITEMAP}loc")
+        faults += _place(place, site)
+        if each.find(f"{SITEMAP}lastmod") is not None:
+            faults += _rfc3339(each.findtext(f"{SITEMAP}lastmod"))
+        own = alternates[place]
+        if own and (place not in own or any(alternates.get(other, own) != own for other in own)):
+            faults.append(f"the languages of {place} do not name each other")
+        for link in each.iter(f"{XHTML}link"):
+            faults += _language(link.get("hreflang")) + _uri(link.get("href"))
+            faults += [] if link.get("rel") == "alternate" else ["a link that is no alternate"]
+        for news in each.iter(f"{NEWS}news"):
+            names = [part.tag.removeprefix(NEWS) for part in news.iter() if part is not news]
+            if names != ["publication", "name", "language", "publication_date", "title"]:
+                faults.append(f"news with {names}")
+            if not re.fullmatch(r"[a-z]{2,3}|zh-cn|zh-tw", news.findtext(f"{NEWS}publication/{NEWS}language", "")):
+                faults.append("news in an unknown language")
+            faults += _rfc3339(news.findtext(f"{NEWS}publication_date")) + _title(news.findtext(f"{NEWS}title"))
+    return faults + ([] if len(root.findall(f".//{NEWS}news")) <= 1_000 else ["more than 1,000 news"])
+
+
+def _place(url: str | None, site: str) -> list[str]:
+    return _uri(url) + ([] if (url or "").startswith(site) and len(url or "") < 2_048 else [f"not below {site}: {url}"])
 
 
 def _expect(media_type: str, wanted: str) -> list[str]:

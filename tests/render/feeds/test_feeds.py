@@ -24,10 +24,10 @@ from lxml import etree
 from tests.render.feeds.feed_rules import ATOM, CONTENT, DC, LANG, MEDIA, problems
 from tests.render.samples import RICH, SITE, SITE_URL, START, TRANSLATIONS, feed, item
 from tidings.model.item import Attachment, Image, Item
-from tidings.render.feeds.entries import MAX_BYTES, MAX_CONTENT, MAX_ITEMS
+from tidings.render.feeds.entries import MAX_BYTES, MAX_CONTENT
 from tidings.render.feeds.json_opml import render_json
 from tidings.render.feeds.rss_atom import ArchiveEntry, render_archive_feed, render_atom, render_rss
-from tidings.render.site_views import FeedView, SiteView
+from tidings.render.site_views import MAX_ITEMS, FeedView, SiteView
 from tidings.render.urls import FORMATS, feed_path
 
 RENDERERS: dict[str, Callable[[FeedView, SiteView], bytes]] = {

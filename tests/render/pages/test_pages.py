@@ -132,13 +132,15 @@ def test_pages_use_the_words_of_their_language() -> None:
 
 def test_translations_are_linked_and_known_to_search_engines() -> None:
     page = item_page()
-    shown = [(link.get("hreflang"), link.get("href"), link.text) for link in page.cssselect(".item-head a")]
+    shown = [(link.get("hreflang"), link.get("href"), link.text) for link in page.cssselect(".item-head .meta a")]
     assert shown == [
         (each.language, f"../../{each.language}/{each.slug}/", language_name(each.language)) for each in TRANSLATIONS
     ]
     alternates = page.cssselect("link[rel=alternate]:not([type])")
+    # Search engines want each version to name itself too.
     assert [(link.get("hreflang"), link.get("href")) for link in alternates] == [
-        (each.language, each.url) for each in TRANSLATIONS
+        ("en", RICH.url),
+        *((each.language, each.url) for each in TRANSLATIONS),
     ]
     switch = {link.get("hreflang"): link.get("href") for link in page.cssselect(".languages a")}
     # A language without a translation leads to its front page.

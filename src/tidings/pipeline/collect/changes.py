@@ -13,6 +13,7 @@ from tidings.model.item import Item
 from tidings.model.text import find_unused_slug, shorten_slug, slugify
 from tidings.pipeline.collect.identity import match_items
 from tidings.pipeline.collect.moments import compute_moments
+from tidings.render.urls import RESERVED_SLUGS
 from tidings.sources.base import SourceItem, Sweep
 from tidings.sources.web.identity import normalise_link
 from tidings.store.content.items import ItemRow, KnownItem
@@ -112,7 +113,7 @@ def _settle_items(
     slugs: dict[str, set[str]] = {}
     dates: dict[str, set[datetime]] = {}
     for each in known:
-        slugs.setdefault(each.language, set()).add(each.slug)
+        slugs.setdefault(each.language, set(RESERVED_SLUGS)).add(each.slug)
         dates.setdefault(each.language, set()).add(each.changed)
     groups = _groups(pairs, known)
     pages = (
@@ -153,7 +154,7 @@ def _settle_items(
         names[swept.ref] = swept.name
 
         item_id = swept.explicit_id or (item.id if item else mint())
-        taken = slugs.setdefault(swept.language, set())
+        taken = slugs.setdefault(swept.language, set(RESERVED_SLUGS))
         slug = item.slug if item and not language_moved else find_unused_slug(shorten_slug(slugify(swept.name)), taken)
         taken.add(slug)
         address = swept.url or f"{url}{swept.language}/{quote(slug)}/"

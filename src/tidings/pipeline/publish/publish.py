@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
@@ -26,7 +26,9 @@ from tidings.config.settings import Newsroom
 from tidings.model.delivery import Outcome, Verdict
 from tidings.model.item import MAIL_COPY, Item, Media
 from tidings.pipeline import notices
-from tidings.pipeline.publish.site_files import SiteFile, media_path, plan_site_files
+from tidings.pipeline.publish.discovery import find_news_end, plan_discovery
+from tidings.pipeline.publish.sections import plan_sections
+from tidings.pipeline.publish.site_files import SiteFile, make_public_site, media_path, plan_site_files
 from tidings.render.templates import find_shipped_templates
 from tidings.render.urls import FORMATS
 from tidings.store.content import site_files, websub
@@ -34,7 +36,7 @@ from tidings.store.content.items import items_version, load_items, next_visible_
 from tidings.store.content.site_files import PublishedFile, PublishStamp
 from tidings.store.engine import Store, lock_file
 
-GZIP_ENDINGS = frozenset({".html", ".css", ".rss", ".atom", ".json", ".opml"})
+GZIP_ENDINGS = frozenset({".html", ".css", ".js", ".rss", ".atom", ".json", ".opml", ".xml", ".txt", ".ics"})
 """Text files that get a `.gz` file beside them."""
 KEPT = ".media"
 """Folder in the newsroom with the files that frozen editions show. Backups hold it: the originals may be changed."""
@@ -114,8 +116,13 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
                 site_files.keep_media(connection, 0, logo)
         kept -= _withdrawn_media(items)
         there = [path for path in sorted(kept) if _is_kept(newsroom, path, known.get(path))]
+        site = make_public_site(newsroom, items, identity, now, logo_size=_logo_size(newsroom))
+        ends = [moment for moment in (current.until, find_news_end(site)) if moment is not None]
+        current = replace(current, until=min(ends, default=None))
         planned = chain(
-            plan_site_files(newsroom, items, identity, now, logo_size=_logo_size(newsroom)),
+            plan_site_files(site),
+            plan_sections(site),
+            plan_discovery(site),
             (SiteFile(path, partial(_read_kept, newsroom.root, path), is_fixed=True) for path in there),
         )
         cache = _caches.get(store)
@@ -420,7 +427,8 @@ def ping_hubs(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime)
             known = websub.load_pings(connection, name)
         for file in sorted(files, key=lambda each: each.path):
             before = known.get(file.path, websub.Ping())
-            is_feed = PurePosixPath(file.path).suffix[1:] in FORMATS
+            # The feeds of sections name no hub: they are too many.
+            is_feed = PurePosixPath(file.path).suffix[1:] in FORMATS and file.path.count("/") == 2
             if not is_feed or before.etag == file.etag or (before.due is not None and before.due > now):
                 continue
             outcome = hub.ping(f"{url}{file.path}")

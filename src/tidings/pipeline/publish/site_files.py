@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from tidings.config.settings import FeedSettings, Newsroom
 from tidings.model.item import MAIL_COPY, NOTE, Item, Media, needs_mail_copy
+from tidings.model.text import one_line
 from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.render.feeds.json_opml import render_json, render_opml
 from tidings.render.feeds.rss_atom import render_atom, render_rss
-from tidings.render.i18n import load_catalogue
+from tidings.render.i18n import kind_label, load_catalogue
 from tidings.render.pages.pages import STYLESHEET, PageContext, Pages
-from tidings.render.site_views import FeedLink, FeedView, SiteView, Translation
-from tidings.render.urls import ALL, feed_path, page_path
+from tidings.render.site_views import FeedLink, FeedView, SectionLink, SiteView, Translation
+from tidings.render.urls import ALL, feed_path, page_path, section_slug
 from tidings.store.content.site_files import NewsroomIdentity
 
 MAIL_COPY_BYTES = 1_000_000
@@ -39,15 +41,60 @@ class SiteFile:
     """Whether the path names the bytes: a file that is there is never made again."""
 
 
-def plan_site_files(
+@dataclass(frozen=True)
+class PublicSite:
+    """What readers may see at one moment: the input of every planner of files.
+
+    `items` are all items of the store but notes, deleted ones too; `visible` are those that are out, newest first.
+    """
+
+    newsroom: Newsroom
+    items: Sequence[Item]
+    visible: Sequence[Item]
+    identity: NewsroomIdentity
+    now: datetime
+    views: Mapping[str, SiteView]
+    feeds: tuple[FeedLink, ...]
+    translations: Mapping[str, tuple[Translation, ...]]
+    pages: Pages
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the site, and those of its items."""
+        return tuple(self.views)
+
+    def context(self, language: str) -> PageContext:
+        """Return what all pages of a language share."""
+        return PageContext(self.views[language], self.feeds)
+
+    @cached_property
+    def by_language(self) -> Mapping[str, list[Item]]:
+        """The visible items of each language, newest first."""
+        by_language: dict[str, list[Item]] = {language: [] for language in self.views}
+        for item in self.visible:
+            by_language[item.language].append(item)
+        return by_language
+
+    def sections(self, language: str, group: str) -> list[SectionLink]:
+        """Return the topics, organisations or kinds of a language, by their labels."""
+        if (language, group) not in self._sections:
+            self._sections[language, group] = _list_sections(self, language, group)
+        return self._sections[language, group]
+
+    @cached_property
+    def _sections(self) -> dict[tuple[str, str], list[SectionLink]]:
+        return {}
+
+
+def make_public_site(
     newsroom: Newsroom,
     items: Sequence[Item],
     identity: NewsroomIdentity,
     now: datetime,
     *,
     logo_size: tuple[int, int] | None = None,
-) -> Iterator[SiteFile]:
-    """Yield all files that readers may see at `now`. `items`: all items of the store, deleted ones too."""
+) -> PublicSite:
+    """Collect what readers may see at `now`. `items`: all items of the store, deleted ones too."""
     items = [item for item in items if item.kind != NOTE]
     visible = sorted(
         (item for item in items if item.is_out(now)),
@@ -55,44 +102,61 @@ def plan_site_files(
         reverse=True,
     )
     languages = list(dict.fromkeys([*newsroom.site.languages, *sorted({item.language for item in visible})]))
-    sites = {language: site_view(newsroom, language, languages, logo_size) for language in languages}
-    feeds = tuple(feed for language in languages for feed in feed_links(newsroom, language))
-    translations = _translations(visible)
-    pages = Pages(newsroom.root / "templates")
-    first = sites[languages[0]]
+    return PublicSite(
+        newsroom,
+        items,
+        visible,
+        identity,
+        now,
+        views={language: site_view(newsroom, language, languages, logo_size) for language in languages},
+        feeds=tuple(feed for language in languages for feed in feed_links(newsroom, language)),
+        translations=_translations(visible),
+        pages=Pages(newsroom.root / "templates"),
+    )
 
+
+def plan_site_files(public: PublicSite) -> Iterator[SiteFile]:
+    """Yield the feeds, the pages of items, the front pages, the style sheet and the media."""
+    newsroom, items, now, pages = public.newsroom, public.items, public.now, public.pages
+    translations, languages = public.translations, public.languages
     for language in languages:
-        site, frame = sites[language], PageContext(sites[language], feeds)
-        own = [item for item in visible if item.language == language]
+        site, frame = public.views[language], public.context(language)
+        own = public.by_language[language]
         for name, feed in _feeds(newsroom).items():
             view = FeedView(
-                id=uuid.uuid5(identity.id, f"{language}/{name}").urn,
+                id=uuid.uuid5(public.identity.id, f"{language}/{name}").urn,
                 name=name,
                 title=_feed_title(newsroom, feed, language),
                 items=tuple(item for item in own if _selects(feed, item)),
-                changed=_feed_date(feed, language, items, identity, now),
+                changed=feed_date(
+                    (item for item in items if item.language == language and _selects(feed, item)),
+                    public.identity,
+                    now,
+                ),
                 translations=translations,
             )
             for ending, render in RENDERERS.items():
                 yield SiteFile(feed_path(language, name, ending), partial(render, view, site))
-        yield SiteFile(page_path(language) + "index.html", partial(pages.language_page, frame, own))
+        topics = public.sections(language, "topics")
+        yield SiteFile(page_path(language) + "index.html", partial(pages.language_page, frame, own, topics))
         for item in own:
             page = partial(pages.item_page, frame, item, translations[item.id])
             basis = (tuple(languages), item, translations[item.id])
             yield SiteFile(page_path(language, item.slug) + "index.html", page, basis=basis)
         for item in items:
-            if item.language == language and _was_withdrawn(item, now):
+            if item.language == language and was_withdrawn(item, now):
                 yield SiteFile(
                     page_path(language, item.slug) + "index.html", partial(pages.withdrawn_page, frame, item)
                 )
 
-    frame = PageContext(first, feeds)
-    titles = [(language, sites[language].title) for language in languages]
-    yield SiteFile("feeds.opml", partial(render_opml, first, feeds))
+    first = public.views[languages[0]]
+    frame = public.context(languages[0])
+    titles = [(language, public.views[language].title) for language in languages]
+    yield SiteFile("feeds.opml", partial(render_opml, first, public.feeds))
     yield SiteFile("index.html", partial(pages.root_page, frame, titles))
     yield SiteFile("404.html", partial(pages.not_found_page, frame))
     yield SiteFile(STYLESHEET, partial(pages.stylesheet, first))
-    media = {f"media/{each.digest}/{each.name}": each for item in visible for each in item.media}
+    media = {f"media/{each.digest}/{each.name}": each for item in public.visible for each in item.media}
     if newsroom.logo is not None:
         media[f"media/{newsroom.logo.digest}/{newsroom.logo.name}"] = newsroom.logo
     for path, each in sorted(media.items()):
@@ -100,6 +164,29 @@ def plan_site_files(
         if needs_mail_copy(each):
             copy = partial(make_mail_copy, media_path(each, newsroom.root))
             yield SiteFile(path + MAIL_COPY, copy, is_fixed=True)
+
+
+def section_keys(item: Item, group: str) -> tuple[str, ...]:
+    """Return the names by which an item belongs to sections of a group."""
+    if group == "kinds":
+        return (item.kind,)
+    return tuple(filter(None, map(one_line, item.topics if group == "topics" else item.organisations)))
+
+
+def _list_sections(public: PublicSite, language: str, group: str) -> list[SectionLink]:
+    names: dict[str, Counter[str]] = {}
+    for item in public.by_language[language]:
+        found = {section_slug(key): key for key in section_keys(item, group)}
+        for slug, key in found.items():
+            names.setdefault(slug, Counter())[key] += 1
+    sections = []
+    for slug, spellings in names.items():
+        # Of several spellings the most frequent one counts.
+        key = min(spellings, key=lambda each: (-spellings[each], each))
+        view = public.views[language]
+        label = kind_label(key, language) if group == "kinds" else one_line(view.topics.get(key, key))
+        sections.append(SectionLink(group, slug, label, spellings.total()))
+    return sorted(sections, key=lambda each: (each.label.casefold(), each.slug))
 
 
 def site_view(
@@ -122,6 +209,7 @@ def site_view(
         topics={key: name.get(language, default) for key, name in newsroom.topics.items()},
         hubs=tuple(str(getattr(settings, "url", "")) for settings in newsroom.channels.values() if not settings.POSTS),
         can_subscribe=bool(newsroom.mail) and any(settings.public for settings in newsroom.lists.values()),
+        has_archive=any(settings.public for settings in newsroom.lists.values()),
     )
 
 
@@ -155,21 +243,17 @@ def _selects(feed: FeedSettings | None, item: Item) -> bool:
     return (not kinds or item.kind in kinds) and (not topics or bool(set(topics) & set(item.topics)))
 
 
-def _feed_date(
-    feed: FeedSettings | None, language: str, items: Sequence[Item], identity: NewsroomIdentity, now: datetime
-) -> datetime:
-    """Return the last significant change of the feed's items, deletions included, never the build time."""
+def feed_date(items: Iterable[Item], identity: NewsroomIdentity, now: datetime) -> datetime:
+    """Return the last significant change of a feed's items, deletions included, never the build time."""
     moments = []
     for item in items:
-        if item.language != language or not _selects(feed, item):
-            continue
         if item.is_out(now):
             moments.append(item.changed)
         elif item.gone_at is not None:
             # An item that was never out leaves no trace, not even when it is deleted.
             if _was_out(item, item.gone_at):
                 moments.append(item.gone_at.replace(microsecond=0))
-        elif _was_withdrawn(item, now):
+        elif was_withdrawn(item, now):
             moments.append(item.changed)
     return max(moments, default=identity.since)
 
@@ -178,7 +262,8 @@ def _was_out(item: Item, moment: datetime) -> bool:
     return item.out_at is not None and item.out_at <= moment and not item.draft
 
 
-def _was_withdrawn(item: Item, now: datetime) -> bool:
+def was_withdrawn(item: Item, now: datetime) -> bool:
+    """Whether a page says that the item was withdrawn."""
     return bool(item.withdrawn) and item.gone_at is None and _was_out(item, now)
 
 

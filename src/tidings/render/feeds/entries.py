@@ -24,7 +24,6 @@ from tidings.render.i18n import (
 from tidings.render.site_views import FeedView, SiteView, Translation
 from tidings.render.urls import ascii_url
 
-MAX_ITEMS = 50
 MAX_BYTES = 1_000_000
 """Bytes of content in one feed: JSON Feed calls 1 MB a burden to readers."""
 MAX_CONTENT = 200_000
@@ -72,7 +71,7 @@ def build_entries(feed: FeedView, site: SiteView) -> tuple[FeedEntry, ...]:
             continue
         entry = _build_entry(item, site, feed.translations.get(item.id, ()))
         size += len(escape(entry.content).encode()) + len(entry.summary.encode()) + 1_000
-        if entries and (size > MAX_BYTES or len(entries) == MAX_ITEMS):
+        if entries and (size > MAX_BYTES or len(entries) == feed.limit):
             break
         entries.append(entry)
     return tuple(entries)

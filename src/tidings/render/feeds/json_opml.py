@@ -20,7 +20,7 @@ def render_json(feed: FeedView, site: SiteView) -> bytes:
     document: dict[str, Any] = {
         "version": "https://jsonfeed.org/version/1.1",
         "title": one_line(feed.title),
-        "home_page_url": ascii_url(site.url + page_path(site.language)),
+        "home_page_url": ascii_url(site.url + (feed.home or page_path(site.language))),
         "feed_url": ascii_url(site.url + feed_path(site.language, feed.name, "json")),
         "language": site.language,
     }

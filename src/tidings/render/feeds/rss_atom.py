@@ -153,7 +153,7 @@ def _begin(id: str, title: str, site: SiteView, updated: datetime) -> Any:
 def _build(feed: FeedView, site: SiteView, ending: _Format) -> Any:
     entries = build_entries(feed, site)
     title = one_line(feed.title)
-    home = ascii_url(site.url + page_path(site.language))
+    home = ascii_url(site.url + (feed.home or page_path(site.language)))
     builder = _begin(feed.id, title, site, feed_date(feed.changed, site.zone))
     builder.description(title)
     builder.docs("https://www.rssboard.org/rss-specification")

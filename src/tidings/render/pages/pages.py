@@ -1,12 +1,15 @@
-"""HTML pages without scripts: front pages, item pages, archives, forms and notices, from Jinja templates."""
+"""HTML pages: front pages, items, sections, search, archives, forms and notices, from Jinja templates.
+
+Only the page of the search has a script, and works without it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,9 +21,10 @@ from markupsafe import Markup, escape
 from tidings.model.item import NOTE, Item
 from tidings.model.text import one_line, shorten
 from tidings.render.i18n import kind_label, language_name, load_catalogue, text_direction
-from tidings.render.pages.views import PageFile, PageItem, build_page_item
+from tidings.render.pages.linked_data import describe_list, describe_site, open_graph_locale
+from tidings.render.pages.views import PageFile, PageItem, PageLink, build_page_item
 from tidings.render.palette import make_palette
-from tidings.render.site_views import FeedLink, SiteView, Translation
+from tidings.render.site_views import FeedLink, SectionLink, SectionPage, SiteView, Translation
 from tidings.render.templates import (
     SourceLoader,
     find_shipped_templates,
@@ -29,14 +33,26 @@ from tidings.render.templates import (
     run_limited,
     run_template,
 )
-from tidings.render.urls import ALL, FORMATS, ascii_url, feed_path, page_path
+from tidings.render.urls import (
+    ALL,
+    FORMATS,
+    GROUPS,
+    SEARCH,
+    ascii_url,
+    feed_path,
+    page_path,
+    search_path,
+    section_path,
+    section_slug,
+)
 
 _LATEST = 10
-_PER_KIND = 100
+_PER_KIND = 12
 _RESOURCES = 50
 MAX_TITLE = 70
 """Characters of `<title>` that search engines and tabs show, and that html-validate allows."""
 STYLESHEET = "style.css"
+SCRIPT = "search.js"
 _AT_ONCE = threading.BoundedSemaphore(2)
 """Children that render pages at one moment, however many readers ask."""
 _FORMAT_NAMES = {"rss": "RSS", "atom": "Atom", "json": "JSON"}
@@ -58,6 +74,8 @@ class PageSection:
     kind: str
     label: str
     items: tuple[PageItem, ...]
+    more: str
+    """The path of the page with all items of this kind; '' if these are all."""
 
 
 class _TemplateCache(BytecodeCache):
@@ -92,25 +110,94 @@ class Pages:
         """The style sheet of all pages."""
         return self._render("style.css.j2", site.language, {"colours": make_palette(site.colour)})
 
-    def language_page(self, context: PageContext, items: Sequence[Item]) -> bytes:
+    def language_page(self, context: PageContext, items: Sequence[Item], topics: Sequence[SectionLink] = ()) -> bytes:
         """The front page of a language; `items` are newest first."""
-        views = [build_page_item(item, context.site, "../", whole=False) for item in items if item.kind != NOTE]
-        page = context.page("../", context.site.title, canonical=page_path(context.site.language)) | {
+        site, items = context.site, [item for item in items if item.kind != NOTE]
+        views = [build_page_item(item, site, "../", whole=False) for item in items]
+        page = context.page("../", site.title, canonical=page_path(site.language)) | {
             "latest": views[:_LATEST],
-            "sections": _sections(views, context.site.language),
+            "topics": [PageLink(each.label, section_path(site.language, each.group, each.slug)) for each in topics],
+            "sections": _sections(views, site.language),
             "resources": [Resource(file, item.title, item.path) for item in views for file in item.files][:_RESOURCES],
+            "translations": _alternates(site, {language: page_path(language) for language in site.languages}),
+            "json_ld": describe_site(site),
+            "image": _first_picture(views, site),
         }
         return self._page("index.html.j2", context, page)
+
+    def section_page(self, context: PageContext, section: SectionPage) -> bytes:
+        """A page of a topic, an organisation or a kind."""
+        site, group, slug = context.site, section.group, section.slug
+        own = partial(section_path, site.language, group, slug)
+        root = "../../../../" if section.number else "../../../"
+        title = self._numbered(context, section.label, section.number)
+        paths = {language: section_path(language, group, slug) for language in section.languages}
+        views = [build_page_item(item, site, root, whole=False) for item in section.items]
+        page = context.page(root, title, canonical=own(section.number), paths=paths) | {
+            "label": section.label,
+            "group": PageLink(context.group_label(group), f"{site.language}/{group}/"),
+            "stories": views,
+            "formats": _formats(f"{group}/{slug}", site.language),
+            "translations": [] if section.number else _alternates(site, paths),
+            "json_ld": describe_list(site, section.label, own(section.number), section.items),
+            "image": _first_picture(views, site),
+            **_pager(section.number, section.older, own),
+        }
+        return self._page("section.html.j2", context, page)
+
+    def sections_page(self, context: PageContext, group: str, sections: Sequence[SectionLink]) -> bytes:
+        """The page that names all topics, organisations or kinds of a language."""
+        site = context.site
+        paths = {language: f"{language}/{group}/" for language in site.languages}
+        label = context.group_label(group)
+        page = context.page("../../", label, canonical=paths[site.language], paths=paths) | {
+            "sections": [
+                {"label": each.label, "path": section_path(site.language, group, each.slug), "count": each.count}
+                for each in sections
+            ],
+            "others": [PageLink(context.group_label(each), f"{site.language}/{each}/") for each in GROUPS],
+            "translations": _alternates(site, paths),
+        }
+        return self._page("sections.html.j2", context, page)
+
+    def search_page(self, context: PageContext, items: Sequence[Item], number: int = 0, older: int = 0) -> bytes:
+        """The search of a language, with the titles of the newest items; or an older page of titles."""
+        site = context.site
+        own = partial(search_path, site.language)
+        title = context.words.gettext("All titles" if number else "Search")
+        root = "../../../" if number else "../../"
+        paths = {language: search_path(language) for language in site.languages}
+        page = context.page(root, self._numbered(context, title, number), canonical=own(number), paths=paths) | {
+            "stories": [build_page_item(item, site, root, whole=False) for item in items],
+            "index": f"{SEARCH}/{site.language}/index.json",
+            "script": "" if number else f"{SCRIPT}?v={self._version(SCRIPT, self.script)}",
+            "translations": [] if number else _alternates(site, paths),
+            **_pager(number, older, own),
+        }
+        return self._page("search.html.j2", context, page)
+
+    def script(self) -> bytes:
+        """The script of the search: the newsroom's own, or the shipped one."""
+        folders = [*([self._own] if self._own is not None else []), find_shipped_templates() / "pages"]
+        return next(folder / SCRIPT for folder in folders if (folder / SCRIPT).is_file()).read_bytes()
+
+    @staticmethod
+    def _numbered(context: PageContext, title: str, number: int) -> str:
+        if not number:
+            return title
+        return str(context.words.gettext("%(title)s, page %(number)s") % {"title": title, "number": number})
 
     def item_page(self, context: PageContext, item: Item, translations: Sequence[Translation]) -> bytes:
         """The page of an item."""
         view = build_page_item(item, context.site, "../../", translations)
         paths = {each.language: page_path(each.language, each.slug) for each in translations}
         paths[item.language] = view.path
+        urls = {each.language: each.url for each in translations} | {item.language: item.url}
         page = context.page("../../", view.title, summary=view.summary, paths=paths)
         page |= {
             "canonical": ascii_url(item.url),
-            "translations": [{"language": each.language, "url": each.url} for each in view.translations],
+            # Search engines want each version to name all of them, itself too.
+            "translations": [_alternate(*each) for each in sorted(urls.items())] if translations else [],
         }
         return self._page("item.html.j2", context, page, item=view)
 
@@ -197,15 +284,16 @@ class Pages:
         return self._page("root.html.j2", context, page)
 
     def _page(self, template: str, context: PageContext, page: dict[str, Any], **values: Any) -> bytes:
-        site = context.for_templates | {"stylesheet": f"{STYLESHEET}?v={self._version(context.site)}"}
+        version = self._version(context.site.colour, partial(self.stylesheet, context.site))
+        site = context.for_templates | {"stylesheet": f"{STYLESHEET}?v={version}"}
         colours = make_palette(context.site.colour)
         return self._render(template, context.site.language, {"site": site, "page": page, "colours": colours, **values})
 
-    def _version(self, site: SiteView) -> str:
-        """A version in the URL, so that no page gets an old style sheet from a cache."""
-        if site.colour not in self._versions:
-            self._versions[site.colour] = hashlib.sha256(self.stylesheet(site)).hexdigest()[:8]
-        return self._versions[site.colour]
+    def _version(self, name: str, render: Callable[[], bytes]) -> str:
+        """A version in the URL, so that no page gets an old style sheet or script from a cache."""
+        if name not in self._versions:
+            self._versions[name] = hashlib.sha256(render()).hexdigest()[:8]
+        return self._versions[name]
 
     def _render(self, template: str, language: str, values: dict[str, Any]) -> bytes:
         if self._own is None or not self._own.is_dir():
@@ -276,6 +364,8 @@ class PageContext:
             "address": one_line(site.address),
             "subscribe": f"subscribe/?lang={site.language}" if site.can_subscribe else "",
             "icon": ascii_url(site.logo_url.removeprefix(site.url)) if site.logo_url.startswith(site.url) else "",
+            "places": self._places(),
+            "locale": open_graph_locale(site.language),
             # The page's own language first: Liferea takes the first one.
             "discovery": [
                 {"type": FORMATS[ending], "title": f"{feed.title} ({_FORMAT_NAMES[ending]})", "language": feed.language}
@@ -283,8 +373,29 @@ class PageContext:
                 for feed in [*own, *others]
                 for ending in (FORMATS if feed in own and feed.name == ALL else ("rss",))
             ],
-            "feeds": [{"title": feed.title, "label": one_line(feed.label), "formats": _formats(feed)} for feed in own],
+            "feeds": [
+                {"title": feed.title, "label": one_line(feed.label), "formats": _formats(feed.name, feed.language)}
+                for feed in own
+            ],
         }
+
+    def _places(self) -> list[PageLink]:
+        """The main pages of the site, for its menu."""
+        language, gettext = self.site.language, self.words.gettext
+        places = [PageLink(self.group_label("topics"), f"{language}/topics/")]
+        if self.site.has_archive:
+            places.append(PageLink(gettext("Newsletter archive"), "archive/"))
+        return [*places, PageLink(gettext("Search"), search_path(language))]
+
+    def group_label(self, group: str) -> str:
+        """The name of a group of sections."""
+        gettext = self.words.gettext
+        names = {
+            "topics": gettext("Topics"),
+            "organisations": gettext("Organisations"),
+            "kinds": gettext("Kinds of stories"),
+        }
+        return str(names[group])
 
     @property
     def root_path(self) -> str:
@@ -309,6 +420,8 @@ class PageContext:
             "summary": summary,
             "canonical": ascii_url(self.site.url + canonical) if canonical is not None else "",
             "translations": [],
+            "json_ld": "",
+            "image": None,
             "languages": [
                 {
                     "language": language,
@@ -336,19 +449,52 @@ def head_title(title: str, site: str) -> str:
     return shorten(title, limit, keep=20, strip=" ,;:–-")
 
 
-def _formats(feed: FeedLink) -> list[dict[str, str]]:
+def _formats(name: str, language: str) -> list[dict[str, str]]:
     return [
-        {"name": _FORMAT_NAMES[ending], "type": media_type, "path": feed_path(feed.language, feed.name, ending)}
+        {"name": _FORMAT_NAMES[ending], "type": media_type, "path": feed_path(language, name, ending)}
         for ending, media_type in FORMATS.items()
     ]
 
 
 def _sections(items: Sequence[PageItem], language: str) -> list[PageSection]:
-    kinds = dict.fromkeys(item.kind for item in items)
+    by_kind: dict[str, list[PageItem]] = {}
+    for item in items:
+        by_kind.setdefault(item.kind, []).append(item)
     return [
-        PageSection(kind, kind_label(kind, language), tuple(item for item in items if item.kind == kind)[:_PER_KIND])
-        for kind in kinds
+        PageSection(
+            kind,
+            kind_label(kind, language),
+            tuple(own[:_PER_KIND]),
+            section_path(language, "kinds", section_slug(kind)) if len(own) > _PER_KIND else "",
+        )
+        for kind, own in by_kind.items()
     ]
+
+
+def _alternates(site: SiteView, paths: Mapping[str, str]) -> list[dict[str, str]]:
+    """The same page in all languages, itself too, for search engines."""
+    if len(paths) < 2:
+        return []
+    return [_alternate(language, site.url + path) for language, path in paths.items()]
+
+
+def _alternate(language: str, url: str) -> dict[str, str]:
+    return {"language": language, "url": ascii_url(url), "locale": open_graph_locale(language)}
+
+
+def _first_picture(items: Sequence[PageItem], site: SiteView) -> dict[str, str] | None:
+    """The picture that stands for a list of items: the first one of them, or the logo."""
+    item = next((item for item in items if item.picture), None)
+    if item is not None and item.picture is not None:
+        return {"url": item.image_url, "alt": item.picture.alt}
+    return {"url": ascii_url(site.logo_url), "alt": one_line(site.title)} if site.logo_url else None
+
+
+def _pager(number: int, older: int, path: Callable[[int], str]) -> dict[str, str]:
+    """The paths of the next newer and the next older page, or ''."""
+    newer = path(number + 1 if number < older else 0) if number else ""
+    following = number - 1 if number else older
+    return {"newer": newer, "older": path(following) if following else ""}
 
 
 def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:

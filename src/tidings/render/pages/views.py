@@ -5,12 +5,10 @@ URLs are relative to the page, so that the same files work under the site's URL,
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 from markupsafe import Markup
@@ -25,11 +23,11 @@ from tidings.render.i18n import (
     format_size,
     kind_label,
     language_name,
-    to_zone,
 )
 from tidings.render.mail.plaintext import fit_headings
+from tidings.render.pages.linked_data import describe_item, iso_date
 from tidings.render.site_views import SiteView, Translation
-from tidings.render.urls import ascii_url, page_path
+from tidings.render.urls import ascii_url, page_path, section_path, section_slug
 
 _OWN = re.compile(r'\b(src|href|poster)="([^"]*)"')
 
@@ -80,6 +78,14 @@ class TranslationLink:
 
 
 @dataclass(frozen=True, slots=True)
+class PageLink:
+    """A link to a page of ours; `path` is below the site's root."""
+
+    label: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class PageItem:
     """`item` in page templates; `path` is below the site's root."""
 
@@ -105,6 +111,9 @@ class PageItem:
     image_url: str
     body: Markup
     json_ld: Markup
+    kind_path: str
+    topic_links: tuple[PageLink, ...]
+    organisation_links: tuple[PageLink, ...]
 
     @property
     def picture(self) -> PagePicture | None:
@@ -130,7 +139,7 @@ def build_page_item(
         kind_label=kind_label(item.kind, site.language, 1),
         title=one_line(item.title),
         summary=one_line(item.summary),
-        published=PageDate(format_date(item.published, site.language, site.zone), _iso(item.published, site)),
+        published=PageDate(format_date(item.published, site.language, site.zone), iso_date(item.published, site)),
         updated=_moment(item.updated, site),
         corrected=_moment(item.corrected_at, site),
         correction=one_line(item.correction),
@@ -149,8 +158,17 @@ def build_page_item(
         ),
         image_url=ascii_url(item.images[0].src) if item.images else "",
         body=Markup(_body(item, site, root) if whole else ""),  # noqa: S704 - sanitised when it was collected
-        json_ld=_json_ld(item, site) if whole else Markup(""),
+        json_ld=describe_item(item, site) if whole else Markup(""),
+        kind_path=section_path(item.language, "kinds", section_slug(item.kind)),
+        topic_links=_links("topics", item.topics, item, site),
+        organisation_links=_links("organisations", item.organisations, item, site),
     )
+
+
+def _links(group: str, keys: Sequence[str], item: Item, site: SiteView) -> tuple[PageLink, ...]:
+    """Return the links to the sections of an item, each once."""
+    names = {section_slug(key): one_line(site.topics.get(key, key)) for key in reversed(keys) if one_line(key)}
+    return tuple(PageLink(names[slug], section_path(item.language, group, slug)) for slug in reversed(names))
 
 
 def _file(attachment: Attachment, site: SiteView, root: str) -> PageFile:
@@ -187,43 +205,8 @@ def _picture(image: Image, item: Item, site: SiteView, root: str) -> PagePicture
     )
 
 
-def _iso(moment: datetime, site: SiteView) -> str:
-    return to_zone(moment, site.zone).replace(microsecond=0).isoformat()
-
-
 def _moment(moment: datetime | None, site: SiteView, *, time: bool = False) -> PageDate | None:
     if moment is None:
         return None
     write = format_datetime if time else format_date
-    return PageDate(write(moment, site.language, site.zone), _iso(moment, site))
-
-
-def _json_ld(item: Item, site: SiteView) -> Markup:
-    """schema.org's NewsArticle, or Event if the item has a start."""
-    publisher = {"@type": "Organization", "name": one_line(site.title), "url": ascii_url(site.url)}
-    values: dict[str, Any] = {"@context": "https://schema.org", "inLanguage": item.language, "url": ascii_url(item.url)}
-    if item.starts is not None:
-        values |= {"@type": "Event", "name": one_line(item.title), "startDate": _iso(item.starts, site)}
-        if item.ends is not None:
-            values["endDate"] = _iso(item.ends, site)
-        if item.place:
-            values["location"] = {"@type": "Place", "name": one_line(item.place), "address": one_line(item.place)}
-        values["organizer"] = publisher
-    else:
-        values |= {
-            "@type": "NewsArticle",
-            "headline": one_line(item.title),
-            "datePublished": _iso(item.published, site),
-        }
-        values["dateModified"] = _iso(max(item.published, item.changed), site)
-        authors = [{"@type": "Person", "name": one_line(name)} for name in item.authors]
-        values |= {"author": authors or [publisher], "publisher": publisher}
-    if item.summary:
-        values["description"] = one_line(item.summary)
-    if item.images:
-        values["image"] = [ascii_url(image.src) for image in item.images]
-    text = json.dumps(values, ensure_ascii=False)
-    # A script element has no entities; these escapes are JSON's own.
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704
+    return PageDate(write(moment, site.language, site.zone), iso_date(moment, site))

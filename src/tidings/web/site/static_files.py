@@ -13,6 +13,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
+from tidings.render.urls import SEARCH
 from tidings.store.content import site_files
 from tidings.store.content.site_files import PublishedFile
 from tidings.store.engine import Store
@@ -24,8 +25,18 @@ _TYPES = {
     ".atom": "application/atom+xml; charset=utf-8",
     ".json": "application/feed+json; charset=utf-8",
     ".opml": "text/x-opml; charset=utf-8",
+    ".xml": "application/xml; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".ics": "text/calendar; charset=utf-8",
+    ".ico": "image/vnd.microsoft.icon",
+    ".png": "image/png",
 }
-_FEED_ENDINGS = frozenset({".rss", ".atom", ".json", ".opml"})
+_JSON = "application/json; charset=utf-8"
+"""The type of JSON files that are no feeds."""
+_FEED_ENDINGS = frozenset({".rss", ".atom", ".json", ".opml", ".ics"})
+_ENDINGS_FOR_ALL = _FEED_ENDINGS | {".xml"}
+"""Files that scripts of other sites may read (CORS)."""
 _ACTIVE = frozenset({"text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/xml"})
 """Media types that a browser could run as one of our pages."""
 
@@ -35,6 +46,11 @@ _EDITION_POLICY = (
     " base-uri 'none'; frame-ancestors 'none'"
 )
 """Policy for archived mails, which have their own styles."""
+_SEARCH_POLICY = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' https: http: data:;"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Policy for the page of the search: the only one with a script."""
 
 FEED_AGE = 1800
 PAGE_AGE = 300
@@ -65,7 +81,7 @@ def static_endpoint(
             missing = site_files.find_file(connection, "404.html") if document is None else None
         if document is not None and (public / document.path).is_file():
             answer = _respond(request, public, document, 410 if withdrawn else 200)
-            if hub_links and document.path.startswith("feeds/") and Path(document.path).suffix in _FEED_ENDINGS:
+            if hub_links and re.fullmatch(r"feeds/[^/]+/[^/]+\.(rss|atom|json)|feeds\.opml", document.path):
                 answer.headers["Link"] = f'{hub_links}<{site}{quote(document.path)}>; rel="self"'
             return answer
         if has_page:
@@ -84,10 +100,17 @@ def _item_page(name: str) -> tuple[str, str] | tuple[()]:
     return (parts[0], parts[1]) if len(parts) == 3 and parts[2] == "index.html" else ()
 
 
+def _is_search_page(path: str) -> bool:
+    parts = path.split("/")
+    return len(parts) == 3 and parts[1:] == [SEARCH, "index.html"]
+
+
 def _respond(request: Request, public: Path, document: PublishedFile, status: int) -> Response:
     path = public / document.path
     media = document.path.startswith("media/")
     kind = (mimetypes.guess_type(path.name)[0] if media else _TYPES.get(path.suffix)) or "application/octet-stream"
+    if document.path.startswith("search/"):
+        kind = _JSON
     headers = {"Content-Type": kind, "Cache-Control": _cache_control(path, media, status)}
     if media and kind in _ACTIVE:
         headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
@@ -95,6 +118,10 @@ def _respond(request: Request, public: Path, document: PublishedFile, status: in
         headers["Vary"] = "Accept-Encoding"
     if re.match(r"archive/[^/]+/\d+/", document.path):
         headers["Content-Security-Policy"] = _EDITION_POLICY
+    elif _is_search_page(document.path):
+        headers["Content-Security-Policy"] = _SEARCH_POLICY
+    if not media and path.suffix in _ENDINGS_FOR_ALL:
+        headers["Access-Control-Allow-Origin"] = "*"
     packed = path.with_name(path.name + ".gz")
     use_gzip = not media and _accepts_gzip(request.headers.get("accept-encoding", "")) and packed.is_file()
     headers["ETag"] = f'"{document.etag}-gzip"' if use_gzip else f'"{document.etag}"'
@@ -118,7 +145,9 @@ def _cache_control(path: Path, media: bool, status: int) -> str:
     if media:
         return f"public, max-age={MEDIA_AGE}, immutable"
     # Never send no-cache: FreshRSS would then use its shortest interval.
-    age = FEED_AGE if path.suffix in _FEED_ENDINGS else STYLE_AGE if path.suffix == ".css" else PAGE_AGE
+    if path.suffix in _FEED_ENDINGS and "search" not in path.parts[-3:-2]:
+        return f"public, max-age={FEED_AGE}"
+    age = STYLE_AGE if path.suffix in (".css", ".js", ".ico", ".png") else PAGE_AGE
     return f"public, max-age={age}"
 
 

@@ -1,0 +1,109 @@
+"""Plan the files by which people and machines find a page: the search, the sitemap, robots.txt and icons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby
+
+from tidings.model.item import Item
+from tidings.pipeline.publish.sections import split_pages
+from tidings.pipeline.publish.site_files import PublicSite, SiteFile, media_path
+from tidings.render.feeds.sitemap import (
+    MAX_URLS,
+    SitemapNews,
+    SitemapUrl,
+    render_robots,
+    render_sitemap,
+    render_sitemap_index,
+)
+from tidings.render.i18n import to_zone
+from tidings.render.icons import ICONS, render_icon
+from tidings.render.pages.pages import SCRIPT
+from tidings.render.search_index import render_entries, render_index, split_items
+from tidings.render.urls import GROUPS, SEARCH, page_path, search_path, section_path
+
+PAGE_TITLES = 200
+"""Titles on an older page of the search."""
+NEWS_AGE = timedelta(days=2)
+"""Google News takes no older stories."""
+
+
+def plan_discovery(public: PublicSite) -> Iterator[SiteFile]:
+    """Yield the search, the sitemap, robots.txt and the icons."""
+    for language in public.languages:
+        yield from _plan_search(public, language)
+    yield SiteFile(SCRIPT, public.pages.script, basis="script")
+    urls = list(_urls(public))
+    if len(urls) <= MAX_URLS:
+        yield SiteFile("sitemap.xml", partial(render_sitemap, urls), basis=urls)
+    else:
+        parts = [urls[start : start + MAX_URLS] for start in range(0, len(urls), MAX_URLS)]
+        for number, part in enumerate(parts, 1):
+            yield SiteFile(f"sitemap-{number}.xml", partial(render_sitemap, part), basis=part)
+        addresses = [f"{public.newsroom.site.url}sitemap-{number}.xml" for number in range(1, len(parts) + 1)]
+        yield SiteFile("sitemap.xml", partial(render_sitemap_index, addresses), basis=addresses)
+    yield SiteFile("robots.txt", partial(render_robots, public.newsroom.site.url), basis="robots")
+    logo = public.newsroom.logo
+    path = media_path(logo, public.newsroom.root) if logo is not None else None
+    for name in ICONS:
+        yield SiteFile(name, partial(render_icon, name, public.newsroom.site.colour, path), basis="icon")
+
+
+def _plan_search(public: PublicSite, language: str) -> Iterator[SiteFile]:
+    """Yield the page of the search, the older pages of titles, and the index by years."""
+    items, site = public.by_language[language], public.views[language]
+    pages = split_pages(len(items), PAGE_TITLES)
+    for number, part in pages:
+        shown = [(item.slug, item.title, item.kind, item.published) for item in items[part]]
+        page = partial(public.pages.search_page, public.context(language), items[part], number, len(pages) - 1)
+        basis = (public.languages, shown, len(pages))
+        yield SiteFile(search_path(language, number) + "index.html", page, basis=basis)
+    names = []
+    # From the oldest, so that a new item changes the last file of its year alone.
+    for year, same in groupby(reversed(items), key=lambda item: to_zone(item.published, site.zone).year):
+        for number, some in enumerate(split_items(list(same)), 1):
+            names.append(f"{year}-{number}.json")
+            file = f"{SEARCH}/{language}/{names[-1]}"
+            yield SiteFile(file, partial(render_entries, some, site), basis=some)
+    names.reverse()
+    yield SiteFile(f"{SEARCH}/{language}/index.json", partial(render_index, language, names), basis=names)
+
+
+def find_news_end(public: PublicSite) -> datetime | None:
+    """Return when the next story is too old for the news part of the sitemap; None if it has none."""
+    return min((item.published + NEWS_AGE for item in public.visible if _is_news(public, item)), default=None)
+
+
+def _is_news(public: PublicSite, item: Item) -> bool:
+    return item.published > public.now - NEWS_AGE and item.url.startswith(public.newsroom.site.url)
+
+
+def _urls(public: PublicSite) -> Iterator[SitemapUrl]:
+    """Yield the pages: first the lists, then the items from the oldest, so that new ones change the end alone."""
+    site = public.newsroom.site.url
+    for path in (page_path, *(lambda language, group=group: f"{language}/{group}/" for group in GROUPS), search_path):
+        paths = {language: site + path(language) for language in public.languages}
+        yield from _in_all_languages(paths)
+    for group in GROUPS:
+        sections: dict[str, dict[str, str]] = {}
+        for language in public.languages:
+            for each in public.sections(language, group):
+                sections.setdefault(each.slug, {})[language] = site + section_path(language, group, each.slug)
+        for _, paths in sorted(sections.items()):
+            yield from _in_all_languages(paths)
+    for item in reversed(public.visible):
+        # The page of an item whose address is elsewhere is a copy: that site names it.
+        if not item.url.startswith(site):
+            continue
+        others = public.translations[item.id]
+        alternates = {item.language: item.url, **{each.language: each.url for each in others}} if others else {}
+        name = public.views[item.language].title
+        news = SitemapNews(name, item.language, item.published, item.title) if _is_news(public, item) else None
+        yield SitemapUrl(item.url, item.changed, dict(sorted(alternates.items())), news)
+
+
+def _in_all_languages(paths: dict[str, str]) -> Iterator[SitemapUrl]:
+    for url in paths.values():
+        yield SitemapUrl(url, alternates=paths if len(paths) > 1 else {})
