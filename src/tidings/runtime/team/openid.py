@@ -212,7 +212,7 @@ def _send(http: GuardedSession, method: str, url: str, body: bytes | None, heade
 def _read(answer: HttpResponse, where: str) -> dict[str, Any]:
     try:
         value = json.loads(answer.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if answer.status >= 500 or answer.status == 429:
         raise OpenIdError(OpenIdFailure.UNREACHABLE, f"{where} answers with status {answer.status}")

@@ -141,7 +141,7 @@ def check_new(site: PasskeySite, challenges: PasskeyChallenges, answer: str, now
             expected_origin=site.origin,
             require_user_verification=True,
         )
-    except (WebAuthnException, ValueError, TypeError, KeyError, IndexError) as error:
+    except (WebAuthnException, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise InputError(f"this passkey cannot be used: {error}") from error
     if len(found.credential_id) > passkeys.LONGEST_CREDENTIAL:
         raise InputError("this passkey cannot be used: its id is too long")
@@ -193,7 +193,7 @@ def sign_in(
             credential_current_sign_count=known.sign_count,
             require_user_verification=True,
         )
-    except (InputError, WebAuthnException, ValueError, TypeError, KeyError, IndexError):
+    except (InputError, WebAuthnException, ValueError, TypeError, KeyError, IndexError, RecursionError):
         return signing.SignInResult()
     with store.write() as connection:
         member = team.get_member(connection, known.member)
