@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
@@ -12,6 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 MAX_FORM = 16_384
 """Bytes of a form. All lists, topics and choices need much less."""
 _MAX_FIELDS = 500
+_MAX_BOUNDARY = 70
+"""RFC 2046 §5.1.1."""
 NO_STORE = {"Cache-Control": "no-store"}
 PRIVATE = {**NO_STORE, "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 """Headers of a page that belongs to one reader."""
@@ -52,6 +55,52 @@ async def read_form(request: Request, limit: int = MAX_FORM, headers: dict[str, 
         return parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except (ValueError, UnicodeDecodeError):
         return text_response("This is not a valid form.", 400, headers)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file of a form. `name` is what the browser says, and only good for reading."""
+
+    name: str
+    data: bytes
+
+
+async def read_upload_form(
+    request: Request, limit: int, headers: dict[str, str] = PRIVATE
+) -> tuple[Fields, dict[str, UploadedFile]] | Response:
+    """Return the fields and the files of a multipart form (RFC 7578), or the response if it is not valid.
+
+    A file without a name was not chosen, so it is left out.
+    """
+    body = await read_body(request, limit, headers=headers)
+    if isinstance(body, Response):
+        return body
+    fields: Fields = {}
+    files: dict[str, UploadedFile] = {}
+    boundary = _parse_header(request.headers.get("content-type", ""), "boundary").encode("latin-1", "replace")
+    parts = (b"\r\n" + body).split(b"\r\n--" + boundary) if 0 < len(boundary) <= _MAX_BOUNDARY else []
+    if len(parts) < 2 or len(parts) > _MAX_FIELDS or not parts[-1].startswith(b"--"):
+        return text_response("This is not a valid form.", 400, headers)
+    for part in parts[1:-1]:
+        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        # Browsers write names in UTF-8, with %22 for a quote (HTML, "multipart/form-data encoding algorithm").
+        lines = head.decode("utf-8", "replace").split("\r\n")
+        disposition = next((line for line in lines if line.lower().startswith("content-disposition:")), "")
+        name = _parse_header(disposition, "name")
+        if "filename=" not in disposition:
+            fields.setdefault(name, []).append(content.decode("utf-8", "replace"))
+        elif file_name := _parse_header(disposition, "filename"):
+            files[name] = UploadedFile(file_name, content)
+    return fields, files
+
+
+def _parse_header(header: str, parameter: str) -> str:
+    """Return a parameter of a header, without quotes."""
+    for part in header.split(";")[1:]:
+        name, _, value = part.strip().partition("=")
+        if name.lower() == parameter:
+            return value.strip('"').replace("%22", '"')
+    return ""
 
 
 def preferred_languages(request: Request) -> list[str]:

@@ -6,7 +6,15 @@ from tests.web.room.conftest import Browser, RoomSite
 from tidings.store.people.team import Role
 from tidings.web.room.routes import ROUTES, RoomRoute, room_router
 
-VALUES = {"schedule": "daily", "number": "1", "frame": "0", "token": "none", "story": "one", "language": "en"}
+VALUES = {
+    "schedule": "daily",
+    "number": "1",
+    "frame": "0",
+    "token": "none",
+    "story": "one",
+    "language": "en",
+    "preview": "none",
+}
 
 
 def _path(route: RoomRoute) -> str:
@@ -72,6 +80,10 @@ def test_pages_run_no_script_and_stand_in_no_frame(room: RoomSite) -> None:
     answer = room.browser("viewer").get("")
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'") and "script-src" not in policy and "unsafe" not in policy
+    nicer = room.browser("viewer").get("editions/daily/1")
+    policy = nicer.headers["content-security-policy"]
+    assert "script-src 'self';" in policy and "unsafe" not in policy
+    assert nicer.text.count("<script") == 1, "one file of our own, and nothing inline"
     assert "frame-ancestors 'none'" in policy
     assert answer.headers["cache-control"] == "no-store"
 

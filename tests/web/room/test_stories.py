@@ -11,7 +11,7 @@ from tests.web.room.conftest import BEFORE, Browser, RoomSite
 FILE = "content/one.en.md"
 
 
-def _fields(page: str) -> dict[str, str]:
+def form_fields(page: str) -> dict[str, str]:
     """Return what the editor's form would send unchanged."""
     fields = {
         name: html.unescape(value)
@@ -25,14 +25,16 @@ def _fields(page: str) -> dict[str, str]:
     return fields | ({"state": checked[1]} if checked else {}) | {"do": "save"}
 
 
-def _edit(browser: Browser, name: str = FILE, **changes: str) -> tuple[int, str]:
-    fields = _fields(browser.get("stories/edit", file=name).text) | changes
+def edit_story(browser: Browser, name: str = FILE, **changes: str) -> tuple[int, str]:
+    """Change fields of a story's form and press a button. Returns the status and the page after it."""
+    fields = form_fields(browser.get("stories/edit", file=name).text) | changes
     del fields["csrf"]
     answer = browser.post("stories/edit", **fields)
     return answer.status_code, answer.text
 
 
-def _file(room: RoomSite, name: str = FILE) -> str:
+def read_story_file(room: RoomSite, name: str = FILE) -> str:
+    """Return the text of a story's file."""
     return (room.newsroom.folder.root / name).read_text(encoding="utf-8")
 
 
@@ -40,10 +42,10 @@ def test_an_unchanged_form_changes_no_byte(room: RoomSite) -> None:
     room.newsroom.folder.write(
         FILE, "---\n# ours\ntitle: A: b  \ntopics:\n- water # blue\n- own\n\nlead: yes\n---\n\n\nText.\n\n"
     )
-    before = _file(room)
-    status, page = _edit(room.browser("editor"), topic="water", lead="1")
+    before = read_story_file(room)
+    status, page = edit_story(room.browser("editor"), topic="water", lead="1")
     assert status == 200 and "Nothing was changed." in page
-    assert _file(room) == before
+    assert read_story_file(room) == before
 
 
 def test_only_the_changed_lines_of_a_file_change(room: RoomSite) -> None:
@@ -52,7 +54,7 @@ def test_only_the_changed_lines_of_a_file_change(room: RoomSite) -> None:
         "---\n# ours\nkind: story  # the kind\ntitle: Old\n  title\n"
         "published: 2026-03-01 # Sunday\nown: x\n---\nText.\n",
     )
-    status, _ = _edit(
+    status, _ = edit_story(
         room.browser("editor"),
         title='"New": a #title',
         published="2026-02-28",
@@ -60,7 +62,7 @@ def test_only_the_changed_lines_of_a_file_change(room: RoomSite) -> None:
         body="More.\r\n",
     )
     assert status == 200
-    assert _file(room) == (
+    assert read_story_file(room) == (
         '---\n# ours\nkind: story  # the kind\ntitle: "New": a #title\npublished: 2026-02-28 # Sunday\nown: x\n'
         'correction: "66: not \\"60\\""\n---\nMore.\n'
     )
@@ -70,46 +72,46 @@ def test_only_the_changed_lines_of_a_file_change(room: RoomSite) -> None:
 
 
 def test_the_difference_is_shown_before_it_is_saved(room: RoomSite) -> None:
-    before = _file(room)
-    status, page = _edit(room.browser("editor"), title="Another", do="check")
+    before = read_story_file(room)
+    status, page = edit_story(room.browser("editor"), title="Another", do="check")
     assert status == 200 and "<ins>title: Another</ins>" in page
-    assert _file(room) == before
+    assert read_story_file(room) == before
 
 
 def test_a_story_with_an_error_is_not_saved(room: RoomSite) -> None:
-    before = _file(room)
-    status, page = _edit(room.browser("editor"), published="tomorrow")
+    before = read_story_file(room)
+    status, page = edit_story(room.browser("editor"), published="tomorrow")
     assert status == 422 and "It was not saved" in page and "2023-09-27T10:00" in page
     assert 'value="tomorrow"' in page, "what was written is still in the form"
-    assert _file(room) == before
+    assert read_story_file(room) == before
 
 
 def test_two_editors_of_one_story_lose_nothing(room: RoomSite) -> None:
     ann, ben = room.browser("editor"), room.browser("admin")
-    theirs = _fields(ben.get("stories/edit", file=FILE).text)
-    assert _edit(ann, summary="By Ann")[0] == 200
+    theirs = form_fields(ben.get("stories/edit", file=FILE).text)
+    assert edit_story(ann, summary="By Ann")[0] == 200
     del theirs["csrf"]
     answer = ben.post("stories/edit", **theirs | {"summary": "By Ben"})
     assert answer.status_code == 409 and "Somebody else changed this story" in answer.text
-    assert "summary: By Ann" in _file(room)
+    assert "summary: By Ann" in read_story_file(room)
     assert "<del>summary: By Ann</del><ins>summary: By Ben</ins>" in answer.text.replace("\n", "")
-    again = _fields(answer.text)
+    again = form_fields(answer.text)
     del again["csrf"]
     assert ben.post("stories/edit", **again).status_code == 200
-    assert "summary: By Ben" in _file(room)
+    assert "summary: By Ben" in read_story_file(room)
 
 
 def test_a_former_version_is_brought_back(room: RoomSite) -> None:
-    editor, before = room.browser("editor"), _file(room)
-    _, page = _edit(editor, title="Wrong")
+    editor, before = room.browser("editor"), read_story_file(room)
+    _, page = edit_story(editor, title="Wrong")
     version = re.search(r'stories/version\?file=[^"]*?version=([^"]+)"', page)
     assert version is not None
     shown = editor.get("stories/version", file=FILE, version=version[1].replace("%20", " ")).text
     assert "<del>title: Wrong</del>" in shown
-    opened = _fields(shown)["opened"]
+    opened = form_fields(shown)["opened"]
     answer = editor.post("stories/restore", file=FILE, version=version[1], opened=opened)
     assert "The earlier version is back" in answer.text
-    assert _file(room) == before
+    assert read_story_file(room) == before
     assert [entry.action for entry in room.log()] == ["story.restored", "story.saved"]
 
 
@@ -118,12 +120,12 @@ def test_a_writer_drafts_and_an_editor_makes_it_ready(room: RoomSite) -> None:
     page = writer.post("stories/new", title="A new bridge", language="en").text
     assert "Draft: nobody outside sees it" in page
     name = "content/a-new-bridge.en.md"
-    assert _edit(writer, name, body="It stands.")[0] == 200
-    status, page = _edit(writer, name, state="ready")
+    assert edit_story(writer, name, body="It stands.")[0] == 200
+    status, page = edit_story(writer, name, state="ready")
     assert status == 403 and "Only an editor" in page
-    assert _edit(writer, FILE, title="Mine")[0] == 403
-    assert _edit(editor, name, state="ready")[0] == 200
-    assert _file(room, name) == "---\ntitle: A new bridge\n---\nIt stands.\n"
+    assert edit_story(writer, FILE, title="Mine")[0] == 403
+    assert edit_story(editor, name, state="ready")[0] == 200
+    assert read_story_file(room, name) == "---\ntitle: A new bridge\n---\nIt stands.\n"
     assert writer.post("stories/new", title="A new bridge", language="en").status_code == 409
 
 
@@ -132,7 +134,7 @@ def test_a_missing_translation_is_begun_from_the_story(room: RoomSite) -> None:
     page = writer.get("stories/one").text
     assert "stories/new?story=one&amp;language=kk" in page
     writer.post("stories/new", story="one", language="kk", title="Құдық")
-    assert _file(room, "content/one.kk.md").startswith("---\ntitle: Құдық\nkind: story\ndraft: true\n---\n")
+    assert read_story_file(room, "content/one.kk.md").startswith("---\ntitle: Құдық\nkind: story\ndraft: true\n---\n")
 
 
 def test_a_file_that_was_set_aside_is_mended_as_text(room: RoomSite) -> None:
@@ -143,8 +145,8 @@ def test_a_file_that_was_set_aside_is_mended_as_text(room: RoomSite) -> None:
     text = "---\ntitle: A\n---\nText\n"
     page = editor.get("stories/edit", file="content/broken.en.md")
     fields = {"file": "content/broken.en.md", "as": "text", "text": text, "do": "save"}
-    answer = editor.post("stories/edit", opened=_fields(page.text)["opened"], **fields)
-    assert answer.status_code == 200 and _file(room, "content/broken.en.md") == text
+    answer = editor.post("stories/edit", opened=form_fields(page.text)["opened"], **fields)
+    assert answer.status_code == 200 and read_story_file(room, "content/broken.en.md") == text
 
 
 def test_the_editor_opens_stories_only(room: RoomSite) -> None:

@@ -10,11 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from babel.dates import format_date as babel_date
 from babel.dates import format_time as babel_time
+from babel.units import format_unit
 from jinja2 import FileSystemLoader
 from markupsafe import Markup, escape
 
@@ -36,6 +38,8 @@ from tidings.render.templates import get_template, make_environment, run_templat
 
 _FOLDER = Path(__file__).with_name("templates")
 STYLESHEET = "room.css"
+SCRIPT = "room.js"
+"""Makes some pages nicer where scripts run. Every action works without it."""
 
 
 def room_languages() -> list[str]:
@@ -71,6 +75,14 @@ class RoomWords:
     def clock(self, moment: datetime) -> str:
         """The time of the day in the newsroom's zone."""
         return babel_time(to_zone(moment, self.zone).time(), "short", locale=find_locale(self.language))
+
+    def countdown(self, until: datetime, now: datetime) -> str:
+        """The time that is left: `2 days 3 hours`, or the minutes if it is less than an hour."""
+        minutes = max(0, -(-int((until - now).total_seconds()) // 60))
+        days, hours = minutes // 1440, minutes % 1440 // 60
+        parts = [(days, "duration-day"), (hours, "duration-hour")] if minutes >= 60 else [(minutes, "duration-minute")]
+        locale = find_locale(self.language)
+        return " ".join(format_unit(count, unit, locale=locale) for count, unit in parts if count or unit[9] == "m")
 
     def short_day(self, day: date) -> str:
         """A day in a calendar: Mon 2."""
@@ -127,6 +139,7 @@ class RoomPages:
             moment=words.moment,
             day=words.day,
             clock=words.clock,
+            countdown=partial(_countdown, words),
             number=words.count,
             language_name=language_name,
             text_direction=text_direction,
@@ -148,6 +161,12 @@ def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
         return text % values if values else text
 
     return translate
+
+
+def _countdown(words: RoomWords, until: datetime, now: datetime) -> Markup:
+    """The time that is left, which a script keeps going."""
+    left = words.countdown(until, now)
+    return Markup('<time data-until="{}" data-now="{}">{}</time>').format(until.isoformat(), now.isoformat(), left)
 
 
 def _counter(words: RoomWords) -> Callable[..., Markup]:

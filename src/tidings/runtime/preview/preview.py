@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email
 import email.policy
 import re
@@ -15,22 +16,33 @@ from urllib.parse import quote, unquote, urlsplit
 from sqlalchemy import Connection
 
 from tidings.channels.base import Card, Channel, HasCard
-from tidings.config.schedule import ListDelivery, Schedule
+from tidings.config.schedule import ChannelDelivery, ListDelivery, Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.item import Item
+from tidings.model.text import shorten_slug, slugify
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
 from tidings.pipeline.compose.freeze import RenderResult
 from tidings.pipeline.compose.mail import load_frozen_document
 from tidings.pipeline.compose.posts import channel_languages, missing_translations, split_into_posts
 from tidings.pipeline.compose.review import copy_renditions, mark_subject
-from tidings.pipeline.compose.select import SegmentFilter, is_note, order_stories, select_for_segment
+from tidings.pipeline.compose.select import (
+    SegmentFilter,
+    Story,
+    is_note,
+    matches_rules,
+    order_stories,
+    select_for_segment,
+)
 from tidings.pipeline.deliver.thumbnails import Thumbnails
+from tidings.pipeline.publish.site_files import feed_links, site_view
 from tidings.render.mail.digest import MailLayout
+from tidings.render.pages.pages import PageContext, Pages
 from tidings.render.pages.post_previews import CardPreview, PostPreview, render_post_previews
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import look_ahead
+from tidings.sources.base import SourceItem
 from tidings.store.content import editions
 from tidings.store.content.editions import ShownStory
 from tidings.store.content.items import load_items
@@ -121,6 +133,91 @@ def preview_edition(runtime: Runtime, edition: Edition, language: str | None) ->
             )
             messages += _preview(runtime, views, rendered, edition, parts.get(rendition.id, 0))
     return messages
+
+
+@dataclass(frozen=True, slots=True)
+class StoryPreview:
+    """A story that is not saved yet: its page, and its mails and posts by the schedules that would take it."""
+
+    page: bytes
+    messages: tuple[PreviewedMessage, ...]
+    problem: str = ""
+    """Why the mails and posts cannot be shown."""
+
+
+def preview_story(runtime: Runtime, swept: SourceItem, now: datetime) -> StoryPreview:
+    """Show a story as if it were out now. Reads the store, and changes nothing.
+
+    Each list and channel is shown once, by the first schedule whose rules the story fits.
+    """
+    item = _as_item(runtime, swept, now)
+    newsroom = runtime.newsroom
+    languages = list(dict.fromkeys([*newsroom.site.languages, item.language]))
+    feeds = tuple(feed for language in languages for feed in feed_links(newsroom, language))
+    context = PageContext(site_view(newsroom, item.language, languages), feeds)
+    page = Pages(newsroom.root / "templates").item_page(context, item, ())
+    page = page.replace(b'="../../', b'="%s' % context.root_path.encode())
+    story = Story(item.story, {item.language: item})
+    messages: list[PreviewedMessage] = []
+    shown: set[str] = set()
+    problem = ""
+    views = _PostViews(newsroom, [item])
+    for schedule in newsroom.schedules.values():
+        parts = [part for part in schedule.deliver if _outlet_of(part) not in shown]
+        if not parts or not matches_rules(story, schedule.select):
+            continue
+        shown |= {_outlet_of(part) for part in parts}
+        draft = EditionDraft(
+            schedule.model_copy(update={"deliver": tuple(parts)}), 0, now, (story,), (), {story.key: story}
+        )
+        edition = Edition(0, schedule.name, 1, None, now, now, EditionState.HELD)
+        try:
+            for rendered in _render(runtime, draft, edition, item.language):
+                messages += _preview(runtime, views, rendered, edition, 0)
+        except (InputError, ValueError) as error:
+            problem = str(error)
+    show = make_picture_embedder(runtime, [item])
+    return StoryPreview(show(page), tuple(replace(each, data=show(each.data)) for each in messages), problem)
+
+
+def _outlet_of(part: ListDelivery | ChannelDelivery) -> str:
+    return f"list:{part.list}" if isinstance(part, ListDelivery) else f"channel:{part.channel}"
+
+
+def _as_item(runtime: Runtime, swept: SourceItem, now: datetime) -> Item:
+    """Return the item that readers would see if the text were saved, ready and out now."""
+    moment = now.replace(microsecond=0)
+    slug = shorten_slug(slugify(swept.name))
+    published = min(swept.published or moment, moment)
+    return Item(
+        id=swept.explicit_id or "preview", story=swept.story or slug, slug=slug, language=swept.language,
+        kind=swept.kind, title=swept.title, url=swept.url or f"{runtime.newsroom.site.url}{swept.language}/{slug}/",
+        summary=swept.summary, body=swept.body, source="", ref=swept.ref, published=published, first_seen=moment,
+        changed=moment, out_at=moment, updated=swept.updated, starts=swept.starts, ends=swept.ends, place=swept.place,
+        topics=swept.topics, organisations=swept.organisations, authors=swept.authors, images=swept.images,
+        attachments=swept.attachments, media=swept.media, lead=swept.lead, not_in=swept.not_in,
+        correction=swept.correction, corrected_at=moment if swept.correction else None, post=swept.post,
+        extra=swept.extra,
+    )  # fmt: skip
+
+
+def make_picture_embedder(runtime: Runtime, items: Sequence[Item]) -> Callable[[bytes], bytes]:
+    """Return a function that puts the pictures of `items` into HTML as data: their addresses are not served yet."""
+    root, site = runtime.newsroom.root, urlsplit(runtime.newsroom.site.url)
+    path = site.path or "/"
+    files = {file.digest: root / file.path for item in items for file in item.media}
+    small = Thumbnails(runtime.newsroom.public, runtime.newsroom.site.url)
+
+    def embed(match: re.Match[bytes]) -> bytes:
+        file = files.get(match[1].decode())
+        data = small.from_file(file, _MAX_PICTURE) if file is not None else None
+        return match[0] if not data else b'src="data:image/jpeg;base64,%s"' % base64.b64encode(data)
+
+    address = b'src="(?:%s)?%smedia/([0-9a-f]{16})/[^"/]+"' % (
+        re.escape(f"{site.scheme}://{site.netloc}".encode()),
+        re.escape(path.encode()),
+    )
+    return lambda page: re.sub(address, embed, page)
 
 
 def make_post_pages(messages: Sequence[PreviewedMessage], colour: str) -> Iterator[tuple[str, bytes]]:

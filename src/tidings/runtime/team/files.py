@@ -99,6 +99,25 @@ def save_file(root: Path, name: str, text: str, *, opened: str, who: str, now: d
             _commit(root, name, who, f"Change {name} in the comms room")
 
 
+def add_file(root: Path, name: str, data: bytes, *, who: str) -> None:
+    """Add a file of any kind in one step. The same bytes again change nothing. Raises FileChangedError for others."""
+    path = _locate(root, name)
+    with _locked(root):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.new")
+        _write(fresh, data, like=None)
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            if path.read_bytes() != data:
+                raise FileChangedError(f"There is another file {name} already.") from None
+            return
+        finally:
+            fresh.unlink(missing_ok=True)
+        if _is_repository(root) and not _is_ignored(root, name):
+            _commit(root, name, who, f"Add {name} in the comms room")
+
+
 def _swap(fresh: Path, path: Path, opened: str) -> None:
     """Exchange two files in one step, and back if the old one is not what was opened (an editor was faster)."""
     try:

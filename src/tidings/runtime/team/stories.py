@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tidings.config.yaml_text import Scalar
+from tidings.config.yaml_text import Node, Scalar
 from tidings.config.yaml_text import Sequence as YamlSequence
 from tidings.model.errors import Problem
 from tidings.model.text import clean, one_line, slugify
@@ -19,6 +22,8 @@ TEXTS = ("title", "summary", "kind", "published", "embargo", "expires", "correct
 _PLAIN = ("title", "summary", "kind", "published", "embargo", "expires")
 """Fields that are written as they are; the others are quoted."""
 _TRUE = ("true", "yes", "on")
+_PARAGRAPHS = re.compile(r"\n[ \t]*\n")
+_PICTURE = re.compile(r"!\[|<img\b")
 _BOM = "\ufeff"
 
 
@@ -31,6 +36,76 @@ class StoryForm:
     draft: bool = True
     lead: bool = False
     body: str = ""
+    pictures: int = 0
+    """How many pictures the file has, its own and those in the text. Only for reading."""
+    files: int = 0
+    """How many attachments. Only for reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationGap:
+    """Something that a translation lacks, with how much of it there is here and in the other language."""
+
+    what: str
+    """`summary`, `text`, `paragraphs`, `pictures`, `files` or `topics`."""
+    own: int = 0
+    other: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationFile:
+    """The file of a story in another language, and what `gaps` the opened file has beside it."""
+
+    name: str
+    language: str
+    form: StoryForm
+    gaps: tuple[TranslationGap, ...]
+
+
+def find_translations(runtime: Runtime, name: str, form: StoryForm) -> list[TranslationFile]:
+    """Return the files of the same story in the other languages of the site, by the name of the file."""
+    stem, _, language = name.removesuffix(".md").rpartition(".")
+    languages = runtime.newsroom.site.languages
+    if language not in languages:
+        stem, language = name.removesuffix(".md"), ""
+    found = []
+    for other in languages:
+        path = runtime.root / f"{stem}.{other}.md"
+        if other == language or not path.is_file():
+            continue
+        with suppress(OSError, UnicodeDecodeError):
+            translated = read_story(path.read_text(encoding="utf-8"))
+            if translated is not None:
+                gaps = tuple(_find_gaps(form, translated))
+                found.append(TranslationFile(f"{stem}.{other}.md", other, translated, gaps))
+    return found
+
+
+def _find_gaps(own: StoryForm, other: StoryForm) -> Iterator[TranslationGap]:
+    if other.texts["summary"] and not own.texts["summary"]:
+        yield TranslationGap("summary")
+    if other.body.strip() and not own.body.strip():
+        yield TranslationGap("text")
+        return
+    counts = [(len(_PARAGRAPHS.split(form.body.strip())), form.pictures, form.files) for form in (own, other)]
+    for what, here, there in zip(("paragraphs", "pictures", "files"), *counts, strict=True):
+        # Translators join and split paragraphs: only a large difference is worth a word.
+        if here < there and (what != "paragraphs" or here <= there * 0.7):
+            yield TranslationGap(what, here, there)
+    if set(other.topics) - set(own.topics):
+        yield TranslationGap("topics", len(own.topics), len(other.topics))
+
+
+def describe_change(before: StoryForm | None, after: StoryForm | None) -> str:
+    """Return the action for the log that a save of a story is: what changed for readers, else `story.saved`."""
+    if before is None or after is None:
+        return "story.saved"
+    if after.texts["withdrawn"] != before.texts["withdrawn"]:
+        return "story.withdrawn" if after.texts["withdrawn"] else "story.put_back"
+    if before.draft != after.draft:
+        return "story.drafted" if after.draft else "story.ready"
+    corrected = after.texts["correction"] and after.texts["correction"] != before.texts["correction"]
+    return "story.corrected" if corrected else "story.saved"
 
 
 def find_source(runtime: Runtime, name: str) -> FolderSource | None:
@@ -62,7 +137,13 @@ def read_story(text: str) -> StoryForm | None:
         draft=value("draft").lower() in _TRUE,
         lead=value("lead").lower() in _TRUE,
         body=front.body,
+        pictures=_count_entries(values.get("images")) + len(_PICTURE.findall(front.body)),
+        files=_count_entries(values.get("attachments")),
     )
+
+
+def _count_entries(node: Node | None) -> int:
+    return 0 if node is None else len(node.items) if isinstance(node, YamlSequence) else 1
 
 
 def write_story(text: str, form: StoryForm) -> str:

@@ -322,9 +322,17 @@ def record_action(
 
 
 def log_entries(
-    connection: Connection, *, before: int | None = None, who: str = "", kinds: Sequence[str] = (), most: int = 50
+    connection: Connection,
+    *,
+    before: int | None = None,
+    who: str = "",
+    kinds: Sequence[str] = (),
+    about: Sequence[str] = (),
+    most: int = 50,
 ) -> list[LogEntry]:
     """Up to `most` entries, the newest first: older than the entry `before`, by one person, of these kinds.
+
+    `about`: only entries about one of these things.
 
     The kind of an entry is the part of its action before the dot.
     """
@@ -334,6 +342,8 @@ def log_entries(
         query = query.where(g.id < before)
     if who:
         query = query.where(g.who == who)
+    if about:
+        query = query.where(g.about.in_(about))
     if kinds:
         query = query.where(or_(*(g.action.startswith(f"{kind}.", autoescape=True) for kind in kinds)))
     return [LogEntry(*row) for row in connection.execute(query)]

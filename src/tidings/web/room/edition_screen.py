@@ -16,7 +16,7 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.compose import review
 from tidings.pipeline.compose.edit import EditionChanges
-from tidings.render.room.room_pages import RoomWords
+from tidings.render.room.room_pages import SCRIPT, RoomWords
 from tidings.runtime.preview.preview import preview_edition, queue_edition_test
 from tidings.runtime.tick import TickResult, publish_editions
 from tidings.store.content import editions
@@ -284,6 +284,7 @@ def _page(
         f"{schedule_title(visit, edition.schedule)} {edition.number}",
         status,
         wrong=wrong,
+        script=SCRIPT,
         edition=edition,
         state=edition_states(words)[edition.state],
         holds=[

@@ -10,8 +10,8 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from fastapi import APIRouter
@@ -21,13 +21,23 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from tidings.model.errors import TidingsError
-from tidings.render.room.room_pages import STYLESHEET, RoomPages, RoomWords
+from tidings.render.room.room_pages import SCRIPT, STYLESHEET, RoomPages, RoomWords
 from tidings.runtime.newsroom import Runtime
+from tidings.runtime.team import story_pictures
 from tidings.runtime.team.sign_in import hash_token
 from tidings.store.people import team
 from tidings.store.people.team import Role
 from tidings.store.service.clock import real_now
-from tidings.web.requests import MAX_FORM, Fields, client_network, preferred_languages, read_form, unavailable
+from tidings.web.requests import (
+    MAX_FORM,
+    Fields,
+    UploadedFile,
+    client_network,
+    preferred_languages,
+    read_form,
+    read_upload_form,
+    unavailable,
+)
 from tidings.web.room import (
     account,
     calendar,
@@ -37,6 +47,7 @@ from tidings.web.room import (
     people_file_screens,
     settings_screens,
     sign_in,
+    story_previews,
     story_screens,
     subscriber_screens,
     team_screens,
@@ -46,6 +57,7 @@ from tidings.web.room.visit import (
     COOKIE,
     HEADERS,
     VISIT_COOKIE,
+    PreviewStash,
     Visit,
     choose_language,
     csrf_token,
@@ -54,6 +66,14 @@ from tidings.web.room.visit import (
 
 log = logging.getLogger("tidings.web")
 Screen = Callable[[Visit], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomForm:
+    """What a request posts."""
+
+    fields: Fields = field(default_factory=dict)
+    files: Mapping[str, UploadedFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,8 @@ class RoomRoute:
     screen: Screen
     largest: int = MAX_FORM
     """Bytes of the form."""
+    largest_upload: int = 0
+    """Bytes of the form if it has a file (multipart); 0 if it has none."""
 
 
 def _stylesheet(visit: Visit) -> Response:
@@ -81,6 +103,7 @@ def _script(visit: Visit) -> Response:
 ROUTES = (
     RoomRoute("GET", STYLESHEET, None, _stylesheet),
     RoomRoute("GET", account.PASSKEY_SCRIPT, None, _script),
+    RoomRoute("GET", SCRIPT, None, _script),
     RoomRoute("GET", "sign-in", None, sign_in.show_sign_in),
     RoomRoute("POST", "sign-in", None, sign_in.submit_sign_in),
     RoomRoute("POST", "sign-in/passkey", None, sign_in.submit_passkey, 2 * account.LONGEST_ANSWER),
@@ -102,7 +125,16 @@ ROUTES = (
     RoomRoute("GET", "stories/new", Role.WRITER, story_screens.show_new),
     RoomRoute("POST", "stories/new", Role.WRITER, story_screens.submit_new),
     RoomRoute("GET", "stories/edit", Role.WRITER, story_screens.show_editor),
-    RoomRoute("POST", "stories/edit", Role.WRITER, story_screens.submit_editor, story_screens.LARGEST_STORY),
+    RoomRoute(
+        "POST",
+        "stories/edit",
+        Role.WRITER,
+        story_screens.submit_editor,
+        story_screens.LARGEST_STORY,
+        story_screens.LARGEST_STORY + story_pictures.LARGEST_PICTURE,
+    ),
+    RoomRoute("POST", "stories/paste", Role.WRITER, story_screens.paste, story_screens.LARGEST_STORY),
+    RoomRoute("GET", "stories/previews/{preview}/{frame}", Role.WRITER, story_previews.show_frame),
     RoomRoute("GET", "stories/version", Role.WRITER, story_screens.show_version),
     RoomRoute("POST", "stories/restore", Role.EDITOR, story_screens.restore_version),
     RoomRoute("GET", "stories/{story}", Role.VIEWER, story_screens.show_story),
@@ -159,7 +191,7 @@ def navigation(words: RoomWords, role: Role) -> list[tuple[str, str]]:
 
 def room_router(runtime: Runtime) -> APIRouter:
     """`/room/` and everything below it."""
-    router, pages = APIRouter(), RoomPages()
+    router, pages, previews = APIRouter(), RoomPages(), PreviewStash()
 
     def go_in() -> Response:
         return RedirectResponse(room_root(runtime.newsroom), 308, headers=HEADERS)
@@ -167,33 +199,44 @@ def room_router(runtime: Runtime) -> APIRouter:
     router.add_api_route("/room", go_in, methods=["GET", "HEAD"], response_model=None)
     for route in ROUTES:
         methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
-        endpoint = partial(_answer, runtime, pages, route)
+        endpoint = partial(_answer, runtime, pages, previews, route)
         router.add_route(f"/room/{route.path}", endpoint, methods=methods, name=f"{route.method} {route.path}")
     return router
 
 
-async def _answer(runtime: Runtime, pages: RoomPages, route: RoomRoute, request: Request) -> Response:
-    fields: Fields = {}
+async def _answer(
+    runtime: Runtime, pages: RoomPages, previews: PreviewStash, route: RoomRoute, request: Request
+) -> Response:
+    form = RoomForm()
     if route.method == "POST":
-        read = await read_form(request, route.largest, HEADERS)
-        if isinstance(read, Response):
-            return read
-        fields = read
-    return await run_in_threadpool(_check_and_answer, runtime, pages, route, request, fields)
+        is_upload = route.largest_upload and request.headers.get("content-type", "").startswith("multipart/form-data")
+        if is_upload and COOKIE in request.cookies:
+            upload = await read_upload_form(request, route.largest_upload, HEADERS)
+            if isinstance(upload, Response):
+                return upload
+            form = RoomForm(*upload)
+        else:
+            # Nobody who is not signed in can make us read a large file.
+            read = await read_form(request, MAX_FORM if is_upload else route.largest, HEADERS)
+            if isinstance(read, Response):
+                return read
+            form = RoomForm(read)
+    return await run_in_threadpool(_check_and_answer, runtime, pages, previews, route, request, form)
 
 
 def _check_and_answer(
-    runtime: Runtime, pages: RoomPages, route: RoomRoute, request: Request, fields: Fields
+    runtime: Runtime, pages: RoomPages, previews: PreviewStash, route: RoomRoute, request: Request, form: RoomForm
 ) -> Response:
     try:
-        visit = _make_visit(runtime, pages, request, fields, needs_member=route.least is not None)
+        visit = _make_visit(runtime, pages, request, form, needs_member=route.least is not None)
+        visit = replace(visit, previews=previews)
         refused = _refuse(visit, route, request)
         response = refused if refused is not None else _run(visit, route)
         if visit.member is None and visit.cookie and request.cookies.get(VISIT_COOKIE) != visit.cookie:
             has_session = any(
                 name == b"set-cookie" and COOKIE.encode() in value for name, value in response.raw_headers
             )
-            if not has_session and route.path not in (STYLESHEET, account.PASSKEY_SCRIPT):
+            if not has_session and route.path not in (STYLESHEET, SCRIPT, account.PASSKEY_SCRIPT):
                 response.set_cookie(
                     VISIT_COOKIE,
                     visit.cookie,
@@ -216,7 +259,7 @@ def _run(visit: Visit, route: RoomRoute) -> Response:
         return visit.message(visit.words.gettext("This cannot be done now"), str(error), status=409)
 
 
-def _make_visit(runtime: Runtime, pages: RoomPages, request: Request, fields: Fields, *, needs_member: bool) -> Visit:
+def _make_visit(runtime: Runtime, pages: RoomPages, request: Request, form: RoomForm, *, needs_member: bool) -> Visit:
     cookie, now = request.cookies.get(COOKIE, "")[:100], real_now()
     member = None
     if cookie:
@@ -239,7 +282,8 @@ def _make_visit(runtime: Runtime, pages: RoomPages, request: Request, fields: Fi
         params=request.path_params,
         query=request.query_params,
         cookies=request.cookies,
-        fields=fields,
+        fields=form.fields,
+        files=form.files,
         member=member,
         cookie=cookie,
         language=language,

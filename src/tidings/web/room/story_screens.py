@@ -8,19 +8,23 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from tidings.model.errors import Problem, RefusedError
+from tidings.model.errors import InputError, Problem, RefusedError
 from tidings.render.i18n import kind_label
-from tidings.render.room.room_pages import RoomWords
-from tidings.runtime.team import files, stories
+from tidings.render.room.room_pages import SCRIPT, RoomWords
+from tidings.runtime.team import files, stories, story_pictures
 from tidings.runtime.team.files import FileChangedError, OpenedFile
+from tidings.runtime.team.paste import html_to_markdown
+from tidings.sources.base import SourceItem
 from tidings.sources.folder.source import FolderSource
 from tidings.store.content import editions
 from tidings.store.content.items import StoryVersion, find_stories, list_kinds, load_refused
+from tidings.store.people import team
 from tidings.store.people.team import Role
-from tidings.web.room import file_screens
+from tidings.web.room import file_screens, story_previews
 from tidings.web.room.edition_screen import edition_states
+from tidings.web.room.team_screens import action_texts
 from tidings.web.room.today import schedule_title
-from tidings.web.room.visit import Visit
+from tidings.web.room.visit import HEADERS, Visit
 
 LARGEST_STORY = 2_000_000
 """Bytes of the editor's form, in which a letter that is not ASCII takes three for each of its bytes."""
@@ -91,15 +95,19 @@ def show_story(visit: Visit) -> Response:
     with visit.runtime.store.read() as connection:
         found = find_stories(connection, now, story=story)
         used = editions.editions_with_story(connection, story)
+        about = [version.ref for versions in found for version in versions]
+        entries = team.log_entries(connection, kinds=["story"], about=about) if about else []
     if not found:
         return visit.not_found()
     states, names = story_states(visit.words), edition_states(visit.words)
     versions = found[0]
     row = _row(visit, versions, states)
     have = {version.language for version in versions}
+    actions, languages = action_texts(visit.words), {version.ref: version.language for version in versions}
     return visit.page(
         "story.html.j2",
         row["title"],
+        script=SCRIPT,
         story=row,
         versions=[
             {
@@ -107,10 +115,16 @@ def show_story(visit: Visit) -> Response:
                 "state": states[version.state(now)],
                 "is_out": version.state(now) in ("out", "corrected"),
                 "edit": quote(version.ref) if stories.find_source(visit.runtime, version.ref) else "",
+                "waits": version.state(now) == "waiting",
+                "gaps": story_previews.describe_gaps(visit, version.ref)
+                if stories.find_source(visit.runtime, version.ref)
+                else [],
             }
             for version in versions
         ],
         missing=[language for language in newsroom.site.languages if language not in have],
+        now=now,
+        entries=[(entry, actions.get(entry.action, entry.action), languages.get(entry.about, "")) for entry in entries],
         editions=[
             {
                 "title": f"{schedule_title(visit, edition.schedule)} {edition.number}",
@@ -135,6 +149,9 @@ class _Editing:
     text: str
     form: stories.StoryForm | None
     is_whole: bool
+    added: str = ""
+    """The story's own pictures, if one was added and the text is not saved yet."""
+    said: str = ""
 
 
 def show_editor(visit: Visit) -> Response:
@@ -155,13 +172,17 @@ def submit_editor(visit: Visit) -> Response:
     editing.is_whole = visit.field("as") == "text" or editing.form is None
     wrong = _take_form(visit, editing)
     opened = visit.field("opened", 64)
+    refused = _refuse_writer(visit, editing)
+    if "picture" in visit.files and not wrong and not refused:
+        wrong = _take_picture(visit, editing)
     item, problems = stories.check_story(editing.source, editing.opened.name, editing.text)
     if wrong:
         return _editor_page(visit, editing, problems, wrong=wrong, status=422, is_checked=True)
+    if visit.field("do") == "preview":
+        return _editor_page(visit, editing, problems, previewed=item)
     if opened != editing.opened.digest:
         text = words.gettext("Somebody else changed this story meanwhile. Below is how yours differs from theirs.")
         return _editor_page(visit, editing, problems, wrong=text, status=409, is_checked=True)
-    refused = _refuse_writer(visit, editing)
     if refused:
         return _editor_page(visit, editing, problems, wrong=refused, status=403, is_checked=True)
     if visit.field("do") != "save" or item is None:
@@ -171,7 +192,8 @@ def submit_editor(visit: Visit) -> Response:
     if editing.text == editing.opened.text:
         return visit.redirect(f"stories/edit?file={quote(editing.opened.name)}", "unchanged")
     try:
-        file_screens.save_file(visit, editing.opened.name, editing.text, opened, "story.saved")
+        action = stories.describe_change(stories.read_story(editing.opened.text), stories.read_story(editing.text))
+        file_screens.save_file(visit, editing.opened.name, editing.text, opened, action)
     except FileChangedError:
         again = _open(visit, editing.opened.name)
         if isinstance(again, Response):
@@ -287,11 +309,38 @@ def _take_form(visit: Visit, editing: _Editing) -> str:
         form.topics = before.topics
     try:
         editing.text = stories.write_story(editing.opened.text, form)
+        if pictures := visit.field("pictures", 20_000):  # one was added, and the text is not saved yet
+            editing.text = story_pictures.set_pictures(editing.text, pictures)
+            editing.added = pictures
     except ValueError as error:
         return str(error)
     finally:
         editing.form = form
     return ""
+
+
+def _take_picture(visit: Visit, editing: _Editing) -> str:
+    """Write the uploaded picture beside the story and name it in the text. Returns what is wrong, or nothing."""
+    words, upload, alt = visit.words, visit.files["picture"], visit.field("alt", 1_000)
+    if not alt:
+        return words.gettext("Say in words what the picture shows. Then choose the picture again.")
+    try:
+        path = story_pictures.add_picture(visit.runtime, editing.source, upload.name, upload.data, visit.person.email)
+        editing.text = story_pictures.place_picture(editing.text, path, alt, visit.field("credit", 300))
+    except (InputError, RefusedError, ValueError) as error:
+        return str(error)
+    editing.form = stories.read_story(editing.text)
+    editing.added = story_pictures.read_pictures(editing.text)
+    editing.said = visit.words.gettext("The picture is in the text below. Save the story to keep it.")
+    with visit.runtime.store.write() as connection:
+        visit.record(connection, "story.picture", editing.opened.name, path)
+    return ""
+
+
+def paste(visit: Visit) -> Response:
+    """Return HTML of the clipboard as Markdown, for the script of the editor."""
+    text = html_to_markdown(visit.fields.get("html", [""])[0])
+    return Response(text, headers=HEADERS, media_type="text/plain; charset=utf-8")
 
 
 def _refuse_writer(visit: Visit, editing: _Editing) -> str:
@@ -311,11 +360,13 @@ def _editor_page(
     wrong: str = "",
     status: int = 200,
     is_checked: bool = False,
+    previewed: SourceItem | None = None,
 ) -> Response:
-    name = editing.opened.name
-    if problems is None:
-        _, problems = stories.check_story(editing.source, name, editing.text)
+    name, now = editing.opened.name, visit.runtime.now()
+    item, found = stories.check_story(editing.source, name, editing.text)
+    problems = found if problems is None else problems
     form = editing.form
+    starts = [moment for moment in (item.published, item.embargo) if moment is not None] if item is not None else []
     others = tuple(topic for topic in form.topics if topic not in visit.newsroom.topics) if form else ()
     default = visit.newsroom.site.languages[0]
     language = name.removesuffix(".md").rpartition(".")[2]
@@ -324,6 +375,7 @@ def _editor_page(
         (form.texts.get("title") if form else "") or name,
         status,
         wrong=wrong,
+        script=SCRIPT,
         name=name,
         file=quote(name),
         opened=editing.opened.digest,
@@ -340,4 +392,18 @@ def _editor_page(
         ],
         other_topics=others,
         versions=files.list_versions(visit.runtime.root, name)[:20],
+        added=editing.added if editing.added != story_pictures.read_pictures(editing.opened.text) else "",
+        picture_said=editing.said,
+        alt=visit.field("alt", 1_000) if wrong else "",
+        credit=visit.field("credit", 300) if wrong else "",
+        comes_out=max(starts) if starts and max(starts) > now else None,
+        is_embargo=item is not None and item.embargo is not None and item.embargo > now,
+        now=now,
+        preview=story_previews.make_preview(visit, previewed) if previewed is not None else None,
+        translations=story_previews.show_translations(
+            visit, name, form, visit.query.get("beside", "") or visit.field("beside")
+        )
+        if form is not None
+        else None,
+        site_language=visit.language,
     )

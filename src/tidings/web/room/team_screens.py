@@ -176,7 +176,7 @@ def show_log(visit: Visit) -> Response:
             most=_PAGE + 1,
         )
         members = [member.email for member in team.list_members(connection)]
-    actions = _actions(visit.words)
+    actions = action_texts(visit.words)
     return visit.page(
         "log.html.j2",
         visit.words.gettext("Log"),
@@ -201,7 +201,7 @@ def _kinds(words: RoomWords) -> dict[str, str]:
     }
 
 
-def _actions(words: RoomWords) -> dict[str, str]:
+def action_texts(words: RoomWords) -> dict[str, str]:
     """Return what each action of the log is called."""
     return {
         "team.added": words.gettext("added to the team"),
@@ -225,6 +225,12 @@ def _actions(words: RoomWords) -> dict[str, str]:
         "edition.commented": words.gettext("commented"),
         "edition.tested": words.gettext("sent a test to themselves"),
         "story.saved": words.gettext("saved the story"),
+        "story.ready": words.gettext("made the story ready"),
+        "story.drafted": words.gettext("made the story a draft again"),
+        "story.corrected": words.gettext("corrected the story"),
+        "story.withdrawn": words.gettext("withdrew the story"),
+        "story.put_back": words.gettext("took the withdrawal back"),
+        "story.picture": words.gettext("added a picture"),
         "story.created": words.gettext("wrote a new story"),
         "story.restored": words.gettext("brought an earlier version back"),
         "subscriber.added": words.gettext("added a subscriber"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +23,7 @@ from tidings.runtime.newsroom import Runtime
 from tidings.store.people import team
 from tidings.store.people.team import SESSION_LENGTH, Role, TeamMember
 from tidings.store.service.clock import real_now
-from tidings.web.requests import PRIVATE, Fields
+from tidings.web.requests import PRIVATE, Fields, UploadedFile
 
 COOKIE = "tidings_room"
 """The cookie of a session."""
@@ -29,15 +32,45 @@ VISIT_COOKIE = "tidings_visit"
 HEADERS = {
     **PRIVATE,
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' https: http: data:;"
-    " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    " frame-src 'self'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
 }
+_MOST_PREVIEWS = 40
+_LARGEST_STASH = 40_000_000
+"""Bytes of all previews that are kept."""
 
 
 def csrf_token(cookie: str) -> str:
     """Return the token that a form of the browser with this cookie must send."""
     return hmac.new(cookie.encode(), b"csrf", hashlib.sha256).hexdigest()[:32]
+
+
+class PreviewStash:
+    """Previews of texts that are not saved, for the frames of a page. Kept in memory; the oldest go first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, tuple[int, Mapping[str, bytes]]] = OrderedDict()
+
+    def keep(self, member: int, frames: Mapping[str, bytes]) -> str:
+        """Keep the frames of a preview for one member and return its name."""
+        name = secrets.token_urlsafe(12)
+        with self._lock:
+            self._kept[name] = (member, frames)
+            while len(self._kept) > _MOST_PREVIEWS or (len(self._kept) > 1 and self._size() > _LARGEST_STASH):
+                self._kept.popitem(last=False)
+        return name
+
+    def find(self, member: int, name: str, frame: str) -> bytes | None:
+        """Return one frame, or None if it is gone or another member's."""
+        with self._lock:
+            owner, frames = self._kept.get(name, (0, {}))
+        return frames.get(frame) if owner == member else None
+
+    def _size(self) -> int:
+        return sum(len(frame) for _, frames in self._kept.values() for frame in frames.values())
 
 
 @dataclass(frozen=True)
@@ -61,6 +94,9 @@ class Visit:
     is_secure: bool
     navigation: Sequence[tuple[str, str]] = field(default=())
     """(path, label) of the screens that this member may see."""
+    files: Mapping[str, UploadedFile] = field(default_factory=dict)
+    """The files of the form."""
+    previews: PreviewStash = field(default_factory=PreviewStash)
 
     @property
     def newsroom(self) -> Newsroom:
@@ -124,7 +160,7 @@ class Visit:
         body = self.pages.page(template, self.site(), self.words, frame, **values)
         headers = {**HEADERS, "Content-Language": self.language}
         if script:
-            headers["Content-Security-Policy"] += "; script-src 'self'"
+            headers["Content-Security-Policy"] += "; script-src 'self'; connect-src 'self'"
         return Response(body, status, media_type="text/html; charset=utf-8", headers=headers)
 
     def message(self, title: str, *texts: str, status: int = 200) -> Response:

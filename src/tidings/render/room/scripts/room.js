@@ -1,0 +1,162 @@
+// Makes the pages of the room nicer where scripts run. Every action works without it, by the same forms.
+(() => {
+  "use strict";
+
+  const post = (form, fields) => {
+    const body = new URLSearchParams();
+    for (const [name, value] of new FormData(form)) if (typeof value === "string") body.append(name, value);
+    for (const [name, value] of Object.entries(fields)) body.set(name, value);
+    return fetch(form.getAttribute("action").split("#")[0], { method: "POST", body, credentials: "same-origin" });
+  };
+
+  // Stories of an edition: drag a row; its hidden field moves with it.
+  for (const list of document.querySelectorAll("[data-sort]")) {
+    let dragged = null;
+    for (const row of list.children) {
+      row.draggable = true;
+      row.addEventListener("dragstart", (event) => {
+        dragged = row;
+        row.classList.add("is-dragged");
+        event.dataTransfer.effectAllowed = "move";
+        event.dataTransfer.setData("text/plain", "");
+      });
+      row.addEventListener("dragend", () => {
+        row.classList.remove("is-dragged");
+        dragged = null;
+      });
+      row.addEventListener("dragover", (event) => {
+        if (!dragged || dragged === row) return;
+        event.preventDefault();
+        const box = row.getBoundingClientRect();
+        list.insertBefore(dragged, event.clientY < box.top + box.height / 2 ? row : row.nextSibling);
+      });
+      row.addEventListener("drop", (event) => event.preventDefault());
+    }
+  }
+
+  // Calendar: dropping an entry on a day opens the same form that its link opens, with that day.
+  for (const link of document.querySelectorAll("a[data-move]")) {
+    const entry = link.closest("li");
+    entry.draggable = true;
+    entry.addEventListener("dragstart", (event) => {
+      event.stopPropagation();
+      event.dataTransfer.effectAllowed = "move";
+      event.dataTransfer.setData("text/x-tidings", link.href);
+    });
+  }
+  for (const day of document.querySelectorAll("[data-day]")) {
+    const isMove = (event) => event.dataTransfer.types.includes("text/x-tidings");
+    day.addEventListener("dragover", (event) => {
+      if (!isMove(event)) return;
+      event.preventDefault();
+      day.classList.add("is-over");
+    });
+    day.addEventListener("dragleave", () => day.classList.remove("is-over"));
+    day.addEventListener("drop", (event) => {
+      if (!isMove(event)) return;
+      event.preventDefault();
+      const address = new URL(event.dataTransfer.getData("text/x-tidings"), location.href);
+      if (address.origin !== location.origin) return;
+      address.searchParams.set("day", day.dataset.day);
+      location.href = address.href;
+    });
+  }
+
+  // The editor: what is pasted from Word or Docs comes out as Markdown.
+  for (const form of document.querySelectorAll("form[data-paste]")) {
+    const text = form.querySelector("textarea[name=body]");
+    if (!text) continue;
+    text.addEventListener("paste", (event) => {
+      const html = event.clipboardData.getData("text/html");
+      const plain = event.clipboardData.getData("text/plain");
+      if (!html || event.clipboardData.files.length) return;
+      event.preventDefault();
+      const insert = (words) => {
+        text.focus();
+        if (!document.execCommand("insertText", false, words)) text.setRangeText(words);
+      };
+      const body = new URLSearchParams({ csrf: form.elements.csrf.value, html });
+      fetch(form.dataset.paste, { method: "POST", body, credentials: "same-origin" })
+        .then((answer) => (answer.ok ? answer.text() : plain))
+        .catch(() => plain)
+        .then((words) => insert(words.includes("\n\n") ? words : words.trim()));
+    });
+  }
+
+  // A picture that is dropped into the form becomes its chosen file; then its words are asked for.
+  for (const form of document.querySelectorAll("form[data-editor]")) {
+    const chosen = form.elements.picture;
+    if (!chosen) continue;
+    const hasFile = (event) => event.dataTransfer && event.dataTransfer.types.includes("Files");
+    const words = form.elements.alt;
+    const demand = () => { words.required = chosen.files.length > 0; };
+    chosen.addEventListener("change", demand);
+    form.addEventListener("dragover", (event) => {
+      if (!hasFile(event)) return;
+      event.preventDefault();
+      form.classList.add("is-over");
+    });
+    form.addEventListener("dragleave", () => form.classList.remove("is-over"));
+    form.addEventListener("drop", (event) => {
+      if (!hasFile(event)) return;
+      event.preventDefault();
+      form.classList.remove("is-over");
+      const picture = [...event.dataTransfer.files].find((file) => file.type.startsWith("image/"));
+      if (!picture) return;
+      const files = new DataTransfer();
+      files.items.add(picture);
+      chosen.files = files.files;
+      demand();
+      words.focus();
+    });
+  }
+
+  // Live: at a pause of typing, the part `data-live` of the page is asked for again with what is written now.
+  for (const form of document.querySelectorAll("form[data-live]")) {
+    let timer = 0, turn = 0;
+    const name = form.dataset.live;
+    const refresh = () => {
+      const part = document.getElementById(name);
+      // The preview is heavy, so it stays away until somebody asked for it once.
+      if (!part || (name === "preview" && !part.firstElementChild)) return;
+      const own = ++turn;
+      post(form, { do: name === "preview" ? "preview" : "check" })
+        .then((answer) => answer.text())
+        .then((page) => {
+          const fresh = new DOMParser().parseFromString(page, "text/html").getElementById(name);
+          const place = document.getElementById(name);
+          if (own === turn && fresh && place) place.replaceWith(document.adoptNode(fresh));
+        })
+        .catch(() => {});
+    };
+    form.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(refresh, 1200);
+    });
+  }
+
+  // Countdowns go on while the page is open.
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
+  const tell = (seconds) => {
+    const parts = [];
+    for (const [unit, length] of units) {
+      if (unit === "minute" && parts.length) break;
+      const count = unit === "minute" ? Math.max(0, Math.ceil(seconds / length)) : Math.floor(seconds / length);
+      seconds -= count * length;
+      const format = { style: "unit", unit, unitDisplay: "long" };
+      if (count || (unit === "minute" && !parts.length)) {
+        parts.push(new Intl.NumberFormat(document.documentElement.lang, format).format(count));
+      }
+    }
+    return parts.join(" ");
+  };
+  const clocks = [...document.querySelectorAll("time[data-until]")];
+  const skew = clocks.length ? Date.parse(clocks[0].dataset.now) - Date.now() : 0;
+  if (clocks.length) {
+    setInterval(() => {
+      for (const clock of clocks) {
+        clock.textContent = tell((Date.parse(clock.dataset.until) - Date.now() - skew) / 1000);
+      }
+    }, 20000);
+  }
+})();

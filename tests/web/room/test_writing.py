@@ -1,0 +1,197 @@
+"""Writing in the room: unsaved text as readers will see it, pictures without secrets, translations, who did what."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.fixtures.newsroom import HOUR
+from tests.web.room.conftest import BEFORE, Browser, RoomSite
+from tests.web.room.test_stories import FILE, edit_story, form_fields, read_story_file
+from tidings.runtime.team.paste import html_to_markdown
+from tidings.web.room.visit import PreviewStash, csrf_token
+
+WORD = """<html xmlns:o="urn:schemas-microsoft-com:office:office"><head><style>p{color:red}</style></head><body>
+<!--StartFragment--><p class=MsoHeading2>The  plan<o:p></o:p></p>
+<p class=MsoNormal><span style='font-size:12.0pt'>Work <b>begins&nbsp;</b>on <i>Monday</i>.<del>Not.</del></span></p>
+<p class=MsoListParagraph style='mso-list:l0 level1 lfo1'><![if !supportLists]><span style='mso-list:Ignore'>·&nbsp;
+</span><![endif]>Wells</p>
+<p class=MsoListParagraph style='mso-list:l0 level2 lfo1'><span style='mso-list:Ignore'>1.&nbsp;</span>Pumps * two</p>
+<table><tr><td><p>Town</p></td><td>Wells</td></tr><tr><td>Aral</td><td>3</td></tr></table>
+<p class=MsoNormal><a href="javascript:alert(1)">no</a> <img src="file:///C:/Users/a/x.png"></p>
+<p class=MsoNormal># 1</p><script>alert(1)</script><!--EndFragment--></body></html>"""
+DOCS = """<meta charset='utf-8'><b style="font-weight:normal;" id="docs-internal-guid-7"><h1><span
+style="font-weight:400">Head</span></h1><p><span style="font-weight:400">Plain </span><span
+style="font-weight:700">bold</span> <a href="https://www.google.com/url?q=https://example.org/x&amp;sa=D">link</a></p>
+<ul><li><p>one</p></li><ul><li><p>inner</p></li></ul><li><p>two</p></li></ul></b>"""
+
+
+def _photo(size: tuple[int, int] = (3000, 1500), kind: str = "JPEG") -> bytes:
+    """A photo with a place, a camera and a turn in its EXIF."""
+    picture = Image.new("RGB", size, (30, 90, 120))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "SECRETCAMERA"
+    exif.get_ifd(0x8825)[1] = "N"
+    written = io.BytesIO()
+    picture.save(written, kind, exif=exif.tobytes(), comment=b"SECRETCOMMENT") if kind == "JPEG" else picture.save(
+        written, kind
+    )
+    return written.getvalue()
+
+
+def _upload(browser: Browser, fields: dict[str, str], data: bytes, name: str = "Well & pump.jpg") -> httpx.Response:
+    fields = {**fields, "csrf": csrf_token(browser.cookie)}
+    return browser.client.post(
+        "room/stories/edit", data=fields, files={"picture": (name, data, "image/jpeg")}, follow_redirects=True
+    )
+
+
+def test_unsaved_text_is_shown_as_page_mail_and_post(room: RoomSite) -> None:
+    room.newsroom.schedule("posts", "cadence: {on: new}\ndeliver: [{channel: team}]\n")
+    editor, before = room.browser("editor"), read_story_file(room)
+    status, page = edit_story(editor, title="Unsaved <title>", body="Fresh **words**.", do="preview")
+    assert status == 200 and read_story_file(room) == before
+    assert "Unsaved &lt;title&gt;" in page
+    length = re.search(r"(\d+) of [\d,]+, as the network counts", page)
+    text = re.search(r'<p class="post"[^>]*>(.*?)</p>', page, re.DOTALL)
+    assert length is not None and text is not None and int(length[1]) > 20
+    frames = re.findall(r'<iframe title="[^"]*" src="/room/(stories/previews/[^"]+)"', page)
+    names = [frame.rpartition("/")[2] for frame in frames]
+    assert names[:6] == ["page", "page", "mail-0-light", "mail-0-light", "mail-0-dark", "mail-0-dark"]
+    shown = editor.get(frames[0])
+    assert "<strong>words</strong>" in shown.text and "sandbox" in shown.headers["content-security-policy"]
+    light, dark = editor.get(frames[2]).text, editor.get(frames[4]).text
+    assert "Unsaved" in light and "prefers-color-scheme: dark" not in light + dark
+    assert "@media not all" in light and "@media all" in dark
+    assert room.browser("admin").get(frames[0]).status_code == 404, "another member's preview"
+    assert editor.get("stories/previews/none/page").status_code == 404
+
+
+def test_old_previews_go_and_the_newest_stays() -> None:
+    stash = PreviewStash()
+    names = [stash.keep(1, {"page": b"x" * 9_000_000}) for _ in range(9)]
+    assert stash.find(1, names[0], "page") is None and stash.find(1, names[-1], "page") is not None
+    assert stash.find(2, names[-1], "page") is None
+
+
+def test_a_picture_is_scaled_and_tells_nothing(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    fields = form_fields(editor.get("stories/edit", file=FILE).text) | {"do": "picture", "title": "Kept"}
+    page = _upload(editor, fields | {"alt": 'A "well"', "credit": "Ann"}, _photo()).text
+    assert "The picture is in the text below" in page and 'value="Kept"' in page
+    (path,) = (room.newsroom.folder.root / "content" / "media").glob("well-pump-*.jpg")
+    data = path.read_bytes()
+    assert b"SECRET" not in data and b"Exif" not in data
+    with Image.open(path) as picture:
+        assert picture.size == (1000, 2000), "turned as its EXIF said, then scaled"
+    assert edit_story_from(editor, page)[0] == 200
+    written = f'images: [{{src: "media/{path.name}", alt: "A \\"well\\"", credit: "Ann"}}]'
+    assert written in read_story_file(room) and "title: Kept" in read_story_file(room)
+    again = form_fields(editor.get("stories/edit", file=FILE).text) | {"do": "save", "alt": "Two [pumps]"}
+    _upload(editor, again, _photo((40, 40), "PNG"), "../../x.php")
+    assert re.search(r"\n\n!\[Two \\\[pumps\\\]\]\(media/x-\w{8}\.(png|jpg)\)\n$", read_story_file(room))
+    room.newsroom.tick(BEFORE + HOUR / 2)
+    assert room.newsroom.editions()
+
+
+def edit_story_from(browser: Browser, page: str) -> tuple[int, str]:
+    """Save what a page's form has."""
+    fields = form_fields(page) | {"do": "save"}
+    del fields["csrf"]
+    answer = browser.post("stories/edit", **fields)
+    return answer.status_code, answer.text
+
+
+@pytest.mark.parametrize(
+    ("alt", "data", "said"),
+    [
+        ("", _photo((40, 40)), "Say in words what the picture shows"),
+        ("A well", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not a readable picture"),
+        ("A well", _photo((40, 40))[:300], "not a readable picture"),
+    ],
+)
+def test_a_bad_picture_is_refused_and_nothing_is_lost(room: RoomSite, alt: str, data: bytes, said: str) -> None:
+    editor, before = room.browser("editor"), read_story_file(room)
+    fields = form_fields(editor.get("stories/edit", file=FILE).text) | {"body": "My long text.", "alt": alt}
+    answer = _upload(editor, fields, data)
+    assert answer.status_code == 422 and said in answer.text and "My long text." in answer.text
+    assert read_story_file(room) == before
+    assert not [*(room.newsroom.folder.root / "content").rglob("well-pump*")]
+
+
+def test_a_writer_adds_no_picture_to_a_published_story(room: RoomSite) -> None:
+    writer = room.browser("writer")
+    fields = form_fields(writer.get("stories/edit", file=FILE).text) | {"alt": "A well"}
+    assert _upload(writer, fields, _photo((40, 40))).status_code == 403
+    stranger = room.browser()
+    assert _upload(stranger, fields, b"x" * 100_000).status_code == 413
+
+
+def test_a_broken_multipart_form_is_refused(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    for kind in ("multipart/form-data", "multipart/form-data; boundary=x", "multipart/form-data; boundary="):
+        answer = editor.client.post("room/stories/edit", content=b"--y\r\n\r\n--y--", headers={"Content-Type": kind})
+        assert answer.status_code == 400, kind
+
+
+def test_word_comes_out_as_clean_markdown(room: RoomSite) -> None:
+    answer = room.browser("writer").post("stories/paste", html=WORD)
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.text == (
+        "## The plan\n\nWork **begins** on *Monday*.\n\n- Wells\n   1. Pumps \\* two\n\n"
+        "| Town | Wells |\n| --- | --- |\n| Aral | 3 |\n\nno\n\n\\# 1\n"
+    )
+
+
+def test_google_docs_comes_out_as_clean_markdown() -> None:
+    assert (
+        html_to_markdown(DOCS)
+        == "## Head\n\nPlain **bold** [link](https://example.org/x)\n\n- one\n   - inner\n- two\n"
+    )
+    assert html_to_markdown("just text & more") == "just text & more\n"
+    assert html_to_markdown("") == html_to_markdown("<script>alert(1)</script>") == ""
+    assert html_to_markdown("<div>" * 5_000 + "deep") in ("", "deep\n")
+
+
+def test_translations_stand_beside_with_what_is_missing(room: RoomSite) -> None:
+    room.newsroom.folder.write(FILE, "---\ntitle: One\nsummary: Short\ntopics: [water]\n---\nA\n\nB\n\nC\n\n![x](y)\n")
+    editor = room.browser("editor")
+    page = editor.get("stories/edit", file="content/one.ru.md").text
+    assert '<div class="beside-text">A\n\nB' in page
+    assert "Missing here: no summary, 1 of 4 paragraphs, 0 of 1 pictures, 0 of 1 topics" in page
+    assert "stories/new?story=one&amp;language=kk" in page
+    room.newsroom.tick(BEFORE + HOUR / 2)
+    assert "Missing: no summary (English)" in editor.get("stories/one").text
+
+
+def test_who_made_it_ready_corrected_and_withdrew_it_is_told(room: RoomSite) -> None:
+    writer, editor = room.browser("writer"), room.browser("editor")
+    writer.post("stories/new", title="Dam", language="en")
+    name = "content/dam.en.md"
+    for changes in ({"body": "Text.", "state": "ready"}, {"correction": "66, not 60"}, {"withdrawn": "Wrong"}):
+        assert edit_story(editor, name, **changes)[0] == 200
+    room.newsroom.tick(BEFORE + HOUR / 2)
+    page = room.browser("viewer").get("stories/dam").text
+    for text in ("made the story ready", "corrected the story", "withdrew the story"):
+        assert f"{text} (<span" in page
+    assert "<bdi>writer@example.org</bdi>" in page and "<bdi>editor@example.org</bdi>" in page
+
+
+def test_an_embargo_counts_down(room: RoomSite) -> None:
+    now = room.newsroom.runtime.now()
+    assert now == BEFORE
+    room.newsroom.folder.write(FILE, "---\ntitle: One\nembargo: 2026-03-04T12:30\n---\nText\n")
+    page = room.browser("editor").get("stories/edit", file=FILE).text
+    assert re.search(r"Under embargo until 4 March 2026, 12:30: <time[^>]*>2 days 5 hours</time> left\.", page)
+
+
+def test_a_story_under_its_folder_may_have_pictures(room: RoomSite, tmp_path: Path) -> None:
+    room.newsroom.folder.write("content/deep/dam.en.md", "---\ntitle: Dam\ndraft: true\n---\nText\n")
+    writer = room.browser("writer")
+    fields = form_fields(writer.get("stories/edit", file="content/deep/dam.en.md").text) | {"do": "save", "alt": "Dam"}
+    assert "Saved." in _upload(writer, fields, _photo((40, 40))).text
