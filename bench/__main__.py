@@ -1,6 +1,6 @@
 """Run the benchmarks, and write docs/performance.md from their results.
 
-    python -m bench [digest] [feeds] [delivery] [million] [options of the benchmark]
+    python -m bench [digest] [feeds] [http] [delivery] [million] [options of the benchmark]
 
 Without a name all of them run, which takes long. Each writes its own section of the page; the others stay.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import delivery, million
+from bench import delivery, http, million
 from bench.figures import format_spread, ratio_spread
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -81,6 +81,18 @@ def feeds_section(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def http_section(result: dict[str, Any]) -> list[str]:
+    """A feed over HTTP."""
+    return [
+        "## A feed over HTTP",
+        "",
+        f"One feed of {result['bytes']:,} bytes, served by `tidings run --only pages` and by nginx from the same folder and core.",
+        "`wrk` asks from the other core, over 16 connections. 'unchanged': the client has this version, and gets 304.",
+        "",
+        *http.format_table(result),
+    ]
+
+
 def delivery_section(results: list[dict[str, Any]]) -> list[str]:
     """The rate of sending."""
     lines = [
@@ -119,6 +131,7 @@ def million_section(result: dict[str, Any]) -> list[str]:
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "digest": digest_section,
     "feeds": feeds_section,
+    "http": http_section,
     "delivery": delivery_section,
     "million": million_section,
 }

@@ -99,6 +99,15 @@ def test_a_head_that_drips_is_cut_off() -> None:
         drip(client)
 
 
+def test_a_head_that_is_too_large_is_refused() -> None:
+    with bounded() as port, dial(port, b"GET / HTTP/1.1\r\nHost: a\r\n") as client:
+        with contextlib.suppress(OSError):
+            for number in range(100):
+                client.sendall(b"X-%d: %b\r\n" % (number, b"x" * 1_000))
+        with contextlib.suppress(ConnectionResetError):
+            assert receive(client, b"HTTP/1.1 400")
+
+
 def test_a_body_that_never_ends_is_cut_off() -> None:
     half = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc"
     with bounded(body_seconds=0.3) as port, dial(port, half) as client:

@@ -25,7 +25,7 @@ from tidings.web.hooks.websub import websub_router
 from tidings.web.room.routes import room_router
 from tidings.web.site.preferences import preferences_router
 from tidings.web.site.review import review_router
-from tidings.web.site.static_files import static_endpoint
+from tidings.web.site.static_files import StaticFiles
 from tidings.web.site.subscribe import subscribe_router
 from tidings.web.site.unsubscribe import unsubscribe_router
 
@@ -59,6 +59,16 @@ class _SecurityHeaders:
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
+class _KeptFiles:
+    """Answers at once what a crowd asks for, without looking for a router."""
+
+    def __init__(self, app: ASGIApp, files: StaticFiles) -> None:
+        self._app, self._files = app, files
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._files if self._files.serves(scope) else self._app)(scope, receive, send)
+
+
 def create_app(
     store: Store,
     public: Path,
@@ -74,7 +84,7 @@ def create_app(
     /api/v1.
 
     `health` adds to the answer of /healthz; if its `ok` is False, the status is 503. Feeds name `site` and `hubs` (see
-    `static_endpoint`).
+    `StaticFiles`).
     """
     app = FastAPI(title="Tidings", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_middleware(_SecurityHeaders)
@@ -96,7 +106,9 @@ def create_app(
         app.mount("/api/v1", team)
     if readers is not None:
         app.mount("/api", readers)
-    app.add_route("/{path:path}", static_endpoint(store, public, site=site, hubs=hubs), methods=["GET", "HEAD"])
+    files = StaticFiles(store, public, site=site, hubs=hubs, more=SECURITY_HEADERS)
+    app.router.routes.append(Route("/{path:path}", files, methods=["GET", "HEAD"]))
+    app.add_middleware(_KeptFiles, files=files)
     return app
 
 

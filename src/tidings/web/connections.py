@@ -10,14 +10,15 @@ import asyncio
 import resource
 from typing import Any
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST = 500
 """Connections at most. The oldest that waits for a request is closed for a new one."""
 KEPT_DESCRIPTORS = 250
 """Descriptors that connections never take: for sending, the store and files."""
 WANTED_DESCRIPTORS = 8_192
+LARGEST_HEAD = 65_536
+"""Bytes of the head of a request: httptools has no limit."""
 HEAD_SECONDS = 10.0
 """For the head of a request, from its connection or its first byte."""
 BODY_SECONDS = 60.0
@@ -25,7 +26,7 @@ STALL_SECONDS = 60.0
 """A client that takes nothing of an answer for so long is cut off."""
 
 
-class BoundedProtocol(H11Protocol):
+class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with these limits. `most` may be changed before the server starts."""
 
     most = MOST
@@ -37,6 +38,8 @@ class BoundedProtocol(H11Protocol):
         super().__init__(*args, **values)
         self._began = self.loop.time()
         self._waits_for = ""
+        self._is_in_body = False
+        self._head_size = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
 
@@ -64,8 +67,21 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if not self._is_in_body:
+            self._head_size += len(data)
         super().data_received(data)
+        if self._head_size > LARGEST_HEAD and not self._is_in_body and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too large.")
         self._watch()
+
+    def on_headers_complete(self) -> None:
+        self._is_in_body = True
+        self._head_size = 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_in_body = False
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -84,8 +100,8 @@ class BoundedProtocol(H11Protocol):
 
     def _watch(self) -> None:
         """Begin or end the time limit for what the client sends next. More bytes of the same do not begin it anew."""
-        state = self.conn.their_state
-        self._wait_for("head" if state is h11.IDLE else "body" if state is h11.SEND_BODY else "")
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        self._wait_for("body" if self._is_in_body else "" if is_answering else "head")
 
     def _wait_for(self, what: str) -> None:
         if what == self._waits_for:

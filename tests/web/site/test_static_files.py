@@ -9,6 +9,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 import httpx
 import pytest
 from fastapi import APIRouter
+from sqlalchemy import Connection
 
 from tests.fixtures.items import put
 from tests.render.feeds.feed_rules import problems
@@ -17,8 +18,10 @@ from tests.web.conftest import NOW, SITE_URL
 from tests.web.server import served
 from tidings.config.settings import Newsroom
 from tidings.pipeline.publish.publish import publish
+from tidings.store.content import site_files
 from tidings.store.engine import Store
 from tidings.web.app import create_app
+from tidings.web.site import static_files
 
 FEED = "/feeds/en/all.rss"
 
@@ -165,6 +168,30 @@ def test_only_published_files_can_be_reached(store: Store, newsroom: Newsroom, p
         answer = client.get(httpx.URL(address.rstrip("/") + path))
         assert answer.status_code == 404
         assert b"not ours" not in answer.content and b"SQLite" not in answer.content
+
+
+def test_a_crowd_asks_the_store_once(store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static_files, "_FRESH", 3_600.0)
+    asked: list[str] = []
+    find = site_files.find_file
+
+    def find_file(connection: Connection, path: str) -> site_files.PublishedFile | None:
+        asked.append(path)
+        return find(connection, path)
+
+    monkeypatch.setattr(site_files, "find_file", find_file)
+    with served(create_app(store, newsroom.public)) as address, httpx.Client(base_url=address) as client:
+        first = client.get(FEED)
+        assert [client.get(FEED).content == first.content for _ in range(20)] == [True] * 20
+        assert client.get(FEED, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+        assert client.head(FEED).headers["content-length"] == first.headers["content-length"]
+        assert asked == [FEED[1:]]
+        # A file that is replaced is served at once.
+        path = newsroom.public / FEED[1:]
+        path.write_bytes(first.content + b"<!-- new -->")
+        assert client.get(FEED, headers={"Accept-Encoding": "identity"}).content.endswith(b"<!-- new -->")
+        path.unlink()
+        assert client.get(FEED).status_code == 404
 
 
 def test_a_page_without_its_slash_redirects_within_the_host(client: httpx.Client) -> None:

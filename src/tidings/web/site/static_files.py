@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Callable, Sequence
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from starlette.requests import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidings.render.urls import SEARCH
 from tidings.store.content import site_files
@@ -58,20 +62,82 @@ STYLE_AGE = 86_400
 MEDIA_AGE = 31_536_000
 
 
-def static_endpoint(
-    store: Store, public: Path, *, site: str = "", hubs: Sequence[str] = ()
-) -> Callable[[Request], Response]:
-    """Answer GET and HEAD for every path that `publish` wrote, and for no other file.
+_FEED = re.compile(r"feeds/[^/]+/[^/]+\.(rss|atom|json)|feeds\.opml")
+_FRESH = 1.0
+"""Seconds for which the last answer of a path holds, unless its file changes: a crowd asks the store once a second."""
+_MOST_KEPT = 128
+_LARGEST_KEPT = 256_000
+"""Bytes. Larger files are read anew for each answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What `publish` wrote for a path, and its header without ETag."""
+
+    file: Path
+    document: PublishedFile
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    """Content-Type first."""
+    signature: tuple[int, ...]
+    """Of the file when it was found: see `_signature`."""
+    until: float
+    """Moment of the monotonic clock until which this holds."""
+    content: bytes
+    packed: bytes | None
+    """The content by gzip, if there is such a file."""
+
+
+class StaticFiles:
+    """Answers GET and HEAD for every path that `publish` wrote, and for no other file. An ASGI application.
 
     The unchanged path is looked up in the store's table, so that no other file can be reached. The Link header of a
     feed names its `hubs`, for hubs that do not know the format (W3C WebSub §4), and its own address below `site`.
+    `more` are headers that every answer gets.
     """
-    hub_links = "".join(f'<{hub}>; rel="hub", ' for hub in hubs)
 
-    def serve(request: Request) -> Response:
-        path = request.scope["path"].removeprefix("/")
+    def __init__(
+        self, store: Store, public: Path, *, site: str = "", hubs: Sequence[str] = (), more: Mapping[str, str]
+    ) -> None:
+        self._store = store
+        self._public = public
+        self._site = site
+        self._hub_links = "".join(f'<{hub}>; rel="hub", ' for hub in hubs)
+        self._more = more
+        self._kept: dict[str, _Found] = {}
+        """By path, the one asked for last at the end."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found: _Found | Response | None = self._find_kept(scope["path"])
+        if found is None:
+            found = await run_in_threadpool(self._find, scope["path"])
+            self._keep(scope["path"], found)
+        answer = self._respond(_asked(scope), scope["method"], found) if isinstance(found, _Found) else found
+        await answer(scope, receive, send)
+
+    def serves(self, scope: Scope) -> bool:
+        """Whether the answer of a request is kept, so that no router need be asked."""
+        return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and scope["path"] in self._kept
+
+    def _find_kept(self, path: str) -> _Found | None:
+        found = self._kept.get(path)
+        if found is None or found.until < time.monotonic() or _signature(found.file) != found.signature:
+            self._kept.pop(path, None)
+            return None
+        return found
+
+    def _keep(self, path: str, found: _Found | Response) -> None:
+        if not isinstance(found, _Found) or found.status == 404 or found.document.path.startswith("media/"):
+            return
+        if len(found.content) <= _LARGEST_KEPT:
+            if len(self._kept) >= _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[path] = found
+
+    def _find(self, path: str) -> _Found | Response:
+        path = path.removeprefix("/")
         name = path + "index.html" if path == "" or path.endswith("/") else path
-        with store.read() as connection:
+        with self._store.read() as connection:
             document = site_files.find_file(connection, name)
             if document is None and name.startswith(ARCHIVE):
                 # In mails, the address of an edition has no slash at its end.
@@ -79,19 +145,83 @@ def static_endpoint(
             withdrawn = _item_page(name) and site_files.is_page_withdrawn(connection, *_item_page(name))
             has_page = document is None and site_files.find_file(connection, f"{name}/index.html") is not None
             missing = site_files.find_file(connection, "404.html") if document is None else None
-        if document is not None and (public / document.path).is_file():
-            answer = _respond(request, public, document, 410 if withdrawn else 200)
-            if hub_links and re.fullmatch(r"feeds/[^/]+/[^/]+\.(rss|atom|json)|feeds\.opml", document.path):
-                answer.headers["Link"] = f'{hub_links}<{site}{quote(document.path)}>; rel="self"'
-            return answer
+        if document is not None and (found := self._load(document, 410 if withdrawn else 200)) is not None:
+            return found
         if has_page:
             # Relative, so that it works below any prefix of a proxy, and never leads to another host.
             return Response(status_code=301, headers={"Location": f"./{quote(path.rpartition('/')[2], safe='')}/"})
-        if missing is not None and (public / missing.path).is_file():
-            return _respond(request, public, missing, 404)
+        if missing is not None and (found := self._load(missing, 404)) is not None:
+            return found
         return PlainTextResponse("Not found\n", 404)
 
-    return serve
+    def _load(self, document: PublishedFile, status: int) -> _Found | None:
+        """Read the file, or return None if it is gone."""
+        file = self._public / document.path
+        until, signature = time.monotonic() + _FRESH, _signature(file)
+        if not signature:
+            return None
+        own = _headers(document, file, status)
+        headers = {**own, **{name: value for name, value in self._more.items() if name not in own}}
+        if self._hub_links and _FEED.fullmatch(document.path):
+            headers["Link"] = f'{self._hub_links}<{self._site}{quote(document.path)}>; rel="self"'
+        packed = file.with_name(file.name + ".gz")
+        is_media = document.path.startswith("media/")
+        try:
+            content = b"" if is_media else file.read_bytes()
+            zipped = packed.read_bytes() if not is_media and packed.is_file() else None
+        except OSError:
+            return None
+        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+        return _Found(file, document, status, raw, signature, until, content, zipped)
+
+    def _respond(self, asked: Mapping[bytes, str], method: str, found: _Found) -> ASGIApp:
+        document, packed = found.document, found.packed
+        use_gzip = packed is not None and _accepts_gzip(asked.get(b"accept-encoding", ""))
+        etag = f'"{document.etag}-gzip"' if use_gzip else f'"{document.etag}"'
+        if found.status == 200 and _is_current(asked, document):
+            return _RawAnswer(304, [*found.headers[1:], (b"etag", etag.encode())])
+        headers = [*found.headers, (b"etag", etag.encode())]
+        if document.path.startswith("media/"):
+            return FileResponse(found.file, found.status, {name.decode(): value.decode() for name, value in headers})
+        content = found.content
+        if use_gzip and packed is not None:
+            content = packed
+            headers.append((b"content-encoding", b"gzip"))
+        headers.append((b"content-length", b"%d" % len(content)))
+        return _RawAnswer(found.status, headers, b"" if method == "HEAD" else content)
+
+
+class _RawAnswer:
+    """An answer with this header and content. Starlette's `Response` takes as long as the rest of an answer."""
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], content: bytes = b"") -> None:
+        self._status, self._headers, self._content = status, headers, content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._content})
+
+
+_ASKED = frozenset({b"if-none-match", b"if-modified-since", b"accept-encoding"})
+
+
+def _asked(scope: Scope) -> dict[bytes, str]:
+    """Return the fields of a request that decide the answer. Several of one name are one list (RFC 9110 §5.3)."""
+    asked: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        if name in _ASKED:
+            text = value.decode("latin-1")
+            asked[name] = f"{asked[name]}, {text}" if name in asked else text
+    return asked
+
+
+def _signature(file: Path) -> tuple[int, ...]:
+    """What changes when a file is replaced. Empty if there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return (status.st_ino, status.st_mtime_ns, status.st_size) if stat.S_ISREG(status.st_mode) else ()
 
 
 def _item_page(name: str) -> tuple[str, str] | tuple[()]:
@@ -105,8 +235,8 @@ def _is_search_page(path: str) -> bool:
     return len(parts) == 3 and parts[1:] == [SEARCH, "index.html"]
 
 
-def _respond(request: Request, public: Path, document: PublishedFile, status: int) -> Response:
-    path = public / document.path
+def _headers(document: PublishedFile, path: Path, status: int) -> dict[str, str]:
+    """Return the header of a file, without ETag."""
     media = document.path.startswith("media/")
     kind = (mimetypes.guess_type(path.name)[0] if media else _TYPES.get(path.suffix)) or "application/octet-stream"
     if document.path.startswith("search/"):
@@ -122,21 +252,8 @@ def _respond(request: Request, public: Path, document: PublishedFile, status: in
         headers["Content-Security-Policy"] = _SEARCH_POLICY
     if not media and path.suffix in _ENDINGS_FOR_ALL:
         headers["Access-Control-Allow-Origin"] = "*"
-    packed = path.with_name(path.name + ".gz")
-    use_gzip = not media and _accepts_gzip(request.headers.get("accept-encoding", "")) and packed.is_file()
-    headers["ETag"] = f'"{document.etag}-gzip"' if use_gzip else f'"{document.etag}"'
     headers["Last-Modified"] = format_datetime(document.modified.astimezone(UTC), usegmt=True)
-    if status == 200 and _is_current(request, document):
-        del headers["Content-Type"]
-        return Response(status_code=304, headers=headers)
-    if media:
-        return FileResponse(path, status, headers)
-    if use_gzip:
-        headers["Content-Encoding"] = "gzip"
-    content = (packed if use_gzip else path).read_bytes()
-    if request.method == "HEAD":
-        return Response(status_code=status, headers=headers | {"Content-Length": str(len(content))})
-    return Response(content, status, headers)
+    return headers
 
 
 def _cache_control(path: Path, media: bool, status: int) -> str:
@@ -151,14 +268,14 @@ def _cache_control(path: Path, media: bool, status: int) -> str:
     return f"public, max-age={age}"
 
 
-def _is_current(request: Request, document: PublishedFile) -> bool:
+def _is_current(asked: Mapping[bytes, str], document: PublishedFile) -> bool:
     """Return whether the client has this version. If-None-Match, if sent, decides alone (RFC 9110 §13.2.2)."""
-    tags = ",".join(request.headers.getlist("if-none-match"))
+    tags = asked.get(b"if-none-match", "")
     if tags:
         known = {f'"{document.etag}"', f'"{document.etag}-gzip"'}
         sent = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
         return "*" in sent or bool(known & sent)
-    since = _http_date(request.headers.get("if-modified-since"))
+    since = _http_date(asked.get(b"if-modified-since"))
     return since is not None and document.modified <= since
 
 
