@@ -14,6 +14,7 @@ from tidings import plugins
 from tidings.config.bounces import BounceMailbox, Bounces, MailgunHook, PostmarkHook, SendgridHook, SesHook, SoftBounces
 from tidings.config.schedule import Approval, CadenceText, ChannelDelivery, ListDelivery, Schedule, StoryFilter
 from tidings.config.settings import (
+    Engine,
     FeedSettings,
     MailingList,
     NewsroomConfig,
@@ -189,6 +190,7 @@ def tidings_yaml() -> str:
     for title, model in (
         ("The whole file", NewsroomConfig),
         ("site", Site),
+        ("engine", Engine),
         ("web", Web),
         ("feeds.NAME", FeedSettings),
         ("lists.NAME", MailingList),

@@ -110,6 +110,7 @@ PANELS: dict[str, dict[str, Command | Group]] = {
     },
     "Keep running": {
         "run": Command("service:run", "Run the service: watch, publish, send on schedule, and serve the pages."),
+        "worker": Command("service:worker", "Work for the task engine: send mails and posts, fetch sources."),
         "tick": Command("service:tick", "Do what is due now, wait for its deliveries, and exit."),
         "sweep": Command("service:sweep", "Read every source now."),
         "clock": Command("service:show_clock", "Show the newsroom's clock, or set it back to real time."),

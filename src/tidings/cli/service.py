@@ -239,6 +239,22 @@ def run(
     )
 
 
+def worker(
+    queues: Annotated[
+        str, typer.Option("--queues", metavar="NAMES", help="What it does: mail, social, sources, render.")
+    ] = "mail,social,sources,render",
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Number of its processes.")] = 1,
+) -> None:
+    """Work for the task engine: send mails and posts, fetch sources.
+
+    It needs `engine:` in tidings.yaml. SIGTERM finishes the messages that are being sent.
+    """
+    from tidings.runtime.engine import run_worker
+
+    names = [name.strip() for name in queues.split(",") if name.strip()]
+    raise typer.Exit(run_worker(session.root.resolve(), names, concurrency=concurrency))
+
+
 def _run_caught() -> int:
     """Run the service with the built-in catcher in place of all senders and channels."""
     from tidings.runtime.demo.mail_catcher import MailCatcher

@@ -79,6 +79,10 @@ def _main(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -
             yield from _known(topic, topics, ("feeds", name, "select", "topics", number), "topic")
     if lists and not main.get("mail"):
         yield ("lists",), "there are lists but no `mail`", "add a sender under `mail:`"
+    store = main.get("store") or "sqlite:"
+    if main.get("engine") and isinstance(store, str) and store.startswith("sqlite:"):
+        message = "a task engine needs PostgreSQL, because its workers share one store; this store is SQLite"
+        yield ("engine",), message, "write store: {env: NAME} with postgresql://host/database, or delete `engine`"
     yield from _senders(main)
     for key in ("lists", "channels"):
         for name, settings in _map(main.get(key)).items():

@@ -156,7 +156,7 @@ class ConfigReader:
         if isinstance(node, yaml_text.Scalar):
             if not node.text and not node.quoted:
                 return None
-            if key.text in SECRET_KEYS or (key.text == "store" and _has_password(node.text)):
+            if key.text in SECRET_KEYS or (key.text in ("store", "broker") and _has_password(node.text)):
                 self.passwords.append(node.text)
                 message = f"{key.text}: secrets belong in the environment or in a file, never in YAML"
                 mend = f"write {key.text}: {{env: NAME}} or {{file: PATH}}"

@@ -19,6 +19,7 @@ from tidings.config.types import (
     ONE_OR_MANY,
     Address,
     Bool,
+    BrokerAddress,
     Colour,
     Int,
     Languages,
@@ -91,6 +92,13 @@ class Web(ConfigModel):
             return None
         host, _, port = self.metrics.rpartition(":")
         return host.strip("[]"), int(port)
+
+
+class Engine(ConfigModel):
+    """A task engine that carries the work to workers on several machines. The store must be PostgreSQL."""
+
+    type: Literal["celery"] = Field(description="Celery; it needs the extra tidings[cluster].")
+    broker: BrokerAddress = Field(description="Address of RabbitMQ (amqp://user@host/vhost), or of Redis or Valkey.")
 
 
 class FeedFilter(ConfigModel):
@@ -196,6 +204,9 @@ class NewsroomConfig(ConfigModel):
 
     site: Site = Field(description="Publisher, address, languages.")
     store: StoreAddress = Field(default=SecretStr("sqlite:///tidings.db"), description="Address of the database.")
+    engine: Engine | None = Field(
+        default=None, description="Task engine of a fleet; default: none, each `tidings run` sends by itself."
+    )
     web: Web = Field(default=Web(), description="Where pages are served.")
     sources: Mapping[Name, SourceSettings] = Field(
         default_factory=dict, description="Where items come from; default: the folder content."

@@ -198,6 +198,18 @@ def _store(value: SecretStr) -> SecretStr:
     return value
 
 
+def _broker(value: SecretStr) -> SecretStr:
+    """Check the address of a broker. Errors never show it: it may hold a password."""
+    try:
+        parts = urlsplit(value.get_secret_value())
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("amqp", "amqps", "redis", "rediss"):
+        raise ValueError("this is no address of a broker; write amqp://user@host/vhost (or redis://host/0)")
+    return value
+
+
 def _site_url(value: Any) -> str:
     text = _url(value)
     if "?" in text or "#" in text:
@@ -379,6 +391,7 @@ TopicText = Annotated[TopicLabel, _typed(_topic, str | float | dict[str, str | f
 Hashtags = Annotated[str | tuple[str, ...], _typed(_hashtags, str | list[str])]
 """`topics`, `none`, or tags without #."""
 StoreAddress = Annotated[SecretStr, AfterValidator(_store)]
+BrokerAddress = Annotated[SecretStr, AfterValidator(_broker)]
 Rate = Annotated[float, _typed(_rate)]
 """Messages a second."""
 Domain = Annotated[str, _typed(_domain)]

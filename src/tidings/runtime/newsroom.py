@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from tidings.pipeline.compose.lifecycle import EditionLifecycle
     from tidings.pipeline.compose.mail import MailRenderer
     from tidings.pipeline.deliver.context import DeliverySummary
-    from tidings.pipeline.deliver.deliverer import Deliverer
+    from tidings.pipeline.deliver.deliverer import Deliverer, DeliveryPart
     from tidings.pipeline.deliver.outcomes import ResendPolicies
     from tidings.pipeline.members.mails import MemberMails
     from tidings.render.templates import MailTemplates
@@ -307,16 +308,19 @@ class Runtime:
 
         return ping_hubs(self.store, self.hubs, url=self.newsroom.site.url, now=self.now())
 
-    def deliver(self, only: int | None = None, *, patient: bool = False) -> DeliverySummary:
+    def deliver(
+        self, only: int | None = None, *, patient: bool = False, part: DeliveryPart = "all", seconds: float = math.inf
+    ) -> DeliverySummary:
         """Send everything that is due and finish complete editions. With `only`, send just this mailing.
 
+        `part`: only mail or only posts. After `seconds` no further message begins.
         `patient`: leave channels that cannot post alone until their rest is over.
         """
         from tidings.pipeline.deliver.deliverer import finish_editions
         from tidings.pipeline.track.bounces import act_on_refusals
 
         self.occupancy.refresh()
-        done = self.deliverer.run_until_idle(only, patient=patient)
+        done = self.deliverer.run_until_idle(only, patient=patient, part=part, seconds=seconds)
         act_on_refusals(self.store, self.newsroom.bounces, self.now(), done.refused)
         if only is not None:
             return done

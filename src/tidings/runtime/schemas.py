@@ -192,6 +192,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         "ok:bool version schema tzdata clock:text? items:number deliveries:counts in_doubt:number queued:number "
         "deferred:number last_tick:text? last_accepted:text? stalled:labels store_bytes:number "
         "unset:texts",
+        queues=_KINDS["counts"],
         wrong=_list(_row("what text mend")),
         set_aside=_list(_row("file problem")),
         held=_list(_row("edition holds:texts")),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -24,7 +24,6 @@ from tidings.model.cadence import load_zone
 from tidings.model.errors import RefusedError
 from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.runtime.bounces.receivers import FeedbackReceivers
-from tidings.runtime.clock import Ticker
 from tidings.runtime.monitoring.log import Redactor, start_log
 from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime, load_valid_newsroom, open_runtime
@@ -32,9 +31,12 @@ from tidings.runtime.rehearsal.stand_ins import CatchAll
 from tidings.runtime.service_cycle import ServiceCycle
 from tidings.runtime.team.sign_in import make_first_link
 from tidings.runtime.tick import record_failures, send_notices
-from tidings.runtime.watch import Stamp, Watcher, configuration_stamp
+from tidings.runtime.watch import Stamp, Ticker, Watcher, configuration_stamp
 from tidings.store.delivery import claims, ledger
 from tidings.store.service.heartbeat import ProcessRole
+
+if TYPE_CHECKING:
+    from tidings.runtime.engine import Dispatcher
 
 CYCLE = 30.0
 """Seconds between two cycles at most."""
@@ -114,6 +116,12 @@ class Service:
         )
         self._ticker = Ticker(self._run_cycle, CYCLE)
         self._receivers = FeedbackReceivers(runtime, self._due.set)
+        engine = runtime.newsroom.engine
+        self._dispatcher: Dispatcher | None = None
+        if engine is not None and role.ticks and not runtime.is_caught:
+            from tidings.runtime.engine import Dispatcher
+
+            self._dispatcher = Dispatcher(runtime)
 
     def run(self) -> int:
         """Run until a signal. Then finish the messages that are being sent."""
@@ -141,8 +149,9 @@ class Service:
             self._say(f"Metrics: {_address(*web.metrics_address)}/metrics")
         watcher.start()
         self._ticker.start()
-        deliverer = threading.Thread(target=self._deliver_loop, name="deliver", daemon=True)
-        if role.sends:
+        work = self._deliver_loop if self._dispatcher is None else self._dispatch_loop
+        deliverer = threading.Thread(target=work, name="deliver", daemon=True)
+        if role.sends or self._dispatcher is not None:
             threads.append(deliverer)
         if role.ticks:
             threads.append(threading.Thread(target=self._fetch_loop, name="fetch", daemon=True))
@@ -168,7 +177,7 @@ class Service:
                 self._stopping.set()
                 self._end(server, pages, watcher, threads)
                 return 1
-            if role.sends and not deliverer.is_alive() and not self._stopping.is_set():
+            if deliverer in threads and not deliverer.is_alive() and not self._stopping.is_set():
                 self._cycle.stopped = "the thread that sends messages has stopped"
         self._say("Stopping. Messages that are being sent are finished first.")
         self._end(server, pages, watcher, threads)
@@ -179,6 +188,9 @@ class Service:
         if self._runtime.is_caught:
             self._say(f"Caught mail and posts: {_address(web.host, web.port)}/inbox/ Nothing leaves this machine.")
             self._say("Watching, publishing and catching. Stop with Ctrl-C.")
+            return
+        if self._dispatcher is not None:
+            self._say("Watching and publishing. The workers of the task engine send. Stop with Ctrl-C.")
             return
         doing = {
             ProcessRole.ALL: "Watching, publishing and sending.",
@@ -276,6 +288,9 @@ class Service:
         """Fetch sources and talk to hubs: everything that waits for other websites, except deliveries."""
         while not self._stopping.wait(_ASK):
             with self._cycle.catch_faults("sources"):
+                if self._dispatcher is not None:
+                    self._ping_hubs()
+                    continue
                 results = self._runtime.fetch()
                 for name, result in results.items():
                     self._cycle.unfetched.pop(name, None)
@@ -290,8 +305,11 @@ class Service:
                 if pictures or any(result.new or result.changed for result in results.values()):
                     self._ticker.wake()
             with self._cycle.catch_faults("hubs"):
-                self._runtime.ping_hubs()
-                self._runtime.renew_hub_subscriptions()
+                self._ping_hubs()
+
+    def _ping_hubs(self) -> None:
+        self._runtime.ping_hubs()
+        self._runtime.renew_hub_subscriptions()
 
     # -- the deliverer's thread ---------------------------------------------------------------------------------------
 
@@ -305,6 +323,17 @@ class Service:
                 # After every cycle; between cycles only if a delivery is due where sending works.
                 if is_woken or self._is_delivery_due():
                     self._deliver()
+
+    def _dispatch_loop(self) -> None:
+        """Put what is due into the queues of the task engine. Its workers send and fetch."""
+        assert self._dispatcher is not None
+        while not self._stopping.is_set():
+            self._due.wait(_LOOK)
+            self._due.clear()
+            with self._cycle.catch_faults("requests"):
+                self._runtime.answer_requests()
+            with self._cycle.catch_faults("engine"):
+                self._dispatcher.dispatch(only_people=bool(self._cycle.clock_ahead))
 
     def _is_delivery_due(self) -> bool:
         with self._runtime.store.read() as connection:

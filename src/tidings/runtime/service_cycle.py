@@ -265,8 +265,9 @@ class ServiceCycle:
             self._preload_templates()
             self._redactor.secrets = tuple(sorted({*newsroom.secrets, *self._redactor.secrets}, key=len, reverse=True))
         log.info("the changed configuration is loaded")
-        if (newsroom.store, newsroom.web) != (before.store, before.web):
-            log.warning("changes of `store` and `web` need a restart: stop `tidings run` and start it again")
+        has_engine = newsroom.engine is not None
+        if (newsroom.store, newsroom.web, has_engine) != (before.store, before.web, before.engine is not None):
+            log.warning("changes of `store`, `web` and `engine` need a restart: stop `tidings run` and start it again")
 
     def _preload_templates(self) -> None:
         """Load every used mail template into memory, so that later errors on disk change nothing."""

@@ -310,6 +310,23 @@ class SharedHold(_LockedFile):
 
 
 @contextmanager
+def exclusive_work(store: Store, name: str) -> Iterator[bool]:
+    """Yield whether this process alone does the work of that name. Always True on SQLite, which has no fleet."""
+    if store.path is not None:
+        yield True
+        return
+    try:
+        lock = _SessionLock(store, _owner_key(f"work {name}"), refusal=_BUSY)
+    except RefusedError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+@contextmanager
 def exclusive_hold(store: Store) -> Iterator[None]:
     """Keep all other processes away from the store. Raises RefusedError if one works on it."""
     if store.path is not None:

@@ -100,7 +100,9 @@ class DeliveryBatch:
     @property
     def is_stopped(self) -> bool:
         """Whether no further message may begin."""
-        return self._context.stopping.is_set() or self._lane.key in self._summary.stalled
+        context = self._context
+        is_over = context.stopping.is_set() or time.monotonic() >= context.until
+        return is_over or self._lane.key in self._summary.stalled
 
     def _advance(self, room: int = 0) -> None:
         """Settle the messages that have ended and claim up to `room` more, in one transaction. Then make these."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -104,6 +105,8 @@ class DeliveryContext:
     mutex: threading.Lock
     breaker: Breaker = field(default_factory=Breaker)
     """From how many refusals on a lane stops, because they cannot be true."""
+    until: float = math.inf
+    """No message begins from then on, by `time.monotonic`."""
     only: int | None = None
     """The only mailing to send, or None for every due delivery."""
 

@@ -7,12 +7,14 @@ thread for each worker.
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Literal
 
 from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown, Channel, MailTransport, no_picture
 from tidings.channels.smtp.relay import SmtpRelay
@@ -43,6 +45,8 @@ from tidings.store.locks import Liveness
 
 LEASE = timedelta(minutes=20)
 """Twice the longest wait for a reply. It is for a process that hangs; a dead process loses its lease at once."""
+DeliveryPart = Literal["all", "mail", "social"]
+"""What one run sends: everything, e-mail only, or posts only."""
 _MAIL = ""
 """The key of the mail lane. A channel's lane is its name."""
 _MAILS_PER_WORKER = 200
@@ -115,14 +119,17 @@ class Deliverer:
         self._busy: set[MailTransport | SmtpRelay] = set()
         self._timer: threading.Timer | None = None
 
-    def run_until_idle(self, only: int | None = None, *, patient: bool = False) -> DeliverySummary:
-        """Send every delivery that is due now, or one mailing. Deferred deliveries stay.
+    def run_until_idle(
+        self, only: int | None = None, *, patient: bool = False, part: DeliveryPart = "all", seconds: float = math.inf
+    ) -> DeliverySummary:
+        """Send every delivery that is due now, or one mailing, or one `part`. Deferred deliveries stay.
 
+        After `seconds` no further message begins.
         A channel that cannot post is tried once, or with `patient` only after its rest. If mail waits only for its rate
         and the wait is short, the run waits too. After an unexpected error, the other lanes are settled first.
         """
         summary = DeliverySummary()
-        context = self._context = replace(self._context, only=only)
+        context = self._context = replace(self._context, only=only, until=time.monotonic() + seconds)
         self._liveness.refresh()
         recover_own(
             context.store,
@@ -131,11 +138,15 @@ class Deliverer:
             real_now=context.real_clock(),
             policies=context.policies,
         )
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and time.monotonic() < context.until:
             self._release_replies()
             with context.store.read() as connection:
                 due = claims.count_due(connection, context.clock(), context.real_clock(), only)
                 next_time = claims.next_send_time(connection, context.clock(), context.real_clock(), only)
+            if part == "social":
+                next_time = None
+            if part != "all":
+                due = {channel: count for channel, count in due.items() if bool(channel) == (part == "social")}
             lanes = self._find_lanes(due, summary, patient=patient)
             if not lanes:
                 if _MAIL in summary.stalled or next_time is None or next_time > context.real_clock() + _SHORT_WAIT:

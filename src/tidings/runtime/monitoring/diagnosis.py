@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from tidings.model.edition import Edition, HoldReason
 from tidings.model.plurals import count_noun
@@ -14,6 +15,9 @@ from tidings.runtime.monitoring.health import NewsroomHealth
 from tidings.store.content.items import RefusedItem
 from tidings.store.delivery.settling import hide_addresses
 from tidings.store.service.heartbeat import Heartbeat, ProcessRole
+
+if TYPE_CHECKING:
+    from tidings.runtime.engine import QueueReport
 
 LOW_DISK = 500_000_000
 """Bytes free on a disk below which the next large edition may not fit."""
@@ -57,6 +61,18 @@ def diagnose_faults(faults: Sequence[str], known: Sequence[Diagnosis]) -> list[D
         return []
     more = f" And {count_noun(len(faults) - 1, 'more problem')}." if len(faults) > 1 else ""
     return [Diagnosis("refused", f"The configuration has errors: {faults[0]}{more}", "tidings check")]
+
+
+def diagnose_queues(queues: QueueReport | None) -> Iterator[Diagnosis]:
+    """Yield what is wrong with the queues of the task engine."""
+    if queues is None:
+        return
+    if queues.problem:
+        text = f"The broker of the task engine cannot be reached: {queues.problem}. Nothing is lost; mails wait."
+        yield Diagnosis("broker", text, "start it, or send without it: tidings run --only worker")
+    if queues.dead:
+        text = f"{count_noun(queues.dead, 'task', 'tasks')} killed their worker again and again (queue tidings.dead)."
+        yield Diagnosis("dead_letters", text, "read the workers' log, then empty the queue; the ledger has the work")
 
 
 def diagnose_versions(services: Sequence[Heartbeat], version: str, configuration: str) -> Iterator[Diagnosis]:

@@ -32,7 +32,7 @@ REUSED = 2.0
 """Seconds for which one read of the store answers all requests."""
 _FINAL = (DeliveryState.ACCEPTED, DeliveryState.REJECTED, DeliveryState.QUARANTINED)
 """Final states of a delivery. Only `keep` deletes such deliveries, and counts them."""
-_FAULTS = ("configuration", "beat", "next", "deliveries", "pulse")
+_FAULTS = ("configuration", "beat", "next", "deliveries", "engine", "pulse")
 _SLOTS = ("fired", "skipped", "merged")
 log = logging.getLogger("tidings.metrics")
 

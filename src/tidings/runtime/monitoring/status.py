@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from tidings import __version__
 from tidings.model.cadence import load_zone
 from tidings.model.edition import Edition, HoldReason
-from tidings.runtime.monitoring.diagnosis import diagnose, diagnose_faults, diagnose_versions, diagnose_waiting
+from tidings.runtime.monitoring.diagnosis import (
+    diagnose,
+    diagnose_faults,
+    diagnose_queues,
+    diagnose_versions,
+    diagnose_waiting,
+)
 from tidings.runtime.monitoring.health import NewsroomHealth, read_health
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import plan
@@ -25,6 +32,9 @@ from tidings.store.people import subscribers
 from tidings.store.service import pauses, restored
 from tidings.store.service.heartbeat import ProcessRole
 
+if TYPE_CHECKING:
+    from tidings.runtime.engine import QueueReport
+
 
 def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
     """Return the answer of `tidings status --json`. `ok` if nothing is wrong; `wrong` lists the worst first."""
@@ -33,6 +43,8 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
     with runtime.store.read() as connection:
         refused = load_refused(connection)
         wrong = diagnose(health, refused, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
+        queues = _read_queues(runtime)
+        wrong += diagnose_queues(queues)
         wrong += diagnose_versions(health.services, __version__, configuration_version(runtime.root))
         wrong += diagnose_faults(runtime.newsroom.faults, wrong)
         wrong += diagnose_waiting(refusals.waiting_reasons(connection))
@@ -43,6 +55,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
             "schema": migrate.HEAD,
             "tzdata": version("tzdata"),
             "clock": health.clock,
+            "queues": queues.waiting if queues is not None else {},
             "unset": list(runtime.newsroom.unset),
             "items": count_items(connection),
             "set_aside": [{"file": item.ref, "problem": item.problem} for item in refused],
@@ -69,6 +82,16 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
         for planned in plan(runtime, now, 3)
     ]
     return result | _health_values(runtime, health)
+
+
+def _read_queues(runtime: Runtime) -> QueueReport | None:
+    """Ask the broker of the task engine, if there is one and its address is known here."""
+    engine = runtime.newsroom.engine
+    if engine is None or not isinstance(engine.broker, SecretStr):
+        return None
+    from tidings.runtime.engine import read_queues
+
+    return read_queues(engine.broker.get_secret_value())
 
 
 def _restored(connection: Connection, held: list[Edition]) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ unsubscribe between the check and the claim. Every later write names the fence o
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -168,19 +169,30 @@ def _open_mailings(connection: Connection, now: datetime, only: int | None) -> l
 
 def count_due(connection: Connection, now: datetime, real_now: datetime, only: int | None = None) -> dict[str, int]:
     """Deliveries that may be claimed now, by channel; e-mail is the empty name. `only` limits this to one mailing."""
+    counts: Counter[str] = Counter()
+    for _, channel, count in count_due_by_mailing(connection, now, real_now, only):
+        counts[channel] += count
+    return dict(counts)
+
+
+def count_due_by_mailing(
+    connection: Connection, now: datetime, real_now: datetime, only: int | None = None
+) -> list[tuple[int, str, int]]:
+    """Deliveries that may be claimed now, as (mailing, channel, count), urgent mailings first."""
     d = t.deliveries.c
     mailings = _open_mailings(connection, now, only)
     if not mailings:
-        return {}
+        return []
     late = and_(d.state.in_((DeliveryState.DEFERRED, DeliveryState.IN_DOUBT)), d.next_at <= now)
     query = (
-        select(d.channel, func.count())
+        select(d.mailing, d.channel, func.count())
         .where(d.mailing.in_(mailings), or_(d.state == DeliveryState.PENDING, late))
         .where(or_(d.not_before.is_(None), d.not_before <= real_now))
-        .group_by(d.channel)
+        .group_by(d.mailing, d.channel)
     )
     joined = query.join(t.mailings, t.mailings.c.id == d.mailing)
-    return {row[0]: row[1] for row in connection.execute(_without_paused(joined, connection))}
+    found = [(row[0], row[1], row[2]) for row in connection.execute(_without_paused(joined, connection))]
+    return sorted(found, key=lambda row: (mailings.index(row[0]), row[1]))
 
 
 def _without_paused(query: Select[Any], connection: Connection) -> Select[Any]:

@@ -13,7 +13,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEv
 from apscheduler.jobstores.memory import MemoryJobStore
 
 from tests.fixtures.waiting import wait_until
-from tidings.runtime.clock import Ticker
+from tidings.runtime.watch import Ticker
 
 NEVER = 3_600.0
 
