@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class RoomSite:
     newsroom: RunningNewsroom
     url: str
     open_clients: ExitStack = field(default_factory=ExitStack)
+    log_start: int = 0
+    """Number of the last line of the log before a test, where tests share a room."""
 
     def member(self, role: str, lists: tuple[str, ...] = (), email: str = "") -> int:
         """Return the id of the member ROLE@example.org, who is added first if need be."""
@@ -78,15 +80,15 @@ class RoomSite:
         return Browser(client, token)
 
     def log(self) -> list[LogEntry]:
-        """The whole log, newest first."""
+        """The whole log of a test, newest first."""
         with self.newsroom.runtime.store.read() as connection:
-            return team.log_entries(connection)
+            return [entry for entry in team.log_entries(connection) if entry.id > self.log_start]
 
 
-@pytest.fixture
-def room(tmp_path: Path) -> Iterator[RoomSite]:
+@contextmanager
+def open_room(root: Path) -> Iterator[RoomSite]:
     """A daily edition for two readers waits for approval; its title would break a page that does not escape."""
-    with ExitStack() as clients, open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as newsroom:
+    with ExitStack() as clients, open_newsroom(root, "sqlite:///tidings.db") as newsroom:
         newsroom.schedule("daily", APPROVED)
         newsroom.schedule("press", PRESS)
         newsroom.reader("anna")
@@ -98,3 +100,10 @@ def room(tmp_path: Path) -> Iterator[RoomSite]:
         assert newsroom.editions() == ["daily/1 held"]
         with served(newsroom_app(newsroom.runtime)) as url:
             yield RoomSite(newsroom, url, clients)
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[RoomSite]:
+    """A room of its own for each test."""
+    with open_room(tmp_path / "n") as site:
+        yield site

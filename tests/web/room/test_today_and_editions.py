@@ -11,8 +11,8 @@ from tests.web.room.conftest import BEFORE, Browser, RoomSite
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import EditionState, HoldReason
 from tidings.render.room.room_pages import RoomWords
+from tidings.runtime.team import decisions
 from tidings.store.people import team
-from tidings.web.room import edition_screen
 from tidings.web.room.edition_screen import delivery_states, edition_states
 from tidings.web.room.today import hold_texts
 
@@ -101,7 +101,7 @@ def test_a_page_that_is_out_of_date_decides_nothing(room: RoomSite) -> None:
 
 def test_no_button_builds_an_edition_while_the_service_does(room: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two threads of one process froze the same edition: one took the other's for a crash."""
-    monkeypatch.setattr(edition_screen, "_PATIENCE", 0.01)
+    monkeypatch.setattr(decisions, "_PATIENCE", 0.01)
     editor = room.browser("editor")
     frozen = _frozen(editor.get("editions/daily/1").text)
     with room.newsroom.runtime.composing:

@@ -6,6 +6,7 @@ again: people who are on the list already are reported and not changed.
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -77,6 +78,19 @@ def import_people(
 ) -> ImportSummary:
     """Add the people of a file to a list. Sends no mail, and adds nobody who has left. Raises InputError."""
     return _Import(store, newsroom, path, options, now, watcher or ImportWatcher()).run()
+
+
+def import_text(
+    store: Store, newsroom: Newsroom, text: str, options: ImportOptions, *, now: datetime, watcher: ImportWatcher
+) -> ImportSummary:
+    """Import a table that somebody pasted or sent. Raises InputError."""
+    with tempfile.TemporaryDirectory(prefix="tidings-") as folder:
+        path = Path(folder) / "table.csv"
+        path.write_text(text.replace("\r\n", "\n"), encoding="utf-8")
+        try:
+            return import_people(store, newsroom, path, options, now=now, watcher=watcher)
+        except InputError as error:
+            raise InputError(str(error).replace(f"{path}: ", "")) from None
 
 
 class _Import:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection
 from starlette.responses import Response
 
 from tidings.config.schedule import Schedule
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
-from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.compose import review
 from tidings.pipeline.compose.edit import EditionChanges
 from tidings.render.room.room_pages import SCRIPT, RoomWords
 from tidings.runtime.preview.preview import preview_edition, queue_edition_test
-from tidings.runtime.tick import TickResult, publish_editions
+from tidings.runtime.team import decisions
+from tidings.runtime.team.decisions import count_lacking, goes_at_once
 from tidings.store.content import editions
 from tidings.store.content.editions import count_recipients, frozen_digest
 from tidings.store.content.items import load_story
@@ -27,9 +25,6 @@ from tidings.store.people.team import Role
 from tidings.web.room.today import hold_texts, may_decide, may_see_schedule, schedule_title
 from tidings.web.room.visit import Visit
 from tidings.web.site.review import MAIL_HEADERS, message_html, reviewed_messages
-
-_PATIENCE = 20.0
-"""Seconds for which a button waits for another edition that is being built."""
 
 
 def show(visit: Visit) -> Response:
@@ -75,7 +70,7 @@ def _decide(visit: Visit, edition: Edition, action: str) -> Response:
     with runtime.store.read() as connection:
         is_same = visit.field("frozen") == frozen_digest(connection, edition.id)
         total = sum(count.count for count in count_recipients(connection, edition.id))
-        lacking = _find_lacking(connection, edition, schedule, visit.person.email)
+        lacking = count_lacking(connection, edition, schedule, visit.person.email)
     if not is_same and action != "cancel":
         return _page(visit, edition, words.gettext("It has changed in the meantime. Please look at it again."), 409)
     if action == "release" and lacking > 0 and not review.find_approver(schedule, visit.person.email):
@@ -92,47 +87,20 @@ def _decide(visit: Visit, edition: Edition, action: str) -> Response:
     return visit.redirect(f"editions/{edition.name}", said) if said else visit.not_found()
 
 
-def _find_lacking(connection: Connection, edition: Edition, schedule: Schedule | None, who: str) -> int:
-    """Return how many approvals an edition that several must approve would still lack after one of this person."""
-    approval = schedule.approval if schedule is not None else None
-    if schedule is None or approval is None or approval.needed < 2 or not review.waits_for_approval(edition):
-        return 0
-    people = {*review.find_approvals(connection, edition, schedule), review.find_approver(schedule, who)} - {""}
-    return approval.needed - len(people)
-
-
 def _act(visit: Visit, edition: Edition, action: str, now: datetime) -> str:
     """Do it and return the key of what is said; empty for an unknown button. Raises InputError, RefusedError."""
     runtime, who = visit.runtime, visit.person.email
-    if action == "release":
-        if edition.state is not EditionState.HELD:
-            raise RefusedError(visit.words.gettext("It is not held any more."))
-        released = runtime.editions.release(edition, now, who)
-        if released.state is EditionState.HELD:
-            with runtime.store.write() as connection:
-                visit.record(connection, "edition.approved", edition.name)
-            return "approved"
-    elif action == "send_back":
+    if action == "send_back":
         runtime.editions.send_back(edition, visit.field("comment", 2_000), now, who)
-        with runtime.store.write() as connection:
-            visit.record(connection, "edition.sent_back", edition.name)
-        return "sent_back"
-    elif action == "cancel":
-        if edition.state not in (EditionState.HELD, EditionState.SENDING):
+        said = "sent_back"
+    elif (decision := decisions.DECISIONS.get(action)) is not None:
+        if action == "cancel" and edition.state not in (EditionState.HELD, EditionState.SENDING):
             raise RefusedError(visit.words.gettext("Nothing of it can be stopped any more."))
-        runtime.editions.cancel(edition, now, who)
-    elif action == "recompose":
-        schedule = visit.newsroom.schedules.get(edition.schedule)
-        if schedule is None or edition.state is not EditionState.HELD:
+        if action != "cancel" and edition.state is not EditionState.HELD:
             raise RefusedError(visit.words.gettext("It is not held any more."))
-        collect(runtime.store, runtime.sources, now=now, url=visit.newsroom.site.url)
-        with _composing(visit):
-            runtime.composer.recompose(edition, schedule, now, who)
+        said = decisions.decide(runtime, edition, decision, now, who)
     else:
         return ""
-    # A mail that is sent at once links to its page in the archive.
-    publish_editions(runtime, TickResult(now))
-    said = {"release": "released", "cancel": "cancelled", "recompose": "recomposed"}[action]
     with runtime.store.write() as connection:
         visit.record(connection, f"edition.{said}", edition.name)
     return said
@@ -144,8 +112,7 @@ def change(visit: Visit) -> Response:
     A button `move` only shows the form again, in the new order.
     """
     edition, words = _find(visit), visit.words
-    schedule = visit.newsroom.schedules.get(edition.schedule) if edition is not None else None
-    if edition is None or schedule is None or not may_decide(visit, edition.schedule):
+    if edition is None or edition.schedule not in visit.newsroom.schedules or not may_decide(visit, edition.schedule):
         return visit.not_found()
     with visit.runtime.store.read() as connection:
         is_same = visit.field("frozen") == frozen_digest(connection, edition.id)
@@ -168,8 +135,7 @@ def change(visit: Visit) -> Response:
     if changes == EditionChanges():
         return visit.redirect(f"editions/{edition.name}", "unchanged")
     try:
-        with _composing(visit):
-            visit.runtime.composer.edit(edition, schedule, changes, visit.runtime.now(), visit.person.email)
+        decisions.change(visit.runtime, edition, changes, visit.runtime.now(), visit.person.email)
     except (InputError, RefusedError) as error:
         return _page(visit, _find(visit) or edition, str(error), 422, wanted=wanted)
     with visit.runtime.store.write() as connection:
@@ -222,22 +188,6 @@ def send_test(visit: Visit) -> Response:
     return visit.redirect(f"editions/{edition.name}", "tested" if count else "unchanged")
 
 
-@contextmanager
-def _composing(visit: Visit) -> Iterator[None]:
-    """Let no other thread of the service compose meanwhile. Raises RefusedError if one does so for long."""
-    if not visit.runtime.composing.acquire(timeout=_PATIENCE):
-        raise RefusedError(visit.words.gettext("An edition is being built now. Please try again in a minute."))
-    try:
-        yield
-    finally:
-        visit.runtime.composing.release()
-
-
-def goes_at_once(edition: Edition, now: datetime) -> bool:
-    """Whether a release sends at once, so that nobody can take it back."""
-    return edition.starts <= now
-
-
 def choose_title(visit: Visit, titles: Mapping[str, str]) -> str:
     """Return the title in the member's language, else in the first of the site that there is."""
     languages = (visit.language, *visit.newsroom.site.languages, *titles)
@@ -267,7 +217,7 @@ def _page(
         changes = EditionChanges.of_request(editions.get_request(connection, edition.id))
         may_change = edition.state is EditionState.HELD and not editions.has_begun(connection, edition.id)
         approvals = review.find_approvals(connection, edition, schedule) if schedule is not None else []
-        lacking = _find_lacking(connection, edition, schedule, visit.person.email)
+        lacking = count_lacking(connection, edition, schedule, visit.person.email)
     changes = wanted or changes
     titles = [
         (key, choose_title(visit, {item.language: item.title for item in versions}) or key)

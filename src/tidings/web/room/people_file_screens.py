@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from starlette.responses import Response
 
 from tidings.model.errors import InputError
@@ -16,7 +13,7 @@ from tidings.runtime.people_files.importer import (
     ImportOptions,
     ImportSummary,
     ImportWatcher,
-    import_people,
+    import_text,
 )
 from tidings.runtime.people_files.person_record import RefusedLine
 from tidings.store.people.bulk_import import ImportResult
@@ -52,16 +49,17 @@ def submit_import(visit: Visit) -> Response:
         if len(refused) < _MOST_REFUSED:
             refused.append(line)
 
-    with tempfile.TemporaryDirectory(prefix="tidings-") as folder:
-        path = Path(folder) / "table.csv"
-        path.write_text(text.replace("\r\n", "\n"), encoding="utf-8")
-        try:
-            watcher = ImportWatcher(refused=keep)
-            summary = import_people(
-                visit.runtime.store, visit.newsroom, path, options, now=visit.runtime.now(), watcher=watcher
-            )
-        except InputError as error:
-            return _page(visit, wrong=str(error).replace(f"{path}: ", ""), status=422)
+    try:
+        summary = import_text(
+            visit.runtime.store,
+            visit.newsroom,
+            text,
+            options,
+            now=visit.runtime.now(),
+            watcher=ImportWatcher(refused=keep),
+        )
+    except InputError as error:
+        return _page(visit, wrong=str(error), status=422)
     if not is_dry:
         with visit.runtime.store.write() as connection:
             counts = ", ".join(f"{count} {result}" for result, count in summary.counts.items() if count)

@@ -47,6 +47,16 @@ def test_a_role_of_the_api_is_that_of_the_room() -> None:
             assert route.least is room_roles[route.like]
 
 
+def test_a_revoked_key_stops_at_once(room: RoomSite, program: Program) -> None:
+    client = program("viewer")
+    assert client.get("me").json() == {"name": "viewer", "role": "viewer", "lists": []}
+    with room.newsroom.runtime.store.write() as connection:
+        (key,) = api_keys.list_keys(connection)
+        assert key.used is not None
+        assert api_keys.remove_key(connection, "viewer")
+    assert client.get("me").status_code == 401
+
+
 def test_each_key_may_do_exactly_what_the_table_says(program: Program) -> None:
     for role in (None, *Role):
         client = program(role)
@@ -57,7 +67,7 @@ def test_each_key_may_do_exactly_what_the_table_says(program: Program) -> None:
             where = (route.method, route.path, role, answer.status_code, answer.text[:200])
             if role is None:
                 assert answer.status_code in (401, 429), where
-                assert answer.headers["www-authenticate"] == "Bearer" or answer.status_code == 429, where
+                assert answer.status_code == 429 or answer.headers["www-authenticate"] == "Bearer", where
             elif not role.includes(route.least):
                 assert answer.status_code == 403 and f"role of {route.least}" in answer.json()["detail"], where
             else:
@@ -65,16 +75,6 @@ def test_each_key_may_do_exactly_what_the_table_says(program: Program) -> None:
             if answer.status_code >= 400:
                 assert answer.headers["content-type"] == "application/problem+json", where
                 assert answer.json()["status"] == answer.status_code, where
-
-
-def test_a_revoked_key_stops_at_once(room: RoomSite, program: Program) -> None:
-    client = program("viewer")
-    assert client.get("me").json() == {"name": "viewer", "role": "viewer", "lists": []}
-    with room.newsroom.runtime.store.write() as connection:
-        (key,) = api_keys.list_keys(connection)
-        assert key.used is not None
-        assert api_keys.remove_key(connection, "viewer")
-    assert client.get("me").status_code == 401
 
 
 def test_a_key_for_one_list_sees_nothing_of_others(room: RoomSite, program: Program) -> None:
@@ -100,12 +100,13 @@ def test_a_key_for_one_list_sees_nothing_of_others(room: RoomSite, program: Prog
     assert press.get(f"subscribers/{clara}/explain").status_code == 403
 
 
-def test_a_key_that_asks_too_often_has_to_wait(program: Program) -> None:
+def test_a_key_that_asks_too_often_has_to_wait(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     stranger = program(None)
     answers = [stranger.get("me") for _ in range(2 * GUESSES_PER_MINUTE + 2)]
-    assert {answer.status_code for answer in answers} == {401, 429}
+    assert {answer.status_code for answer in answers} <= {401, 429} and 429 in [one.status_code for one in answers]
     assert 1 <= int(answers[-1].headers.get("retry-after", "1")) <= 60
     assert program("viewer").get("me").status_code == 200, "a key waits for nobody else"
+    monkeypatch.setattr("tidings.web.api.v1.access.time.time", lambda: 1_000_000.0)
     limit = RequestLimit(3)
     limit.check("another key")
     for _ in range(3):

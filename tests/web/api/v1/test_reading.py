@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import httpx
 
-from tests.fixtures.newsroom import HOUR, MONDAY
+from tests.fixtures.newsroom import HOUR
 from tests.web.api.v1.conftest import Program
-from tests.web.room.conftest import RoomSite
+from tests.web.room.conftest import BEFORE, RoomSite
 
 
 def _walk(client: httpx.Client, path: str, **query: str) -> list[dict[str, object]]:
@@ -19,28 +19,6 @@ def _walk(client: httpx.Client, path: str, **query: str) -> list[dict[str, objec
         found += page["items"]
         cursor = page["next"]
     return found
-
-
-def test_pages_of_each_list_hold_every_entry_once(room: RoomSite, program: Program) -> None:
-    newsroom, admin = room.newsroom, program("admin")
-    for number in range(5):
-        newsroom.reader(f"reader{number}")
-        newsroom.item(f"story{number}")
-    newsroom.tick(MONDAY - HOUR)
-    stories = _walk(admin, "stories")
-    assert len(stories) == 6 and len({str(row["story"]) for row in stories}) == 6
-    assert [row["story"] for row in _walk(admin, "stories", language="ru")] == ["one"]
-    people = _walk(admin, "subscribers", list="digest")
-    assert len(people) == 7 and len({str(row["address"]) for row in people}) == 7
-    deliveries = _walk(admin, "deliveries")
-    ids = [row["id"] for row in deliveries]
-    assert ids == sorted(set(ids), key=lambda number: int(str(number))) and len(ids) > 2
-    for list_name in ("digest", "press", "digest"):
-        admin.get("subscribers/export", params={"list": list_name})
-    log = _walk(admin, "log")
-    assert [row["action"] for row in log] == ["subscriber.exported"] * 3
-    assert {(row["who"], row["via"]) for row in log} == {("key admin", "api")}
-    assert [row["edition"] for row in _walk(admin, "editions")] == ["daily/1"]
 
 
 def test_a_cursor_of_another_list_is_refused(program: Program) -> None:
@@ -81,3 +59,25 @@ def test_a_person_is_read_and_explained_by_number(program: Program) -> None:
     assert any("daily/1" in line for line in lines)
     wrong = editor.get(f"subscribers/{row['subscriber']}/explain", params={"story": "none"})
     assert wrong.status_code == 422 and wrong.json()["detail"].startswith("There is no story 'none'")
+
+
+def test_pages_of_each_list_hold_every_entry_once(room: RoomSite, program: Program) -> None:
+    newsroom, admin = room.newsroom, program("admin")
+    for number in range(5):
+        newsroom.reader(f"reader{number}")
+        newsroom.item(f"story{number}")
+    newsroom.tick(BEFORE + HOUR)
+    stories = _walk(admin, "stories")
+    assert len(stories) == 6 and len({str(row["story"]) for row in stories}) == 6
+    assert [row["story"] for row in _walk(admin, "stories", language="ru")] == ["one"]
+    people = _walk(admin, "subscribers", list="digest")
+    assert len(people) == 7 and len({str(row["address"]) for row in people}) == 7
+    deliveries = _walk(admin, "deliveries")
+    ids = [row["id"] for row in deliveries]
+    assert ids == sorted(set(ids), key=lambda number: int(str(number))) and len(ids) > 2
+    for list_name in ("digest", "press", "digest"):
+        admin.get("subscribers/export", params={"list": list_name})
+    log = _walk(admin, "log")
+    assert [row["action"] for row in log] == ["subscriber.exported"] * 3
+    assert {(row["who"], row["via"]) for row in log} == {("key admin", "api")}
+    assert [row["edition"] for row in _walk(admin, "editions")] == ["daily/1"]

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
 from tidings.model.delivery import DeliveryState
+from tidings.model.errors import nearest
+from tidings.pipeline.deliver.recovery import resolve_in_doubt
 from tidings.runtime.monitoring.health import read_health
 from tidings.store.delivery import ledger
 from tidings.store.delivery.ledger import LedgerEntry
 from tidings.store.service import pauses
 from tidings.store.service.clock import real_now
 from tidings.store.service.pauses import Scope
-from tidings.web.api.v1.access import ApiModel, ApiRoute, Caller, Cursor, Limit, Page, Who, make_cursor, read_cursor
-from tidings.web.room.today import may_see_schedule
+from tidings.web.api.v1.access import (
+    ApiModel,
+    ApiRefusal,
+    ApiRoute,
+    Caller,
+    Cursor,
+    Limit,
+    Page,
+    Who,
+    make_cursor,
+    read_cursor,
+)
+from tidings.web.room.channel_screens import may_settle
+from tidings.web.room.today import may_pause, may_see_schedule
 
 
 class ChannelInfo(ApiModel):
@@ -60,6 +75,30 @@ class PauseDetails(ApiModel):
     until: datetime | None
     reason: str
     who: str
+
+
+class Resolution(ApiModel):
+    """What a person found out about a delivery."""
+
+    how: Literal["accepted", "resend", "cancel"] = Field(
+        description="It arrived; it did not arrive, so send it again; or drop it."
+    )
+    url: str = Field(default="", max_length=2_000, description="With `accepted`: where the post is.")
+    alone: bool = Field(default=False, description="With `accepted`: leave out the further posts of its thread.")
+
+
+class PauseTarget(ApiModel):
+    """What is paused or resumed."""
+
+    scope: Scope
+    name: str = Field(default="", max_length=100, description="Empty for `all`.")
+
+
+class PauseRequest(PauseTarget):
+    """A pause."""
+
+    until: AwareDatetime | None = Field(default=None, description="Resume by itself then.")
+    reason: str = Field(default="", max_length=200)
 
 
 def list_channels(caller: Who) -> list[ChannelInfo]:
@@ -124,6 +163,73 @@ def list_pauses(caller: Who) -> list[PauseDetails]:
     ]
 
 
+def resolve_delivery(
+    caller: Who, delivery: Annotated[int, Field(ge=1, lt=2**53)], resolution: Resolution
+) -> DeliveryInfo:
+    """Settle a delivery in doubt, or send one again that was refused for a cause that is mended."""
+    runtime = caller.runtime
+    known = _find_delivery(caller, delivery)
+    resolve_in_doubt(
+        runtime.store,
+        runtime.channels,
+        known.id,
+        resolution.how,
+        runtime.now(),
+        url=resolution.url,
+        alone=resolution.alone,
+    )
+    with runtime.store.write() as connection:
+        about = f"{known.edition or known.purpose} {known.id}"
+        caller.record(connection, "delivery.resolved", about, resolution.how)
+    return _delivery(_find_delivery(caller, delivery))
+
+
+def _find_delivery(caller: Caller, number: int) -> LedgerEntry:
+    with caller.runtime.store.read() as connection:
+        found = next(iter(ledger.entries(connection, after=number - 1, page=1)), None)
+    if found is None or found.id != number or not may_settle(caller, found):
+        raise ApiRefusal(404, f"there is no delivery {number}, or not for the lists of this key.")
+    return found
+
+
+def begin_pause(caller: Who, pause: PauseRequest) -> list[PauseDetails]:
+    """Pause a schedule, a list, a channel or everything, even in the middle of an edition. Returns all pauses."""
+    name, now = _check_target(caller, pause, known_only=True), caller.runtime.now()
+    if pause.until is not None and pause.until <= now:
+        raise ApiRefusal(422, f"until: {pause.until.isoformat()} has passed already.")
+    with caller.runtime.store.write() as connection:
+        who = caller.person.email
+        pauses.pause(connection, pause.scope, name, now, until=pause.until, reason=pause.reason, who=who)
+        caller.record(connection, "pause.begun", f"{pause.scope} {name}".strip(), pause.reason)
+    return list_pauses(caller)
+
+
+def end_pause(caller: Who, target: PauseTarget) -> list[PauseDetails]:
+    """Resume what was paused. Returns the pauses that are left."""
+    name = _check_target(caller, target, known_only=False)
+    with caller.runtime.store.write() as connection:
+        if not pauses.resume(connection, target.scope, name, caller.runtime.now()):
+            raise ApiRefusal(409, f"{f'{target.scope} {name}'.strip()} is not paused.")
+        caller.record(connection, "pause.ended", f"{target.scope} {name}".strip())
+    return list_pauses(caller)
+
+
+def _check_target(caller: Caller, target: PauseTarget, *, known_only: bool) -> str:
+    newsroom = caller.newsroom
+    known: dict[Scope, Collection[str]] = {
+        Scope.SCHEDULE: newsroom.schedules,
+        Scope.LIST: newsroom.lists,
+        Scope.CHANNEL: newsroom.channels,
+        Scope.ALL: ("",),
+    }
+    names = known[target.scope]
+    if (known_only and target.name not in names) or not may_pause(caller, target.scope, target.name):
+        hint = nearest(target.name, names) if known_only and not caller.person.lists and target.name else ""
+        text = f"there is no {target.scope} {target.name!r}, or this key may not pause it. {hint}"
+        raise ApiRefusal(404, text.strip())
+    return target.name
+
+
 def _within(caller: Caller) -> tuple[list[str], list[str]] | None:
     """Return the lists and schedules whose deliveries the key may see; None: all."""
     if not caller.person.lists:
@@ -138,5 +244,8 @@ def _delivery(entry: LedgerEntry) -> DeliveryInfo:
 ROUTES = (
     ApiRoute("GET", "/channels", "GET channels", list_channels),
     ApiRoute("GET", "/deliveries", "GET subscribers", list_deliveries),
+    ApiRoute("POST", "/deliveries/{delivery}/resolve", "POST channels/resolve", resolve_delivery),
     ApiRoute("GET", "/pauses", "GET ", list_pauses),
+    ApiRoute("POST", "/pauses", "POST pause", begin_pause, 201),
+    ApiRoute("POST", "/pauses/end", "POST resume", end_pause),
 )

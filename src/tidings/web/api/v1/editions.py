@@ -1,4 +1,7 @@
-"""`/api/v1/editions`: what goes to whom, and the decisions on it."""
+"""`/api/v1/editions`: what goes to whom, and the decisions on it.
+
+A decision names the version of the frozen bytes that it is about: what changed meanwhile is not decided unseen.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,13 @@ from typing import Annotated
 from pydantic import Field
 
 from tidings.model.edition import Edition, EditionState
-from tidings.pipeline.compose.edit import describe_edition
-from tidings.runtime.preview.preview import PreviewedMessage, preview_edition
+from tidings.model.plurals import count_noun
+from tidings.pipeline.compose.edit import EditionChanges, describe_edition
+from tidings.runtime.preview.preview import PreviewedMessage, preview_edition, queue_edition_test
+from tidings.runtime.team import decisions
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
+from tidings.store.people import team
 from tidings.web.api.v1.access import (
     ApiModel,
     ApiRefusal,
@@ -26,10 +32,11 @@ from tidings.web.api.v1.access import (
     make_cursor,
     read_cursor,
 )
-from tidings.web.room.today import may_see_schedule
+from tidings.web.room.today import may_decide, may_see_schedule
 from tidings.web.site.review import message_html
 
 Schedule = Annotated[str, Field(max_length=100)]
+Key = Annotated[str, Field(max_length=300)]
 Number = Annotated[int, Field(ge=1, lt=10**9)]
 
 
@@ -113,6 +120,54 @@ class EditionMessage(ApiModel):
     failures: list[str] = Field(description="Checks that it fails.")
 
 
+class EditionEdit(ApiModel):
+    """What to change in a held edition. What is not named stays."""
+
+    version: str = Field(max_length=64, description="`version` of the edition that was read.")
+    drop: list[Key] = Field(default_factory=list, max_length=500, description="Stories to take out. They stay new.")
+    lead: Key = Field(default="", description="The story to put first.")
+    order: list[Key] = Field(default_factory=list, max_length=500, description="Put these stories first.")
+    note: dict[str, Annotated[str, Field(max_length=5_000)]] = Field(
+        default_factory=dict, description="A text before the stories, by language. An empty text removes it."
+    )
+    subject: dict[str, Annotated[str, Field(max_length=300)]] = Field(
+        default_factory=dict, description="The subject by language. An empty text restores the usual one."
+    )
+
+
+class EditionRelease(ApiModel):
+    """Let the frozen bytes go."""
+
+    version: str = Field(max_length=64, description="`version` of the edition that was read.")
+    recipients: int | None = Field(
+        default=None, description="`total` of the edition. Needed if it goes at once, so that nobody can take it back."
+    )
+
+
+class EditionVersion(ApiModel):
+    """The edition that a decision is about."""
+
+    version: str = Field(max_length=64, description="`version` of the edition that was read.")
+
+
+class EditionComment(ApiModel):
+    """A comment for the history of an edition."""
+
+    text: str = Field(min_length=1, max_length=2_000)
+
+
+class EditionTest(ApiModel):
+    """Where a test goes."""
+
+    address: str = Field(max_length=320, description="The address of a member of the team.")
+
+
+class EditionTested(ApiModel):
+    """How many mails are on their way."""
+
+    mails: int
+
+
 def list_editions(
     caller: Who,
     schedule: Schedule = "",
@@ -164,6 +219,75 @@ def list_messages(
     return [_message(message) for message in preview_edition(caller.runtime, edition, language or None)]
 
 
+def change_edition(caller: Who, schedule: Schedule, number: Number, edit: EditionEdit) -> EditionDetails:
+    """Change a held edition. It is frozen anew, and checks and approval start again."""
+    edition = _find_to_decide(caller, schedule, number, edit.version)
+    changes = EditionChanges(tuple(edit.drop), edit.lead, tuple(edit.order), edit.note, edit.subject)
+    changed = decisions.change(caller.runtime, edition, changes, caller.runtime.now(), caller.person.email)
+    with caller.runtime.store.write() as connection:
+        caller.record(connection, "edition.changed", edition.name, changes.describe())
+    return _details(caller, changed)
+
+
+def release_edition(caller: Who, schedule: Schedule, number: Number, release: EditionRelease) -> EditionDetails:
+    """Send a held edition as it is, unless a check still fails."""
+    edition = _find_to_decide(caller, schedule, number, release.version)
+    with caller.runtime.store.read() as connection:
+        total = sum(count.count for count in editions.count_recipients(connection, edition.id))
+    if decisions.goes_at_once(edition, caller.runtime.now()) and release.recipients != total:
+        raise ApiRefusal(422, f"it goes at once to {count_noun(total, 'recipient')}. Send this number as `recipients`.")
+    return _decide(caller, edition, "release")
+
+
+def cancel_edition(caller: Who, schedule: Schedule, number: Number) -> EditionDetails:
+    """Cancel an edition. What is not sent yet is never sent, and its stories are new again."""
+    return _decide(caller, _find_to_decide(caller, schedule, number), "cancel")
+
+
+def recompose_edition(caller: Who, schedule: Schedule, number: Number, seen: EditionVersion) -> EditionDetails:
+    """Build a held edition again from the stories as they are now."""
+    return _decide(caller, _find_to_decide(caller, schedule, number, seen.version), "recompose")
+
+
+def comment_on_edition(caller: Who, schedule: Schedule, number: Number, comment: EditionComment) -> EditionDetails:
+    """Add a comment to the history. The people under `notify` are told."""
+    edition = _find(caller, schedule, number)
+    caller.runtime.editions.comment(edition, comment.text, caller.runtime.now(), caller.person.email)
+    with caller.runtime.store.write() as connection:
+        caller.record(connection, "edition.commented", edition.name)
+    return _details(caller, edition)
+
+
+def send_edition_test(caller: Who, schedule: Schedule, number: Number, test: EditionTest) -> EditionTested:
+    """Send the frozen mails of an edition to a member of the team."""
+    edition = _find(caller, schedule, number)
+    with caller.runtime.store.write() as connection:
+        if team.find_member(connection, test.address) is None:
+            raise ApiRefusal(422, "a test goes to a member of the team only. GET /team lists their addresses.")
+        _, count = queue_edition_test(connection, edition, test.address, caller.runtime.now())
+        caller.record(connection, "edition.tested", edition.name)
+    return EditionTested(mails=count)
+
+
+def _decide(caller: Caller, edition: Edition, decision: decisions.Decision) -> EditionDetails:
+    done = decisions.decide(caller.runtime, edition, decision, caller.runtime.now(), caller.person.email)
+    with caller.runtime.store.write() as connection:
+        caller.record(connection, f"edition.{done}", edition.name)
+        edition = editions.get_edition(connection, edition.id)
+    return _details(caller, edition)
+
+
+def _find_to_decide(caller: Caller, schedule: str, number: int, version: str | None = None) -> Edition:
+    """Return an edition that the key may decide on, if it is still the one that was read. Raises ApiRefusal."""
+    edition = _find(caller, schedule, number)
+    if not may_decide(caller, schedule):
+        raise ApiRefusal(404, f"this key does not work on every list of {edition.name}.")
+    with caller.runtime.store.read() as connection:
+        if version is not None and version != editions.frozen_digest(connection, edition.id):
+            raise ApiRefusal(412, f"{edition.name} has changed in the meantime. Read it again, then decide.")
+    return edition
+
+
 def _message(message: PreviewedMessage) -> EditionMessage:
     subject, html, text = "", "", message.note
     if message.is_mail:
@@ -205,13 +329,20 @@ def _details(caller: Caller, edition: Edition) -> EditionDetails:
     return EditionDetails(**about, total=total, version=version, deliveries=states)
 
 
+_ONE = "/editions/{schedule}/{number}"
 ROUTES = (
     ApiRoute("GET", "/editions", "GET editions/{schedule}/{number}", list_editions),
-    ApiRoute("GET", "/editions/{schedule}/{number}", "GET editions/{schedule}/{number}", show_edition),
+    ApiRoute("GET", _ONE, "GET editions/{schedule}/{number}", show_edition),
     ApiRoute(
         "GET",
-        "/editions/{schedule}/{number}/messages",
+        f"{_ONE}/messages",
         "GET editions/{schedule}/{number}/mails/{frame}",
         list_messages,
     ),
+    ApiRoute("PATCH", _ONE, "POST editions/{schedule}/{number}/change", change_edition),
+    ApiRoute("POST", f"{_ONE}/release", "POST editions/{schedule}/{number}", release_edition),
+    ApiRoute("POST", f"{_ONE}/cancel", "POST editions/{schedule}/{number}", cancel_edition),
+    ApiRoute("POST", f"{_ONE}/recompose", "POST editions/{schedule}/{number}", recompose_edition),
+    ApiRoute("POST", f"{_ONE}/comment", "POST editions/{schedule}/{number}/comment", comment_on_edition, 201),
+    ApiRoute("POST", f"{_ONE}/test", "POST editions/{schedule}/{number}/test", send_edition_test, 202),
 )

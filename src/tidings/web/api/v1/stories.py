@@ -1,17 +1,27 @@
-"""`/api/v1/stories`: list and read stories."""
+"""`/api/v1/stories`: list, read, write, make ready and withdraw stories.
+
+Stories stay files of the newsroom: a change writes the same Markdown that a person would, and names the version that it
+is about, so that nothing of others is lost.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tidings.model.text import one_line
 from tidings.runtime.team import files, stories
-from tidings.runtime.team.files import OpenedFile
+from tidings.runtime.team.files import FileChangedError, OpenedFile
+from tidings.runtime.team.stories import StoryForm
 from tidings.sources.folder.source import FolderSource
 from tidings.store.content import editions
 from tidings.store.content.items import StoryVersion, find_stories, story_time
+from tidings.store.people.team import Role
+from tidings.store.service.clock import real_now
 from tidings.web.api.v1.access import (
     ApiModel,
     ApiRefusal,
@@ -26,6 +36,10 @@ from tidings.web.api.v1.access import (
 )
 from tidings.web.room.today import may_see_schedule
 
+Key = Annotated[str, Field(max_length=300)]
+Topic = Annotated[str, Field(max_length=100, pattern=r"^[\w-]+$")]
+Line = Annotated[str, Field(max_length=2_000)]
+FileVersion = Annotated[str, Field(max_length=64, description="`version` of the file that was read.")]
 State = Literal["", "draft", "waiting", "out", "corrected", "withdrawn"]
 Word = Annotated[str, Field(max_length=100)]
 
@@ -80,6 +94,60 @@ class StoryFile(ApiModel):
     problems: list[str] = Field(description="What `tidings check` says about it.")
 
 
+class StoryFields(ApiModel):
+    """Fields of a story. What is not named stays as it is."""
+
+    title: Line | None = None
+    summary: Line | None = None
+    kind: Line | None = None
+    published: Line | None = Field(default=None, description="As in the file: 2026-12-01T09:00 in the site's zone.")
+    embargo: Line | None = None
+    expires: Line | None = None
+    correction: Line | None = Field(default=None, description="What was wrong, for readers who had the story.")
+    topics: list[Topic] | None = Field(default=None, max_length=100)
+    lead: bool | None = None
+    body: str | None = Field(default=None, max_length=1_000_000, description="Markdown or HTML.")
+    draft: bool | None = None
+
+    def put_into(self, form: StoryForm) -> StoryForm:
+        """Return the form with these fields."""
+        given = self.model_dump(exclude_none=True)
+        texts = {key: one_line(str(value)) for key, value in given.items() if key in stories.TEXTS}
+        others = {key: value for key, value in given.items() if key in ("lead", "body", "draft")}
+        topics = form.topics if self.topics is None else tuple(self.topics)
+        return replace(form, texts=form.texts | texts, topics=topics, **others)
+
+
+class NewStory(StoryFields):
+    """A new story, or the translation of one. It is a draft unless `draft` is false."""
+
+    title: Line
+    language: Word
+    story: Annotated[str, Field(max_length=200)] = Field(
+        default="", description="For a translation: the name of the story."
+    )
+    draft: bool | None = True
+
+
+class StoryEdit(StoryFields):
+    """A change of a story in one language."""
+
+    version: FileVersion
+
+
+class StoryReady(ApiModel):
+    """The version of the file that becomes ready."""
+
+    version: FileVersion
+
+
+class StoryWithdrawal(ApiModel):
+    """Why a story is taken down everywhere. Readers see the reason."""
+
+    version: FileVersion
+    reason: str = Field(min_length=1, max_length=2_000)
+
+
 def list_stories(
     caller: Who,
     text: Annotated[str, Field(max_length=200, description="A part of a title.")] = "",
@@ -110,7 +178,7 @@ def list_stories(
     )
 
 
-def show_story(caller: Who, story: Annotated[str, Field(max_length=300)]) -> StoryDetails:
+def show_story(caller: Who, story: Key) -> StoryDetails:
     """Show a story, the languages that it lacks, and the editions that it was in."""
     now = caller.runtime.now()
     with caller.runtime.store.read() as connection:
@@ -129,10 +197,94 @@ def show_story(caller: Who, story: Annotated[str, Field(max_length=300)]) -> Sto
     )
 
 
-def show_text(caller: Who, story: Annotated[str, Field(max_length=300)], language: Word) -> StoryFile:
+def show_text(caller: Who, story: Key, language: Word) -> StoryFile:
     """Show the file of a story in one language, as the room's editor does."""
     source, opened = _open(caller, story, language)
     return _describe(source, story, language, opened)
+
+
+def add_story(caller: Who, fields: NewStory) -> StoryFile:
+    """Write a new draft, or a translation of a story. The next sweep reads it."""
+    folder = next((one for one in caller.runtime.sources.values() if isinstance(one, FolderSource)), None)
+    if folder is None:
+        raise ApiRefusal(409, "This newsroom has no folder of stories of its own.")
+    languages = caller.newsroom.site.languages
+    if fields.language not in languages:
+        raise ApiRefusal(422, f"language: {fields.language!r} is not a language of the site: {', '.join(languages)}.")
+    title, kind = one_line(fields.title), ""
+    if not title:
+        raise ApiRefusal(422, "title: a story needs a title.")
+    if fields.story:
+        with caller.runtime.store.read() as connection:
+            found = find_stories(connection, caller.runtime.now(), story=fields.story)
+        if not found:
+            raise _no_story(fields.story)
+        kind = found[0][0].kind
+    name, text = stories.new_story(folder, title=title, language=fields.language, story=fields.story, kind=kind)
+    if files.open_file(caller.runtime.root, name).digest:
+        raise ApiRefusal(409, f"there is a file {name} already. Change that one, or choose another title.")
+    form = stories.read_story(text)
+    assert form is not None
+    _save(caller, folder, OpenedFile(name, text, ""), fields.put_into(form), "story.created")
+    key = name.rpartition("/")[2].removesuffix(f".{fields.language}.md")
+    return _describe(folder, key, fields.language, files.open_file(caller.runtime.root, name))
+
+
+def edit_story(caller: Who, story: Key, language: Word, edit: StoryEdit) -> StoryFile:
+    """Change fields of a story in one language. Nothing else in its file changes."""
+    return _change(caller, story, language, edit.version, edit.put_into)
+
+
+def make_story_ready(caller: Who, story: Key, language: Word, ready: StoryReady) -> StoryFile:
+    """Make a draft ready: it is published at its time, and the next edition takes it."""
+    return _change(caller, story, language, ready.version, lambda form: replace(form, draft=False))
+
+
+def withdraw_story(caller: Who, story: Key, language: Word, withdrawal: StoryWithdrawal) -> StoryFile:
+    """Take a story down everywhere, in one language. Editions that hold it are held."""
+    reason = one_line(withdrawal.reason)
+
+    def withdraw(form: StoryForm) -> StoryForm:
+        return replace(form, texts=form.texts | {"withdrawn": reason})
+
+    return _change(caller, story, language, withdrawal.version, withdraw)
+
+
+def _change(
+    caller: Caller, story: str, language: str, version: str, apply: Callable[[StoryForm], StoryForm]
+) -> StoryFile:
+    source, opened = _open(caller, story, language)
+    if version != opened.digest:
+        raise ApiRefusal(412, f"{opened.name} has changed in the meantime. Read it again, then change it.")
+    form = stories.read_story(opened.text)
+    if form is None:
+        raise ApiRefusal(409, f"the front matter of {opened.name} cannot be read. Mend it in the room, as text.")
+    if not form.draft and not caller.may(Role.EDITOR):
+        raise ApiRefusal(403, _ONLY_EDITORS)
+    _save(caller, source, opened, apply(form), "story.saved")
+    return _describe(source, story, language, files.open_file(caller.runtime.root, opened.name))
+
+
+def _save(caller: Caller, source: FolderSource, opened: OpenedFile, form: StoryForm, action: str) -> None:
+    """Check the story and save its file. Raises ApiRefusal or RefusedError."""
+    if not form.draft and not caller.may(Role.EDITOR):
+        raise ApiRefusal(403, _ONLY_EDITORS)
+    try:
+        text = stories.write_story(opened.text, form)
+    except ValueError as error:
+        raise ApiRefusal(422, f"{opened.name}: {error}") from None
+    item, problems = stories.check_story(source, opened.name, text)
+    if item is None:
+        wrong = "; ".join(str(found) for found in problems if found.level == "error")
+        raise ApiRefusal(422, f"it was not saved: {wrong}")
+    if text != opened.text or not opened.digest:
+        who = caller.person.email
+        try:
+            files.save_file(caller.runtime.root, opened.name, text, opened=opened.digest, who=who, now=real_now())
+        except FileChangedError as error:
+            raise ApiRefusal(412 if opened.digest else 409, str(error)) from None
+        with caller.runtime.store.write() as connection:
+            caller.record(connection, action, opened.name)
 
 
 def _story(versions: list[StoryVersion], now: datetime) -> StoryInfo:
@@ -197,8 +349,15 @@ def _no_story(story: str) -> ApiRefusal:
     return ApiRefusal(404, f"there is no story {story!r}. Its name is that of its file, without language and ending.")
 
 
+_ONLY_EDITORS = "only an editor changes a story that is ready, or makes one ready. Keep it a draft."
+_TEXT = "/stories/{story}/{language}"
 ROUTES = (
+    ApiRoute("POST", "/stories", "POST stories/new", add_story, 201),
+    ApiRoute("PATCH", _TEXT, "POST stories/edit", edit_story),
+    # In the room these are choices in the editor's form, which it takes from an editor only.
+    ApiRoute("POST", f"{_TEXT}/ready", Role.EDITOR, make_story_ready),
+    ApiRoute("POST", f"{_TEXT}/withdraw", Role.EDITOR, withdraw_story),
     ApiRoute("GET", "/stories", "GET stories", list_stories),
     ApiRoute("GET", "/stories/{story}", "GET stories/{story}", show_story),
-    ApiRoute("GET", "/stories/{story}/{language}", "GET stories/edit", show_text),
+    ApiRoute("GET", _TEXT, "GET stories/edit", show_text),
 )
