@@ -27,6 +27,7 @@ from tidings.config.settings import (
 )
 from tidings.model.delivery import DeliveryState, FeedbackKind, Purpose, SkipReason
 from tidings.model.edition import EditionState, HoldReason
+from tidings.model.item import Contact
 from tidings.render.mail.views import EditionView, FileView, MailItem, MailList, MailSite, PictureView, SectionView
 from tidings.runtime.schemas import make_schemas
 from tidings.web.api.v1.app import describe_team_api
@@ -56,6 +57,7 @@ ITEM_KEYS = {
     "authors": "The authors.",
     "images": '[{src: media/a.jpg, alt: "...", caption: "...", credit: "..."}]; a digest with a picture without alt text is held.',
     "attachments": "[{src: media/brief.pdf, title: Brief}]",
+    "contact": "Who answers the press: {name: ..., role: ..., email: ..., phone: ...}, a list of these, or all in one line.",
     "lead": "true: the first story in its next edition.",
     "not_in": "Lists or channels that do not get it.",
     "post": "Your own words for posts instead of title and summary: one text, or a map by channel. The link is added.",
@@ -307,6 +309,7 @@ def templates() -> str:
         ("item", MailItem),
         ("item.image", PictureView),
         ("item.attachments", FileView),
+        ("item.contacts", Contact),
     ):
         names = ", ".join(f"`{field}`" for field in view.__dataclass_fields__)
         parts.append(f"## {name}\n\n{inspect.getdoc(view)}\n\nFields: {names}.\n")

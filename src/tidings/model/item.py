@@ -48,6 +48,16 @@ class Media:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A person or an office that answers the press about an item."""
+
+    name: str = ""
+    role: str = ""
+    email: str = ""
+    phone: str = ""
+
+
 MAIL_COPY = ".jpg"
 """What follows the name of a picture in the name of its JPEG copy for mails."""
 
@@ -93,6 +103,7 @@ class Item:
     images: tuple[Image, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     media: tuple[Media, ...] = ()
+    contacts: tuple[Contact, ...] = ()
     lead: bool = False
     not_in: tuple[str, ...] = ()
     draft: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
@@ -141,12 +141,23 @@ def format_datetime(moment: datetime, language: str, zone: str) -> str:
 
 def format_range(start: datetime, end: datetime | None, language: str, zone: str) -> str:
     """Start and end; the same day is named only once: '10 September 2026, 10:00 – 12:00'."""
+    if days := whole_days(start, end, zone):
+        first, last = (_plain_spaces(babel_date(day, "long", find_locale(language))) for day in days)
+        return first if first == last else f"{first} – {last}"
     text = format_datetime(start, language, zone)
     if end is None or end == start:
         return text
     if to_zone(start, zone).date() == to_zone(end, zone).date():
         return f"{text} – {_plain_spaces(babel_time(to_zone(end, zone).time(), 'short', locale=find_locale(language)))}"
     return f"{text} – {format_datetime(end, language, zone)}"
+
+
+def whole_days(start: datetime, end: datetime | None, zone: str) -> tuple[date, date] | None:
+    """Return the first and the last day, if an event has days without times. A date alone is read so."""
+    first, last = to_zone(start, zone), to_zone(end or start, zone)
+    if first.time() != time() or (end is not None and last.time() != time(23, 59, 59)):
+        return None
+    return first.date(), last.date()
 
 
 def credit_line(credit: str, language: str) -> str:

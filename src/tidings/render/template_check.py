@@ -11,7 +11,7 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta, 
 from jinja2.exceptions import TemplateRuntimeError
 
 from tidings.model.errors import InputError, Problem
-from tidings.model.item import Attachment, Image, Item
+from tidings.model.item import Attachment, Contact, Image, Item
 from tidings.render.mail.digest import render_mail_document, render_trial_subject
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import (
@@ -211,6 +211,7 @@ def _trial_input(language: str) -> dict[str, Any]:
         authors=("Author",),
         images=(Image("https://example.org/a.jpg", "A picture", "Caption", "Credit", 1200, 800),),
         attachments=(Attachment("https://example.org/a.pdf", "A file", "application/pdf", 12345),),
+        contacts=(Contact("A Name", "Press officer", "press@example.org", "+7 727 000 00 00"),),
         correction="A correction.",
     )
     bare = _trial_item("bare", "en")

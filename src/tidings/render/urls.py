@@ -53,6 +53,11 @@ def section_path(language: str, group: str, slug: str, number: int = 0) -> str:
     return f"{language}/{group}/{slug}/" + (f"{number}/" if number else "")
 
 
+def calendar_path(language: str, slug: str = "") -> str:
+    """The path of an event as a calendar file, or of all events of a language."""
+    return f"{language}/{slug}/event.ics" if slug else f"feeds/{language}/events.ics"
+
+
 def search_path(language: str, number: int = 0) -> str:
     """The path of the search page of a language; `number` counts its older pages with titles, from the oldest."""
     return f"{language}/{SEARCH}/" + (f"{number}/" if number else "")

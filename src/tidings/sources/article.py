@@ -243,6 +243,9 @@ def build_item(article: Article, request: ItemRequest) -> BuiltItem:
 def add_fingerprint(item: SourceItem) -> SourceItem:
     """Hash everything that readers could see and the places of media, but not the item's place, name and keys."""
     content = {name: value for name, value in asdict(item).items() if name not in _NOT_IN_FINGERPRINT}
+    if not item.contacts:
+        # Items without contacts keep the hash that they had before there were any.
+        del content["contacts"]
     text = json.dumps(content, ensure_ascii=True, sort_keys=True, default=str)
     return replace(item, fingerprint=hashlib.sha256(text.encode()).hexdigest())
 

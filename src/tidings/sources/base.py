@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
 from tidings.model.errors import Problem
-from tidings.model.item import Attachment, Image, Media
+from tidings.model.item import Attachment, Contact, Image, Media
 from tidings.sources.fetch_cache import FetchCache, NoFetchCache
 
 
@@ -78,6 +78,7 @@ class SourceItem:
     images: tuple[Image, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     media: tuple[Media, ...] = ()
+    contacts: tuple[Contact, ...] = ()
     lead: bool = False
     not_in: tuple[str, ...] = ()
     draft: bool = False

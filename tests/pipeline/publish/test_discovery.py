@@ -151,3 +151,23 @@ def test_without_scripts_the_search_lists_all_titles(store: Store, newsroom: New
     scripts = first.cssselect("script:not([type])")
     assert [(each.get("src") or "").partition("?")[0] for each in scripts] == ["../../search.js"]
     assert not oldest.cssselect("script:not([type])")
+
+
+@only_sqlite
+def test_an_event_can_be_put_into_a_calendar(store: Store, newsroom: Newsroom) -> None:
+    put(store, item(1), item(2, kind="event", starts=START, topics=("water",)), item(3, kind="event", draft=True))
+    publish(store, newsroom, now=NOW)
+    document = html.document_fromstring((newsroom.public / "en/story-2/index.html").read_bytes())
+    (link,) = document.cssselect("a[type='text/calendar']")
+    assert (newsroom.public / "en/story-2" / link.get("href")).resolve().read_bytes().count(b"BEGIN:VEVENT") == 1
+    kind = html.document_fromstring((newsroom.public / "en/kinds/event/index.html").read_bytes())
+    (link,) = kind.cssselect("a[type='text/calendar']")
+    assert (newsroom.public / "en/kinds/event" / link.get("href")).resolve().is_file()
+    # An iCalendar file without events is not valid, so a language without any has none.
+    assert sorted(path.relative_to(newsroom.public).as_posix() for path in newsroom.public.rglob("*.ics")) == [
+        "en/story-2/event.ics",
+        "feeds/en/events.ics",
+    ]
+    put(store, item(2, kind="event", starts=START, withdrawn="It does not take place."), had=[item(2).id])
+    publish(store, newsroom, now=NOW + HOUR)
+    assert not list(newsroom.public.rglob("*.ics"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from email import message_from_bytes
+from email.policy import default
 from html.parser import HTMLParser
 from typing import Any
 
@@ -13,7 +15,7 @@ from lxml import etree
 
 from tests.render.mail.samples import AT, EDITION, SITE, TEMPLATES, document, item, many, message, own_templates, parts
 from tidings.model.edition import Selection
-from tidings.model.item import Media
+from tidings.model.item import Contact, Media
 from tidings.render.mail.digest import MailLayout, build_layout, encoded_size
 from tidings.render.mail.fragments import FragmentError, MailDocument, inline_fragments
 from tidings.render.mail.gates import LIMIT, check_mail
@@ -146,6 +148,17 @@ def test_a_lead_that_is_too_long_becomes_short() -> None:
     selection = Selection("en", long)
     assert build_layout(doc, selection, templates=TEMPLATES).keys == ("head", "short:long", "foot")
     assert check_mail(message(doc, selection)) == []
+
+
+def test_a_press_release_names_its_contact() -> None:
+    release = item("s1", contacts=(Contact("Jane Doe", "Press officer", "jane@un.example", "+7 727 250 00 00"),))
+    doc = document([release], template="press")
+    raw = message(doc, Selection("en", release))
+    assert check_mail(raw) == []
+    mail = message_from_bytes(raw, policy=default)
+    plain, rich = (mail.get_body((kind,)).get_content() for kind in ("plain", "html"))
+    assert "Jane Doe, Press officer, jane@un.example, +7 727 250 00 00" in " ".join(plain.split())
+    assert "mailto:jane@un.example" in rich and "Jane Doe" in rich
 
 
 def test_the_estimated_size_is_never_too_small() -> None:

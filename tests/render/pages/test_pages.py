@@ -17,11 +17,11 @@ from lxml import html
 from tests.conftest import missing, require_program
 from tests.render.samples import RICH, SITE, SITE_URL, TRANSLATIONS, item
 from tidings.model.errors import InputError
-from tidings.model.item import Image, Item
+from tidings.model.item import Contact, Image, Item
 from tidings.render.i18n import language_name
 from tidings.render.pages.pages import MAX_TITLE, PageContext, Pages, head_title
 from tidings.render.palette import contrast
-from tidings.render.site_views import FeedLink, SiteView
+from tidings.render.site_views import FeedLink, SectionPage, SiteView
 
 TOOLS = Path(__file__).parents[2] / "tools" / "node_modules"
 TITLES = {"en": "Aul & Steppe Newsroom", "ru": "Аул и степь", "kk": "Ауыл мен дала", "ar": "القرية والسهب"}
@@ -196,6 +196,40 @@ def test_structured_data() -> None:
     assert cards["og:type"] == "article"
     assert cards["og:image"].startswith("https://") and cards["og:image:alt"] == "A river"
     assert cards["og:url"] == RICH.url
+
+
+def test_a_story_names_who_answers_the_press() -> None:
+    contacts = (Contact("Jane <Doe>", "Press officer", "jane@un.example", "+7 (727) 250-00-00"), Contact(name="Desk"))
+    page = item_page(item(1, contacts=contacts))
+    assert text(page, "[aria-labelledby=contact] li") == [
+        "Jane <Doe>, Press officerjane@un.example +7 (727) 250-00-00",
+        "Desk",
+    ]
+    links = [link.get("href") for link in page.cssselect("[aria-labelledby=contact] a")]
+    assert links == ["mailto:jane@un.example", "tel:+77272500000"]
+    data = json.loads(page.cssselect("script")[0].text)
+    assert data["publisher"]["contactPoint"] == [
+        {"@type": "ContactPoint", "contactType": "press", "name": "Jane <Doe>", "email": "jane@un.example",
+         "telephone": "+7 (727) 250-00-00"},
+        {"@type": "ContactPoint", "contactType": "press", "name": "Desk"},
+    ]  # fmt: skip
+
+
+def test_every_page_has_open_graph_and_linked_data() -> None:
+    frame, story = PageContext(site("ru"), FEEDS), replace(RICH, language="ru")
+    section = SectionPage("topics", "water", "Вода", (story,), languages=("ru", "kk"))
+    for content, kind in (
+        (Pages().language_page(frame, [story]), "WebSite"),
+        (Pages().section_page(frame, section), "CollectionPage"),
+        (Pages().item_page(frame, replace(story, starts=None), TRANSLATIONS[:1]), "NewsArticle"),
+    ):
+        page = html.document_fromstring(content.decode())
+        cards = {meta.get("property"): meta.get("content") for meta in page.cssselect("meta[property]")}
+        assert {"og:title", "og:type", "og:url", "og:site_name", "og:image", "og:image:alt"} <= set(cards)
+        assert cards["og:locale"] == "ru_RU"
+        assert "kk_KZ" in [meta.get("content") for meta in page.cssselect("meta[property='og:locale:alternate']")]
+        (script,) = page.cssselect("script[type='application/ld+json']")
+        assert json.loads(script.text)["@type"] == kind
 
 
 def test_the_front_page_has_latest_by_kind_and_resources() -> None:

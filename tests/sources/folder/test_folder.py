@@ -456,3 +456,42 @@ def test_pictures_as_phones_and_editors_write_them(content: Path) -> None:
     assert swept.problems == ()
     assert {media.media_type for media in swept.items[0].media} == {"image/jpeg", "image/png", "image/avif"}
     assert 'width="30" height="40"' in swept.items[0].body
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("contact: {name: Jane Doe, email: jane@un.example, phone: +7 (727) 250-00-00}",
+         [("Jane Doe", "", "jane@un.example", "+7 (727) 250-00-00")]),
+        ("contact:\n  - {name: Айгуль, role: Пресс-секретарь, email: a@un.example}\n  - {phone: 8 800 555 35 35}",
+         [("Айгуль", "Пресс-секретарь", "a@un.example", ""), ("", "", "", "8 800 555 35 35")]),
+        ("contact: Jane Doe, Press officer, jane@un.example, +7 727 250 00 00",
+         [("Jane Doe", "Press officer", "jane@un.example", "+7 727 250 00 00")]),
+        ("contacts: Jane Doe <jane@un.example>", [("Jane Doe", "", "jane@un.example", "")]),
+        ("contact: press@un.example", [("", "", "press@un.example", "")]),
+        ("contact: \"\"", []),
+    ],
+)  # fmt: skip
+def test_a_contact_is_read_as_people_write_it(content: Path, written: str, expected: list[tuple[str, ...]]) -> None:
+    (content / "a.en.md").write_text(f"---\ntitle: T\n{written}\n---\nBody\n")
+    (item,) = sweep(content).items
+    assert [(each.name, each.role, each.email, each.phone) for each in item.contacts] == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("{email: jane at un.example}", "not an e-mail address"),
+        ("{phone: call me}", "not a phone number"),
+        ("{mail: jane@un.example}", "there is no key `mail` in `contact`"),
+    ],
+)
+def test_a_contact_that_nobody_can_reach_is_named(content: Path, written: str, message: str) -> None:
+    (content / "a.en.md").write_text(f"---\ntitle: T\ncontact: {written}\n---\nBody\n")
+    assert message in errors(sweep(content))["content/a.en.md"]
+
+
+def test_words_that_are_like_a_key_stay_keys_of_ones_own(content: Path) -> None:
+    (content / "a.en.md").write_text("---\ntitle: T\ncontract: A-17\ncontext: water\n---\nBody\n")
+    (item,) = sweep(content).items
+    assert item.extra == {"contract": "A-17", "context": "water"}

@@ -51,6 +51,43 @@ def test_types_and_ages(client: httpx.Client, path: str, kind: str, age: int) ->
     assert answer.headers["referrer-policy"]
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/feeds/en/all.rss", "application/rss+xml; charset=utf-8"),
+        ("/feeds/en/kinds/story.json", "application/feed+json; charset=utf-8"),
+        ("/feeds.opml", "text/x-opml; charset=utf-8"),
+        ("/sitemap.xml", "application/xml; charset=utf-8"),
+        ("/search/en/index.json", "application/json; charset=utf-8"),
+        ("/feeds/en/events.ics", "text/calendar; charset=utf-8"),
+        ("/en/story-6/event.ics", "text/calendar; charset=utf-8"),
+    ],
+)
+def test_scripts_of_other_sites_may_read_feeds(
+    client: httpx.Client, store: Store, newsroom: Newsroom, path: str, kind: str
+) -> None:
+    put(store, item(6, starts=NOW))
+    publish(store, newsroom, now=NOW)
+    answer = client.get(path, headers={"Origin": "https://other.example.org"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    again = client.get(path, headers={"Origin": "https://other.example.org", "If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.headers["access-control-allow-origin"]) == (304, "*")
+
+
+def test_only_the_search_may_run_a_script(client: httpx.Client) -> None:
+    page = client.get("/en/search/")
+    assert "script-src 'self'; connect-src 'self'" in page.headers["content-security-policy"]
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert client.get("/search.js").headers["content-type"] == "text/javascript; charset=utf-8"
+    for path in ("/", "/en/", "/en/kinds/story/", "/ru/reka/"):
+        answer = client.get(path)
+        assert "script-src" not in answer.headers["content-security-policy"]
+        assert "access-control-allow-origin" not in answer.headers
+    assert client.get("/robots.txt").headers["content-type"] == "text/plain; charset=utf-8"
+    assert client.get("/favicon.ico").headers["content-type"] == "image/vnd.microsoft.icon"
+
+
 def test_served_feeds_pass_the_validator(client: httpx.Client) -> None:
     for language in ("en", "ru", "kk"):
         for name in ("all", "press", "water"):

@@ -175,7 +175,7 @@ def _settle_items(
             topics=swept.topics, organisations=swept.organisations, authors=swept.authors, images=swept.images,
             attachments=swept.attachments, media=swept.media, lead=swept.lead, not_in=swept.not_in, draft=swept.draft,
             correction=swept.correction, corrected_at=when.corrected_at, withdrawn=swept.withdrawn, post=swept.post,
-            extra=swept.extra,
+            extra=swept.extra, contacts=swept.contacts,
         )  # fmt: skip
         stored = ItemRow(row, when.ready_at, swept.fingerprint, backlog=swept.backlog and story not in existing)
         if item is None:

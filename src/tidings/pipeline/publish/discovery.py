@@ -10,6 +10,7 @@ from itertools import groupby
 from tidings.model.item import Item
 from tidings.pipeline.publish.sections import split_pages
 from tidings.pipeline.publish.site_files import PublicSite, SiteFile, media_path
+from tidings.render.feeds.calendar import MAX_EVENTS, render_calendar
 from tidings.render.feeds.sitemap import (
     MAX_URLS,
     SitemapNews,
@@ -18,11 +19,11 @@ from tidings.render.feeds.sitemap import (
     render_sitemap,
     render_sitemap_index,
 )
-from tidings.render.i18n import to_zone
+from tidings.render.i18n import kind_label, to_zone
 from tidings.render.icons import ICONS, render_icon
 from tidings.render.pages.pages import SCRIPT
 from tidings.render.search_index import render_entries, render_index, split_items
-from tidings.render.urls import GROUPS, SEARCH, page_path, search_path, section_path
+from tidings.render.urls import GROUPS, SEARCH, calendar_path, page_path, search_path, section_path
 
 PAGE_TITLES = 200
 """Titles on an older page of the search."""
@@ -34,6 +35,7 @@ def plan_discovery(public: PublicSite) -> Iterator[SiteFile]:
     """Yield the search, the sitemap, robots.txt and the icons."""
     for language in public.languages:
         yield from _plan_search(public, language)
+        yield from _plan_calendar(public, language)
     yield SiteFile(SCRIPT, public.pages.script, basis="script")
     urls = list(_urls(public))
     if len(urls) <= MAX_URLS:
@@ -69,6 +71,18 @@ def _plan_search(public: PublicSite, language: str) -> Iterator[SiteFile]:
             yield SiteFile(file, partial(render_entries, some, site), basis=some)
     names.reverse()
     yield SiteFile(f"{SEARCH}/{language}/index.json", partial(render_index, language, names), basis=names)
+
+
+def _plan_calendar(public: PublicSite, language: str) -> Iterator[SiteFile]:
+    """Yield each event as a calendar file, and all events of a language. A calendar without events is not valid."""
+    site = public.views[language]
+    events = [item for item in public.by_language[language] if item.starts is not None]
+    for item in events:
+        yield SiteFile(calendar_path(language, item.slug), partial(render_calendar, [item], site), basis=item)
+    if events:
+        newest = sorted(events, key=lambda item: (item.starts or item.published, item.id))[-MAX_EVENTS:]
+        file = partial(render_calendar, newest, site, name=f"{site.title} – {kind_label('event', language)}")
+        yield SiteFile(calendar_path(language), file, basis=newest)
 
 
 def find_news_end(public: PublicSite) -> datetime | None:

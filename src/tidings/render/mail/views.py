@@ -13,7 +13,7 @@ from lxml import etree
 from lxml import html as lxml_html
 from markupsafe import Markup
 
-from tidings.model.item import MAIL_COPY, Image, Item, needs_mail_copy
+from tidings.model.item import MAIL_COPY, Contact, Image, Item, needs_mail_copy
 from tidings.render.i18n import (
     format_date,
     format_datetime,
@@ -149,6 +149,7 @@ class MailItem:
     image: PictureView | None = None
     images: tuple[PictureView, ...] = ()
     attachments: tuple[FileView, ...] = ()
+    contacts: tuple[Contact, ...] = ()
     topics: tuple[str, ...] = ()
     organisations: tuple[str, ...] = ()
     authors: tuple[str, ...] = ()
@@ -158,7 +159,7 @@ class MailItem:
 
     def brief(self) -> dict[str, Any]:
         """The fields that subjects and preheaders need, as JSON; `from_brief` reads it back."""
-        left_out = ("images", "attachments", "body", "body_text", "image")
+        left_out = ("images", "attachments", "contacts", "body", "body_text", "image")
         plain: dict[type, type] = {tuple: list, dict: dict, Markup: str}
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in left_out}
         return {name: plain.get(type(value), type(value))(value) for name, value in values.items()}
@@ -214,6 +215,9 @@ def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mappi
                 format_size(each.length, language) if each.length else "",
             )
             for each in item.attachments
+        ),
+        contacts=tuple(
+            Contact(*map(escape_placeholders, (each.name, each.role, each.email, each.phone))) for each in item.contacts
         ),
         topics=tuple(topic_labels.get(topic, topic) for topic in item.topics),
         organisations=tuple(map(escape_placeholders, item.organisations)),

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from tidings.model.item import Item
 from tidings.model.text import one_line
-from tidings.render.i18n import to_zone
+from tidings.render.i18n import to_zone, whole_days
 from tidings.render.site_views import SiteView
 from tidings.render.urls import ascii_url, page_path, search_path
 
@@ -24,11 +24,23 @@ _OPEN_GRAPH = {"ar": "ar_AR", "en": "en_GB", "zh": "zh_CN"}
 def describe_item(item: Item, site: SiteView) -> Markup:
     """Return schema.org's NewsArticle, or Event if the item has a start."""
     publisher = _publisher(site)
+    if item.contacts:
+        publisher["contactPoint"] = [
+            {"@type": "ContactPoint", "contactType": "press"}
+            | {
+                key: value
+                for key, value in (("name", each.name), ("email", each.email), ("telephone", each.phone))
+                if value
+            }
+            for each in item.contacts
+        ]
     values: dict[str, Any] = {"@context": "https://schema.org", "inLanguage": item.language, "url": ascii_url(item.url)}
     if item.starts is not None:
-        values |= {"@type": "Event", "name": one_line(item.title), "startDate": iso_date(item.starts, site)}
+        days = whole_days(item.starts, item.ends, site.zone)
+        values |= {"@type": "Event", "name": one_line(item.title)}
+        values["startDate"] = days[0].isoformat() if days else iso_date(item.starts, site)
         if item.ends is not None:
-            values["endDate"] = iso_date(item.ends, site)
+            values["endDate"] = days[1].isoformat() if days else iso_date(item.ends, site)
         if item.place:
             values["location"] = {"@type": "Place", "name": one_line(item.place), "address": one_line(item.place)}
         values["organizer"] = publisher

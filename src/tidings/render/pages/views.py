@@ -27,7 +27,7 @@ from tidings.render.i18n import (
 from tidings.render.mail.plaintext import fit_headings
 from tidings.render.pages.linked_data import describe_item, iso_date
 from tidings.render.site_views import SiteView, Translation
-from tidings.render.urls import ascii_url, page_path, section_path, section_slug
+from tidings.render.urls import ascii_url, calendar_path, page_path, section_path, section_slug
 
 _OWN = re.compile(r'\b(src|href|poster)="([^"]*)"')
 
@@ -86,6 +86,17 @@ class PageLink:
 
 
 @dataclass(frozen=True, slots=True)
+class PageContact:
+    """Who answers the press; `call` is the phone number as a URL."""
+
+    name: str
+    role: str
+    email: str
+    phone: str
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
 class PageItem:
     """`item` in page templates; `path` is below the site's root."""
 
@@ -114,6 +125,9 @@ class PageItem:
     kind_path: str
     topic_links: tuple[PageLink, ...]
     organisation_links: tuple[PageLink, ...]
+    contacts: tuple[PageContact, ...]
+    calendar: str
+    """The path of an event as a calendar file, or ''."""
 
     @property
     def picture(self) -> PagePicture | None:
@@ -162,6 +176,11 @@ def build_page_item(
         kind_path=section_path(item.language, "kinds", section_slug(item.kind)),
         topic_links=_links("topics", item.topics, item, site),
         organisation_links=_links("organisations", item.organisations, item, site),
+        contacts=tuple(
+            PageContact(each.name, each.role, each.email, each.phone, "tel:" + re.sub(r"[^+\d]", "", each.phone))
+            for each in item.contacts
+        ),
+        calendar=calendar_path(item.language, item.slug) if item.starts is not None else "",
     )
 
 

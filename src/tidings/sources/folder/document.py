@@ -14,7 +14,7 @@ from tidings.config.yaml_text import Mapping, Node, Scalar
 from tidings.config.yaml_text import Sequence as YamlSequence
 from tidings.model.dates import parse_moment
 from tidings.model.errors import Problem
-from tidings.model.item import EVENT, Attachment, Image
+from tidings.model.item import EVENT, Attachment, Contact, Image
 from tidings.model.text import clean, has_forbidden, one_line, slugify, summarise
 from tidings.sources.article import add_fingerprint
 from tidings.sources.base import SourceContext, SourceItem
@@ -30,6 +30,9 @@ _SLUG = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 # git, Syncthing and editors mark two versions of a part so (git-merge(1), "How conflicts are presented").
 _MERGE_CONFLICT = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: .*)?$", re.MULTILINE)
 _MERGE_MIDDLE = re.compile(r"^={7}$", re.MULTILINE)
+_CONTACT = ("name", "role", "email", "phone")
+_EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")
+_PHONE = re.compile(r"[+(]?\d[\d ().\u00a0/-]{4,30}\d(?: ?(?:ext|доб)\.? ?\d{1,6})?")
 _TRUE = ("true", "yes", "on")
 _FALSE = ("false", "no", "off")
 _NOT = (*_FALSE, "~", "null", "none", "n/a", "-")
@@ -100,14 +103,14 @@ class _FileReader:
             self.report(key, message, f"write {key}: true, or delete the line")
         return text in _TRUE
 
-    def _nodes(self, key: str) -> Sequence[Node]:
+    def nodes(self, key: str) -> Sequence[Node]:
         """Read a list. A single value counts as a list with one entry."""
         node = self.front.values.get(key)
         return node.items if isinstance(node, YamlSequence) else () if node is None else (node,)
 
     def names(self, key: str, *, slugs: bool = False) -> tuple[str, ...]:
         names: dict[str, None] = {}
-        for node in self._nodes(key):
+        for node in self.nodes(key):
             if not isinstance(node, Scalar):
                 self.report_at(node, f"`{key}` must be a list of names", f"write {key}: [one, two]")
                 continue
@@ -122,12 +125,12 @@ class _FileReader:
         """Read a list of maps with the keys `known`. A plain text is the value of the first key."""
         maps: list[tuple[Node, dict[str, str]]] = []
         example = f"{{{known[0]}: media/NAME}}"
-        for node in self._nodes(key):
+        for node in self.nodes(key):
             if isinstance(node, Scalar):
                 if node.text.strip():
                     maps.append((node, {known[0]: node.text.strip()}))
             elif isinstance(node, Mapping):
-                values = self._values(node, key, known)
+                values = self.values(node, key, known)
                 if values.get(known[0]):
                     maps.append((node, values))
                 else:
@@ -136,8 +139,12 @@ class _FileReader:
                 self.report_at(node, f"`{key}` must be a list of maps", f"write {key}: [{example}]")
         return maps
 
-    def _values(self, node: Mapping, key: str, known: tuple[str, ...]) -> dict[str, str]:
-        values = {}
+    def values(self, node: Node, key: str, known: tuple[str, ...]) -> dict[str, str]:
+        """Read a map with the keys `known`."""
+        values: dict[str, str] = {}
+        if not isinstance(node, Mapping):
+            self.report_at(node, f"`{key}` must be a map", f"write {key}: {{{known[0]}: ...}}")
+            return values
         for name, value in node.entries:
             if name.text not in known:
                 meant = find_similar(name.text, known)
@@ -237,6 +244,7 @@ def _read_item(reader: _FileReader, links: FileLinks) -> SourceItem:
         images=images,
         attachments=attachments,
         media=tuple(links.media[url] for url in sorted(links.media)),
+        contacts=_read_contacts(reader),
         lead=reader.flag("lead"),
         not_in=reader.names("not_in"),
         draft=reader.flag("draft"),
@@ -340,6 +348,33 @@ def _read_attachments(reader: _FileReader, links: FileLinks) -> tuple[Attachment
         title = values.get("title") or unquote(src.rsplit("/", 1)[-1])
         attachments.append(Attachment(src, title, size.media_type if size else "", size.length if size else None))
     return tuple(attachments)
+
+
+def _read_contacts(reader: _FileReader) -> tuple[Contact, ...]:
+    """Read `contact`: a map with name, role, email and phone, or a text with them, or a list of these."""
+    contacts = []
+    for node in reader.nodes("contact"):
+        values = _split_contact(node.text) if isinstance(node, Scalar) else reader.values(node, "contact", _CONTACT)
+        contact = Contact(**{key: one_line(value) for key, value in values.items()})
+        if contact == Contact():
+            continue
+        if contact.email and not _EMAIL.fullmatch(contact.email):
+            reader.report_at(node, f"{contact.email[:60]!r} is not an e-mail address", "write email: NAME@example.org")
+        if contact.phone and not _PHONE.fullmatch(contact.phone):
+            reader.report_at(node, f"{contact.phone[:60]!r} is not a phone number", "write phone: +7 727 000 00 00")
+        contacts.append(contact)
+    return tuple(contacts)
+
+
+def _split_contact(text: str) -> dict[str, str]:
+    """Find the parts of `Jane Doe, Press officer, jane@example.org, +7 727 000 00 00`."""
+    email = _EMAIL.search(text)
+    phone = _PHONE.search(text.replace(email[0], " ") if email else text)
+    for match in (email, phone):
+        text = text.replace(match[0], ",") if match else text
+    names = [part for part in (part.strip(" <>()-–—:") for part in re.split(r"[,;|\n]", text)) if part]
+    values = {"name": names[0] if names else "", "role": ", ".join(names[1:])}
+    return values | {"email": email[0] if email else "", "phone": phone[0].strip() if phone else ""}
 
 
 def _read_address(reader: _FileReader, links: FileLinks, node: Node, value: str, *, picture: bool) -> str | None:

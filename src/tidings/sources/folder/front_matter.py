@@ -18,7 +18,7 @@ from tidings.sources.folder.moment_keys import find_meant_key
 KEYS = (
     "title", "summary", "kind", "published", "updated", "correction", "withdrawn", "embargo", "expires", "starts",
     "ends", "place", "url", "language", "story", "id", "topics", "organisations", "authors", "images", "attachments",
-    "lead", "not_in", "draft", "post",
+    "contact", "lead", "not_in", "draft", "post",
 )  # fmt: skip
 
 _KEY = re.compile(r"([A-Za-z_][\w-]*)[ \t]*:(?:[ \t]+(.*))?$")
@@ -26,6 +26,8 @@ _BLOCK = re.compile(r"[>|][+-]?[1-9]?[+-]?[ \t]*(#.*)?$")
 _FENCE = re.compile(r"---[ \t]*$")
 _CLOSE = re.compile(r"(---|\.\.\.)[ \t]*$")
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""")
+_WORDS = ("content", "context", "contract")
+"""Words that are like a key, and no slip."""
 _SENTENCES = ("correction", "withdrawn", "place", "post")
 
 
@@ -59,7 +61,7 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
         return None, [*problems, Problem(file, 2, 1, "the front matter has no keys", "write at least title: ...")]
     front = FrontMatter({}, {}, "\n".join(lines[end + 1 :]))
     for key, value in node.entries:
-        name = key.text
+        name = "contact" if key.text == "contacts" else key.text
         if name in KEYS:
             taken = headlines.get(name, value)
             front.values[name] = taken
@@ -171,6 +173,8 @@ def _plain(node: Node) -> object:
 
 def find_similar(word: str, known: tuple[str, ...]) -> str | None:
     """Return a known word that differs by at most two letters and shares a letter (`ru` is not a misspelt `id`)."""
+    if word.lower() in _WORDS:
+        return None
     best = min(((_distance(word.lower(), other), other) for other in known if word != other), default=(9, ""))
     return best[1] if best[0] <= 2 and best[0] < min(len(word), len(best[1])) else None
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from tidings.model.item import Attachment, Image, Item, Media
+from tidings.model.item import Attachment, Contact, Image, Item, Media
 from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.key_values import find_value
@@ -268,6 +268,7 @@ def _row(stored: ItemRow) -> dict[str, Any]:
         "images": [asdict(image) for image in item.images],
         "attachments": [asdict(attachment) for attachment in item.attachments],
         "media": [asdict(media) for media in item.media],
+        "contacts": [asdict(contact) for contact in item.contacts],
         "lead": item.lead,
         "not_in": list(item.not_in),
         "post": dict(item.post),
@@ -299,6 +300,7 @@ def _item(row: Row[Any]) -> Item:
         images=tuple(Image(**image) for image in details["images"]),
         attachments=tuple(Attachment(**attachment) for attachment in details["attachments"]),
         media=tuple(Media(**media) for media in details["media"]),
+        contacts=tuple(Contact(**contact) for contact in details.get("contacts", ())),
         lead=details["lead"],
         not_in=tuple(details["not_in"]),
         post=details["post"],
