@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -17,16 +17,20 @@ import uvicorn
 from tidings.cli.session import console, format_counts, make_table, say
 from tidings.model.plurals import count_noun
 from tidings.net import GuardedSession
-from tidings.runtime.demo.demo import ZONE, Demo, new_secret
+from tidings.runtime.demo.demo import EDITOR, ZONE, Demo, new_secret
 from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.runtime.demo.post_receiver import PostReceiver
 from tidings.runtime.newsroom import Runtime
+from tidings.runtime.tick import tick
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
 from tidings.store.people import subscribers
 from tidings.web.app import newsroom_app
 from tidings.web.inbox import inbox_router
+from tidings.web.room.demo import demo_room_router
 
+_EVERY = 2.0
+"""Seconds between two ticks while the result is served."""
 FOLDER = Path(".demo") / "newsroom"
 LANGUAGES = ("en", "ru", "kk")
 
@@ -57,13 +61,15 @@ def demo(
     with MailCatcher() as catcher, PostReceiver(secret) as receiver:
         sample = Demo(FOLDER.resolve(), catcher, receiver, secret, report, unsubscribe)
         with sample.prepare() as runtime:
-            app = newsroom_app(runtime, extra=[inbox_router(catcher, receiver, runtime.newsroom.site.url)])
+            inbox = inbox_router(catcher, receiver, runtime.newsroom.site.url)
+            app = newsroom_app(runtime, extra=[inbox, demo_room_router(runtime, EDITOR)])
             server = uvicorn.Server(
                 uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
             )
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
             thread.start()
             sample.play(runtime)
+            sample.prepare_first_look(runtime)
             _print_deliveries(runtime)
             mails, posts = len(catcher.mails), len(receiver.posts)
             say(f"\n{count_noun(mails, 'mail')} in the catcher, {count_noun(posts, 'post')} at the receiver.")
@@ -73,8 +79,10 @@ def demo(
             if not differences:
                 say(f"\nThe ledger agrees with what arrived, all {count_noun(mails + posts, 'message')}.")
                 say(f"Look into this newsroom: tidings status -C {FOLDER}")
-                if not once:
-                    _serve(base)
+                if once:
+                    say(f"Without --once, the comms room opens at {base}/room/")
+                else:
+                    _serve(runtime, base)
             server.should_exit = True
             thread.join(timeout=5)
     raise typer.Exit(1 if differences else 0)
@@ -102,13 +110,19 @@ def _print_deliveries(runtime: Runtime) -> None:
     console().print(table)
 
 
-def _serve(base: str) -> None:
-    say(f"\nThe newsroom's pages and feeds:  {base}/")
-    say(f"The inbox, to read every mail:    {base}/inbox/")
+def _serve(runtime: Runtime, base: str) -> None:
+    """Serve until Ctrl-C. The newsroom's clock goes on, so that what is released in the room is sent."""
+    say(f"\nThe comms room, as a demo editor:  {base}/room/   two editions wait for you")
+    say(f"The newsroom's pages and feeds:    {base}/")
+    say(f"The inbox, to read every mail:     {base}/inbox/")
     say("Stop with Ctrl-C.")
+    start, began = runtime.now(), time.monotonic()
     try:
         while True:
-            time.sleep(3600)
+            time.sleep(_EVERY)
+            now = start + timedelta(seconds=time.monotonic() - began)
+            runtime.set_clock(now)
+            tick(runtime, now)
     except KeyboardInterrupt:
         say("\nGoodbye.")
 

@@ -35,6 +35,8 @@ def test_the_demo_ends_with_ledger_and_catcher_agreeing(
     assert "HELD" in said
     assert "recomposes daily/5: sending" in said
     assert "clicks 'unsubscribe'" in said
+    assert "reports/1 is HELD: waits for editor@example.org" in said and "daily/10 is HELD" in said
+    assert re.search(r"the comms room opens at http://127\.0\.0\.1:\d+/room/", said)
     weekly = [line for line in said.splitlines() if re.match(r"\s*weekly/[12]\s+digest", line)]
     assert [re.findall(r"\d+", line)[2:5] for line in weekly] == [["8", "8", "8"], ["7", "8", "8"]]
     public = tmp_path / ".demo" / "newsroom" / "public"

@@ -22,13 +22,19 @@ from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import TickResult, tick
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
-from tidings.store.people import subscribers
+from tidings.store.people import subscribers, team
+from tidings.store.people.team import Role
+from tidings.store.service.clock import real_now
 
 FIRST, LAST = date(2026, 8, 31), date(2026, 9, 13)
 ZONE = load_zone("Asia/Almaty")
+EDITOR = "editor@example.org"
+"""The member of the team who the visitor is."""
 LEAVER = "aigerim.07@example.org"
 Say = Callable[[datetime, str], None]
 
+_FIRST_LOOK = Path(__file__).with_name("first_look")
+"""Two stories and a schedule for a visitor of the comms room: one edition to mend, and one to approve."""
 _COMMENTED = re.compile(r"^# (channels:|  desk:|  team:|  - channel:|    per:|    max_posts:)", re.MULTILINE)
 _EMBARGO = re.compile(r"^embargo: (\S+)", re.MULTILINE)
 _PUBLISHED = re.compile(r"^published: (\S+)", re.MULTILINE)
@@ -80,7 +86,11 @@ class Demo:
         loaded = load_newsroom(self.folder, env)
         if loaded.newsroom is None:
             raise AssertionError("\n".join(map(str, loaded.problems)))
-        return Runtime(loaded.newsroom)
+        runtime = Runtime(loaded.newsroom)
+        runtime.is_demo = True
+        with runtime.store.write() as connection:
+            team.add_member(connection, EDITOR, Role.EDITOR, (), real_now(), "Demo Editor")
+        return runtime
 
     def play(self, runtime: Runtime) -> None:
         """Play the two weeks, tick by tick."""
@@ -104,6 +114,24 @@ class Demo:
             if now in events:
                 events[now](now)
             self._report(now, tick(runtime, now))
+
+    def prepare_first_look(self, runtime: Runtime) -> None:
+        """Let two editions wait for the visitor: one with a mistake to mend, and one to approve."""
+        runtime.set_clock(local(LAST, "16:00"))
+        shutil.copy(_FIRST_LOOK / "reports.yaml", self.folder / "schedules")
+        loaded = load_newsroom(self.folder)
+        if loaded.newsroom is None:
+            raise AssertionError("\n".join(map(str, loaded.problems)))
+        runtime.apply_configuration(loaded.newsroom)
+        monday = LAST + timedelta(days=1)
+        for number, moment in enumerate((local(LAST, "16:00"), local(LAST, "18:10"), *_hours(monday, 9, 11))):
+            runtime.set_clock(moment)
+            if number == 1:
+                arrived = sorted(_FIRST_LOOK.glob("*.md"))
+                for path in arrived:
+                    shutil.copy(path, self.folder / "content")
+                self.say(moment, f"new files: {', '.join(path.name for path in arrived)}")
+            self._report(moment, tick(runtime, moment))
 
     def _add_subscribers(self, runtime: Runtime) -> None:
         start = local(FIRST, "07:00")
@@ -212,6 +240,12 @@ class Demo:
         if len(ids) != len(set(ids)):
             problems.append("a message arrived twice")
         return problems
+
+
+def _hours(day: date, first: int, last: int) -> list[datetime]:
+    """Return every half hour from `first` to `last`."""
+    start = local(day, f"{first:02}:00")
+    return [start + n * timedelta(minutes=30) for n in range(2 * (last - first) + 1)]
 
 
 def _arrivals(content: Path) -> Iterator[tuple[str, tuple[datetime, str]]]:

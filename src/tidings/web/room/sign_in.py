@@ -65,7 +65,12 @@ def _provider_name(visit: Visit) -> str:
 def wanted_path(visit: Visit, follow: str = "") -> str:
     """Return the screen that was asked for before the sign-in: a path of the room, or empty."""
     follow = follow or visit.field("next") or visit.query.get("next", "")
-    return follow if _PATH.fullmatch(follow) and ".." not in follow else ""
+    return follow if is_path_of_room(follow) else ""
+
+
+def is_path_of_room(path: str) -> bool:
+    """Whether this is a path below the room's root, and nothing else."""
+    return _PATH.fullmatch(path) is not None and ".." not in path
 
 
 def submit_sign_in(visit: Visit) -> Response:

@@ -24,6 +24,7 @@ from tidings.store.content.items import load_refused
 from tidings.store.people.team import TeamMember
 from tidings.store.service import pauses
 from tidings.store.service.pauses import Pause, Scope
+from tidings.web.room.demo import first_look
 from tidings.web.room.visit import Visit
 
 _RECENT = timedelta(days=7)
@@ -57,6 +58,7 @@ def show(visit: Visit) -> Response:
         sent=_sent(visit, report),
         coming=_coming(visit, plan(runtime, now, 2), active),
         is_empty=not visit.newsroom.schedules,
+        first_look=first_look(visit, mine),
     )
 
 

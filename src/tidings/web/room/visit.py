@@ -155,6 +155,7 @@ class Visit:
             "said": said if status == 200 and not wrong else "",
             "wrong": wrong,
             "script": script,
+            "is_demo": self.runtime.is_demo,
             "may": {role.value: self.may(role) for role in Role},
         }
         body = self.pages.page(template, self.site(), self.words, frame, **values)
