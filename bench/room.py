@@ -71,8 +71,8 @@ def make_newsroom(root: Path, subscribers: int, stories: int, count: int) -> Non
     for name, text in _SCHEDULES.items():
         (root / "schedules" / f"{name}.yaml").write_text(text, encoding="utf-8")
     for number in range(stories):
-        old = START - timedelta(hours=7 * (stories - number))
-        moment = START + timedelta(minutes=number) if number >= stories - _WAITING_STORIES else old
+        waits = number - (stories - _WAITING_STORIES)
+        moment = START + (timedelta(minutes=waits) if waits > 0 else timedelta(hours=7 * waits))
         for language in ("en", "ru") if number % 4 == 0 else ("en",):
             (root / "content" / f"spring-{number}.{language}.md").write_text(
                 f"---\ntitle: Water comes to village number {number}\nsummary: {_BODY[:200]}\n"
