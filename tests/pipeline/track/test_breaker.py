@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tests.model.test_refusal import samples
 from tidings.config.bounces import Bounces
 from tidings.model.delivery import Delivery, Outcome, Verdict
 from tidings.model.edition import Edition, EditionState, HoldReason
-from tidings.model.refusal import Effect, Fault, Refusal, RefusalKind, classify
+from tidings.model.refusal import Effect, Refusal, RefusalKind, classify
 from tidings.model.tokens import TokenKeys
 from tidings.pipeline.compose.lifecycle import EditionLifecycle
 from tidings.pipeline.deliver.context import DeliverySummary
@@ -265,63 +265,6 @@ def test_a_few_bounces_are_believed_at_once(store: Store, alive: locks.Liveness)
 REPLIES = [*ABOUT_US, *WAITING, "550 5.7.1 policy (RCPT)", "550 go away (RCPT)", "454 4.7.1 later (RCPT)", GONE, ""]
 
 
-def _sessions(seed: int) -> Iterator[tuple[int, Callable[[str, int], str]]]:
-    """One random relay after the other: a number of readers, and its answers."""
-    chance = random.Random(seed)
-    for _ in range(100):
-        mix = [chance.choice(REPLIES) for _ in range(chance.randint(1, 3))]
-        first = chance.randint(0, 6)
-        picks = [chance.choice(mix) for _ in range(64)]
-        yield (
-            chance.randint(1, 14),
-            lambda address, before, first=first, picks=picks: (  # type: ignore[misc]
-                "" if before < first else picks[before % 64].format(address)
-            ),
-        )
-
-
-def _check_session(store: Store, alive: locks.Liveness, relay: Relay, readers: dict[str, int], number: int) -> None:
-    add_mailing(store, readers, add_edition(store, number))
-    named_gone = set()
-    answer = relay.answer
-
-    def noted(address: str, before: int) -> str:
-        reply = answer(address, before)
-        if reply and classify(reply, stage="RCPT", recipient=address).kind is RefusalKind.GONE:
-            named_gone.add(address)
-        return reply
-
-    relay.answer = noted
-    _run(store, alive, relay)
-    with store.read() as connection:
-        gone = set(
-            connection.execute(
-                select(t.subscribers.c.address)
-                .join_from(t.subscribers, t.suppressions, t.suppressions.c.hash == t.subscribers.c.address_hash)
-                .where(t.subscribers.c.id.in_(list(readers.values())))
-            ).scalars()
-        )
-    assert gone <= named_gone
-    mine = [row for row in rows(store) if row["address"].partition("@")[0] in readers]
-    assert len(mine) == len(readers)
-    for row in mine:
-        refusal = classify(row["reason"], recipient=row["address"])
-        assert row["state"] in ("accepted", "pending", "deferred", "rejected")
-        if row["state"] == "rejected":
-            assert refusal.kind.fault in (Fault.MAILBOX, Fault.UNKNOWN) or not refusal.kind.waits
-            assert row["address"] not in gone or refusal.effect is Effect.HARD
-
-
-@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[] if seed == 0 else pytest.mark.slow) for seed in range(3)])
-@ONE
-def test_random_relays_suppress_and_lose_nobody(store: Store, alive: locks.Liveness, seed: int) -> None:
-    for number, (count, answer) in enumerate(_sessions(seed), 1):
-        readers = add_readers(store, [f"s{seed}n{number}r{reader}" for reader in range(count)])
-        _check_session(store, alive, Relay(answer), readers, number)
-        if number >= (8 if seed == 0 else 100):
-            break
-
-
 def _simulate(
     chance: random.Random, replies: list[str], count: int, first: int
 ) -> tuple[set[int], set[int], dict[int, str]]:
@@ -366,7 +309,7 @@ def _simulate(
 
 
 @pytest.mark.slow
-def test_ten_thousand_sessions_suppress_and_lose_nobody() -> None:
+def test_ten_thousand_decisions_suppress_nobody() -> None:
     chance = random.Random(14)
     us = [sample.text.replace("{r}", "{}") for sample in samples() if sample.about == "us" and sample.text[0] == "5"]
     replies = [*REPLIES, *(f"{text} (RCPT)" for text in us)]
