@@ -55,6 +55,14 @@ def _rows(newsroom: RunningNewsroom) -> dict[str, Any]:
         return {row.address: row for row in connection.execute(query)}
 
 
+def _suppressed(newsroom: RunningNewsroom) -> list[str]:
+    with newsroom.runtime.store.read() as connection:
+        query = select(t.subscribers.c.address).join(
+            t.suppressions, t.suppressions.c.hash == t.subscribers.c.address_hash
+        )
+        return list(connection.execute(query).scalars())
+
+
 def _unsubscribe(kind: str, received: Received) -> str:
     """Return List-Unsubscribe as the provider received it."""
     body = {} if kind == "mailgun" else json.loads(received.body)
@@ -115,3 +123,24 @@ def test_one_inactive_recipient_does_not_stop_others(newsroom: RunningNewsroom) 
     assert states == {"ada@example.org": "accepted", "bob@example.org": "rejected", "eve@example.org": "accepted"}
     assert "inactive" in _rows(newsroom)["bob@example.org"].reason
     assert "bob@" not in _rows(newsroom)["bob@example.org"].reason
+    assert _suppressed(newsroom) == ["bob@example.org"]
+
+
+@pytest.mark.parametrize(
+    "words", ["Error parsing 'To': Illegal email address.", "The recipient address is not valid.", "Try later."]
+)
+def test_a_doubtful_answer_of_an_api_takes_nobody_off(newsroom: RunningNewsroom, words: str) -> None:
+    for name in ("ada", "bob", "eve"):
+        newsroom.reader(name)
+    newsroom.item("one")
+
+    def answer(received: Received) -> Step:
+        if b"bob@example.org" in received.body:
+            return said(422, {"ErrorCode": 300, "Message": words})
+        return providers.postmark(received, KEY)
+
+    with HttpSink(answer=answer) as sink:
+        _use(newsroom, "postmark", sink.url)
+        newsroom.tick(MONDAY)
+    assert {address: row.state for address, row in _rows(newsroom).items()}["bob@example.org"] == "rejected"
+    assert _suppressed(newsroom) == []

@@ -429,6 +429,20 @@ def test_send_acts_on_a_refusal_as_tick_does(folder: NewsroomFolder, run: Run) -
     assert "confirmed" in run("subscribers", "show", "bob@example.org").ok().out
 
 
+def test_a_refused_test_mail_acts_as_any_other(folder: NewsroomFolder, run: Run) -> None:
+    folder.write("schedules/daily.yaml", DAILY)
+    run("subscribers", "add", "ada@example.org", "--list", "digest", "--frequency", "daily", "--confirmed").ok()
+    run("tick", "--now", NOW).ok()
+    folder.write("content/one.en.md", item("One"))
+
+    async def refuse(*_: object) -> str:
+        return "550 5.1.1 no such user"
+
+    folder.mails.handle_RCPT = refuse  # type: ignore[attr-defined]
+    assert run("test", "daily", "stranger@example.org", "Ada@example.org").code == 3
+    assert "every list: hard" in run("subscribers", "show", "ada@example.org").ok().out
+
+
 # -- init, build, sweep, schema ---------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -26,6 +26,10 @@ from tidings.store.people import doubted
 
 SESSION_REPLY = re.compile(r"[45]\d\d[ -].*\((?P<step>MAIL|RCPT|DATA|end of message)\)", re.DOTALL)
 """The reason of a mail that a relay refused."""
+_API_REPLY = re.compile(r"[^:\n]{1,200}: HTTP 4\d\d[^:\n]{0,100}: (?P<words>.+)", re.DOTALL)
+"""The reason of a mail that a provider's API refused."""
+_ABOUT_SYNTAX = re.compile(r"valid|pars|syntax|format|parameter|character", re.IGNORECASE)
+"""Words of an API about a request that it does not understand: the fault may be ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,16 @@ def _detail(refused: int, tried: int, where: str, sender: str, words: str) -> st
 
 
 def judge(mail: RefusedMail) -> JudgedMail | None:
-    """Return what the reply of a relay is about; None for another reason."""
+    """Return what the reply of a relay or of a provider's API is about; None for another reason."""
     reply = SESSION_REPLY.fullmatch(mail.reason)
     if reply is None:
-        return None
+        api = _API_REPLY.fullmatch(mail.reason)
+        if api is None:
+            return None
+        refusal = classify(api["words"], recipient=mail.recipient.address)
+        if refusal.effect is Effect.HARD and _ABOUT_SYNTAX.search(api["words"]):
+            refusal = replace(refusal, kind=RefusalKind.UNKNOWN)
+        return JudgedMail(mail, refusal, "RCPT")
     refusal = classify(mail.reason, stage=reply["step"], recipient=mail.recipient.address)
     return JudgedMail(mail, refusal, reply["step"])
 

@@ -13,6 +13,7 @@ from tidings.store import schema as t
 from tidings.store.people.feedback import Recipient
 
 _PAGE = 500
+_TEST = "test"
 _MOST_REASONS = 200
 
 
@@ -41,20 +42,39 @@ class RefusedMail:
 
 def _find(connection: Connection, which: ColumnElement[bool]) -> list[RefusedMail]:
     d, m, p = t.deliveries.c, t.mailings.c, t.subscribers.c
+    # The mail of `tidings test` has an address only. If a subscriber has it, the refusal is about them as any other.
+    other = t.subscribers.alias()
+    tested = select(func.min(other.c.id)).where(other.c.address_hash == d.address_hash, d.purpose == _TEST)
     query = (
         select(
-            d.id, d.address_hash, d.list, d.subscriber, d.purpose, p.address, d.reason, d.state, d.mailing, m.edition
+            d.id,
+            d.address_hash,
+            d.list,
+            p.id.label("subscriber"),
+            d.purpose,
+            p.address,
+            d.reason,
+            d.state,
+            d.mailing,
+            m.edition,
         )
         .add_columns(d.sender)
         .join_from(t.deliveries, t.mailings, m.id == d.mailing)
-        .join(t.subscribers, p.id == d.subscriber)
+        .join(t.subscribers, p.id == func.coalesce(d.subscriber, tested.scalar_subquery()))
         .where(which, d.list != "", d.channel == "")
         .order_by(d.id)
         .limit(_PAGE)
     )
     return [
         RefusedMail(
-            Recipient(row.address_hash, row.list, row.subscriber, row.id, row.purpose, row.address),
+            Recipient(
+                row.address_hash,
+                row.list,
+                row.subscriber,
+                row.id,
+                "" if row.purpose == _TEST else row.purpose,
+                row.address,
+            ),
             row.reason,
             row.state,
             row.mailing,
