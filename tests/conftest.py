@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.servers.postgresql import Server
+from tidings.store import engine
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
@@ -93,6 +94,14 @@ def _is_literal(host: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_disk_sync() -> Iterator[None]:
+    """No power fails while the tests run, and waiting for the disk takes a third of their time."""
+    synchronous, engine.SYNCHRONOUS = engine.SYNCHRONOUS, "PRAGMA synchronous=OFF"
+    yield
+    engine.SYNCHRONOUS = synchronous
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,14 @@ def test_waiting_for_a_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             lock_file(other.fileno(), fcntl.LOCK_EX)
         fcntl.flock(held, fcntl.LOCK_UN)
         lock_file(other.fileno(), fcntl.LOCK_EX)
+
+
+def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    # In a process of its own, because the tests switch this off.
+    program = (
+        "import pathlib, sys; from tidings.store.engine import Store\n"
+        "store = Store('sqlite:///t.db', pathlib.Path(sys.argv[1]))\n"
+        "with store.read() as connection: print(connection.exec_driver_sql('PRAGMA synchronous').scalar())"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout == "2\n"

@@ -5,13 +5,24 @@ from __future__ import annotations
 import pickle
 import re
 import signal
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Final, TypeVar
 
-from jinja2 import BaseLoader, Environment, StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError, Undefined
+from jinja2 import (
+    BaseLoader,
+    BytecodeCache,
+    Environment,
+    StrictUndefined,
+    Template,
+    TemplateNotFound,
+    TemplateSyntaxError,
+    Undefined,
+)
+from jinja2.bccache import Bucket
 from jinja2.debug import rewrite_traceback_stack
 from jinja2.exceptions import TemplateError as JinjaError
 from jinja2.exceptions import TemplateRuntimeError
@@ -93,6 +104,24 @@ def find_shipped_templates() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[3] / "templates"
 
 
+class _TemplateCache(BytecodeCache):
+    """Keeps compiled templates by their source, so that each is compiled once in a process."""
+
+    def __init__(self) -> None:
+        self._bytecode: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._bytecode:
+            bucket.bytecode_from_string(self._bytecode[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._bytecode[bucket.key] = bucket.bytecode_to_string()
+
+
+_CACHES: Final[dict[tuple[str, ...], _TemplateCache]] = defaultdict(_TemplateCache)
+"""By the options of the environment, which change the compiled code."""
+
+
 def make_environment(loader: BaseLoader, **options: Any) -> BoundedEnvironment:
     """Jinja's sandbox with strict names, for mails and pages. HTML is escaped in `*.html.j2`.
 
@@ -105,6 +134,7 @@ def make_environment(loader: BaseLoader, **options: Any) -> BoundedEnvironment:
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=_CACHES[tuple(sorted(options))],
         **options,
     )
     del environment.filters["random"], environment.globals["lipsum"]

@@ -29,6 +29,8 @@ BUSY_TIMEOUT = 30.0
 """Seconds that a writer waits for another writer on SQLite."""
 
 
+SYNCHRONOUS = "PRAGMA synchronous=FULL"
+"""Of SQLite: with NORMAL a power loss rolls back commits, and a message would go out twice."""
 _MAX_IDLE = 60
 """Seconds that a write transaction on PostgreSQL may be idle; far below a lease."""
 _CONNECTION_LIMITS = {
@@ -132,9 +134,8 @@ def _sqlite_engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(raw: Any, _record: Any) -> None:
         cursor = raw.cursor()
-        # FULL: with NORMAL a power loss rolls back commits, and a message would go out twice.
         _write_ahead(cursor)
-        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(SYNCHRONOUS)
         cursor.execute("PRAGMA foreign_keys=ON")
         # Else deleted data, such as addresses in the journal, stays legible in free pages of the file.
         cursor.execute("PRAGMA secure_delete=ON")

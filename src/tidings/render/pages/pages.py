@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import BaseLoader, BytecodeCache, Environment, FileSystemLoader
-from jinja2.bccache import Bucket
+from jinja2 import BaseLoader, Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
 from tidings.model.item import NOTE, Item
@@ -77,23 +76,6 @@ class PageSection:
     items: tuple[PageItem, ...]
     more: str
     """The path of the page with all items of this kind; '' if these are all."""
-
-
-class _TemplateCache(BytecodeCache):
-    """Keeps compiled templates by their source, so that each is compiled once in a process."""
-
-    def __init__(self) -> None:
-        self._bytecode: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._bytecode:
-            bucket.bytecode_from_string(self._bytecode[bucket.key])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._bytecode[bucket.key] = bucket.bytecode_to_string()
-
-
-_CACHE = _TemplateCache()
 
 
 class Pages:
@@ -306,7 +288,7 @@ class Pages:
 
 
 def _make_environment(loader: BaseLoader) -> Environment:
-    return make_environment(loader, keep_trailing_newline=True, bytecode_cache=_CACHE)
+    return make_environment(loader, keep_trailing_newline=True)
 
 
 def _render_page(environment: Environment, template: str, language: str, values: dict[str, Any]) -> str:
