@@ -9,7 +9,8 @@ import typer
 from tidings.cli.session import Json, Now, console, format_moment, open_newsroom, print_json, say, warn
 from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.model.plurals import count_noun
-from tidings.pipeline.collect.sweep import SweepResult, collect
+from tidings.pipeline.collect.sweep import collect
+from tidings.pipeline.collect.writing import SweepResult
 from tidings.runtime.newsroom import Runtime
 from tidings.sources.base import FetchingSource, SourceItem
 from tidings.store.content.websub import HubSubscription, load_subscriptions

@@ -7,7 +7,7 @@ import hashlib
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 # XML 1.0 §2.2 allows of C0 only tab, line feed and carriage return. One U+000B made FreshRSS refuse a whole feed.
@@ -158,12 +158,12 @@ def shorten_slug(slug: str, limit: int = MAX_SLUG) -> str:
     return (cut.rsplit("-", 1)[0] if "-" in cut[limit // 2 :] else cut[:limit]).strip("-")
 
 
-def find_unused_slug(slug: str, taken: set[str]) -> str:
+def find_unused_slug(slug: str, is_taken: Callable[[str], bool]) -> str:
     """Return `slug`, or the first of `slug-2`, `slug-3`, ... that is not taken."""
-    if slug not in taken:
+    if not is_taken(slug):
         return slug
     number = 2
-    while f"{slug}-{number}" in taken:
+    while is_taken(f"{slug}-{number}"):
         number += 1
     return f"{slug}-{number}"
 

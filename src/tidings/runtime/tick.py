@@ -12,7 +12,8 @@ from pathlib import Path
 from tidings.model.errors import InputError
 from tidings.model.plurals import count_noun
 from tidings.pipeline import notices
-from tidings.pipeline.collect.sweep import SweepResult, collect
+from tidings.pipeline.collect.sweep import collect
+from tidings.pipeline.collect.writing import SweepResult
 from tidings.pipeline.compose.baseline import note_cadence_edits, rename_outlets, set_baseline
 from tidings.pipeline.compose.composer import ComposeResult
 from tidings.pipeline.compose.due import compose_due, hold_after_restore, resume_composing

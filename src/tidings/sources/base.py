@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -109,6 +110,48 @@ class Sweep:
     """After a trial fetch: how each part of an item was found."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a source at one moment, without their content.
+
+    A signature changes whenever somebody writes to the file. It is '' if the file was written so recently that a
+    further write could leave it as it is. Paths are relative to the newsroom, with slashes.
+    """
+
+    settings: str
+    """A hash of everything else that decides how a file is read: configuration and program."""
+    documents: Mapping[str, str]
+    """The signature of each file with an item, by ref."""
+    files: Mapping[str, str]
+    """The signature of every other file, by path."""
+    others: Mapping[str, Problem]
+    """The problem of each file that somebody probably means as an item, by path, unless an item shows the file."""
+    unreadable: Problem | None = None
+    """Why the files cannot be listed. Then nothing may count as absent."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of all names and signatures; '' if a file must be read again in any case."""
+        lines = sorted(f"{path}\0{signature}" for path, signature in (*self.documents.items(), *self.files.items()))
+        if any(line.endswith("\0") for line in lines):
+            return ""
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """The result of reading one file. `item` is None if it was refused.
+
+    `needs` has the signatures of the files that it shows, by path: '-' for a missing file, '' for a recent one.
+    `is_settled` is False if the file must be read again.
+    """
+
+    item: SourceItem | None
+    problems: tuple[Problem, ...]
+    needs: Mapping[str, str]
+    is_settled: bool
+
+
 class Source(Protocol):
     """A configured source."""
 
@@ -117,6 +160,20 @@ class Source(Protocol):
 
     def watch_paths(self) -> tuple[Path, ...]:
         """Return the folders whose changes should start a sweep at once."""
+
+
+@runtime_checkable
+class FileSource(Protocol):
+    """A source of local files: a sweep needs to read only those that changed."""
+
+    def list_files(self) -> Listing:
+        """List all files without reading them. Never raises for an unreadable folder."""
+
+    def read_files(self, refs: Collection[str]) -> dict[str, ReadFile]:
+        """Read these files, by ref. Those that no longer exist are left out. Never raises for bad content."""
+
+    def current_signature(self, path: str) -> str:
+        """Return the signature of one file; '-' if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from PIL import Image
 
-from tidings.pipeline.collect.sweep import SweepResult, collect
+from tidings.pipeline.collect.sweep import collect
+from tidings.pipeline.collect.writing import SweepResult
 from tidings.sources.base import SourceContext
 from tidings.sources.folder.source import FolderSource, Settings
 from tidings.store import schema as t

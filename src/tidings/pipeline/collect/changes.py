@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import quote
 
 from tidings.model.errors import Problem
@@ -16,7 +17,7 @@ from tidings.pipeline.collect.moments import compute_moments
 from tidings.render.urls import RESERVED_SLUGS
 from tidings.sources.base import SourceItem, Sweep
 from tidings.sources.web.identity import normalise_link
-from tidings.store.content.items import ItemRow, KnownItem
+from tidings.store.content.items import ItemRow, KnownItem, StoredKeys
 
 APART = timedelta(minutes=1)
 """An item that is absent in two sweeps this far apart has vanished."""
@@ -49,6 +50,57 @@ class Changes:
     held: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PartialSweep:
+    """What a sweep of some files must know of the rest.
+
+    `stored`: the keys of all stored items. `present`: the number of items of the source. `is_last`: stored items
+    without a swept item are absent; else their files may come in a later part of the sweep.
+    """
+
+    stored: StoredKeys
+    present: int
+    is_last: bool
+
+
+class _TakenKeys:
+    """The slugs, feed dates and stories that are in use: those of `known`, of the store, and the new ones."""
+
+    def __init__(self, known: Sequence[KnownItem], stored: StoredKeys | None) -> None:
+        self._stored = stored
+        self._slugs = {(item.language, item.slug) for item in known}
+        self._dates = {(item.language, item.changed) for item in known}
+        self._stories = {item.story for item in known}
+        self._free: set[tuple[str, datetime]] = set()
+
+    def has_slug(self, language: str, slug: str) -> bool:
+        return (
+            slug in RESERVED_SLUGS
+            or (language, slug) in self._slugs
+            or (self._stored is not None and self._stored.has_slug(language, slug))
+        )
+
+    def has_date(self, language: str, changed: datetime) -> bool:
+        key = (language, changed)
+        if key in self._dates:
+            return True
+        return key not in self._free and self._stored is not None and self._stored.has_date(language, changed)
+
+    def has_story(self, story: str) -> bool:
+        """Whether an item had the story before this sweep."""
+        return story in self._stories or (self._stored is not None and self._stored.has_story(story))
+
+    def take_slug(self, language: str, slug: str) -> None:
+        self._slugs.add((language, slug))
+
+    def take_date(self, language: str, changed: datetime) -> None:
+        self._dates.add((language, changed))
+
+    def free_date(self, language: str, changed: datetime) -> None:
+        self._dates.discard((language, changed))
+        self._free.add((language, changed))
+
+
 def decide_changes(
     sweep: Sweep,
     known: Sequence[KnownItem],
@@ -59,22 +111,28 @@ def decide_changes(
     url: str,
     accept: bool = False,
     mint: Callable[[], str] = mint_id,
+    part: PartialSweep | None = None,
 ) -> Changes:
     """Compare a sweep of `source` with all stored items. `url` is the address of the site, with a final slash.
 
-    `adopted`: sources that are no longer configured; their items may now be in `source`.
+    `adopted`: sources that are no longer configured; their items may now be in `source`. `part`: the sweep and
+    `known` have only what changed and what could be confused with it.
     """
     if not sweep.is_readable:
         reason = "; ".join(problem.message for problem in sweep.problems) or "it cannot be read"
         return Changes(held=f"The source {source!r} cannot be read ({reason}). Its items stay unchanged.")
     changes = Changes()
     matched = match_items(sweep.items, known, source=source, adopted=adopted, aside=sweep.set_aside)
-    present = [item for item in known if item.source == source and item.gone_at is None]
     absent = [item for item in matched.unseen if item.source == source and item.gone_at is None]
-    if not accept and len(absent) > MASS and len(absent) * 5 > len(present):
+    if part is None:
+        present = sum(item.source == source and item.gone_at is None for item in known)
+    else:
+        present = part.present
+        absent = absent if part.is_last else []
+    if not accept and len(absent) > MASS and len(absent) * 5 > present:
         some = ", ".join(sorted(item.ref for item in absent)[:3])
         changes.held = (
-            f"{len(absent)} of {len(present)} items of the source {source!r} vanished at once ({some}, ...). Its items"
+            f"{len(absent)} of {present} items of the source {source!r} vanished at once ({some}, ...). Its items"
             " stay unchanged. If they were removed on purpose: tidings sweep --accept"
         )
         return changes
@@ -82,9 +140,18 @@ def decide_changes(
         message = f"its id {swept.explicit_id!r} already belongs to {other.ref}"
         changes.refused.append(Problem(swept.ref, 1, 1, message, "give it its own id, or delete the line"))
 
-    _settle_items(changes, matched.pairs, known, source=source, now=now, url=url, mint=mint)
+    taken = _TakenKeys(known, part.stored if part is not None else None)
+    _settle_items(changes, matched.pairs, known, taken, source=source, now=now, url=url, mint=mint)
     places = {swept.ref for swept in sweep.items}
     changes.evicted = [item.id for item in matched.unseen if item.source == source and item.ref in places]
+    # A file that was moved and then refused as a duplicate leaves its item at a place that another file may have now.
+    refused = {problem.file for problem in changes.refused}
+    taken_refs = {row.item.ref for row in (*changes.new, *(after for _, after in changes.rewritten))}
+    changes.evicted += [
+        item.id
+        for swept, item in matched.pairs
+        if item is not None and swept.ref in refused and item.ref != swept.ref and item.ref in taken_refs
+    ]
     for item in absent:
         if accept or (item.missing_since is not None and now - item.missing_since >= APART):
             changes.gone.append(item.id)
@@ -98,6 +165,7 @@ def _settle_items(
     changes: Changes,
     pairs: Sequence[tuple[SourceItem, KnownItem | None]],
     known: Sequence[KnownItem],
+    taken: _TakenKeys,
     *,
     source: str,
     now: datetime,
@@ -106,16 +174,11 @@ def _settle_items(
 ) -> None:
     matched = {item.id for _, item in pairs if item is not None}
     holders = {(item.story, item.language): item.ref for item in known}
-    existing = {item.story for item in known}
     lost = {item.ref for item in known if item.gone_at is not None and item.id not in matched}
     names = {item.ref: swept.name for swept, item in pairs if item is not None}
     names |= {swept.ref: swept.name for swept, _ in pairs}
-    slugs: dict[str, set[str]] = {}
-    dates: dict[str, set[datetime]] = {}
-    for each in known:
-        slugs.setdefault(each.language, set(RESERVED_SLUGS)).add(each.slug)
-        dates.setdefault(each.language, set()).add(each.changed)
-    groups = _groups(pairs, known)
+    own_stories = {item.story for item in known}
+    groups = _groups(pairs, taken)
     pages = (
         {normalise_link(item.url): item.story for item in known}
         if any(swept.translations for swept, _ in pairs)
@@ -133,7 +196,7 @@ def _settle_items(
                 continue
             holders.pop((item.story, item.language), None)
         else:
-            if swept.story and story == swept.story and story not in existing:
+            if swept.story and story == swept.story and not taken.has_story(story):
                 # It translates a story that another source had first. Editions know the story by that key.
                 elder = next((pages[page] for page in swept.translations if page in pages), None)
                 if elder is not None and (elder, swept.language) not in holders:
@@ -148,25 +211,33 @@ def _settle_items(
             ):
                 changes.refused.append(_duplicate_problem(swept, wanted, holder))
                 continue
-            story = find_unused_slug(wanted, {key for key, _ in holders}) if holder is not None else wanted
+            story = wanted
+            if holder is not None:
+                held = {key for key, _ in holders}
+
+                def is_held(key: str, held: set[str] = held) -> bool:
+                    return key in held or (key not in own_stories and taken.has_story(key))
+
+                story = find_unused_slug(wanted, is_held)
             groups.setdefault(f"name:{swept.name}", story)
         holders[story, swept.language] = swept.ref
         names[swept.ref] = swept.name
 
         item_id = swept.explicit_id or (item.id if item else mint())
-        taken = slugs.setdefault(swept.language, set(RESERVED_SLUGS))
-        slug = item.slug if item and not language_moved else find_unused_slug(shorten_slug(slugify(swept.name)), taken)
-        taken.add(slug)
+        if item and not language_moved:
+            slug = item.slug
+        else:
+            slug = find_unused_slug(shorten_slug(slugify(swept.name)), partial(taken.has_slug, swept.language))
+        taken.take_slug(swept.language, slug)
         address = swept.url or f"{url}{swept.language}/{quote(slug)}/"
         if item is not None and _same(swept, item, item_id, source, story, address):
             if item.gone_at is not None or item.missing_since is not None:
                 changes.back.append(item.id)
             continue
         if item is not None:
-            dates[item.language].discard(item.changed)
-        taken_dates = dates.setdefault(swept.language, set())
-        when = compute_moments(swept, item, now, taken_dates)
-        taken_dates.add(when.changed)
+            taken.free_date(item.language, item.changed)
+        when = compute_moments(swept, item, now, partial(taken.has_date, swept.language))
+        taken.take_date(swept.language, when.changed)
         row = Item(
             id=item_id, story=story, slug=slug, language=swept.language, kind=swept.kind, title=swept.title,
             url=address, summary=swept.summary, body=swept.body, source=source, ref=swept.ref, published=when.published,
@@ -177,7 +248,7 @@ def _settle_items(
             correction=swept.correction, corrected_at=when.corrected_at, withdrawn=swept.withdrawn, post=swept.post,
             extra=swept.extra, contacts=swept.contacts,
         )  # fmt: skip
-        stored = ItemRow(row, when.ready_at, swept.fingerprint, backlog=swept.backlog and story not in existing)
+        stored = ItemRow(row, when.ready_at, swept.fingerprint, backlog=swept.backlog and not taken.has_story(story))
         if item is None:
             changes.new.append(stored)
         else:
@@ -190,20 +261,19 @@ def _same(swept: SourceItem, item: KnownItem, item_id: str, source: str, story: 
     )  # fmt: skip
 
 
-def _groups(pairs: Sequence[tuple[SourceItem, KnownItem | None]], known: Sequence[KnownItem]) -> dict[str, str]:
+def _groups(pairs: Sequence[tuple[SourceItem, KnownItem | None]], taken: _TakenKeys) -> dict[str, str]:
     """Map each key that an editor wrote, and `name:NAME`, to the key of its story.
 
     Editions know a story by its first key. So `story: x` in items that already have keys joins them under the key of
     the oldest, unless a story `x` exists. A translation joins the story of the item with its name, even if that was
     renamed later.
     """
-    existing = {item.story for item in known}
     eldest: dict[str, KnownItem] = {}
     for swept, item in pairs:
         if item is None:
             continue
         for key in (swept.story, None if swept.story else f"name:{swept.name}"):
-            if key and key not in existing:
+            if key and (key.startswith("name:") or not taken.has_story(key)):
                 first = eldest.get(key)
                 if first is None or (item.first_seen, item.ref) < (first.first_seen, first.ref):
                     eldest[key] = item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,9 +25,9 @@ class ItemMoments:
 
 
 def compute_moments(
-    swept: SourceItem, known: KnownItem | None, now: datetime, taken: Collection[datetime]
+    swept: SourceItem, known: KnownItem | None, now: datetime, is_taken: Callable[[datetime], bool]
 ) -> ItemMoments:
-    """Compute the moments of an item. `taken`: the `changed` times of other items in its language.
+    """Compute the moments of an item. `is_taken`: whether another item in its language has a `changed` time.
 
     No two `changed` times may be equal, because feeds show whole seconds.
     """
@@ -53,7 +53,7 @@ def compute_moments(
         changed = earliest if swept.updated is None else max(earliest, min(swept.updated, now))
     changed = _whole_seconds(changed)
     if known is None or changed != known.changed:
-        while changed in taken:
+        while is_taken(changed):
             changed += SECOND
 
     corrected_at = known.corrected_at if known else None

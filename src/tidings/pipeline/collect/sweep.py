@@ -2,56 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import Connection
-
 from tidings.model.errors import Problem
-from tidings.pipeline import notices
 from tidings.pipeline.collect.changes import Changes, decide_changes, mint_id
-from tidings.sources.base import Source, Sweep
+from tidings.pipeline.collect.files import FileSweep
+from tidings.pipeline.collect.writing import (
+    ATTEMPTS,
+    Overtaken,
+    SweepResult,
+    note_held,
+    save_refused,
+    write_changes,
+)
+from tidings.sources.base import FileSource, Source, Sweep
 from tidings.store.content import items as stored_items
-from tidings.store.content import schedules
-from tidings.store.content.items import ItemRow, KnownItem, RefusedItem
-from tidings.store.delivery.notices import delete_notice, has_notice
 from tidings.store.engine import Store
-
-CHUNK = 100
-CHUNK_SIZE = 1_000_000
-"""Limits of one transaction, in items and in characters of their bodies, to keep it below 100 ms."""
-ATTEMPTS = 20
-
-
-@dataclass(slots=True)
-class SweepResult:
-    """The result of a sweep of all sources, as item ids.
-
-    `problems`: errors (the item was refused) and warnings (it was accepted). `held`: why a source was not read
-    and waits for a person.
-    """
-
-    new: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    moved: list[str] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
-    back: list[str] = field(default_factory=list)
-    withdrawn: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    held: str | None = None
-    unread: dict[str, str] = field(default_factory=dict)
-    """The reason of `held`, by source."""
-
-    @property
-    def has_changes(self) -> bool:
-        """Whether anything changed that readers may see."""
-        return bool(self.new or self.changed or self.gone or self.back)
-
-
-class _Overtaken(Exception):
-    """Another process changed items after the decision."""
 
 
 def collect(
@@ -69,25 +38,19 @@ def collect(
     `accept`: delete vanished items at once, even if there are many.
     """
     with store.read() as connection:
-        former = {item.source for item in stored_items.load_known(connection) if item.gone_at is None} - set(sources)
+        former = stored_items.list_sources(connection) - set(sources)
         former |= {refused.source for refused in stored_items.load_refused(connection)} - set(sources)
-    sweeps = {name: _sweep_source(name, source, now) for name, source in sources.items()}
-    sweeps |= {name: Sweep(items=()) for name in sorted(former)}
     result = SweepResult()
-    for name, sweep in sweeps.items():
-        result.problems.extend(sweep.problems)
-        adopted = former if name in sources else ()
-        decide = partial(
-            decide_changes, sweep, source=name, adopted=adopted, now=now, url=url, accept=accept, mint=mint
-        )
-        for _ in range(ATTEMPTS):
-            try:
-                _collect_source(store, name, sweep, decide, now, result)
-                break
-            except _Overtaken:
-                continue
+    decide = partial(decide_changes, now=now, url=url, accept=accept, mint=mint)
+    for name, source in sources.items():
+        if isinstance(source, FileSource):
+            whole = partial(decide, source=name, adopted=former)
+            FileSweep(store, name, source, (name, *sorted(former)), whole, now).run(result)
         else:
-            raise RuntimeError(f"source {name}: items kept changing during {ATTEMPTS} attempts to collect")
+            sweep = _sweep_source(name, source, now)
+            _collect_source(store, name, sweep, partial(decide, source=name, adopted=former), now, result)
+    for name in sorted(former):
+        _collect_source(store, name, Sweep(items=()), partial(decide, source=name, adopted=()), now, result)
     return result
 
 
@@ -101,124 +64,21 @@ def _sweep_source(name: str, source: Source, now: datetime) -> Sweep:
 
 
 def _collect_source(
-    store: Store,
-    name: str,
-    sweep: Sweep,
-    decide: Callable[[Sequence[KnownItem]], Changes],
-    now: datetime,
-    result: SweepResult,
+    store: Store, name: str, sweep: Sweep, decide: Callable[..., Changes], now: datetime, result: SweepResult
 ) -> None:
-    notice_key = f"vanished:{name}"
-    with store.read() as connection:
-        version = stored_items.items_version(connection)
-        known = stored_items.load_known(connection)
-        refused = {item.ref: item for item in stored_items.load_refused(connection) if item.source == name}
-        is_noticed = has_notice(connection, notice_key)
-    changes = decide(known)
-    if changes.held is not None:
-        result.held = f"{result.held} {changes.held}" if result.held else changes.held
-        result.unread[name] = changes.held
-        if not is_noticed:
-            with store.write() as connection:
-                notices.add(connection, notice_key, "vanished", changes.held, now)
-        return
-    if is_noticed:
-        with store.write() as connection:
-            delete_notice(connection, notice_key)
-    _save_refused(store, name, sweep, changes, refused, now)
-    for write in _transactions(changes, known, now):
-        with store.write() as connection:
-            if not stored_items.advance_version(connection, version):
-                raise _Overtaken
-            write(connection)
-        version += 1
-    _add_to_result(changes, result)
-
-
-def _transactions(
-    changes: Changes, known: Sequence[KnownItem], now: datetime
-) -> Iterator[Callable[[Connection], None]]:
-    """Yield small transactions, ordered so that no two items ever have the same place."""
-    parked = set(changes.parked)
-    places = {(item.source, item.ref) for item in known if item.id in parked}
-    stories = {(item.story, item.language) for item in known if item.id in parked}
-    swapped: list[tuple[str, ItemRow]] = []
-    others: list[tuple[str, ItemRow]] = []
-    for before, after in changes.rewritten:
-        item = after.item
-        is_swapped = before.id in parked or (item.source, item.ref) in places or (item.story, item.language) in stories
-        (swapped if is_swapped else others).append((before.id, after))
-
-    if changes.missing or changes.gone or changes.back or changes.evicted or swapped:
-
-        def write_marks(connection: Connection) -> None:
-            stored_items.release_refs(connection, changes.evicted)
-            stored_items.mark_missing(connection, changes.missing, now)
-            stored_items.mark_gone(connection, changes.gone, now)
-            stored_items.mark_back(connection, changes.back)
-            stored_items.park_items(connection, changes.parked)
-            stored_items.rewrite_items(connection, swapped)
-
-        yield write_marks
-    for chunk in _chunks(others):
-        yield partial(stored_items.rewrite_items, rows=chunk)
-    for chunk in _chunks([("", row) for row in changes.new]):
-        yield partial(_insert, rows=[row for _, row in chunk])
-
-
-def _insert(connection: Connection, rows: Sequence[ItemRow]) -> None:
-    """Insert new items, and mark backlog items as sent in the same transaction."""
-    stored_items.insert_items(connection, rows)
-    schedules.mark_used_by_all(connection, dict.fromkeys(row.item.story for row in rows if row.backlog))
-
-
-def _chunks(rows: Sequence[tuple[str, ItemRow]]) -> Iterator[list[tuple[str, ItemRow]]]:
-    chunk: list[tuple[str, ItemRow]] = []
-    size = 0
-    for row in rows:
-        chunk.append(row)
-        size += len(row[1].item.body)
-        if len(chunk) >= CHUNK or size >= CHUNK_SIZE:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
-def _save_refused(
-    store: Store, source: str, sweep: Sweep, changes: Changes, before: Mapping[str, RefusedItem], now: datetime
-) -> None:
-    """Store refused items with reasons, and delete the rows of items that are correct again."""
-    errors: dict[str, list[Problem]] = {ref: [] for ref in sweep.set_aside}
-    for problem in (*sweep.problems, *changes.refused):
-        if problem.level == "error":
-            errors.setdefault(problem.file, []).append(problem)
-    texts = {ref: "\n".join(map(str, problems)) or f"{ref} could not be read" for ref, problems in errors.items()}
-    if {ref: item.problem for ref, item in before.items()} == texts:
-        return
-    with store.write() as connection:
-        for ref, text in texts.items():
-            if ref not in before:
-                notice = f"An item was refused until it is corrected. All other items were taken.\n{text}"
-                notices.add(connection, f"set-aside:{source}:{ref}", "set_aside", notice, now)
-            if ref not in before or before[ref].problem != text:
-                stored_items.save_refused(connection, RefusedItem(source, ref, text, now), again=ref in before)
-        for ref in before.keys() - texts.keys():
-            stored_items.delete_refused(connection, source, ref)
-            delete_notice(connection, f"set-aside:{source}:{ref}")
-
-
-def _add_to_result(changes: Changes, result: SweepResult) -> None:
-    result.new.extend(row.item.id for row in changes.new)
-    result.gone.extend(changes.gone)
-    result.back.extend(changes.back)
-    for before, after in changes.rewritten:
-        result.changed.append(after.item.id)
-        if before.ref != after.item.ref:
-            result.moved.append(after.item.id)
-        if before.gone_at is not None:
-            result.back.append(after.item.id)
-        if after.item.withdrawn and not before.withdrawn:
-            result.withdrawn.append(after.item.id)
-    result.withdrawn.extend(row.item.id for row in changes.new if row.item.withdrawn)
-    result.problems.extend(changes.refused)
+    """Compare a whole sweep with all stored items, and write the changes."""
+    result.problems.extend(sweep.problems)
+    for _ in range(ATTEMPTS):
+        with store.read() as connection:
+            version = stored_items.items_version(connection)
+            known = stored_items.load_known(connection)
+            refused = {item.ref: item for item in stored_items.load_refused(connection) if item.source == name}
+        changes = decide(sweep, known)
+        if note_held(store, name, changes, now, result):
+            return
+        save_refused(store, name, sweep, changes, refused, now)
+        with suppress(Overtaken):
+            write_changes(store, changes, known, version, now)
+            result.add(changes)
+            return
+    raise RuntimeError(f"source {name}: items kept changing during {ATTEMPTS} attempts to collect")

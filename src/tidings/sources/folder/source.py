@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from pydantic import Field
 
+import tidings
 from tidings.config.adapters import SourceSettings
 from tidings.config.types import Line
 from tidings.model.errors import Problem
 from tidings.model.file_names import is_copy
-from tidings.sources.base import SourceContext, SourceItem, Sweep
+from tidings.sources.base import Listing, ReadFile, SourceContext, SourceItem, Sweep
 from tidings.sources.folder.document import MAX_BYTES, read_document, too_big_problem
 from tidings.sources.links import ContentLocation
 from tidings.sources.media import LocalFile, MediaError, Signature, measure, open_plain, signature
@@ -63,6 +66,8 @@ class FolderSource:
         self.settings = settings
         self.context = context
         self._read: dict[str, _CachedFile] = {}
+        self._odd_names: dict[str, Path] = {}
+        """The files whose names are no UTF-8, by ref."""
         self._measured: dict[tuple[Path, bool], tuple[Signature, LocalFile | MediaError]] = {}
 
     def watch_paths(self) -> tuple[Path, ...]:
@@ -74,8 +79,7 @@ class FolderSource:
         root = self.context.root.resolve()
         content = (root / self.settings.path).resolve()
         if content == root or not content.is_relative_to(root):
-            mend = "set the source's `path` to a folder inside the newsroom, for example content"
-            return _unreadable(Problem(self.settings.path, 1, 1, "the folder is not inside the newsroom", mend))
+            return _unreadable(_outside(self.settings.path))
         try:
             paths = sorted(_walk(content, root))
         except _UnreadableFolderError as error:
@@ -88,8 +92,7 @@ class FolderSource:
             if not ref.lower().endswith(".md") and not path.is_symlink():
                 continue
             if is_copy(unicodedata.normalize("NFC", path.name), names[path.parent]):
-                mend = "compare it with the original, keep one, and delete or rename the other"
-                read[ref] = _refuse(ref, "its name shows that a program made it as a copy of another item", mend)
+                read[ref] = _refuse_copy(ref)
                 continue
             file = self._read_file(ref, path, ContentLocation(root, content, path.parent, self.context.url))
             if file is not None:
@@ -106,6 +109,67 @@ class FolderSource:
             ),
             tuple(ref for ref, file in read.items() if file.item is None),
         )
+
+    def list_files(self) -> Listing:
+        """List all files of the folder without reading them."""
+        root = self.context.root.resolve()
+        content = (root / self.settings.path).resolve()
+        settings = _hash_settings(self.settings, self.context)
+        if content == root or not content.is_relative_to(root):
+            return Listing(settings, {}, {}, {}, unreadable=_outside(self.settings.path))
+        documents: dict[str, str] = {}
+        files: dict[str, str] = {}
+        others: dict[str, Problem] = {}
+        try:
+            for folder, entries in _list_folders(content, root):
+                prefix = folder.relative_to(root).as_posix() + "/"
+                names = {entry.name for entry in entries if _is_candidate(entry)}
+                for entry in entries:
+                    ref = _as_ref(prefix + entry.name)
+                    if ref != prefix + entry.name:
+                        self._odd_names[ref] = folder / entry.name
+                    signature_text = _sign(entry)
+                    if entry.name.lower().endswith(".md") or (entry.name in names and entry.is_symlink()):
+                        is_a_copy = is_copy(unicodedata.normalize("NFC", entry.name), names)
+                        documents[ref] = "copy" if is_a_copy else signature_text
+                        continue
+                    files[ref] = signature_text
+                    if entry.name in names:
+                        problem = _report_other(ref, folder / entry.name, content)
+                        if problem is not None and entry.is_file():
+                            others[ref] = problem
+        except _UnreadableFolderError as error:
+            return Listing(settings, {}, {}, {}, unreadable=error.problem)
+        return Listing(settings, documents, files, others)
+
+    def read_files(self, refs: Collection[str]) -> dict[str, ReadFile]:
+        """Read these files."""
+        root = self.context.root.resolve()
+        content = (root / self.settings.path).resolve()
+        names: dict[Path, set[str]] = {}
+        read: dict[str, ReadFile] = {}
+        for ref in sorted(refs):
+            path = self._odd_names.get(ref, root / ref)
+            if path.parent not in names:
+                try:
+                    with os.scandir(path.parent) as listing:
+                        names[path.parent] = {entry.name for entry in listing if _is_candidate(entry)}
+                except OSError:
+                    names[path.parent] = set()
+            if is_copy(unicodedata.normalize("NFC", path.name), names[path.parent]):
+                read[ref] = ReadFile(None, _refuse_copy(ref).problems, {}, is_settled=True)
+                continue
+            file = self._read_file(ref, path, ContentLocation(root, content, path.parent, self.context.url))
+            if file is not None:
+                needs = {_relative(needed, root): _sign_needed(each) for needed, each in file.needs}
+                is_settled = file.signature != _UNKNOWN and "" not in needs.values()
+                read[ref] = ReadFile(file.item, file.problems, needs, is_settled)
+        self._measured.clear()
+        return read
+
+    def current_signature(self, path: str) -> str:
+        """Return the signature of one file; '-' if there is none."""
+        return _sign_needed(_settle_current(self.context.root.resolve() / path))
 
     def read_text(self, ref: str, raw: bytes) -> tuple[SourceItem | None, list[Problem]]:
         """Read `raw` as if it were the file `ref`, to check a change before it is saved."""
@@ -185,26 +249,104 @@ class _MeasuredFiles:
 
 
 def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield all files below the folder, except hidden ones, as (path from the root with slashes, path)."""
+    """Yield the files that are or seem to be items, as (path from the root with slashes, path)."""
+    for where, entries in _list_folders(folder, root):
+        for entry in entries:
+            if _is_candidate(entry):
+                path = where / entry.name
+                yield _as_ref(path.relative_to(root).as_posix()), path
+
+
+def _list_folders(folder: Path, root: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
+    """Yield the folder and all below it, each with its files. Hidden files and folders are left out."""
     try:
         with os.scandir(folder) as listing:
-            entries = list(listing)
+            entries = [entry for entry in listing if not entry.name.startswith((".", "~$", "#"))]
     except OSError as error:
         message = f"the folder cannot be read: {_reason(error)}"
         mend = "mount or create it, or check its permissions"
         raise _UnreadableFolderError(Problem(folder.relative_to(root).as_posix(), 1, 1, message, mend)) from None
+    yield folder, [entry for entry in entries if not entry.is_dir(follow_symlinks=False)]
     for entry in entries:
-        path = folder / entry.name
-        if entry.name.startswith((".", "~$", "#")):
-            continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(path, root)
-        elif entry.name.lower().endswith(".md") or (
-            entry.is_dir() if entry.is_symlink() else _MISNAMED.search(entry.name) or _DOCUMENT.search(entry.name)
-        ):
-            # The store cannot hold a name that is not UTF-8 (Latin-1 from an old disk).
-            ref = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
-            yield ref, path
+            yield from _list_folders(folder / entry.name, root)
+
+
+def _is_candidate(entry: os.DirEntry[str]) -> bool:
+    """Whether a file is an item, or somebody probably means it as one."""
+    if entry.name.lower().endswith(".md"):
+        return not entry.is_dir(follow_symlinks=False)
+    if entry.is_symlink():
+        return entry.is_dir()
+    return bool(_MISNAMED.search(entry.name) or _DOCUMENT.search(entry.name)) and not entry.is_dir()
+
+
+def _as_ref(path: str) -> str:
+    """Return a path that the store can hold: a name may be no UTF-8 (Latin-1 from an old disk)."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _sign(entry: os.DirEntry[str]) -> str:
+    """Return the signature of a listed file, or '' if it was written too recently or cannot be examined."""
+    try:
+        own = entry.stat(follow_symlinks=False)
+        if not stat.S_ISLNK(own.st_mode):
+            return _sign_status(own)
+        real, target = entry.stat(), Path(entry.path).readlink()
+    except OSError:
+        return ""
+    signs = _sign_status(own), _sign_status(real)
+    return f"{'>'.join(signs)}>{_as_ref(str(target))}" if all(signs) else ""
+
+
+def _sign_status(status: os.stat_result) -> str:
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) <= _RECENT:
+        return ""
+    # Not the device: its number may change when the machine starts again.
+    return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+
+
+def _sign_needed(taken: Signature | None) -> str:
+    if taken is None:
+        return "-"
+    return "" if taken == _UNKNOWN else ":".join(map(str, taken[1:]))
+
+
+def _settle_current(path: Path) -> Signature | None:
+    taken = _current(path)
+    return None if taken is None else _settled(taken)
+
+
+@cache
+def _hash_program() -> str:
+    """Return a hash of the names, sizes and times of the modules that read files."""
+    parts = [tidings.__version__]
+    for name in ("sources", "model", "config"):
+        for path in sorted((Path(tidings.__file__).parent / name).rglob("*.py")):
+            status = path.stat()
+            parts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _hash_settings(settings: Settings, context: SourceContext) -> str:
+    """Return a hash of all that decides how a file is read, except its own content."""
+    root = str(context.root.resolve())
+    parts = (_hash_program(), repr(settings), context.name, root, context.url, context.languages, str(context.zone))
+    return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()
+
+
+def _outside(path: str) -> Problem:
+    mend = "set the source's `path` to a folder inside the newsroom, for example content"
+    return Problem(path, 1, 1, "the folder is not inside the newsroom", mend)
+
+
+def _refuse_copy(ref: str) -> _CachedFile:
+    mend = "compare it with the original, keep one, and delete or rename the other"
+    return _refuse(ref, "its name shows that a program made it as a copy of another item", mend)
 
 
 def _report_other(ref: str, path: Path, content: Path) -> Problem | None:

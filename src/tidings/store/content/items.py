@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tidings.model.item import Attachment, Contact, Image, Item, Media
 from tidings.store import schema as t
-from tidings.store.engine import Store
+from tidings.store.engine import Store, run_sql
 from tidings.store.key_values import find_value
 
 VERSION = "items_version"
@@ -88,6 +88,85 @@ _KNOWN_COLUMNS = [t.items.c[name] for name in KnownItem.__slots__]
 def load_known(connection: Connection) -> list[KnownItem]:
     """Every item, also gone ones, ordered by id."""
     return [KnownItem(*row) for row in connection.execute(select(*_KNOWN_COLUMNS).order_by(t.items.c.id))]
+
+
+def find_known(
+    connection: Connection,
+    *,
+    sources: Collection[str] = (),
+    refs: Collection[str] = (),
+    ids: Collection[str] = (),
+    fingerprints: Collection[str] = (),
+    stories: Collection[str] = (),
+    published: Collection[datetime] = (),
+    missing: bool = False,
+    without_file: bool = False,
+    since: int | None = None,
+) -> dict[str, KnownItem]:
+    """Return the items, also gone ones, that fit one of these, by id.
+
+    `refs` are those of `sources`. `missing`: those of `sources` that were missing in one sweep. `without_file`: those
+    of `sources` whose place is no known file. `since`: those that changed after this version of the items.
+    """
+    i = t.items.c
+    found: dict[str, KnownItem] = {}
+    wheres: list[Any] = []
+    for column, values in ((i.id, ids), (i.fingerprint, fingerprints), (i.story, stories), (i.published, published)):
+        wheres += [column.in_(some) for some in _chunks(values)]
+    wheres += [and_(i.source.in_(list(sources)), i.ref.in_(some)) for some in _chunks(refs)]
+    if missing:
+        wheres.append(and_(i.source.in_(list(sources)), i.gone_at.is_(None), i.missing_since.is_not(None)))
+    if without_file:
+        f = t.source_files.c
+        file = select(f.ref).where(f.source == i.source, f.ref == i.ref)
+        wheres.append(and_(i.source.in_(list(sources)), i.gone_at.is_(None), ~file.exists()))
+    if since is not None:
+        wheres.append(i.version > since)
+    for where in wheres:
+        found |= {row.id: KnownItem(*row) for row in connection.execute(select(*_KNOWN_COLUMNS).where(where))}
+    return found
+
+
+def count_present(connection: Connection, source: str) -> int:
+    """Count the items of a source that are not gone."""
+    i = t.items.c
+    query = select(func.count()).select_from(t.items).where(i.source == source, i.gone_at.is_(None))
+    return connection.scalar(query) or 0
+
+
+def has_missing(connection: Connection, source: str) -> bool:
+    """Whether items of a source were missing in one sweep and are not gone yet."""
+    i = t.items.c
+    query = select(i.id).where(i.source == source, i.gone_at.is_(None), i.missing_since.is_not(None)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def list_sources(connection: Connection) -> set[str]:
+    """Return the names of the sources that have items."""
+    return set(connection.execute(select(t.items.c.source).where(t.items.c.gone_at.is_(None)).distinct()).scalars())
+
+
+class StoredKeys:
+    """Which slugs, feed dates and stories the stored items use, asked one by one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def has_slug(self, language: str, slug: str) -> bool:
+        """Whether a stored item in this language has the slug."""
+        return self._exists("language = :language AND slug = :slug", language=language, slug=slug)
+
+    def has_date(self, language: str, changed: datetime) -> bool:
+        """Whether a stored item in this language has the feed date."""
+        moment = t.to_microseconds(changed)
+        return self._exists("language = :language AND changed = :changed", language=language, changed=moment)
+
+    def has_story(self, story: str) -> bool:
+        """Whether a stored item belongs to the story."""
+        return self._exists("story = :story", story=story)
+
+    def _exists(self, where: str, **values: str | int) -> bool:
+        return bool(run_sql(self._connection, f"SELECT 1 FROM items WHERE {where} LIMIT 1", values))  # noqa: S608
 
 
 def load_items(
@@ -164,7 +243,8 @@ def advance_version(connection: Connection, seen: int) -> bool:
 def insert_items(connection: Connection, rows: Sequence[ItemRow]) -> None:
     """Insert new items."""
     if rows:
-        connection.execute(insert(t.items), [_row(row) for row in rows])
+        version = items_version(connection)
+        connection.execute(insert(t.items), [_row(row, version) for row in rows])
 
 
 def rewrite_items(connection: Connection, rows: Sequence[tuple[str, ItemRow]]) -> None:
@@ -175,9 +255,10 @@ def rewrite_items(connection: Connection, rows: Sequence[tuple[str, ItemRow]]) -
     new: dict[str, Any] = {name: bindparam(f"b_{name}") for name in names}
     statement = update(t.items).where(t.items.c.id == bindparam("had")).values(new)
     former = _media_of(connection, [had for had, row in rows if row.item.withdrawn and not row.item.media])
+    version = items_version(connection)
     values = []
     for had, row in rows:
-        new_row = _row(row)
+        new_row = _row(row, version)
         # Publishing takes down the files of withdrawn items, also those that their source does not name any more.
         new_row["details"]["media"] = new_row["details"]["media"] or former.get(had, [])
         values.append({f"b_{name}": value for name, value in new_row.items()} | {"had": had})
@@ -197,7 +278,11 @@ def park_items(connection: Connection, ids: Iterable[str]) -> None:
     rows = [{"had": item_id, "parked": f"\x1fmoving:{item_id}"} for item_id in ids]
     if rows:
         place: BindParameter[str] = bindparam("parked")
-        statement = update(t.items).where(t.items.c.id == bindparam("had")).values(ref=place, story=place)
+        statement = (
+            update(t.items)
+            .where(t.items.c.id == bindparam("had"))
+            .values(ref=place, story=place, version=items_version(connection))
+        )
         connection.execute(statement, rows)
 
 
@@ -205,7 +290,8 @@ def release_refs(connection: Connection, ids: Iterable[str]) -> None:
     """Give items a ref that no file has, because another item now uses their ref."""
     rows = [{"had": item_id, "away": f"\x1fgone:{item_id}"} for item_id in ids]
     if rows:
-        connection.execute(update(t.items).where(t.items.c.id == bindparam("had")).values(ref=bindparam("away")), rows)
+        values = {"ref": bindparam("away"), "version": items_version(connection)}
+        connection.execute(update(t.items).where(t.items.c.id == bindparam("had")).values(values), rows)
 
 
 def mark_missing(connection: Connection, ids: Iterable[str], now: datetime) -> None:
@@ -249,16 +335,23 @@ def count_items(connection: Connection) -> int:
 
 
 def _set(connection: Connection, ids: Iterable[str], values: dict[str, Any]) -> None:
-    wanted = list(ids)
+    values = values | {"version": items_version(connection)}
+    for some in _chunks(ids):
+        connection.execute(update(t.items).where(t.items.c.id.in_(some)).values(values))
+
+
+def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """Yield lists of at most 500 values: a statement has a limited number of parameters."""
+    wanted = list(values)
     for start in range(0, len(wanted), 500):
-        connection.execute(update(t.items).where(t.items.c.id.in_(wanted[start : start + 500])).values(values))
+        yield wanted[start : start + 500]
 
 
 _DETAILS = {column.name for column in fields(Item)} - {column.name for column in t.items.columns}
 _PLAIN = [column.name for column in fields(Item) if column.name not in _DETAILS]
 
 
-def _row(stored: ItemRow) -> dict[str, Any]:
+def _row(stored: ItemRow, version: int) -> dict[str, Any]:
     item = stored.item
     details = {
         "place": item.place,
@@ -280,6 +373,7 @@ def _row(stored: ItemRow) -> dict[str, Any]:
         "ready_at": stored.ready_at,
         "fingerprint": stored.fingerprint,
         "missing_since": None,
+        "version": version,
     }
 
 

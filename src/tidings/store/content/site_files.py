@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -19,6 +19,7 @@ _MEDIA = re.compile(r"/(media/[0-9a-f]{16}/[^\s\"'<>()\\/?#&]{1,255})")
 _IDENTITY = "newsroom_identity"
 _PUBLISHED = "published"
 _CHUNK = 500
+_FILE = tuple(t.published_files.c[name] for name in ("path", "etag", "modified", "basis"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class PublishedFile:
     path: str
     etag: str
     modified: datetime
+    basis: str = ""
+    """A hash of what the bytes depend on, '' if unknown: while it stays, the file need not be rendered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class PublishStamp:
 
 def load_files(connection: Connection, below: str = "") -> dict[str, PublishedFile]:
     """All files by path, or those below one path."""
-    query = select(t.published_files.c.path, t.published_files.c.etag, t.published_files.c.modified)
+    query = select(*_FILE)
     rows = connection.execute(
         query.where(t.published_files.c.path.startswith(below, autoescape=True)) if below else query
     )
@@ -57,8 +60,7 @@ def load_files(connection: Connection, below: str = "") -> dict[str, PublishedFi
 
 def find_file(connection: Connection, path: str) -> PublishedFile | None:
     """Return one file, or None."""
-    columns = (t.published_files.c.path, t.published_files.c.etag, t.published_files.c.modified)
-    row = connection.execute(select(*columns).where(t.published_files.c.path == path)).first()
+    row = connection.execute(select(*_FILE).where(t.published_files.c.path == path)).first()
     return None if row is None else PublishedFile(*row)
 
 
@@ -66,7 +68,7 @@ def save_files(connection: Connection, documents: Sequence[PublishedFile]) -> No
     """Insert or replace files."""
     delete_files(connection, [document.path for document in documents])
     if documents:
-        rows = [{"path": each.path, "etag": each.etag, "modified": each.modified} for each in documents]
+        rows = [asdict(each) for each in documents]
         connection.execute(insert_once(connection, t.published_files), rows)
 
 

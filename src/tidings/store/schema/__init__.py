@@ -20,6 +20,7 @@ from tidings.store.schema.content import (
     selections,
     set_aside,
     slots,
+    source_files,
     used_stories,
     websub_pings,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "set_aside",
     "sign_up_requests",
     "slots",
+    "source_files",
     "subscribers",
     "subscriptions",
     "suppressions",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint, text
 
 from tidings.store.schema.base import Moment, RowId, metadata
 
@@ -46,11 +46,40 @@ items = Table(
     Column("withdrawn", Text, nullable=False),
     Column("details", JSON, nullable=False, doc="fields that are read only as a whole"),
     Column("fingerprint", String, nullable=False),
+    Column("version", Integer, nullable=False, doc="`items_version` when this row last changed"),
     UniqueConstraint("source", "ref"),
     UniqueConstraint("story", "language"),
     UniqueConstraint("language", "slug"),
     Index("ix_items_language_changed", "language", "changed"),
+    Index("ix_items_version", "version"),
+    Index("ix_items_fingerprint", "fingerprint"),
+    Index("ix_items_published", "published"),
+    Index("ix_items_embargo", "embargo"),
+    Index("ix_items_source_gone_missing", "source", "gone_at", "missing_since"),
+    Index(
+        "ix_items_withdrawn",
+        "story",
+        sqlite_where=text("withdrawn <> ''"),
+        postgresql_where=text("withdrawn <> ''"),
+    ),
 )
+
+source_files = Table(
+    "source_files",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("ref", String, primary_key=True),
+    Column("signature", String, nullable=False, doc="inode, size and times when it was read; '': read it again"),
+    Column("needs", Text, nullable=False, doc="JSON: signatures of the files that it shows, by path; '' for none"),
+    Column("state", String, nullable=False, doc="settled: the store has its item; refused; open: read it again"),
+    Column("name", String, nullable=False, doc="of its item"),
+    Column("story", String, nullable=False, doc="the story key that the editor wrote"),
+    Column("problems", Text, nullable=False, doc="JSON; '' for none"),
+    Index("ix_source_files_name", "source", "name"),
+    Index("ix_source_files_story", "source", "story"),
+    Index("ix_source_files_state", "source", "state"),
+)
+"""What reading each file of a folder gave, so that an unchanged file is not read again."""
 
 set_aside = Table(
     "set_aside",
@@ -92,6 +121,7 @@ published_files = Table(
     Column("path", String, primary_key=True),
     Column("etag", String, nullable=False),
     Column("modified", Moment, nullable=False),
+    Column("basis", String, nullable=False, doc="hash of what its bytes depend on; '' if unknown"),
 )
 """Files in public/: ETag and Last-Modified change together."""
 
