@@ -121,7 +121,7 @@ class Pages:
             "group": PageLink(context.group_label(group), f"{site.language}/{group}/"),
             "stories": views,
             "formats": _formats(f"{group}/{slug}", site.language),
-            "calendar": calendar_path(site.language) if any(each.calendar for each in views) else "",
+            "calendar": calendar_path(site.language) if group == "kinds" and any(v.calendar for v in views) else "",
             "translations": [] if section.number else _alternates(site, paths),
             "json_ld": describe_list(site, section.label, own(section.number), section.items),
             "image": _first_picture(views, site),
