@@ -276,16 +276,41 @@ def test_a_picture_has_a_jpeg_copy_for_mails(store: Store, newsroom: Newsroom, t
     assert f"media/{picture.digest}/a.webp.jpg" not in publish(store, newsroom, now=NOW + HOUR).written
 
 
-def test_a_copy_that_failed_is_made_by_the_next_call(
-    store: Store, newsroom: Newsroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    picture = media_file(tmp_path, "a.webp", b"RIFF", "image/webp")
+def test_a_copy_of_a_file_that_is_away_is_made_later(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
+    made = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(made, "WEBP")
+    picture = media_file(tmp_path, "a.webp", made.getvalue(), "image/webp")
     put(store, item(1, media=(picture,)))
     copy = newsroom.public / "media" / picture.digest / "a.webp.jpg"
-    for made in (None, b"JPEG"):
-        monkeypatch.setattr("tidings.pipeline.publish.site_files.make_mail_copy", lambda path, made=made: made)
-        publish(store, newsroom, now=NOW)
-        assert copy.exists() == (made is not None)
+    (tmp_path / picture.path).write_bytes(b"half-writ")
+    publish(store, newsroom, now=NOW)
+    assert not copy.exists()
+    (tmp_path / picture.path).write_bytes(made.getvalue())
+    publish(store, newsroom, now=NOW)
+    assert copy.exists()
+
+
+def test_a_broken_picture_is_tried_once_for_its_bytes(
+    store: Store, newsroom: Newsroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Path] = []
+
+    def fail(path: Path) -> None:
+        tried.append(path)
+
+    monkeypatch.setattr("tidings.pipeline.publish.site_files.make_mail_copy", fail)
+    picture = media_file(tmp_path, "a.webp", b"RIFF, and no picture", "image/webp")
+    put(store, item(1, media=(picture,)))
+    for hours in range(3):
+        publish(store, newsroom, now=NOW + hours * HOUR)
+    # Not even if other stories change, and not by another process.
+    put(store, item(2))
+    publish(store, newsroom, now=NOW + 4 * HOUR, force=True)
+    assert len(tried) == 1
+    other = media_file(tmp_path, "a.webp", b"RIFF, other bytes", "image/webp")
+    put(store, item(1, media=(other,)), had=[item(1).id])
+    publish(store, newsroom, now=NOW + 5 * HOUR)
+    assert len(tried) == 2
 
 
 def test_a_missing_or_tampered_file_is_restored(store: Store, newsroom: Newsroom) -> None:

@@ -11,11 +11,11 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from lxml import etree
+from lxml import etree, html
 
 from tests.render.mail.samples import AT, EDITION, SITE, TEMPLATES, document, item, many, message, own_templates, parts
 from tidings.model.edition import Selection
-from tidings.model.item import Contact, Media
+from tidings.model.item import Contact, Image, Media
 from tidings.render.mail.digest import MailLayout, build_layout, encoded_size
 from tidings.render.mail.fragments import FragmentError, MailDocument, inline_fragments
 from tidings.render.mail.gates import LIMIT, check_mail
@@ -148,6 +148,16 @@ def test_a_lead_that_is_too_long_becomes_short() -> None:
     selection = Selection("en", long)
     assert build_layout(doc, selection, templates=TEMPLATES).keys == ("head", "short:long", "foot")
     assert check_mail(message(doc, selection)) == []
+
+
+@pytest.mark.parametrize(("size", "width"), [((None, None), None), ((1600, 800), "536"), ((800, 600), "536")])
+def test_a_picture_of_unknown_size_is_not_blown_up(size: tuple[int | None, int | None], width: str | None) -> None:
+    picture = Image("https://elsewhere.example/icon.png", "An icon", width=size[0], height=size[1])
+    doc = document([item("s1", images=(picture,))], template="press")
+    tree = html.fromstring(parts(message(doc, Selection("en", item("s1"))))[1])
+    (found,) = tree.xpath("//img[@alt='An icon']")
+    assert found.get("width") == width
+    assert "max-width" in found.get("style", "")
 
 
 def test_a_press_release_names_its_contact() -> None:
@@ -324,6 +334,7 @@ def test_a_picture_in_the_text_is_never_wider_than_the_column() -> None:
     assert 'src="https://n.example/media/0123456789abcdef/a%20b.webp.jpg"' in view.body
     assert 'width="536" height="268"' in view.body
     assert 'width="40" height="30"' in view.body
-    assert 'alt="C" width="536" style="max-width:100%' in view.body
+    # Of unknown size: an icon would be blown up by a width.
+    assert 'alt="C" style="max-width:100%' in view.body
     assert view.body.count("max-width:100%") == 3
     assert not any(word in view.body for word in ("srcset", "<video", "1600"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,11 +10,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from PIL import Image
 from sqlalchemy import inspect, select, text, update
 
 from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
+from tests.web.server import served
 from tidings.model.errors import RefusedError
+from tidings.pipeline.publish.publish import KEPT
 from tidings.runtime.backup import restore as restoring
 from tidings.runtime.backup.backup import make_backup
 from tidings.runtime.backup.restore import RestoreResult, restore
@@ -26,6 +31,7 @@ from tidings.store.delivery import ledger
 from tidings.store.engine import Store
 from tidings.store.people import subscribers
 from tidings.store.service import clock, restored
+from tidings.web.app import newsroom_app
 
 
 @pytest.fixture
@@ -138,6 +144,33 @@ def test_an_edition_that_was_sent_can_be_resolved(newsroom: RunningNewsroom) -> 
         pytest.raises(RefusedError, match="not held because of a restore"),
     ):
         restored.settle_as_sent(connection, newsroom.edition("daily/2"), newsroom.now, "ann")
+
+
+def test_pictures_of_sent_mails_come_back_with_a_restore(newsroom: RunningNewsroom) -> None:
+    """The originals were changed long ago: only the kept copies have what the mails show."""
+    newsroom.reader("ada")
+    media = newsroom.folder.root / "content" / "media"
+    media.mkdir(exist_ok=True)
+    Image.new("RGB", (400, 300), "navy").save(media / "photo.jpg")
+    newsroom.item("one", images='[{src: media/photo.jpg, alt: "A well"}]')
+    newsroom.tick(MONDAY)
+    (mail,) = newsroom.mails("ada@example.org")
+    shown = set(re.findall(r"/(media/[0-9a-f]{16}/photo\.jpg)", mail.message.get_body(("html",)).get_content()))
+    (path,) = shown
+    public = newsroom.folder.root / "public"
+    before = (public / path).read_bytes()
+    Image.new("RGB", (400, 300), "red").save(media / "photo.jpg")
+    newsroom.tick(MONDAY + HOUR)
+    archive = saved(newsroom)
+    shutil.rmtree(public)
+    shutil.rmtree(newsroom.folder.root / KEPT)
+    brought_back(newsroom, archive)
+    newsroom.tick(MONDAY + 2 * HOUR)
+    assert (public / path).read_bytes() == before
+    page = (public / "archive/digest/1/en/index.html").read_text()
+    assert path in page
+    with served(newsroom_app(newsroom.runtime)) as url:
+        assert httpx.get(url + path).content == before
 
 
 def test_stories_put_back_after_a_restore_are_held(small: RunningNewsroom) -> None:

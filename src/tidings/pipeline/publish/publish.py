@@ -35,6 +35,7 @@ from tidings.store.content import site_files, websub
 from tidings.store.content.items import items_version, load_items, next_visible_at
 from tidings.store.content.site_files import PublishedFile, PublishStamp
 from tidings.store.engine import Store, lock_file
+from tidings.store.key_values import find_value, set_value
 
 GZIP_ENDINGS = frozenset({".html", ".css", ".js", ".rss", ".atom", ".json", ".opml", ".xml", ".txt", ".ics"})
 """Text files that get a `.gz` file beside them."""
@@ -44,6 +45,8 @@ _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 """A web server of another user may serve public/."""
 NOT_OURS = ("archive/",)
 """Paths that another step writes and removes (`publish_archive`)."""
+_BROKEN = "broken_pictures"
+"""The fact with the digests of pictures of which no copy for mails can be made."""
 _SECOND = timedelta(seconds=1)
 _MAX_PING_WAIT = timedelta(hours=6)
 _PINGS_BEFORE_NOTICE = 6
@@ -108,6 +111,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             if fresh and not force and all(is_intact(public, published) for published in known.values()):
                 return PublishResult(unchanged=len(known))
             items = load_items(connection, include_gone=True)
+            broken = (find_value(connection, _BROKEN) or "").split()
         if identity is None:
             with store.write() as connection:
                 identity = site_files.create_identity(connection, now)
@@ -116,7 +120,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
                 site_files.keep_media(connection, 0, logo)
         kept -= _withdrawn_media(items)
         there = [path for path in sorted(kept) if _is_kept(newsroom, path, known.get(path))]
-        site = make_public_site(newsroom, items, identity, now, logo_size=_logo_size(newsroom))
+        site = make_public_site(newsroom, items, identity, now, logo_size=_logo_size(newsroom), broken_pictures=broken)
         ends = [moment for moment in (current.until, find_news_end(site)) if moment is not None]
         current = replace(current, until=min(ends, default=None))
         planned = chain(
@@ -130,8 +134,11 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             cache = _caches[store] = EtagCache(configuration)
         result, complete = write_files(store, newsroom, known, planned, now, cache)
         _copy_kept(newsroom, kept)
+        broken_now = site.broken_pictures & {each.digest for item in site.visible for each in item.media}
         with store.write() as connection:
             site_files.save_stamp(connection, current if complete else None)
+            if broken_now != set(broken):
+                set_value(connection, _BROKEN, " ".join(sorted(broken_now)))
         return result
 
 
@@ -166,6 +173,10 @@ def write_files(
                 unchanged += 1
                 continue
             content = b"" if file.media else file.render()
+            if content == b"" and file.is_fixed:
+                # It can never be made of these bytes.
+                kept.discard(file.path)
+                continue
             if content is None:
                 # A picture could not be converted just now. The next call tries again.
                 complete = False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
@@ -57,6 +58,8 @@ class PublicSite:
     feeds: tuple[FeedLink, ...]
     translations: Mapping[str, tuple[Translation, ...]]
     pages: Pages
+    broken_pictures: set[str]
+    """Digests of pictures of which no copy for mails can be made: planning adds to it."""
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -93,6 +96,7 @@ def make_public_site(
     now: datetime,
     *,
     logo_size: tuple[int, int] | None = None,
+    broken_pictures: Collection[str] = (),
 ) -> PublicSite:
     """Collect what readers may see at `now`. `items`: all items of the store, deleted ones too."""
     items = [item for item in items if item.kind != NOTE]
@@ -112,6 +116,7 @@ def make_public_site(
         feeds=tuple(feed for language in languages for feed in feed_links(newsroom, language)),
         translations=_translations(visible),
         pages=Pages(newsroom.root / "templates"),
+        broken_pictures=set(broken_pictures),
     )
 
 
@@ -162,7 +167,9 @@ def plan_site_files(public: PublicSite) -> Iterator[SiteFile]:
     for path, each in sorted(media.items()):
         yield SiteFile(path, media=each)
         if needs_mail_copy(each):
-            copy = partial(make_mail_copy, media_path(each, newsroom.root))
+            if each.digest in public.broken_pictures:
+                continue
+            copy = partial(_mail_copy, each, public)
             yield SiteFile(path + MAIL_COPY, copy, is_fixed=True)
 
 
@@ -280,6 +287,24 @@ def _translations(visible: Sequence[Item]) -> dict[str, tuple[Translation, ...]]
         )
         for item in visible
     }
+
+
+def _mail_copy(media: Media, public: PublicSite) -> bytes | None:
+    """Make the copy of a picture. If its bytes are as they should be and are no picture, it is not tried again."""
+    path = media_path(media, public.newsroom.root)
+    made = make_mail_copy(path)
+    if made is None and _has_digest(path, media.digest):
+        public.broken_pictures.add(media.digest)
+        return b""
+    return made
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest().startswith(digest)
+    except OSError:
+        return False
 
 
 def make_mail_copy(path: Path) -> bytes | None:

@@ -260,8 +260,8 @@ def _fit_picture(element: lxml_html.HtmlElement, copies: Collection[str]) -> Non
     for name in ("srcset", "sizes"):
         element.attrib.pop(name, None)
     width, height = (int(size) if (size := element.get(name, "")).isdigit() else 0 for name in ("width", "height"))
-    if width > COLUMN or not (width or height):
-        # The size of a picture from elsewhere may be unknown: too large is better than a page that must be scrolled.
+    # A picture of unknown size keeps its own: an icon is not blown up, and a large one is held by its style.
+    if width > COLUMN:
         element.set("width", str(COLUMN))
         if height:
             element.set("height", str(round(height * COLUMN / width)))
