@@ -148,6 +148,11 @@ def describe_invisible(character: str) -> tuple[str, str]:
     )
 
 
+def mask_days_and_times(text: str) -> str:
+    """Return a text of the same length in which `[mon, thu] 09:00`, which is no YAML, is a plain word."""
+    return _DAYS_AND_TIMES.sub(lambda match: f"{match[0][: -len(match[1])]}{'x' * len(match[1])}", text)
+
+
 class _Reader:
     """The reader of one text. It computes lines itself: for the library U+2028 begins a line, for editors not."""
 

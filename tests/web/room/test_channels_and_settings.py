@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 import re
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from tests.fixtures.newsroom import HOUR, MONDAY
 from tests.web.room.conftest import APPROVED, BEFORE, Browser, RoomSite
+from tidings.channels.base import Attempt, Channel
+from tidings.model.delivery import Outcome, Verdict
 from tidings.store import schema as t
 
 SCHEDULE = "schedules/daily.yaml"
@@ -55,6 +58,56 @@ def test_channels_and_results_show_what_went_out(posted: RoomSite) -> None:
     assert "No edition in this time" in posted.browser("viewer", ("press",), "p@example.org").get("results").text
 
 
+class _Editable:
+    """A channel whose network lets us change posts."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self.asked: list[tuple[str, str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
+        self.asked.append((receipt, self._channel.text(body)))
+        return Outcome(Verdict.ACCEPTED, receipt)
+
+    def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
+        self.asked.append((receipt, ""))
+        return Outcome(Verdict.ACCEPTED, receipt)
+
+
+def test_a_post_is_corrected_and_taken_down_where_it_can_be(posted: RoomSite) -> None:
+    """The room showed posts that only a command, or a withdrawn story, could change."""
+    runtime = posted.newsroom.runtime
+    editor, viewer = posted.browser("editor"), posted.browser("viewer")
+    assert "Do it there by hand" in editor.get("channels").text
+    channel = _Editable(runtime.channels["desk"])
+    runtime.channels["desk"] = channel  # type: ignore[assignment]
+    with runtime.store.write() as connection:
+        connection.execute(update(t.deliveries).where(t.deliveries.c.channel == "desk").values(receipt="r1"))
+    link = re.search(r"channels/posts/(\d+)", editor.get("channels").text)
+    assert link is not None and "channels/posts/" not in viewer.get("channels").text
+    page = editor.get(link[0]).text
+    assert "Late news" in page and "What it should say" in page
+    assert editor.post("channels/change", delivery=link[1], do="edit", text="").status_code == 409
+    assert (
+        "as soon as the network answers"
+        in editor.post("channels/change", delivery=link[1], do="edit", text="Better <news>").text
+    )
+    runtime.deliver()
+    assert channel.asked[0][0] == "r1" and "Better <news>" in channel.asked[0][1]
+    assert "corrected: accepted" in viewer.get("channels").text
+    editor.post("channels/change", delivery=link[1], do="take_down")
+    runtime.deliver()
+    assert channel.asked[1:] == [("r1", "")]
+    after = editor.get("channels").text
+    assert "taken down: accepted" in after and "channels/posts/" not in after
+    assert editor.post("channels/change", delivery=link[1], do="take_down").status_code == 409
+    assert editor.post("channels/change", delivery="999", do="edit", text="x").status_code == 404
+    assert [entry.action for entry in posted.log()] == ["delivery.taken_down", "delivery.edited"]
+
+
 def _opened(page: str) -> str:
     found = re.search(r'name="opened" value="(\w+)"', page)
     assert found is not None
@@ -94,6 +147,31 @@ def test_a_changed_cadence_shows_its_plan_before_it_is_saved(room: RoomSite, adm
     assert "The earlier version is back" in admin.post("settings/restore", **fields).text
     assert _file(room) == APPROVED
     assert [entry.action for entry in room.log()] == ["settings.restored", "settings.saved"]
+
+
+def test_a_schedule_is_changed_by_a_form_with_its_plan(room: RoomSite, admin: Browser) -> None:
+    text = "# ours\ncadence:\n  daily: 09:00  # early\n\ndeliver:\n  - list: digest\n    frequency: daily\n# end\n"
+    room.newsroom.schedule("daily", text)
+    assert "settings/schedule?file=schedules/daily.yaml" in admin.get("settings").text
+    page = admin.get("settings/schedule", file=SCHEDULE).text
+    assert 'name="when" value="09:00"' in page and 'value="list:digest" checked' in page
+    fields = {"file": SCHEDULE, "opened": _opened(page), "deliver": ["list:digest", "channel:desk"]}
+    fields |= {"rule": "weekly", "when": "[mon, thu] 08:00", "frequency.digest": "daily", "by": "boss@example.org"}
+    shown = admin.post("settings/schedule", do="check", **fields).text
+    assert "<ins>  weekly: [mon, thu] 08:00</ins>" in shown and "What it does to the plan" in shown
+    assert "5 March 2026, 08:00" in shown
+    wrong = admin.post("settings/schedule", do="save", **fields | {"when": "someday"})
+    assert wrong.status_code == 422 and 'value="someday"' in wrong.text
+    assert "Saved." in admin.post("settings/schedule", do="save", **fields).text
+    written = (room.newsroom.folder.root / SCHEDULE).read_text()
+    assert written == (
+        "# ours\ncadence:\n  weekly: [mon, thu] 08:00\n\napproval: {by: [boss@example.org]}\n\ndeliver:\n"
+        "  - list: digest\n    frequency: daily\n  - {channel: desk}\n# end\n"
+    )
+    assert admin.post("settings/schedule", do="save", **fields).status_code == 409
+    room.newsroom.folder.write(SCHEDULE, "deliver: [{list: digest}]\n")
+    assert admin.get("settings/schedule", file=SCHEDULE).headers["location"].endswith("said=no_form")
+    assert admin.get("settings/schedule", file="tidings.yaml").status_code == 404
 
 
 def test_settings_with_an_error_are_not_saved(room: RoomSite, admin: Browser) -> None:

@@ -14,6 +14,7 @@ VALUES = {
     "story": "one",
     "language": "en",
     "preview": "none",
+    "delivery": "none",
 }
 
 

@@ -16,7 +16,8 @@ from sqlalchemy import Connection
 from tidings.channels.base import CanEdit, CanTakeDown, Channel, Post
 from tidings.config.adapters import ChannelSettings
 from tidings.config.settings import Newsroom
-from tidings.model.delivery import PostChange, Purpose, channel_target
+from tidings.model.delivery import DeliveryState, PostChange, Purpose, channel_target
+from tidings.model.errors import InputError, RefusedError
 from tidings.model.item import Item
 from tidings.pipeline import notices
 from tidings.pipeline.compose.freeze import correction_version
@@ -24,7 +25,7 @@ from tidings.pipeline.compose.posts import make_post_item
 from tidings.render.i18n import load_catalogue
 from tidings.store.content.items import load_items
 from tidings.store.delivery import corrections, ledger
-from tidings.store.delivery.corrections import AcceptedPost
+from tidings.store.delivery.corrections import AcceptedPost, OnlinePost
 from tidings.store.delivery.notices import notice_keys
 from tidings.store.engine import Store
 
@@ -69,6 +70,64 @@ def apply_corrections(store: Store, newsroom: Newsroom, channels: Mapping[str, C
         with store.write() as connection:
             _add_step(connection, newsroom, channels[step.post.channel], step, now)
     return len(steps)
+
+
+def allowed_changes(channel: Channel | None) -> list[PostChange]:
+    """Return what a channel can do with a post that is online: edit it, take it down."""
+    ways = [(PostChange.EDIT, isinstance(channel, CanEdit)), (PostChange.TAKE_DOWN, isinstance(channel, CanTakeDown))]
+    return [change for change, is_possible in ways if is_possible]
+
+
+def change_post(
+    store: Store,
+    newsroom: Newsroom,
+    channels: Mapping[str, Channel],
+    delivery: int,
+    change: PostChange,
+    now: datetime,
+    text: str = "",
+) -> OnlinePost:
+    """Edit a post that is online to say `text`, or take it down, because a person asked for it.
+
+    Nothing is done to the story. Raises InputError or RefusedError, and does nothing then.
+    """
+    with store.write() as connection:
+        post = corrections.find_online_post(connection, delivery)
+        if post is None or not post.receipt:
+            raise InputError("This post is not online, or the network gave no name for it.")
+        channel = channels.get(post.channel)
+        if channel is None or change not in allowed_changes(channel):
+            raise RefusedError(f"{post.channel} cannot do this with its posts. Do it there by hand.")
+        details: dict[str, Any] = {"amendment": change, "receipt": post.receipt}
+        purpose = f"{Purpose.RETRACTION}" if post.story else f"{Purpose.RETRACTION}-{delivery}"
+        if change is PostChange.EDIT:
+            site = newsroom.site
+            title = site.title.get(post.language, site.languages[0])
+            body = channel.prepare(Post("", site.url, post.language, (), "", title, now, text=text))
+            length, limit = channel.length(body), channel.capabilities.max_length
+            if not text or length > limit:
+                raise InputError(f"The post would have {length} characters; {post.channel} takes 1 to {limit}.")
+            details["body"] = body.decode()
+            purpose = f"{Purpose.CORRECTION}-{delivery}-{correction_version(text)}"
+        done = corrections.list_post_changes(connection, [post.channel]).get(delivery, [])
+        if any(kind == PostChange.TAKE_DOWN and state != DeliveryState.REJECTED for kind, state, _ in done):
+            raise RefusedError("This post was taken down already, or is about to be.")
+        key = f"amend:{delivery}:{purpose}"
+        row = {
+            "mailing": ledger.get_or_create_mailing(
+                connection, key, "amendment", schedule=post.schedule, now=now, open=True
+            ),
+            "target": channel_target(post.channel),
+            "channel": post.channel,
+            "story": post.story,
+            "purpose": purpose,
+            "part": post.part,
+            "at": now,
+            "details": details,
+        }
+        if not ledger.add_deliveries(connection, [row]):
+            raise RefusedError("This was done already.")
+    return post
 
 
 def _choose_change(channel: Channel, settings: ChannelSettings, post: AcceptedPost) -> PostChange | None:

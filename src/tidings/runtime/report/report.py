@@ -54,6 +54,7 @@ class PostRow:
     state: str
     link: str
     reason: str
+    delivery: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ def make_report(
             post.state,
             post.receipt if post.receipt.startswith(("https://", "http://")) else "",
             post.reason,
+            post.delivery,
         )
         for post in counted.list_posts(connection, list(within))
     ]

@@ -41,15 +41,18 @@ def settings_files(root: Path) -> list[str]:
 
 
 def check_settings(runtime: Runtime, name: str, text: str) -> CheckedSettings:
-    """Load the newsroom with one changed file and plan with it, on a copy of the store.
-
-    A store on PostgreSQL is not copied for this, so there is no plan then.
-    """
+    """Load the newsroom with one changed file and plan with it: on a copy of the store, which PostgreSQL only reads."""
     with _load_changed(runtime, name, text) as loaded:
         problems = list(loaded.problems)
         newsroom = loaded.newsroom
-        if newsroom is None or any(problem.level == "error" for problem in problems) or runtime.store.path is None:
+        if newsroom is None or any(problem.level == "error" for problem in problems):
             return CheckedSettings(problems)
+        if runtime.store.path is None:
+            changed = newsroom.model_copy(update={"root": runtime.root, "store": runtime.newsroom.store})
+            with Runtime(changed, keys=runtime.keys, lazy=True) as reader:
+                reader.set_clock(runtime.now())
+                before = plan(runtime, runtime.now(), _RUNS)
+                return CheckedSettings(problems, before, plan(reader, reader.now(), _RUNS))
         with open_scratch_runtime(runtime) as copy:
             before = plan(copy, copy.now(), _RUNS)
             copy.apply_configuration(newsroom.model_copy(update={"root": runtime.root, "store": copy.newsroom.store}))

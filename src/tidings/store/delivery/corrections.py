@@ -75,3 +75,51 @@ def find_correction_steps(connection: Connection, channels: Collection[str]) -> 
         or_(d.purpose.startswith(Purpose.CORRECTION), d.purpose == Purpose.RETRACTION),
     )
     return {(row.channel, row.story, row.part, row.purpose) for row in connection.execute(query)}
+
+
+@dataclass(frozen=True, slots=True)
+class OnlinePost:
+    """An accepted post of any kind. `story` is empty for a whole edition; `part` counts the posts of one story."""
+
+    delivery: int
+    channel: str
+    schedule: str
+    language: str
+    story: str
+    part: int
+    receipt: str
+    rendition: int
+
+
+def find_online_post(connection: Connection, delivery: int) -> OnlinePost | None:
+    """Return an accepted post or None if there is no such post."""
+    d, r, m = t.deliveries.c, t.renditions.c, t.mailings.c
+    query = (
+        select(d.id, d.channel, m.schedule, r.language, d.story, d.receipt, r.id)
+        .join_from(t.deliveries, t.renditions, d.rendition == r.id)
+        .join(t.mailings, d.mailing == m.id)
+        .where(d.id == delivery, d.channel != "", d.state == DeliveryState.ACCEPTED)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    earlier = select(d.id).where(
+        d.channel == row.channel, d.story == row.story, d.rendition.is_not(None), d.id < delivery
+    )
+    part = len(connection.execute(earlier).all()) if row.story else 0
+    return OnlinePost(row.id, row.channel, row.schedule, row.language, row.story, part, row.receipt, row[6])
+
+
+def list_post_changes(connection: Connection, channels: Collection[str]) -> dict[int, list[tuple[str, str, str]]]:
+    """Return (change, state, reason) of what was done to each post, oldest first, by the delivery of the post."""
+    d, m = t.deliveries.c, t.mailings.c
+    query = (
+        select(m.key, d.details, d.state, d.reason)
+        .join_from(t.deliveries, t.mailings, d.mailing == m.id)
+        .where(m.key.startswith("amend:"), d.channel.in_(channels))
+        .order_by(d.id)
+    )
+    found: dict[int, list[tuple[str, str, str]]] = {}
+    for key, details, state, reason in connection.execute(query):
+        found.setdefault(int(key.split(":")[1]), []).append((str(details.get("amendment", "")), state, reason))
+    return found

@@ -64,6 +64,7 @@ class ChannelPost:
     reason: str
     receipt: str
     at: datetime
+    delivery: int = 0
 
 
 def list_posts(connection: Connection, editions: list[int]) -> list[ChannelPost]:
@@ -72,7 +73,7 @@ def list_posts(connection: Connection, editions: list[int]) -> list[ChannelPost]
     posts = []
     for start in range(0, len(editions), 500):
         query = (
-            select(m.edition, d.channel, r.language, d.story, d.state, d.reason, d.receipt, d.at)
+            select(m.edition, d.channel, r.language, d.story, d.state, d.reason, d.receipt, d.at, d.id)
             .join_from(t.deliveries, t.mailings, m.id == d.mailing)
             .join(t.renditions, r.id == d.rendition, isouter=True)
             .where(m.edition.in_(editions[start : start + 500]), d.channel != "")

@@ -8,18 +8,22 @@ from typing import Any, Literal
 
 from starlette.responses import Response
 
+from tidings.model.delivery import DeliveryState, PostChange
 from tidings.model.errors import InputError, RefusedError
+from tidings.pipeline.deliver.corrections import allowed_changes, change_post
 from tidings.pipeline.deliver.recovery import resolve_in_doubt
 from tidings.runtime.monitoring.health import read_health
 from tidings.runtime.report.report import PostRow, make_report
+from tidings.store.content import editions
 from tidings.store.delivery import ledger
+from tidings.store.delivery.corrections import find_online_post, list_post_changes
 from tidings.store.delivery.ledger import LedgerEntry
 from tidings.store.people.team import Role
 from tidings.store.service import pauses
 from tidings.store.service.clock import real_now
 from tidings.store.service.pauses import Scope
 from tidings.web.room.edition_screen import delivery_states
-from tidings.web.room.today import Asker, may_see_schedule, schedule_title
+from tidings.web.room.today import Asker, may_decide, may_see_schedule, schedule_title
 from tidings.web.room.visit import Visit
 
 _RECENT = timedelta(days=30)
@@ -40,6 +44,7 @@ def _channels_page(visit: Visit, wrong: str = "", status: int = 200) -> Response
     with runtime.store.read() as connection:
         report = make_report(connection, newsroom, now - _RECENT, None, now)
         active = [pause.name for pause in pauses.active_pauses(connection) if pause.scope is Scope.CHANNEL]
+        changes = list_post_changes(connection, list(newsroom.channels))
         doubts = list(islice(ledger.entries(connection, state="in_doubt"), _MOST_DOUBTS))
     posts: dict[str, list[PostRow]] = {}
     for post in sorted(report.posts, key=lambda row: row.at, reverse=True):
@@ -56,7 +61,7 @@ def _channels_page(visit: Visit, wrong: str = "", status: int = 200) -> Response
                 "type": settings.type,
                 "stalled": stalled.get(name, ""),
                 "is_paused": name in active,
-                "posts": [_shown_post(visit, post) for post in posts.get(name, [])[:_MOST_POSTS]],
+                "posts": [_shown_post(visit, post, changes) for post in posts.get(name, [])[:_MOST_POSTS]],
             }
             for name, settings in newsroom.channels.items()
             if settings.POSTS
@@ -67,9 +72,27 @@ def _channels_page(visit: Visit, wrong: str = "", status: int = 200) -> Response
     )
 
 
-def _shown_post(visit: Visit, post: PostRow) -> dict[str, Any]:
+def _shown_post(visit: Visit, post: PostRow, changes: dict[int, list[tuple[str, str, str]]]) -> dict[str, Any]:
     schedule, _, number = post.edition.partition("/")
+    states, words = delivery_states(visit.words), visit.words
+    names = {
+        PostChange.EDIT.value: words.gettext("corrected"),
+        PostChange.REPLY.value: words.gettext("answered with the correction"),
+        PostChange.TAKE_DOWN.value: words.gettext("taken down"),
+    }
+    done = changes.get(post.delivery, [])
+    is_gone = any(kind == PostChange.TAKE_DOWN and state != DeliveryState.REJECTED for kind, state, _ in done)
+    may = visit.may(Role.EDITOR) and may_decide(visit, schedule) and post.state == "accepted" and not is_gone
+    ways = allowed_changes(visit.runtime.channels.get(post.channel)) if may else []
     return {
+        "delivery": post.delivery,
+        "changes": [
+            {"text": f"{names.get(kind, kind)}: {states.get(state, state)}", "reason": reason}
+            for kind, state, reason in done
+        ],
+        "may_edit": PostChange.EDIT in ways,
+        "may_take_down": PostChange.TAKE_DOWN in ways,
+        "by_hand": may and not ways,
         "at": post.at,
         "edition": f"{schedule_title(visit, schedule)} {number}",
         "path": f"editions/{post.edition}",
@@ -95,6 +118,50 @@ def _shown_doubt(visit: Visit, entry: LedgerEntry) -> dict[str, Any]:
 def may_settle(visit: Asker, entry: LedgerEntry) -> bool:
     """Whether a delivery concerns the lists of the member."""
     return visit.person.may_see_list(entry.list) if entry.list else may_see_schedule(visit, entry.schedule)
+
+
+def change(visit: Visit) -> Response:
+    """Correct the text of a post, or take it down, where the network allows it: the button's `do`."""
+    number, way = visit.field("delivery"), visit.field("do")
+    if way not in ("edit", "take_down") or not (number.isascii() and number.isdigit() and len(number) < 16):
+        return visit.not_found()
+    runtime = visit.runtime
+    with runtime.store.read() as connection:
+        post = find_online_post(connection, int(number))
+    if post is None or not may_decide(visit, post.schedule):
+        return visit.not_found()
+    try:
+        text, now = visit.fields.get("text", [""])[0].replace("\r\n", "\n").strip()[:20_000], runtime.now()
+        change_post(runtime.store, visit.newsroom, runtime.channels, post.delivery, PostChange(way), now, text)
+    except (InputError, RefusedError) as error:
+        return _channels_page(visit, str(error), 409)
+    with runtime.store.write() as connection:
+        action = "delivery.edited" if way == "edit" else "delivery.taken_down"
+        visit.record(connection, action, f"{post.channel} {post.delivery}", text[:200] if way == "edit" else "")
+    return visit.redirect("channels", "post_changed")
+
+
+def show_post(visit: Visit) -> Response:
+    """One post that is online, with the form that corrects it."""
+    number = visit.params["delivery"]
+    is_number = number.isascii() and number.isdigit() and len(number) < 16
+    with visit.runtime.store.read() as connection:
+        post = find_online_post(connection, int(number)) if is_number else None
+        body = editions.get_rendition(connection, post.rendition).raw if post is not None else b""
+    channel = visit.runtime.channels.get(post.channel) if post is not None else None
+    if post is None or channel is None or not may_decide(visit, post.schedule):
+        return visit.not_found()
+    ways = allowed_changes(channel)
+    return visit.page(
+        "post.html.j2",
+        visit.words.gettext("Correct a post"),
+        post=post,
+        text=channel.text(body),
+        length=channel.length(body),
+        limit=channel.capabilities.max_length,
+        may_edit=PostChange.EDIT in ways,
+        may_take_down=PostChange.TAKE_DOWN in ways,
+    )
 
 
 def resolve(visit: Visit) -> Response:

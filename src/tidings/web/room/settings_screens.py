@@ -8,6 +8,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from tidings.model.errors import RefusedError
+from tidings.render.room.room_pages import SCRIPT
 from tidings.runtime.preview.plan import PlannedSchedule
 from tidings.runtime.team import files
 from tidings.runtime.team.files import FileChangedError, OpenedFile
@@ -26,20 +27,20 @@ def show_list(visit: Visit) -> Response:
     for name in settings_files(visit.runtime.root):
         schedule = name.removeprefix(f"{SCHEDULES}/").removesuffix(".yaml") if name.startswith(SCHEDULES) else ""
         title = schedule_title(visit, schedule) if schedule else visit.words.gettext("The newsroom")
-        rows.append({"name": name, "file": quote(name), "title": title})
+        rows.append({"name": name, "file": quote(name), "title": title, "is_schedule": bool(schedule)})
     return visit.page("settings.html.j2", visit.words.gettext("Settings"), rows=rows)
 
 
 def show_editor(visit: Visit) -> Response:
     """One file as text."""
-    opened = _open(visit, visit.query.get("file", ""))
+    opened = open_settings(visit, visit.query.get("file", ""))
     return opened if isinstance(opened, Response) else _page(visit, opened, opened.text)
 
 
 def submit_editor(visit: Visit) -> Response:
     """Check the text and show what it changes, or save it: the button's `do`."""
     words, name = visit.words, visit.field("file", 200)
-    opened = _open(visit, name)
+    opened = open_settings(visit, name)
     if isinstance(opened, Response):
         return opened
     raw = visit.fields.get("text", [""])[0]
@@ -68,7 +69,7 @@ def submit_editor(visit: Visit) -> Response:
 
 def show_version(visit: Visit) -> Response:
     """A former version, as the difference to the present one."""
-    opened = _open(visit, visit.query.get("file", ""))
+    opened = open_settings(visit, visit.query.get("file", ""))
     if isinstance(opened, Response):
         return opened
     return file_screens.show_former(visit, opened, "settings", may_restore=True)
@@ -76,7 +77,7 @@ def show_version(visit: Visit) -> Response:
 
 def restore_version(visit: Visit) -> Response:
     """Bring a former version back, if it still loads."""
-    opened = _open(visit, visit.field("file", 200))
+    opened = open_settings(visit, visit.field("file", 200))
     if isinstance(opened, Response):
         return opened
     former = files.read_version(visit.runtime.root, opened.name, visit.field("version", 80))
@@ -89,7 +90,8 @@ def restore_version(visit: Visit) -> Response:
     return file_screens.restore_former(visit, opened.name, former, "settings", "settings.restored")
 
 
-def _open(visit: Visit, name: str) -> OpenedFile | Response:
+def open_settings(visit: Visit, name: str) -> OpenedFile | Response:
+    """Open one of the YAML files, or return the page that says why not."""
     if name not in settings_files(visit.runtime.root):
         return visit.not_found()
     return file_screens.open_file(visit, name)
@@ -109,6 +111,8 @@ def _page(
         opened.name,
         status,
         wrong=wrong,
+        script=SCRIPT,
+        is_schedule=opened.name.startswith(f"{SCHEDULES}/"),
         name=opened.name,
         file=quote(opened.name),
         opened=opened.digest,
@@ -116,12 +120,12 @@ def _page(
         is_checked=checked is not None,
         problems=checked.problems if checked is not None else [],
         difference=files.difference(opened.text, text) if checked is not None else [],
-        plan=_compare(visit, checked) if checked is not None else [],
+        plan=compare_plans(visit, checked) if checked is not None else [],
         versions=files.list_versions(visit.runtime.root, opened.name)[:20],
     )
 
 
-def _compare(visit: Visit, checked: CheckedSettings) -> list[dict[str, Any]]:
+def compare_plans(visit: Visit, checked: CheckedSettings) -> list[dict[str, Any]]:
     """Return each schedule whose next slots or recipients change, before and after."""
     before = {entry.name: _next(visit, entry) for entry in checked.before or ()}
     after = {entry.name: _next(visit, entry) for entry in checked.after or ()}

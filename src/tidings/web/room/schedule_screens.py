@@ -1,0 +1,165 @@
+"""The form for a schedule's common settings. It writes the same YAML as a person would, and shows the plan before."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from tidings.model.errors import RefusedError
+from tidings.render.i18n import kind_label
+from tidings.render.room.room_pages import SCRIPT, RoomWords
+from tidings.runtime.team import files, schedule_form
+from tidings.runtime.team.files import FileChangedError, OpenedFile
+from tidings.runtime.team.schedule_form import DeliveryForm, ScheduleForm
+from tidings.runtime.team.settings_files import SCHEDULES, CheckedSettings, check_settings
+from tidings.store.content.items import list_kinds
+from tidings.web.room import file_screens
+from tidings.web.room.settings_screens import compare_plans, open_settings
+from tidings.web.room.today import schedule_title
+from tidings.web.room.visit import Visit
+
+
+def show_schedule(visit: Visit) -> Response:
+    """The form of one schedule, or its YAML if the form cannot show it."""
+    opened = _open(visit, visit.query.get("file", ""))
+    if isinstance(opened, Response):
+        return opened
+    try:
+        form = schedule_form.read_schedule(opened.text)
+    except ValueError:
+        return visit.redirect(f"settings/edit?file={quote(opened.name)}", "no_form")
+    return _page(visit, opened, form)
+
+
+def submit_schedule(visit: Visit) -> Response:
+    """Show what the form changes and the plan with it, or save it: the button's `do`."""
+    words, name = visit.words, visit.field("file", 200)
+    opened = _open(visit, name)
+    if isinstance(opened, Response):
+        return opened
+    form = _read_form(visit)
+    changed = words.gettext("Somebody else changed this file meanwhile. Below is how yours differs from theirs.")
+    try:
+        text = schedule_form.write_schedule(opened.text, form)
+    except ValueError as error:
+        return _page(visit, opened, form, wrong=str(error), status=422)
+    checked = check_settings(visit.runtime, name, text)
+    if visit.field("opened", 64) != opened.digest:
+        return _page(visit, opened, form, text, checked, wrong=changed, status=409)
+    if visit.field("do") != "save":
+        return _page(visit, opened, form, text, checked)
+    if checked.has_error:
+        wrong = words.gettext("It was not saved: mend what is named below.")
+        return _page(visit, opened, form, text, checked, wrong=wrong, status=422)
+    if text == opened.text:
+        return visit.redirect(f"settings/schedule?file={quote(name)}", "unchanged")
+    try:
+        file_screens.save_file(visit, name, text, opened.digest, "settings.saved")
+    except FileChangedError:
+        return _page(visit, opened, form, text, checked, wrong=changed, status=409)
+    except RefusedError as error:
+        return _page(visit, opened, form, text, checked, wrong=str(error), status=409)
+    return visit.redirect(f"settings/schedule?file={quote(name)}", "saved")
+
+
+def _open(visit: Visit, name: str) -> OpenedFile | Response:
+    return open_settings(visit, name) if name.startswith(f"{SCHEDULES}/") else visit.not_found()
+
+
+def _read_form(visit: Visit) -> ScheduleForm:
+    form = ScheduleForm(rule=visit.field("rule", 20), when=visit.field("when", 300))
+    form.texts = {key: visit.field(key, 100) for key in schedule_form.TEXTS}
+    for key in schedule_form.LISTS:
+        values = visit.fields.get(key, [])
+        if key in ("skip_dates", "by"):
+            values = [part for value in values for part in value.replace(",", " ").split()]
+        form.lists[key] = [value.strip()[:200] for value in values if value.strip()]
+    for outlet in visit.fields.get("deliver", []):
+        kind, _, name = outlet.partition(":")
+        frequency = visit.field(f"frequency.{name}", 60) if kind == "list" else ""
+        form.deliver.append(DeliveryForm(kind, name, frequency))
+    return form
+
+
+def _page(
+    visit: Visit,
+    opened: OpenedFile,
+    form: ScheduleForm,
+    text: str = "",
+    checked: CheckedSettings | None = None,
+    *,
+    wrong: str = "",
+    status: int = 200,
+) -> Response:
+    newsroom, words = visit.newsroom, visit.words
+    name = opened.name.removeprefix(f"{SCHEDULES}/").removesuffix(".yaml")
+    default = newsroom.site.languages[0]
+    with visit.runtime.store.read() as connection:
+        kinds = dict.fromkeys([*form.lists["kinds"], *list_kinds(connection)])
+    return visit.page(
+        "schedule_edit.html.j2",
+        schedule_title(visit, name),
+        status,
+        wrong=wrong,
+        script=SCRIPT,
+        name=opened.name,
+        file=quote(opened.name),
+        opened=opened.digest,
+        form=form,
+        rules=_rule_names(words),
+        outlets=_outlets(visit, form),
+        kinds=[(kind, kind_label(kind, visit.language, 1)) for kind in kinds],
+        topics=[
+            *((key, label.get(visit.language, default)) for key, label in newsroom.topics.items()),
+            *((key, key) for key in form.lists["topics"] if key not in newsroom.topics),
+        ],
+        languages=newsroom.site.languages,
+        is_checked=checked is not None,
+        problems=checked.problems if checked is not None else [],
+        difference=files.difference(opened.text, text) if checked is not None else [],
+        plan=compare_plans(visit, checked) if checked is not None else [],
+    )
+
+
+def _outlets(visit: Visit, form: ScheduleForm) -> list[dict[str, Any]]:
+    """Return every list and channel that can get the schedule, and whether it does."""
+    chosen = {(part.kind, part.name): part for part in form.deliver}
+    rows: list[dict[str, Any]] = []
+    for name, settings in visit.newsroom.lists.items():
+        part = chosen.pop(("list", name), None)
+        own = {part.frequency} if part is not None else set()
+        frequencies = dict.fromkeys(["daily", "weekly", "monthly", *settings.frequencies, *sorted(own - {"", "all"})])
+        title = settings.name.get(visit.language, visit.newsroom.site.languages[0])
+        rows.append(
+            {
+                "kind": "list",
+                "name": name,
+                "title": title,
+                "chosen": part is not None,
+                "frequency": part.frequency if part is not None else "",
+                "frequencies": list(frequencies),
+            }
+        )
+    for name, channel in visit.newsroom.channels.items():
+        if channel.POSTS:
+            is_chosen = chosen.pop(("channel", name), None) is not None
+            rows.append({"kind": "channel", "name": name, "title": f"{name} ({channel.type})", "chosen": is_chosen})
+    return rows + [
+        {"kind": part.kind, "name": part.name, "title": part.name, "chosen": True, "frequency": part.frequency}
+        for part in chosen.values()
+    ]
+
+
+def _rule_names(words: RoomWords) -> list[tuple[str, str, str]]:
+    """Return each rule with its name and an example."""
+    return [
+        ("weekly", words.gettext("On days of the week"), "fri 09:00"),
+        ("daily", words.gettext("Every day"), "09:00"),
+        ("monthly", words.gettext("On days of the month"), "first mon 09:00"),
+        ("every", words.gettext("In even steps"), "2h"),
+        ("at", words.gettext("Once"), "2026-12-01T09:00"),
+        ("on", words.gettext("When something is new, or on request"), "new"),
+        ("cron", words.gettext("By a cron rule"), "0 9 * * fri"),
+    ]

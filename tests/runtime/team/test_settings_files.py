@@ -1,0 +1,30 @@
+"""A changed YAML file is planned with before it is saved, on every kind of store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.newsroom import DAILY, MONDAY, open_newsroom
+from tidings.runtime.team.settings_files import check_settings
+
+ALL = DAILY.replace("frequency: daily", "frequency: all")
+
+
+def test_the_plan_of_a_change_is_made_on_postgresql_too(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL the room showed no plan of a changed schedule."""
+    with open_newsroom(tmp_path, database_url, {"daily": ALL}) as newsroom:
+        for key, value in newsroom.folder.env.items():
+            monkeypatch.setenv(key, value)
+        newsroom.tick(MONDAY)
+        runtime = newsroom.runtime
+        before = runtime.newsroom
+        checked = check_settings(runtime, "schedules/daily.yaml", ALL.replace("09:00", "11:00"))
+        assert not checked.has_error and checked.before is not None and checked.after is not None
+        hours = [[slot.at.hour for slot in plan[0].slots] for plan in (checked.before, checked.after)]
+        assert hours == [[4, 4], [6, 6]]
+        assert runtime.newsroom is before, "nothing of the newsroom changed"
+        assert check_settings(runtime, "schedules/daily.yaml", "cadence: 3").has_error

@@ -1,0 +1,76 @@
+"""The calendar by month, week and list; a story or a slot is moved after the difference was seen."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.fixtures.newsroom import HOUR
+from tests.web.room.conftest import BEFORE, RoomSite
+from tests.web.room.test_stories import read_story_file
+
+STORY = "content/later.en.md"
+
+
+def _opened(page: str) -> list[str]:
+    return re.findall(r'name="opened" value="(\w+)"', page)
+
+
+def _with_story(room: RoomSite, key: str = "published") -> None:
+    room.newsroom.folder.write(STORY, f"---\ntitle: Later\n{key}: 2026-03-05T12:00 # Thursday\n---\nText\n")
+    room.newsroom.tick(BEFORE + HOUR / 2)
+
+
+def test_a_week_and_a_list_show_the_same_entries(room: RoomSite) -> None:
+    _with_story(room)
+    viewer = room.browser("viewer")
+    for query in ({"month": "2026-03"}, {"view": "week", "day": "2026-03-04"}, {"view": "list", "day": "2026-03-02"}):
+        page = viewer.get("calendar", **query).text
+        assert "Later" in page and "Daily 1" in page and "Move<" not in page, query
+    week = viewer.get("calendar", view="week", day="2026-03-04").text
+    assert re.findall(r'data-day="([\d-]+)"', week) == [f"2026-03-{day:02}" for day in range(2, 9)]
+    assert "view=week&amp;day=2026-02-23" in week and "view=week&amp;day=2026-03-09" in week
+    for query in ({"view": "x"}, {"day": "2026-02-30"}, {"month": "2026-13"}):
+        assert viewer.get("calendar", **query).status_code == 200
+
+
+def test_a_story_moves_after_its_difference_was_seen(room: RoomSite) -> None:
+    for key in ("published", "embargo"):
+        _with_story(room, key)
+        editor = room.browser("editor")
+        assert "calendar/move?story=later" in editor.get("calendar", month="2026-03").text
+        dropped = editor.get("calendar/move", story="later", day="2026-03-06").text
+        assert 'value="2026-03-06T12:00"' in dropped
+        assert f"<ins>{key}: 2026-03-06T12:00 # Thursday</ins>" in dropped
+        fields = {"story": "later", "at": "2026-03-06T15:30"}
+        shown = editor.post("calendar/move", do="check", **fields).text
+        assert f"<ins>{key}: 2026-03-06T15:30 # Thursday</ins>" in shown
+        assert "T12:00" in read_story_file(room, STORY), "seeing it writes nothing"
+        assert editor.post("calendar/move", do="save", opened="old", **fields).status_code == 422
+        assert "Moved." in editor.post("calendar/move", do="save", opened=_opened(shown), **fields).text
+        assert f"{key}: 2026-03-06T15:30 # Thursday" in read_story_file(room, STORY)
+    wrong = editor.post("calendar/move", do="save", story="later", at="tomorrow")
+    assert wrong.status_code == 422 and "Write day and time" in wrong.text
+    assert [entry.action for entry in room.log()] == ["story.moved", "story.moved"]
+
+
+def test_a_slot_is_skipped_or_moved_through_its_yaml(room: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in room.newsroom.folder.env.items():
+        monkeypatch.setenv(key, value)
+    editor, name = room.browser("editor"), "schedules/daily.yaml"
+    head, deliver = "# ours\ncadence:\n  daily: 09:00  # early\n", "deliver: [{list: digest, frequency: all}]\n"
+    room.newsroom.schedule("daily", head + deliver)
+    assert "schedule=daily&amp;slot=2026-03-04" in editor.get("calendar", view="list", day="2026-03-02").text
+    page = editor.get("calendar/move", schedule="daily", slot="2026-03-04").text
+    assert "Skip it: nothing goes out" in page
+    fields = {"schedule": "daily", "slot": "2026-03-04", "how": "skip"}
+    shown = editor.post("calendar/move", do="check", **fields).text
+    assert "<ins>  skip_dates: [2026-03-04]</ins>" in shown and "on_holiday" not in shown
+    assert "Moved." in editor.post("calendar/move", do="save", opened=_opened(shown), **fields).text
+    assert read_story_file(room, name) == f"{head}  skip_dates: [2026-03-04]\n{deliver}"
+    room.newsroom.reload()
+    dropped = editor.get("calendar/move", schedule="daily", slot="2026-03-10", day="2026-03-11").text
+    assert "<ins>  skip_dates: [2026-03-04, 2026-03-10]</ins>" in dropped and "on_holiday: after" in dropped
+    assert editor.get("calendar/move", schedule="none", slot="2026-03-10").status_code == 404
+    assert editor.get("calendar/move", story="none").status_code == 404
