@@ -16,6 +16,7 @@ from tidings.config.schedule import Approval, CadenceText, ChannelDelivery, List
 from tidings.config.settings import (
     Engine,
     FeedSettings,
+    Gates,
     MailingList,
     NewsroomConfig,
     Notify,
@@ -23,6 +24,7 @@ from tidings.config.settings import (
     Retention,
     Room,
     Site,
+    SpamGate,
     Web,
 )
 from tidings.model.delivery import DeliveryState, FeedbackKind, Purpose, SkipReason
@@ -203,6 +205,8 @@ def tidings_yaml() -> str:
         ("bounces.postmark", PostmarkHook),
         ("bounces.mailgun", MailgunHook),
         ("bounces.sendgrid", SendgridHook),
+        ("gates", Gates),
+        ("gates.spam", SpamGate),
         ("notify", Notify),
         ("room", Room),
         ("room.oidc", OpenIdSettings),

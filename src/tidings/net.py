@@ -64,12 +64,20 @@ def parse_retry_after(value: str, now: datetime, longest: float) -> float | None
     return min(max((moment - now).total_seconds(), 0.0), longest)
 
 
+class UnknownNameError(NewConnectionError):
+    """The host name does not resolve, and the name server does not say "try again"."""
+
+
 class ForbiddenAddressError(NewConnectionError):
     """The host name resolves to an address of this machine or of a private network."""
 
 
 class NotSentError(Exception):
     """Nothing was sent: there was no connection, or its address is forbidden. Safe to try again."""
+
+
+class NoSuchNameError(NotSentError):
+    """The host name does not exist, as far as this machine can find out."""
 
 
 class ConnectionLostError(Exception):
@@ -110,7 +118,9 @@ def _dial(connection: Any, *, private: bool) -> socket.socket:
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise NewConnectionError(connection, f"the name does not resolve: {error}") from error
+        is_final = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+        fault = UnknownNameError if is_final else NewConnectionError
+        raise fault(connection, f"the name does not resolve: {error}") from error
     failure: Exception = NewConnectionError(connection, "the name has no address")
     for family, kind, protocol, _, address in addresses:
         if not private and not is_public_ip(str(address[0])):
@@ -270,6 +280,8 @@ class GuardedSession:
             return NotSentError("no TLS session")
         if isinstance(reason, ForbiddenAddressError):
             return NotSentError("the name leads to a private address; `allow_private: true` would permit it")
+        if isinstance(reason, UnknownNameError):
+            return NoSuchNameError("no connection")
         if isinstance(error, requests.exceptions.ConnectionError):
             return NotSentError("no connection")
         return NotSentError(f"the request could not be made ({type(error).__name__})")

@@ -86,6 +86,8 @@ def _write_preview(
             say(f"  {message.note.splitlines()[-1]}")
         for failure in message.failures:
             say(f"  a check would hold it: {failure}")
+        for warning in message.warnings:
+            say(f"  warning: {warning}")
     for name, content in make_post_pages(messages, colour):
         (folder / name).write_bytes(content)
         say(f"{folder / name}")
@@ -228,6 +230,8 @@ def show_edition(edition: EditionName, json: Json = False) -> None:
         say(f"{found.name}: {found.state.value}, for {format_moment(found.starts, runtime)}")
         for hold in about["holds"]:
             say(f"  {hold['reason']}: {hold['detail']}")
+        for warning in about["warnings"]:
+            say(f"  warning: {warning}")
         for row in about["stories"]:
             say(f"  - {row['title']}  ({row['story']})")
         for row in about["recipients"]:

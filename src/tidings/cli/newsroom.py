@@ -141,11 +141,11 @@ def doctor(
             if finding.where != where:
                 where = finding.where
                 say(f"{where}")
-            say(f"  {finding.level:<8} {finding.check:<8} {session.redact(finding.text)}")
+            say(f"  {finding.level:<8} {finding.check:<10} {session.redact(finding.text)}")
             if finding.mend:
-                say(f"{'':20}{finding.mend[:1].upper()}{finding.mend[1:]}")
+                say(f"{'':22}{finding.mend[:1].upper()}{finding.mend[1:]}")
             if finding.record:
-                say(f"{'':20}{finding.record}")
+                say(f"{'':22}{finding.record}")
         counts = {
             "error": errors,
             "warning": sum(finding.level == "warning" for finding in findings),

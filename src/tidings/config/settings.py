@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from tidings.config.adapters import ChannelSettings, ConfigModel, SenderSettings, SourceSettings
 from tidings.config.bounces import Bounces
@@ -29,6 +29,7 @@ from tidings.config.types import (
     Names,
     PlainAddress,
     Proxies,
+    Score,
     SenderNames,
     SiteUrl,
     StoreAddress,
@@ -199,6 +200,40 @@ class Room(ConfigModel):
     oidc: OpenIdSettings | None = Field(default=None, description="Sign-in through an OpenID Connect provider.")
 
 
+def _read_spam(written: Any) -> Any:
+    return {"score": written} if isinstance(written, str) else written
+
+
+GateAction = Literal["hold", "warn", "off"]
+
+
+class SpamGate(ConfigModel):
+    """SpamAssassin's score from which a mail looks like spam."""
+
+    score: Score = Field(description="Points, such as 5; SpamAssassin itself calls a mail spam from 5.")
+    then: Literal["hold", "warn"] = Field(default="hold", description="hold or warn.")
+
+
+class Gates(ConfigModel):
+    """The checks of an edition that can be set: each holds it, warns, or is off."""
+
+    links: GateAction = Field(
+        default="hold", description="Links to pages that are gone (404, 410) or to names that do not exist."
+    )
+    leftovers: GateAction = Field(
+        default="hold", description="Words left over from a draft: Lorem ipsum, TODO, [insert ...], {{ name }}."
+    )
+    contrast: GateAction = Field(
+        default="warn", description="Text that is hard to read, also in dark mode and with inverted colours."
+    )
+    spam: Annotated[SpamGate, BeforeValidator(_read_spam, json_schema_input_type=SpamGate | int | str)] | None = Field(
+        default=None, description="SpamAssassin's score from which mail is held: 5, or {score: 5, then: warn}."
+    )
+    allow_private: Bool = Field(
+        default=False, description="Permits look-ups of links to the intranet or to this machine."
+    )
+
+
 class NewsroomConfig(ConfigModel):
     """The whole of tidings.yaml."""
 
@@ -221,6 +256,7 @@ class NewsroomConfig(ConfigModel):
     lists: Mapping[Name, MailingList] = Field(default_factory=dict, description="Mailing lists.")
     channels: Mapping[Name, ChannelSettings] = Field(default_factory=dict, description="Outlets other than mail.")
     bounces: Bounces = Field(default=Bounces(), description="How bounces and complaints arrive, and what follows.")
+    gates: Gates = Field(default=Gates(), description="What the checks of editions look for, and what follows.")
     notify: Notify = Field(default=Notify(), description="Who gets notices when something needs attention.")
     room: Room = Field(default=Room(), description="Sign-in to the comms room.")
     keep: Retention = Field(default=Retention(), description="How long records are kept.")

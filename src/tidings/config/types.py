@@ -60,6 +60,14 @@ def _int(value: Any) -> int:
     return int(value)
 
 
+def _score(value: Any) -> float:
+    if isinstance(value, float):
+        return value
+    if not re.fullmatch(r"[0-9]{1,3}(?:\.[0-9]{1,3})?", _text(value)):
+        raise ValueError(f"{value!r} is no score; write it like 5 or 4.5")
+    return float(value)
+
+
 def _duration(value: Any) -> timedelta:
     return value if isinstance(value, timedelta) else parse_duration(_text(value))
 
@@ -376,6 +384,7 @@ ONE_OR_MANY = BeforeValidator(one_or_many, json_schema_input_type=str | list[str
 
 Bool = Annotated[bool, _typed(_bool, bool)]
 Int = Annotated[int, _typed(_int, int)]
+Score = Annotated[float, _typed(_score, float)]
 Duration = Annotated[timedelta, _typed(_duration)]
 Line = Annotated[str, _typed(_line, str | float)]
 Address = Annotated[str, _typed(_address)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -28,7 +29,9 @@ from tidings.model.errors import Problem, RefusedError, nearest
 from tidings.model.item import Image
 from tidings.model.plurals import count_noun
 from tidings.pipeline.compose.baseline import cadence_key, describe_cadence_edit
+from tidings.pipeline.compose.gates import has_spamassassin
 from tidings.render.i18n import count_missing_words
+from tidings.render.mail.content_gates import find_leftovers, read_words
 from tidings.render.template_check import find_subject_problems, find_template_problems
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
@@ -141,6 +144,10 @@ def _check_traps(newsroom: Newsroom) -> Iterator[Problem]:
             message = f"mail to {sender.target_host} goes out without TLS on port {port}: others can read the password"
             place = placing.find_place(node, at)
             yield Problem(MAIN, *place, message, f"write `security: {_TLS_PORTS[port]}`", "warning")
+    if newsroom.gates.spam is not None and not has_spamassassin():
+        message = "gates.spam needs SpamAssassin, and this machine has neither spamassassin nor spamc"
+        place = placing.find_place(node, ("gates", "spam"))
+        yield Problem(MAIN, *place, message, "install it (apt install spamassassin), or take the line out", "warning")
     for language in newsroom.site.languages:
         missing, known = count_missing_words(language)
         if missing:
@@ -274,6 +281,7 @@ def _check_item(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iter
             if name not in known:
                 mend = nearest(name, known) if known else otherwise
                 yield Problem(item.ref, _find_line(file, key, name), 0, message.format(name), mend, "warning")
+    yield from _check_leftovers(newsroom, item, file)
     for image in _images_without_alt(newsroom, item, file is not None):
         url = _original_url(item, image)
         name = unquote(url.rsplit("/", 1)[-1])
@@ -282,6 +290,25 @@ def _check_item(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iter
         # Items of the backlog are never sent by mail.
         level: Literal["error", "warning"] = "warning" if item.backlog else "error"
         yield Problem(item.ref, _find_line(file, "images", name), 0, text, mend, level)
+
+
+def _check_leftovers(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iterator[Problem]:
+    """Warn about parts of a draft in an item that editions may carry."""
+    action = newsroom.gates.leftovers
+    if action == "off" or item.draft or item.backlog:
+        return
+    texts = (item.title, item.summary, read_words(item.body))
+    found = dict.fromkeys(words for text in texts for words in find_leftovers(text, item.language))
+    for words in list(found)[:3]:
+        line = 0
+        if file is not None:
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                lines = file.read_text(encoding="utf-8-sig").splitlines()
+                line = next((number for number, text in enumerate(lines, 1) if words[:12] in text), 0)
+        after = "; an edition with it is held" if action == "hold" else ""
+        message = f"{words!r} looks like a part of a draft{after}"
+        mend = "replace it, or write `draft: true` until the text is ready"
+        yield Problem(item.ref, line, 0, message, mend, "warning")
 
 
 def _images_without_alt(newsroom: Newsroom, item: SourceItem, is_file: bool) -> list[Image]:

@@ -137,17 +137,20 @@ class Runtime:
         reached: Callable[[str], None] | None = None,
         divert: Callable[[Channel], Channel] = lambda channel: channel,
         divert_mail: Callable[[Newsroom], Newsroom] | None = None,
+        looks_up_links: bool = True,
         lazy: bool = False,
     ) -> None:
         """Open the store, and create its tables if it is new.
 
         `reached` is called at named points, where tests end the process. `divert` replaces each channel, for a
-        rehearsal. `divert_mail` replaces the senders of each configuration; then no hub is called either. With `lazy`,
-        each part is made when it is first used; this is not for several threads.
+        rehearsal. `divert_mail` replaces the senders of each configuration; then no hub is called either.
+        `looks_up_links`: False if composing must not ask the web. With `lazy`, each part is made when it is first
+        used; this is not for several threads.
         """
         self.root = newsroom.root
         self._divert = divert
         self._divert_mail = divert_mail
+        self._looks_up_links = looks_up_links and divert_mail is None
         self._reached = reached or (lambda point: None)
         self.store = open_store(newsroom)
         self.occupancy = SharedHold(self.store)
@@ -232,7 +235,9 @@ class Runtime:
         """The composer of editions."""
         from tidings.pipeline.compose.composer import Composer
 
-        return Composer(self.editions, self.channels, self.mail, self.keys, self.owner)
+        composer = Composer(self.editions, self.channels, self.mail, self.keys, self.owner)
+        composer.gates.is_offline = not self._looks_up_links
+        return composer
 
     @cached_property
     def deliverer(self) -> Deliverer:

@@ -181,7 +181,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         )
     ),
     "edition show": _row(
-        "edition state slot:text? starts:moment",
+        "edition state slot:text? starts:moment warnings:texts",
         holds=_list(_row("reason detail")),
         stories=_list(_row("story title")),
         changes=_row("drop:texts lead order:texts note:labels subject:labels"),

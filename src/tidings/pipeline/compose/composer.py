@@ -24,6 +24,7 @@ from tidings.pipeline.compose import review
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup, message_groups
 from tidings.pipeline.compose.edit import EditionChanges
 from tidings.pipeline.compose.freeze import RenderResult, correction_version, write_frozen
+from tidings.pipeline.compose.gates import ContentGates
 from tidings.pipeline.compose.lifecycle import EditionLifecycle
 from tidings.pipeline.compose.mail import MailRenderer
 from tidings.pipeline.compose.posts import make_post
@@ -62,6 +63,7 @@ class Composer:
         self.mail = mail
         self.keys = keys
         self.owner = owner
+        self.gates = ContentGates(self.newsroom, self.store)
         self._items_cache: tuple[int, Sequence[Item]] | None = None
 
     # -- drafting: changes nothing ------------------------------------------------------------------------------------
@@ -281,12 +283,16 @@ class Composer:
         rendered: list[RenderResult] = []
         try:
             rendered = self.render_groups(draft, groups.values(), edition, numbers)
+            rendered = self.gates.judge(rendered, look_up=True)
             holds = self._holds(schedule, rendered, request)
             write_frozen(self.store, edition, planned, rendered, now, urgent=schedule.is_urgent)
         except (InputError, ValueError) as error:
             # Nothing can be frozen while a template or a text cannot be rendered.
             holds = [Hold(HoldReason.GATE, f"it cannot be rendered: {error}")]
+        warnings = list(dict.fromkeys(warning for result in rendered for warning in result.warnings))
         with self.store.write() as connection:
+            if warnings or "warnings" in request:
+                editions.set_request(connection, edition.id, {**request, "warnings": warnings})
             state = EditionState.HELD if holds else EditionState.SENDING
             event = f"held: {'; '.join(hold.detail for hold in holds)}" if holds else "composed"
             edition = editions.set_state(connection, edition, state, now=now, what=event, holds=holds)
@@ -351,9 +357,10 @@ class Composer:
     ) -> RenderResult:
         ((key, group),) = members.items()
         channel = self.channels[name]
-        body = channel.prepare(make_post(self.newsroom, draft.schedule, edition, group.selection, name))
+        post = make_post(self.newsroom, draft.schedule, edition, group.selection, name)
+        body = channel.prepare(post)
         length, limit = channel.length(body), channel.capabilities.max_length
         failure = f"{group.outlet}: the post has {length} characters, the network allows {limit}"
         failures = (failure,) if length > limit else ()
         language, story = group.selection.language, group.story
-        return RenderResult(group.outlet, language, story, body, {key: {}}, members, failures)
+        return RenderResult(group.outlet, language, story, body, {key: {}}, members, failures, post=post)

@@ -149,6 +149,7 @@ def _as_template(text: str) -> str:
 
 def describe_edition(connection: Connection, edition: Edition, languages: Sequence[str]) -> dict[str, Any]:
     """Return what an editor needs to know about an edition, as `tidings edition show --json` prints it."""
+    request = editions.get_request(connection, edition.id)
     subjects: dict[tuple[str, str], list[str]] = {}
     for rendition in editions.list_renditions(connection, edition.id):
         if rendition.outlet.startswith("list:"):
@@ -161,8 +162,9 @@ def describe_edition(connection: Connection, edition: Edition, languages: Sequen
         "slot": edition.slot,
         "starts": edition.starts,
         "holds": [{"reason": hold.reason.value, "detail": hold.detail} for hold in edition.holds],
+        "warnings": list(request.get("warnings", ())),
         "stories": [{"story": key, "title": story_title(connection, key, languages)} for key in edition.stories],
-        "changes": EditionChanges.of_request(editions.get_request(connection, edition.id)).to_json(),
+        "changes": EditionChanges.of_request(request).to_json(),
         "recipients": [
             {
                 "outlet": count.outlet,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from tidings.channels.base import Post
 from tidings.model.delivery import DeliveryState, SkipReason
 from tidings.model.edition import Edition
 from tidings.pipeline.compose.draft import MessageGroup, PlannedDelivery, PlannedSegment, PlannedSegments
@@ -37,6 +38,15 @@ class RenderResult:
     """Layouts by key of the message group."""
     groups: Mapping[str, MessageGroup]
     failures: tuple[str, ...] = ()
+    """What holds the edition."""
+    warnings: tuple[str, ...] = ()
+    """What the gates found that holds nothing."""
+    sample: bytes = b""
+    """The largest mail, until the gates have judged it."""
+    has_own_subject: bool = False
+    """Whether a person wrote the subject for this very edition."""
+    post: Post | None = None
+    """The post, before its network's own form."""
     shortened: int = 0
     """Number of items that were cut to stay below the size limit."""
     whole: Mapping[str, Any] | None = None

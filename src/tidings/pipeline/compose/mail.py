@@ -84,7 +84,8 @@ class MailRenderer:
         layouts = build_layouts(document, groups, templates=self.templates)
         merge = MailMerge(document)
         samples = (self._sample(merge, layout, edition, part.list) for layout in layouts.values())
-        failures = check_mail(max(samples, key=len))
+        sample = max(samples, key=len)
+        failures = check_mail(sample)
         return RenderResult(
             f"list:{part.list}",
             language,
@@ -92,9 +93,13 @@ class MailRenderer:
             document.to_json(),
             {key: layout.to_json() for key, layout in layouts.items()},
             members,
-            tuple(f"{part.list} ({language}): {failure}" for failure in failures),
-            max(len(layout.shortened) for layout in layouts.values()),
-            build_layout(document, whole, templates=self.templates, budget=_NO_BUDGET).to_json() if whole else None,
+            failures=tuple(f"{part.list} ({language}): {failure}" for failure in failures),
+            sample=sample,
+            has_own_subject=bool(draft.subjects.get(language)),
+            shortened=max(len(layout.shortened) for layout in layouts.values()),
+            whole=build_layout(document, whole, templates=self.templates, budget=_NO_BUDGET).to_json()
+            if whole
+            else None,
         )
 
     def _whole(

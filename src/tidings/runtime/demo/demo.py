@@ -86,7 +86,7 @@ class Demo:
         loaded = load_newsroom(self.folder, env)
         if loaded.newsroom is None:
             raise AssertionError("\n".join(map(str, loaded.problems)))
-        runtime = Runtime(loaded.newsroom)
+        runtime = Runtime(loaded.newsroom, looks_up_links=False)
         runtime.is_demo = True
         with runtime.store.write() as connection:
             team.add_member(connection, EDITOR, Role.EDITOR, (), real_now(), "Demo Editor")

@@ -65,6 +65,7 @@ class PreviewedMessage:
     is_mail: bool
     note: str = ""
     failures: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     post: PostPreview | None = None
     picture: bytes = b""
     """The picture of the post's card."""
@@ -360,7 +361,7 @@ def _render(runtime: Runtime, draft: EditionDraft, edition: Edition, language: s
                 f"channel:{part.channel}", selection, draft.all_stories, languages, per_item=per_item, thread=thread
             )
             groups += [group for group in post_groups if language in (None, group.selection.language)]
-    return runtime.composer.render_groups(draft, groups, edition)
+    return runtime.composer.gates.judge(runtime.composer.render_groups(draft, groups, edition))
 
 
 def _preview(
@@ -380,7 +381,9 @@ def _preview(
         body, language, failures = rendered.document, rendered.language, rendered.failures
         post, picture = views.make(channel, body, name=base, language=language, story=rendered.story)
         post = replace(post, part=part, waits=waits, failures=failures)
-        yield PreviewedMessage(base, rendered.outlet, language, body, False, note, failures, post, picture)
+        yield PreviewedMessage(
+            base, rendered.outlet, language, body, False, note, failures, rendered.warnings, post, picture
+        )
         return
     assert not isinstance(rendered.document, bytes)
     compiled = load_frozen_document(rendered.raw())
@@ -396,7 +399,9 @@ def _preview(
         address="reader@example.org",
         name="A. Reader",
     )
-    yield PreviewedMessage(base, rendered.outlet, rendered.language, data, True, failures=rendered.failures)
+    yield PreviewedMessage(
+        base, rendered.outlet, rendered.language, data, True, failures=rendered.failures, warnings=rendered.warnings
+    )
 
 
 class _PostViews:

@@ -75,7 +75,12 @@ def rehearse(
         )
         # Other keys: no link in a sample works on the newsroom's pages.
         runtime = stack.enter_context(
-            Runtime(diverted, keys=TokenKeys.generate(), divert=lambda channel: KeptChannel(channel, kept.append))
+            Runtime(
+                diverted,
+                keys=TokenKeys.generate(),
+                divert=lambda channel: KeptChannel(channel, kept.append),
+                looks_up_links=False,
+            )
         )
         runtime.sources = {name: FrozenSource(source) for name, source in runtime.sources.items()}
         return _Play(runtime, catcher, kept, Rehearsal(begins, ends, out), progress).play(real_now)

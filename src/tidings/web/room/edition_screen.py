@@ -214,7 +214,8 @@ def _page(
         history = editions.get_history(connection, edition.id)
         states = ledger.count_by_state(connection, edition=edition.id)
         items = {key: load_story(connection, key) for key in edition.stories}
-        changes = EditionChanges.of_request(editions.get_request(connection, edition.id))
+        request = editions.get_request(connection, edition.id)
+        changes = EditionChanges.of_request(request)
         may_change = edition.state is EditionState.HELD and not editions.has_begun(connection, edition.id)
         approvals = review.find_approvals(connection, edition, schedule) if schedule is not None else []
         lacking = count_lacking(connection, edition, schedule, visit.person.email)
@@ -241,6 +242,7 @@ def _page(
             {"text": texts.get(hold.reason, words.gettext("It waits for a person.")), "detail": hold.detail}
             for hold in edition.holds
         ],
+        warnings=request.get("warnings", ()),
         is_held=held,
         may_decide=may,
         may_release=may and is_free and not approver and lacking <= 0,

@@ -400,8 +400,8 @@ def check_mta_sts(dns: DnsLookups, domain: str, fetch: Fetch) -> Iterator[Doctor
     records = [text for text in answer.records if re.match(r"v\s*=\s*STSv1\s*;", text)]
     if not records:
         text = "there is no MTA-STS: replies and bounces may travel without TLS"
-        lines = " ".join(["version: STSv1", "mode: testing", *(f"mx: {host}" for host in hosts), "max_age: 604800"])
-        mend = f"publish this record, and a file of these lines at {url}: {lines}"
+        lines = ["version: STSv1", "mode: testing", *(f"mx: {host}" for host in hosts), "max_age: 604800"]
+        mend = f"publish this record, and a file with these lines at {url}: {', '.join(f'`{line}`' for line in lines)}"
         yield DoctorFinding("warning", "mta-sts", domain, text, mend, quote_text_record(name, "v=STSv1; id=1"))
         return
     if len(records) > 1 or not re.search(r";\s*id\s*=\s*[A-Za-z0-9]{1,32}\s*(?:;|$)", records[0]):

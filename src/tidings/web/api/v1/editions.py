@@ -100,6 +100,7 @@ class EditionDetails(ApiModel):
     slot: datetime | None
     starts: datetime
     holds: list[HoldInfo]
+    warnings: list[str] = Field(description="What the checks found that does not hold it.")
     stories: list[EditionStory]
     changes: EditionChange
     recipients: list[EditionRecipients]
