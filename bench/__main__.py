@@ -1,6 +1,6 @@
 """Run the benchmarks, and write docs/performance.md from their results.
 
-    python -m bench [digest] [feeds] [http] [delivery] [million] [options of the benchmark]
+    python -m bench [digest] [feeds] [http] [delivery] [million] [fleet] [options of the benchmark]
 
 Without a name all of them run, which takes long. Each writes its own section of the page; the others stay.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import delivery, http, million
+from bench import delivery, fleet, http, million
 from bench.figures import format_spread, ratio_spread
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -128,12 +128,25 @@ def million_section(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def fleet_section(result: dict[str, Any]) -> list[str]:
+    """The rate of several processes."""
+    return [
+        "## Several processes",
+        "",
+        f"One edition of {result['recipients']:,} mails on one PostgreSQL, into a sink that takes {result['delay']} ms for each",
+        f"reply; {result['connections']} connections for each process; {result['rounds']} rounds. The sink had every recipient once.",
+        "",
+        *fleet.format_table(result),
+    ]
+
+
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "digest": digest_section,
     "feeds": feeds_section,
     "http": http_section,
     "delivery": delivery_section,
     "million": million_section,
+    "fleet": fleet_section,
 }
 
 

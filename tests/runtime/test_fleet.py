@@ -87,3 +87,16 @@ def test_deliveries_without_a_worker_are_named(tmp_path: Path, database_url: str
             wrong = {entry["what"]: entry for entry in status(runtime, runtime.now())["wrong"]}
     assert "no worker is running" in wrong["nobody_sends"]["text"]
     assert wrong["nobody_sends"]["mend"] == "tidings run --only worker"
+
+
+def test_processes_share_the_connections_of_a_sender(tmp_path: Path, database_url: str) -> None:
+    """Four workers opened four times as many connections as `connections` says."""
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder, contextlib.ExitStack() as stack:
+        first, second, third = (stack.enter_context(folder.runtime()) for _ in range(3))
+        now = first.now()
+        with first.store.write() as connection:
+            record_heartbeat(connection, Heartbeat(first.owner, now, now, role="worker"))
+            record_heartbeat(connection, Heartbeat(second.owner, now, now, role="worker", queues="mail,social"))
+            record_heartbeat(connection, Heartbeat(third.owner, now, now, role="worker", queues="sources"))
+            record_heartbeat(connection, Heartbeat("dead-1", now, now, role="worker"))
+        assert [runtime._count_sending_processes() for runtime in (first, second, third)] == [2, 2, 3]

@@ -110,6 +110,12 @@ class Server:
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def cpu_seconds(self) -> float:
+        """CPU time of all sessions that have ended, and of the server itself."""
+        number = (self._data / "postmaster.pid").read_text().split()[0]
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
     def _administer(self, statement: str) -> None:
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())

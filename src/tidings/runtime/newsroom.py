@@ -37,6 +37,7 @@ from tidings.store.content.items import StoredStories
 from tidings.store.engine import Store
 from tidings.store.locks import Liveness, SharedHold, acquire_liveness
 from tidings.store.people import subscribers
+from tidings.store.service.heartbeat import load_heartbeats
 
 if TYPE_CHECKING:
     # The parts of a runtime import the pipeline and the renderer on first use: most commands need only a few.
@@ -278,8 +279,16 @@ class Runtime:
             breaker=newsroom.bounces.breaker,
             picture=Thumbnails(newsroom.public, newsroom.site.url),
             spacings={name: _spacing(settings, newsroom) for name, settings in newsroom.channels.items()},
+            count_processes=self._count_sending_processes,
             reached=self._reached,
         )
+
+    def _count_sending_processes(self) -> int:
+        """Count the living processes that send mail, with this one. They share the connections of a sender."""
+        with self.store.read() as connection:
+            heartbeats = load_heartbeats(connection)
+        others = [beat for beat in heartbeats if beat.owner != self.owner and beat.sends_mail]
+        return 1 + sum(self.liveness.is_alive(beat.owner) for beat in others)
 
     def now(self) -> datetime:
         """Return the newsroom's time: the moment given to `set_clock`, else real time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -44,6 +45,8 @@ _LOOK = 3.0
 """Seconds between two checks for deliveries that have come due."""
 _ASK = 5.0
 """Seconds between two checks for sources on the network that are due."""
+_ROUND = 60.0
+"""Seconds after which a worker of a fleet begins anew, with its share of the connections."""
 _BACKLOG = 100
 """Connections that are accepted in one step, before the limit of connections is looked at."""
 _END = 29.0
@@ -106,22 +109,23 @@ class Service:
         self._due = threading.Event()
         self._delivering = threading.Lock()
         self._signals = 0
-        self._cycle = ServiceCycle(
-            runtime,
-            self._redactor,
-            stamp=stamp,
-            delivering=self._delivering,
-            stopping=self._stopping,
-            role=role,
-        )
-        self._ticker = Ticker(self._run_cycle, CYCLE)
-        self._receivers = FeedbackReceivers(runtime, self._due.set)
         engine = runtime.newsroom.engine
         self._dispatcher: Dispatcher | None = None
         if engine is not None and role.ticks and not runtime.is_caught:
             from tidings.runtime.engine import Dispatcher
 
             self._dispatcher = Dispatcher(runtime)
+        self._cycle = ServiceCycle(
+            runtime,
+            self._redactor,
+            stamp=stamp,
+            delivering=self._delivering,
+            stopping=self._stopping,
+            # With a task engine, its workers send.
+            role=ProcessRole.TICKER if self._dispatcher is not None else role,
+        )
+        self._ticker = Ticker(self._run_cycle, CYCLE)
+        self._receivers = FeedbackReceivers(runtime, self._due.set)
 
     def run(self) -> int:
         """Run until a signal. Then finish the messages that are being sent."""
@@ -348,7 +352,11 @@ class Service:
             if self._cycle.clock_ahead:
                 self._deliver_to_people()
                 return
-            done = self._runtime.deliver(patient=True)
+            began = time.monotonic()
+            seconds = _ROUND if self._role is ProcessRole.WORKER else math.inf
+            done = self._runtime.deliver(patient=True, seconds=seconds)
+            if time.monotonic() - began >= seconds:
+                self._due.set()
             now = self._runtime.now()
             record_failures(self._runtime, done, now)
             if send_notices(self._runtime, now):

@@ -35,7 +35,7 @@ from tidings.store.delivery import rates, settling
 from tidings.store.delivery.claims import Claim, Claimant, recheck
 from tidings.store.delivery.journal import JournalWriter, delete_entries
 
-_SETTLE_AFTER = 0.05
+_SETTLE_AFTER = 0.25
 """Seconds after which ended messages are settled, however few they are."""
 _IDLE_WAIT = 60.0
 """Seconds that `seconds_until_next` returns if more may come at any time."""

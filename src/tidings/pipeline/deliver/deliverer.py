@@ -81,6 +81,7 @@ class Deliverer:
         picture: Callable[[str, int], bytes | None] = no_picture,
         spacings: Mapping[str, Spacing] | None = None,
         breaker: Breaker | None = None,
+        count_processes: Callable[[], int] = lambda: 1,
         real_clock: Callable[[], datetime] = _real_clock,
         boot_clock: Callable[[], float] = _boot_clock,
         lease: timedelta = LEASE,
@@ -88,7 +89,8 @@ class Deliverer:
     ) -> None:
         """`prepare` may be a mapping by sender. `routes` are the senders of each list, in order of preference.
 
-        `fingerprints` are those of the settings of each channel.
+        `fingerprints` are those of the settings of each channel. `count_processes` counts those that send: they share
+        the connections of a sender.
         """
         self._liveness = liveness
         self._senders = {sender.name: sender for sender in senders}
@@ -98,6 +100,8 @@ class Deliverer:
         self._fingerprints = {channel_key(name): text for name, text in (fingerprints or {}).items()}
         self._picture = picture
         self._spacings = spacings or {}
+        self._count_processes = count_processes
+        self._processes = 1
         self._journal = Journal(store)
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
@@ -131,6 +135,7 @@ class Deliverer:
         summary = DeliverySummary()
         context = self._context = replace(self._context, only=only, until=time.monotonic() + seconds)
         self._liveness.refresh()
+        self._processes = max(1, self._count_processes())
         recover_own(
             context.store,
             context.owner,
@@ -315,12 +320,13 @@ class Deliverer:
         if sender is None:
             return [lambda: self._run_channel(self._channels[lane.channel], self._batch(lane, summary, SendWindow(1)))]
         first = self._connect(sender)
+        share = max(1, sender.connections // self._processes)
         if isinstance(first, SmtpRelay):
-            connections = min(sender.connections, count)
+            connections = min(share, count)
             least = 2 * connections
             window = SendWindow(max(MAX_PERMITTED, least), least)
             return [lambda: self._run_relay(sender, first, self._batch(lane, summary, window), connections)]
-        others = min(sender.connections, -(-count // _MAILS_PER_WORKER)) - 1
+        others = min(share, -(-count // _MAILS_PER_WORKER)) - 1
         return [
             lambda transport=transport: self._run_mail(  # type: ignore[misc]
                 sender, transport, self._batch(lane, summary, SendWindow())

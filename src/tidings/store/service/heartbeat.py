@@ -88,6 +88,11 @@ class Heartbeat:
         """Its role. One that only a newer version knows counts as a whole service."""
         return ProcessRole(self.role) if self.role in set(ProcessRole) else ProcessRole.ALL
 
+    @property
+    def sends_mail(self) -> bool:
+        """Whether it is one of the processes that share the connections to mail hosts."""
+        return self.work.sends and (not self.queues or "mail" in self.queues.split(","))
+
 
 def record_tick(
     connection: Connection, at: datetime, sources: Iterable[str], unread: Mapping[str, str], unpublished: str
