@@ -61,7 +61,7 @@ types: $(VENV)/.dev-installed ## strict types
 bench: $(VENV)/.dev-installed ## measure the figures of docs/performance.md again
 	$(BIN)/python -m bench $(ARGS)
 
-faults: $(VENV)/.dev-installed ## kill and disturb it 1,300 times and count what is lost (ARGS=--write updates docs/guarantees.md)
+faults: $(VENV)/.dev-installed ## kill and disturb it 1,300 times and count what is lost (ARGS=--write updates docs/guarantees.md, --fleet plays on RabbitMQ)
 	$(BIN)/python -m tests.faults $(ARGS)
 
 docs: $(VENV)/.dev-installed ## write the generated reference pages

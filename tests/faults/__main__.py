@@ -8,10 +8,11 @@ import shlex
 import sys
 import time
 
-from tests.faults import million, table
+from tests.faults import fleet, million, table
 from tests.faults.cases import CASES
 from tests.faults.run import Run
 from tests.servers.postgresql import Server
+from tests.servers.rabbitmq import RabbitMq
 
 POINTS = {"sqlite": 1_000, "postgresql": 300}
 
@@ -28,10 +29,13 @@ def main() -> int:
     parser.add_argument("--readers", type=int, help="in each newsroom (100; a million in the case of that name)")
     parser.add_argument("--kills", type=int, default=20, help="of the case `million`")
     parser.add_argument("--lanes", type=int, default=2, help="rounds at the same time")
+    parser.add_argument("--fleet", action="store_true", help="tickers, workers, PostgreSQL and RabbitMQ instead")
     parser.add_argument("--write", action="store_true", help="write the table into docs/guarantees.md")
     asked = parser.parse_args()
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {seed}", flush=True)
+    if asked.fleet:
+        return _fleet(asked, seed)
     if asked.case == ["million"]:
         return _million(asked, seed)
     runs = []
@@ -67,6 +71,21 @@ def main() -> int:
             arguments += ["--seed", str(seed)]
         table.write(runs, f"make faults ARGS={shlex.quote(' '.join(arguments))}")
     return int(any(run.broken for run in runs))
+
+
+def _fleet(asked: argparse.Namespace, seed: int) -> int:
+    """Play on a fleet: 300 rounds, or so many, or so many minutes."""
+    if not (Server.is_installed() and RabbitMq.is_installed()):
+        print("PostgreSQL and RabbitMQ are needed. On Debian: apt install postgresql rabbitmq-server")
+        return 2
+    readers, rounds = asked.readers or 120, asked.rounds or 300
+    seconds = asked.minutes * 60 if asked.minutes else float("inf")
+    scores = fleet.play(seed=seed, rounds=rounds, readers=readers, seconds=seconds)
+    text = fleet.table(scores, seed, readers)
+    print(text)
+    if asked.write:
+        table.write_fleet(text, f"make faults ARGS='--fleet --seed {seed} --rounds {rounds} --readers {readers}'")
+    return int(any(score.is_broken for score in scores.values()))
 
 
 def _million(asked: argparse.Namespace, seed: int) -> int:

@@ -61,6 +61,11 @@ def write_million(found: Found, command: str) -> None:
     _put("<!-- million -->", "<!-- /million -->", f"{million(found)} Made by `{command}`.")
 
 
+def write_fleet(text: str, command: str) -> None:
+    """Into the page, between its own two marks."""
+    _put("<!-- fleet -->", "<!-- /fleet -->", f"{text}\n\nMade by `{command}`.")
+
+
 def write(runs: Sequence[Run], command: str) -> None:
     """Into the page, between its two marks."""
     parts = [
