@@ -55,11 +55,12 @@ class CadenceText(ConfigModel):
 
     daily: _Rules | None = Field(default=None, description='Every day: "09:00", or ["07:30", "18:00"].')
     weekly: _Rules | None = Field(
-        default=None, description="On weekdays: fri 09:00, [mon, thu] 09:00, mon-fri 09:00, or first working day 09:00."
+        default=None,
+        description='On weekdays: fri 09:00, "[mon, thu] 09:00", mon-fri 09:00, or first working day 09:00.',
     )
     monthly: _Rules | None = Field(
         default=None,
-        description="first mon 09:00, [first fri, third fri] 09:00, [1, 15] 09:00, last 09:00 (the last day), "
+        description='first mon 09:00, "[first fri, third fri] 09:00", "[1, 15] 09:00", last 09:00 (the last day), '
         "or last working day 09:00.",
     )
     cron: Line | None = Field(default=None, description='Five fields, weekdays by name: "0 9 * * fri".')

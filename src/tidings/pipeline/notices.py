@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from tidings.model.edition import Edition, HoldReason
 from tidings.model.plurals import count_noun
+from tidings.render.i18n import load_catalogue
 from tidings.store.delivery import ledger
 from tidings.store.delivery.notices import Notice, add_notice, mark_sent, unsent_notices
 from tidings.store.engine import Store
@@ -20,8 +21,8 @@ def add(connection: Connection, key: str, kind: str, text: str, now: datetime) -
     return add_notice(connection, Notice(key, kind, text, now))
 
 
-def add_held(connection: Connection, edition: Edition, now: datetime) -> None:
-    """Add a notice that an edition waits for a person."""
+def add_held(connection: Connection, edition: Edition, now: datetime, language: str = "en") -> None:
+    """Add a notice that an edition waits for a person. `language` is the first one of the newsroom."""
     reasons = "; ".join(hold.detail for hold in edition.holds)
     if any(hold.reason is HoldReason.BREAKER for hold in edition.holds):
         text = (
@@ -31,11 +32,16 @@ def add_held(connection: Connection, edition: Edition, now: datetime) -> None:
         )
         add(connection, f"held:{edition.id}:{now.isoformat()}", "held", text, now)
         return
-    text = (
-        f"Edition {edition.name} is held and was not sent: {reasons}.\n"
-        f"To see it: tidings preview {edition.name}\n"
-        f"Then run one of: tidings release, tidings recompose or tidings cancel {edition.name}"
+    words = load_catalogue(language)
+    name = edition.name
+    lines = (
+        words.gettext("Edition %(edition)s is held and was not sent: %(reasons)s.")
+        % {"edition": name, "reasons": reasons},
+        words.gettext("To see it: %(command)s") % {"command": f"tidings preview {name}"},
+        words.gettext("Then run one of: %(commands)s")
+        % {"commands": f"tidings release {name}, tidings recompose {name}, tidings cancel {name}"},
     )
+    text = "\n".join(lines)
     add(connection, f"held:{edition.id}:{now.isoformat()}", "held", text, now)
 
 
@@ -46,7 +52,9 @@ def add_shortened(connection: Connection, edition: Edition, count: int, now: dat
     add(connection, f"shortened:{edition.id}", "shortened", text, now)
 
 
-def send_notices(store: Store, now: datetime, *, to: Sequence[str], channel: str | None, title: str) -> int:
+def send_notices(
+    store: Store, now: datetime, *, to: Sequence[str], channel: str | None, title: str, language: str = "en"
+) -> int:
     """Put all unsent notices into one mailing to `notify`. Returns the number of notices.
 
     A notice that cannot be delivered adds no notice, because a dead relay would fill the store.
@@ -59,7 +67,10 @@ def send_notices(store: Store, now: datetime, *, to: Sequence[str], channel: str
         if not to and not channel:
             return 0
         first = notices[0].text.splitlines()[0]
-        subject = f"[{title}] {first if len(notices) == 1 else f'{len(notices)} notices need your attention'}"
+        several = load_catalogue(language).ngettext(
+            "%(count)s notice needs your attention", "%(count)s notices need your attention", len(notices)
+        )
+        subject = f"[{title}] {first if len(notices) == 1 else several % {'count': len(notices)}}"
         message = {"subject": subject, "text": "\n\n".join(notice.text for notice in notices)}
         key = f"notice:{notices[0].key}:{now.isoformat()}"
         common = {

@@ -178,4 +178,5 @@ def send_notices(runtime: Runtime, now: datetime) -> int:
         to=notify.to if notify else (),
         channel=notify.channel if notify else None,
         title=site.title.get(default, default),
+        language=default,
     )

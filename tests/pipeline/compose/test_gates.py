@@ -205,6 +205,21 @@ def test_a_warning_is_shown_and_holds_nothing(
     assert len(about["warnings"]) == 1
 
 
+def test_a_notice_is_in_the_first_language_of_the_newsroom(newsroom: RunningNewsroom) -> None:
+    """Notices to `notify` were English for everybody."""
+    text = (newsroom.folder.root / "tidings.yaml").read_text()
+    newsroom.folder.write(
+        "tidings.yaml", text.replace("languages: [en, ru, kk]\n  timezone", "languages: [ru, en, kk]\n  timezone")
+    )
+    _set(newsroom, "{}")
+    newsroom.item("flood", summary="Result: TODO")
+    newsroom.tick(MONDAY)
+    assert any(
+        "Выпуск daily/1 задержан" in notice and "Посмотреть: tidings preview daily/1" in notice
+        for notice in newsroom.notices()
+    )
+
+
 def test_the_subject_of_a_schedule_is_looked_at_too(newsroom: RunningNewsroom) -> None:
     _set(newsroom, "{}")
     newsroom.schedule("daily", DAILY.replace("frequency: daily", 'frequency: daily, subject: "News of [date]"'))

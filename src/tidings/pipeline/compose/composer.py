@@ -297,7 +297,7 @@ class Composer:
             event = f"held: {'; '.join(hold.detail for hold in holds)}" if holds else "composed"
             edition = editions.set_state(connection, edition, state, now=now, what=event, holds=holds)
             if holds:
-                notices.add_held(connection, edition, now)
+                notices.add_held(connection, edition, now, self.newsroom.site.languages[0])
                 review.queue_review_mails(connection, edition, schedule, self.newsroom, self.keys, now)
             shortened = sum(result.shortened for result in rendered)
             if shortened:

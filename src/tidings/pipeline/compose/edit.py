@@ -155,7 +155,9 @@ def describe_edition(connection: Connection, edition: Edition, languages: Sequen
         if rendition.outlet.startswith("list:"):
             found = subjects.setdefault((rendition.outlet, rendition.language), [])
             arrangements = editions.rendition_arrangements(connection, rendition.id).values()
-            found += [arrangement["subject"] for arrangement in arrangements if arrangement["subject"] not in found]
+            subjects[rendition.outlet, rendition.language] = list(
+                dict.fromkeys([*found, *(arrangement["subject"] for arrangement in arrangements)])
+            )
     return {
         "edition": edition.name,
         "state": edition.state.value,

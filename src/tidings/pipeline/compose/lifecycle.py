@@ -81,7 +81,7 @@ class EditionLifecycle:
                 ledger.close_edition(connection, edition.id)
                 event, holds = f"held: {hold.detail}", [*edition.holds, hold]
                 changed = editions.set_state(connection, edition, EditionState.HELD, now=now, what=event, holds=holds)
-                notices.add_held(connection, changed, now)
+                notices.add_held(connection, changed, now, self.newsroom.site.languages[0])
 
     def release(self, edition: Edition, now: datetime, who: str) -> Edition:
         """Start sending a held edition. Where several people must approve it, note the approval of the first ones.
