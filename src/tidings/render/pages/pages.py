@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -96,15 +97,19 @@ class Pages:
     def language_page(self, context: PageContext, items: Sequence[Item], topics: Sequence[SectionLink] = ()) -> bytes:
         """The front page of a language; `items` are newest first."""
         site, items = context.site, [item for item in items if item.kind != NOTE]
-        views = [build_page_item(item, site, "../", whole=False) for item in items]
+        by_kind: dict[str, list[Item]] = {}
+        for item in items:
+            by_kind.setdefault(item.kind, []).append(item)
+        # Of a large newsroom only the items that are shown are prepared.
+        latest = [build_page_item(item, site, "../", whole=False) for item in items[:_LATEST]]
         page = context.page("../", site.title, canonical=page_path(site.language)) | {
-            "latest": views[:_LATEST],
+            "latest": latest,
             "topics": [PageLink(each.label, section_path(site.language, each.group, each.slug)) for each in topics],
-            "sections": _sections(views, site.language),
-            "resources": [Resource(file, item.title, item.path) for item in views for file in item.files][:_RESOURCES],
+            "sections": [_section(kind, own, site) for kind, own in by_kind.items()],
+            "resources": list(islice(_resources(items, site), _RESOURCES)),
             "translations": _alternates(site, {language: page_path(language) for language in site.languages}),
             "json_ld": describe_site(site),
-            "image": _first_picture(views, site),
+            "image": _first_picture(latest, site),
         }
         return self._page("index.html.j2", context, page)
 
@@ -440,19 +445,20 @@ def _formats(name: str, language: str) -> list[dict[str, str]]:
     ]
 
 
-def _sections(items: Sequence[PageItem], language: str) -> list[PageSection]:
-    by_kind: dict[str, list[PageItem]] = {}
+def _section(kind: str, items: Sequence[Item], site: SiteView) -> PageSection:
+    return PageSection(
+        kind,
+        kind_label(kind, site.language),
+        tuple(build_page_item(item, site, "../", whole=False) for item in items[:_PER_KIND]),
+        section_path(site.language, "kinds", section_slug(kind)) if len(items) > _PER_KIND else "",
+    )
+
+
+def _resources(items: Iterable[Item], site: SiteView) -> Iterator[Resource]:
     for item in items:
-        by_kind.setdefault(item.kind, []).append(item)
-    return [
-        PageSection(
-            kind,
-            kind_label(kind, language),
-            tuple(own[:_PER_KIND]),
-            section_path(language, "kinds", section_slug(kind)) if len(own) > _PER_KIND else "",
-        )
-        for kind, own in by_kind.items()
-    ]
+        if item.attachments:
+            view = build_page_item(item, site, "../", whole=False)
+            yield from (Resource(file, view.title, view.path) for file in view.files)
 
 
 def _alternates(site: SiteView, paths: Mapping[str, str]) -> list[dict[str, str]]:
