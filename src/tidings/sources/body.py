@@ -15,6 +15,7 @@ import nh3
 from tidings.model.text import clean, one_line
 from tidings.sources.html_input import ATTRIBUTES, TAGS, count_visible, prepare_html
 from tidings.sources.links import LinkProblem, LinkResolver
+from tidings.sources.markdown_marks import add_marks, render_marked
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -49,12 +50,12 @@ def _markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
     # By default an address such as file: stays as raw text. Ours reports it (`links`).
     markdown.validateLink = lambda url: True  # type: ignore[method-assign]
-    return markdown
+    return add_marks(markdown)
 
 
 def render_body(text: str, links: LinkResolver) -> Body:
     """Render Markdown that may contain HTML. `links` collects media and problems. Never raises."""
-    return sanitise(_markdown().render(clean(text)), links)
+    return sanitise(render_marked(_markdown(), clean(text)), links)
 
 
 def sanitise(rendered: str, links: LinkResolver) -> Body:

@@ -262,10 +262,23 @@ def read_shortcode(match: re.Match[str]) -> tuple[str, dict[str, str]]:
     if name in ("caption", "embed"):
         return "nothing", {}
     if name in ("figure", "img") and named.get("src"):
-        return "picture", {"src": named["src"], "alt": named.get("alt") or named.get("caption", "")}
+        caption = named.get("caption") or named.get("title", "")
+        values = {"src": named["src"], "alt": named.get("alt") or caption}
+        return "picture", values | ({"caption": caption} if caption and caption != values["alt"] else {})
     service = next((each for each in _VIDEO_SHORTCODES if each in name or (name == "include" and each in written)), "")
     value = named.get("id") or named.get("v") or next((each for each in plain if not each.endswith(".html")), "")
     if service and value:
         url = value if value.startswith("http") else _VIDEO_SHORTCODES[service].format(quote(value, safe=""))
         return "embed", {"url": url, "title": named.get("title", "")}
     return "", {}
+
+
+def page_key(url: str) -> str:
+    """Return what two addresses of one page share."""
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return url
+    host = re.sub(r"^(?:www|m)\.", "", parts.netloc.lower())
+    query = parts.query if host in ("youtube.com", "google.com") else ""
+    return f"{host}{parts.path.rstrip('/')}?{query.partition('&')[0]}"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tidings.sources.embeds import SHORTCODE, find_embed, find_scripted, label_embed, read_shortcode
+from tidings.sources.embeds import SHORTCODE, find_embed, find_scripted, label_embed, page_key, read_shortcode
 from tidings.sources.links import LinkProblem, LinkResolver
 from tidings.sources.picture_tags import (
     AVATAR_CLASS,
@@ -56,6 +56,7 @@ ATTRIBUTES: dict[str, set[str]] = {
     "del": {"datetime"},
     "ins": {"datetime"},
     "col": {"span"},
+    "details": {"open"},
     "colgroup": {"span"},
 }
 _RENAMED = {
@@ -218,9 +219,7 @@ class _Preparer:
 
     def prepare(self, markup: str) -> str:
         tags = list(split_html(markup))
-        self.linked = {
-            _page_key(tag.attributes["href"]) for tag in tags if tag.name == "a" and "href" in tag.attributes
-        }
+        self.linked = {page_key(tag.attributes["href"]) for tag in tags if tag.name == "a" and "href" in tag.attributes}
         self._put_all(tags)
         self._drop_placeholder()
         if self.player is not None:
@@ -272,9 +271,11 @@ class _Preparer:
             self.out.append(raw[position : match.start()].replace("<", "&lt;"))
             position = match.end()
             what, values = read_shortcode(match)
+            caption = values.pop("caption", "")
             tag = _Tag(match[0], "img" if what == "picture" else "iframe", attributes=values)
             if what == "picture":
                 self._put_picture(tag)
+                self.out.append(f"<br><em>{html.escape(caption, quote=False)}</em>" if caption else "")
             elif what == "embed":
                 self._put_embed(tag, values["url"], written=match[0])
             elif what != "nothing":
@@ -302,7 +303,7 @@ class _Preparer:
 
     def _put_start(self, tag: _Tag, *, has_content: bool) -> None:
         name, attributes = tag.name, tag.attributes
-        if (scripted := find_scripted(name, attributes)) and _page_key(scripted) not in self.linked:
+        if (scripted := find_scripted(name, attributes)) and page_key(scripted) not in self.linked:
             self._put_embed(tag, scripted)
         if name in ("img", "image", "amp-img", "v:imagedata"):
             self._put_picture(tag)
@@ -491,7 +492,7 @@ class _Preparer:
         if embed is None:
             return
         url = self.links.absolute(embed.url) or embed.url
-        if url in self.shown or _page_key(url) in self.linked:
+        if url in self.shown or page_key(url) in self.linked:
             return
         self.shown.add(url)
         self._drop_placeholder()
@@ -533,7 +534,7 @@ class _Preparer:
         url = next(iter(self.player_files), "")
         if not url:
             self._report(tag.raw[:80], f"a <{tag.name}> has no file and shows nothing", "write the address of its file")
-        elif _page_key(url) not in self.linked:
+        elif page_key(url) not in self.linked:
             title = tag.attributes.get("title") or tag.attributes.get("aria-label") or _file_name(url)
             self._put_link(url, title)
 
@@ -583,17 +584,6 @@ def _write_tag(name: str, attributes: Mapping[str, str | None]) -> str:
         + "".join(f' {key}="{html.escape(value)}"' for key, value in attributes.items() if value is not None)
         + ">"
     )
-
-
-def _page_key(url: str) -> str:
-    """Return what two addresses of one page share."""
-    try:
-        parts = urlsplit(url.strip())
-    except ValueError:
-        return url
-    host = re.sub(r"^(?:www|m)\.", "", parts.netloc.lower())
-    query = parts.query if host in ("youtube.com", "google.com") else ""
-    return f"{host}{parts.path.rstrip('/')}?{query.partition('&')[0]}"
 
 
 def _file_name(url: str) -> str:

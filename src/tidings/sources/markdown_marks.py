@@ -1,0 +1,107 @@
+"""Marks that editors add to Markdown: footnotes, callouts, highlights and lists of tasks.
+
+Obsidian, Hugo, Jekyll and GitHub write them. CommonMark has none of them: it shows a footnote as `[^1]`, and takes a
+footnote of one word for the address of a link.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
+    from markdown_it.rules_inline import StateInline
+
+_NOTE = re.compile(r"\[\^([^\]\s\[]{1,100})\]:[ \t]*")
+_REFERENCE = re.compile(r"\[\^([^\]\s\[]{1,100})\]")
+_CALLOUT = re.compile(r"(<blockquote>\n<p>)\[!([A-Za-z-]{1,40})\][+-]?([^\n]*)")
+_TASK = re.compile(r"(<li>(?:\n?<p>)?)\[([ xX])\] ")
+_TEXTS, _ORDER = "footnote_texts", "footnote_order"
+
+
+def add_marks(markdown: MarkdownIt) -> MarkdownIt:
+    """Teach a parser these marks. `render_marked` renders with it."""
+    markdown.block.ruler.before("reference", "footnote", _read_footnote, {"alt": ["paragraph", "reference"]})
+    markdown.inline.ruler.before("link", "footnote_reference", _put_reference)
+    markdown.inline.ruler.before("emphasis", "highlight", _put_highlight)
+    return markdown
+
+
+def render_marked(markdown: MarkdownIt, text: str) -> str:
+    """Render a text. Its footnotes come at its end, in the order in which it names them."""
+    env: MutableMapping[str, Any] = {_TEXTS: {}, _ORDER: []}
+    html = _CALLOUT.sub(_write_callout, markdown.render(text, env))
+    html = _TASK.sub(lambda match: f"{match[1]}{'☐' if match[2] == ' ' else '☑'} ", html)
+    texts: dict[str, str] = env[_TEXTS]
+    order = [*env[_ORDER], *(name for name in texts if name not in env[_ORDER])]
+    if not order:
+        return html
+    notes = "".join(f"<li>{markdown.renderInline(texts[name], env)}</li>\n" for name in order)
+    return f"{html}<hr>\n<ol>\n{notes}</ol>\n"
+
+
+def _read_footnote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Read `[^1]: text`. Lines that follow belong to it until an empty line, and after that if they are indented."""
+    if state.is_code_block(start):
+        return False
+    match = _NOTE.match(state.src, state.bMarks[start] + state.tShift[start], state.eMarks[start])
+    if match is None:
+        return False
+    if silent:
+        return True
+    lines = [state.src[match.end() : state.eMarks[start]]]
+    line = start + 1
+    while line < end:
+        place = state.bMarks[line] + state.tShift[line]
+        is_after_gap = state.isEmpty(line - 1)
+        is_indented = state.sCount[line] - state.blkIndent >= 2
+        if not state.isEmpty(line) and (_NOTE.match(state.src, place) or (is_after_gap and not is_indented)):
+            break
+        lines.append(state.src[place : state.eMarks[line]])
+        line += 1
+    state.env.setdefault(_TEXTS, {}).setdefault(match[1], "\n".join(lines).strip())
+    state.line = line
+    return True
+
+
+def _put_reference(state: StateInline, silent: bool) -> bool:
+    """Write `[^1]` as a raised number, if there is such a footnote."""
+    match = _REFERENCE.match(state.src, state.pos, state.posMax)
+    if match is None or match[1] not in state.env.get(_TEXTS, {}):
+        return False
+    if not silent:
+        order: list[str] = state.env.setdefault(_ORDER, [])
+        if match[1] not in order:
+            order.append(match[1])
+        state.push("html_inline", "", 0).content = f"<sup>[{order.index(match[1]) + 1}]</sup>"
+    state.pos = match.end()
+    return True
+
+
+def _put_highlight(state: StateInline, silent: bool) -> bool:
+    """Write `==words==` as highlighted. A space beside the signs means that they are signs."""
+    start = state.pos + 2
+    if not state.src.startswith("==", state.pos) or state.src[start : start + 1] in ("", " ", "=", "\n"):
+        return False
+    end = state.src.find("==", start, state.posMax)
+    if end < 0 or state.src[end - 1].isspace() or state.src[end + 2 : end + 3] == "=":
+        return False
+    if not silent:
+        state.push("html_inline", "", 0).content = "<mark>"
+        most, state.pos, state.posMax = state.posMax, start, end
+        state.md.inline.tokenize(state)
+        state.posMax = most
+        state.push("html_inline", "", 0).content = "</mark>"
+    state.pos = end + 2
+    return True
+
+
+def _write_callout(match: re.Match[str]) -> str:
+    """Write `> [!note] Title` with its title, or else with its kind, in bold."""
+    title, end = match[3].strip(), ""
+    if title.endswith("</p>"):
+        title, end = title.removesuffix("</p>"), "</p>"
+    return f"{match[1]}<strong>{title or match[2].replace('-', ' ').capitalize()}</strong>{end or '<br>'}"

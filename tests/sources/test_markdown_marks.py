@@ -1,0 +1,64 @@
+"""Marks of Obsidian, Hugo, Jekyll and GitHub in Markdown: a reader sees what the author saw."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tidings.sources.body import render_body
+from tidings.sources.links import WebLinks
+
+
+def read(text: str) -> str:
+    links = WebLinks("https://site.example/1")
+    html = render_body(text, links).html
+    assert not links.problems
+    return html.replace("\n", "")
+
+
+def test_a_footnote_of_one_word_is_no_address() -> None:
+    assert read("Water[^1] and land[^b].\n\n[^1]: Rivers\n[^b]: *Fields*") == (
+        "<p>Water<sup>[1]</sup> and land<sup>[2]</sup>.</p><hr><ol><li>Rivers</li><li><em>Fields</em></li></ol>"
+    )
+
+
+def test_footnotes_come_in_the_order_of_the_text() -> None:
+    text = "[^z]: Last, over\ntwo lines.\n\n    And a part.\n\nA[^a] b[^z] c[^a] d[^none].\n\n"
+    text += "[^a]: First\n\n[^u]: Unused\n"
+    html = read(text)
+    assert "<p>A<sup>[1]</sup> b<sup>[2]</sup> c<sup>[1]</sup> d[^none].</p>" in html
+    assert html.index("First") < html.index("Last, over") < html.index("And a part.") < html.index("Unused")
+
+
+@pytest.mark.parametrize(
+    "text", ["`a[^1]`\n\n[^1]: x", "```\n[^1]: x\n==y==\n```", "    [^1]: x", "a == b == c", "a[^1]"]
+)
+def test_code_and_signs_stay_as_they_are(text: str) -> None:
+    html = read(text)
+    assert "<sup>" not in html and "<mark>" not in html
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("> [!note] By the river\n> Text.", "<blockquote><p><strong>By the river</strong><br>Text.</p></blockquote>"),
+        ("> [!WARNING]\n> Text.", "<blockquote><p><strong>Warning</strong><br>Text.</p></blockquote>"),
+        ("> [!tip]- Folded", "<blockquote><p><strong>Folded</strong></p></blockquote>"),
+        ("- [x] done\n- [ ] open", "<ul><li>☑ done</li><li>☐ open</li></ul>"),
+        ("A ==new **big** well== here", "<p>A <mark>new <strong>big</strong> well</mark> here</p>"),
+        ("<details open><summary>A</summary>B</details>", "<details open><summary>A</summary>B</details>"),
+    ],
+)
+def test_marks_become_what_they_mean(text: str, expected: str) -> None:
+    assert read(text).replace('open=""', "open") == expected
+
+
+def test_many_marks_take_time_in_proportion() -> None:
+    times = []
+    for count in (300, 1200):
+        text = "\n".join(f"Text[^{number}] ==a b\n\n[^{number}]: Note [^{number}" for number in range(count))
+        before = time.process_time()
+        read(text)
+        times.append(time.process_time() - before)
+    assert times[1] < 40 * times[0] + 1
