@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tidings import plugins
+from tidings.config.adapters import EventWebhookSettings
 from tidings.config.bounces import BounceMailbox, Bounces, MailgunHook, PostmarkHook, SendgridHook, SesHook, SoftBounces
 from tidings.config.schedule import Approval, CadenceText, ChannelDelivery, ListDelivery, Schedule, StoryFilter
 from tidings.config.settings import (
@@ -112,6 +113,7 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
             "welcome": "Welcomes a new subscriber.",
             "correction": "Edits or answers a post. A hyphen and the correction's number follow.",
             "retraction": "Takes a post down.",
+            "event": "Tells an event webhook what happened.",
             "review": "Asks a person to approve an edition, and shows it.",
         },
     ),
@@ -211,6 +213,7 @@ def tidings_yaml() -> str:
         ("room", Room),
         ("room.oidc", OpenIdSettings),
         ("keep", Retention),
+        ("webhooks.NAME", EventWebhookSettings),
     ):
         parts.append(f"## {title}\n\n{fields(model)}")
     for adapters, title in (

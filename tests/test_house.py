@@ -19,7 +19,7 @@ PACKAGE = ROOT / "src" / "tidings"
 LONGEST = 601
 SHORTEST = 60
 MOST_ENTRIES = 20
-MOST_SHORT_MODULES = 25
+MOST_SHORT_MODULES = 20
 SHAPELESS = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}
 NEWSROOM = ("tidings.yaml", "content", "schedules", "templates")
 
@@ -60,10 +60,13 @@ def test_no_folder_has_too_many_entries() -> None:
 
 
 def test_few_modules_are_short() -> None:
+    """A migration is as long as its step: it is never changed or merged."""
     short = [
         str(path.relative_to(ROOT))
         for path in _modules()
-        if path.name != "__init__.py" and len(path.read_text().splitlines()) < SHORTEST
+        if path.name != "__init__.py"
+        and path.parent.name != "versions"
+        and len(path.read_text().splitlines()) < SHORTEST
     ]
     assert len(short) <= MOST_SHORT_MODULES, f"{len(short)} modules are short; merge some: {short}"
 

@@ -110,7 +110,7 @@ def test_nothing_is_deleted_without_keep_or_too_early(newsroom: RunningNewsroom)
     newsroom.tick(LATER)
     assert rows(newsroom.runtime.store) == held
     assert (
-        delete_expired(newsroom.runtime.store, Retention(ledger=timedelta(days=501)), LATER + DAY, budget=math.inf) == 0
+        delete_expired(newsroom.runtime.store, Retention(ledger=timedelta(days=502)), LATER + DAY, budget=math.inf) == 0
     )
     assert rows(newsroom.runtime.store) == held
 

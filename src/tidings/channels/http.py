@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, SecretStr
 
 from tidings.channels.base import Attempt
-from tidings.config.adapters import ChannelSettings
+from tidings.config.adapters import ChannelSettings, EventWebhookSettings
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import ConnectionLostError, GuardedSession, HttpResponse, NotSentError, parse_retry_after
 
@@ -40,7 +40,7 @@ _ACCOUNT_WORDS = re.compile(
 _QUOTED = 2_000
 """Characters of a refusal that are read."""
 _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset")
-S = TypeVar("S", bound=ChannelSettings)
+S = TypeVar("S", bound=ChannelSettings | EventWebhookSettings)
 
 
 def must_match(pattern: str, hint: str) -> AfterValidator:

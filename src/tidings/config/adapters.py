@@ -15,6 +15,7 @@ from tidings.config.types import (
     Bool,
     Domain,
     Duration,
+    EventTypes,
     FeedbackId,
     Hashtags,
     Int,
@@ -23,7 +24,9 @@ from tidings.config.types import (
     Name,
     PlainAddress,
     Rate,
+    SecretUrl,
     SenderName,
+    SigningSecret,
     Zone,
 )
 from tidings.model.cadence import parse_window
@@ -145,6 +148,23 @@ class ChannelSettings(OutletSettings):
         if value:
             parse_window(value)
         return value
+
+
+class EventWebhookSettings(OutletSettings):
+    """A program that is told of events (Standard Webhooks)."""
+
+    url: SecretUrl = Field(description="Where to post: {env: NAME} or {file: PATH}.")
+    secret: SigningSecret = Field(
+        description="Signing secret `whsec_...`, base64 of 24 to 64 bytes: {env: NAME} or {file: PATH}."
+    )
+    events: EventTypes = Field(default=(), description="Events that it gets, such as [story.out]; default: all.")
+    allow_private: Bool = Field(
+        default=False, description="Permits an address of the intranet or of this machine; others are refused."
+    )
+
+    def wants(self, event: str) -> bool:
+        """Whether it gets events of this type."""
+        return not self.events or event in self.events
 
 
 class SenderSettings(OutletSettings):

@@ -11,7 +11,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from tidings.config.adapters import ChannelSettings, ConfigModel, SenderSettings, SourceSettings
+from tidings.config.adapters import (
+    ChannelSettings,
+    ConfigModel,
+    EventWebhookSettings,
+    SenderSettings,
+    SourceSettings,
+)
 from tidings.config.bounces import Bounces
 from tidings.config.retention import Retention
 from tidings.config.schedule import Schedule
@@ -255,6 +261,9 @@ class NewsroomConfig(ConfigModel):
     )
     lists: Mapping[Name, MailingList] = Field(default_factory=dict, description="Mailing lists.")
     channels: Mapping[Name, ChannelSettings] = Field(default_factory=dict, description="Outlets other than mail.")
+    webhooks: Mapping[Name, EventWebhookSettings] = Field(
+        default_factory=dict, description="Programs that are told of events: stories, editions, subscribers."
+    )
     bounces: Bounces = Field(default=Bounces(), description="How bounces and complaints arrive, and what follows.")
     gates: Gates = Field(default=Gates(), description="What the checks of editions look for, and what follows.")
     notify: Notify = Field(default=Notify(), description="Who gets notices when something needs attention.")

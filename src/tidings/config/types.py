@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import unicodedata
 from collections.abc import Callable
@@ -16,6 +18,8 @@ import idna
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 from tidings.model.cadence import load_zone, parse_duration
+from tidings.model.delivery import EventType
+from tidings.model.errors import nearest
 from tidings.model.text import Localised, TopicLabel
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -148,6 +152,32 @@ def _secret_url(value: SecretStr) -> SecretStr:
     except ValueError:
         raise ValueError("this is no web address; write it like https://hooks.example.org/...") from None
     return value
+
+
+def signing_key(secret: str) -> bytes:
+    """Return the key of a secret of Standard Webhooks: `whsec_` and base64 of 24 to 64 bytes. Raises ValueError."""
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not 24 <= len(key) <= 64:
+        raise ValueError(
+            'this is not a signing secret; make one: python3 -c "import base64,os;'
+            "print('whsec_'+base64.b64encode(os.urandom(32)).decode())\""
+        )
+    return key
+
+
+def _signing_secret(value: SecretStr) -> SecretStr:
+    signing_key(value.get_secret_value())
+    return value
+
+
+def _event_type(value: Any) -> EventType:
+    text = _line(value)
+    if text not in list(EventType):
+        raise ValueError(f"{text!r} is no event. {nearest(text, list(EventType))}")
+    return EventType(text)
 
 
 def _proxy(value: Any) -> str:
@@ -414,4 +444,6 @@ SenderNames = Annotated[tuple[Line, ...], ONE_OR_MANY, AfterValidator(_all_diffe
 Proxies = Annotated[tuple[Annotated[str, _typed(_proxy)], ...], ONE_OR_MANY]
 IpAddresses = Annotated[tuple[Annotated[str, _typed(_ip_address)], ...], ONE_OR_MANY]
 FeedbackId = Annotated[str, _typed(_feedback_id)]
+SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
+EventTypes = Annotated[tuple[Annotated[EventType, _typed(_event_type)], ...], ONE_OR_MANY]
 SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]

@@ -70,8 +70,27 @@ class Purpose(StrEnum):
     """A correction of a published post. A hyphen and the correction's own part follow."""
     RETRACTION = "retraction"
     """A note to a published post: its story was withdrawn."""
+    EVENT = "event"
+    """A message to an event webhook."""
     REVIEW = "review"
     """The question to the people who must approve an edition, with the edition."""
+
+
+class EventType(StrEnum):
+    """What event webhooks tell other programs."""
+
+    STORY_OUT = "story.out"
+    EDITION_COMPOSED = "edition.composed"
+    EDITION_HELD = "edition.held"
+    EDITION_SENT = "edition.sent"
+    DELIVERY_REJECTED = "delivery.rejected"
+    FEEDBACK_RECEIVED = "feedback.received"
+    SUBSCRIBER_JOINED = "subscriber.joined"
+    SUBSCRIBER_LEFT = "subscriber.left"
+
+
+WEBHOOK_LANE = "webhook:"
+"""Begins the channel of a delivery to an event webhook, and its target: `webhook:NAME`."""
 
 
 class PostChange(StrEnum):

@@ -15,6 +15,7 @@ from tidings.store.engine import Store
 from tidings.store.key_values import find_value, set_value
 from tidings.store.people import retention as people_retention
 from tidings.store.people.retention import ExpiredRows
+from tidings.store.service import events
 
 BUDGET = 3.0
 """Seconds for each tick, so that no slot has to wait. The next tick continues."""
@@ -59,6 +60,7 @@ def _ledger_pages(store: Store, keep: timedelta | None, now: datetime) -> Iterat
     for mailing in mailings:
         yield partial(delete_page, partial(retention.delete_old_deliveries, mailing=mailing, before=before))
     yield partial(delete_page, partial(retention.delete_old_records, before=before))
+    yield partial(delete_page, partial(events.delete_old_events, before=min(before, now - events.KEPT)))
 
 
 def _people_pages(store: Store, keep: Retention, now: datetime) -> Iterator[_DeletePage]:

@@ -385,6 +385,8 @@ def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) 
         url = getattr(settings, "url", None) or getattr(settings, "server", None)
         text = url.get_secret_value() if isinstance(url, SecretStr) else str(url or "")
         hosts[f"channel {name}"] = urlsplit(text).hostname or ""
+    for name, webhook in newsroom.webhooks.items():
+        hosts[f"webhook {name}"] = urlsplit(webhook.url.get_secret_value()).hostname or ""
     for outlet, host in hosts.items():
         if not _is_loopback(host):
             raise RefusedError(

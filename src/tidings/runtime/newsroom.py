@@ -18,6 +18,7 @@ from tidings.config.adapters import ChannelSettings
 from tidings.config.load import LoadResult, Needs, load_config, store_address
 from tidings.config.settings import Newsroom
 from tidings.model.cadence import load_zone, parse_window
+from tidings.model.delivery import WEBHOOK_LANE
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.throttling import Spacing
 from tidings.model.tokens import TokenKeys
@@ -164,6 +165,9 @@ class Runtime:
             raise
         self.liveness: Liveness = acquire_liveness(self.store)
         self.owner = self.liveness.owner
+        self._event_liveness: Liveness | None = None
+        self._events_lock = threading.Lock()
+        """Held while events are delivered: the configuration does not change meanwhile."""
         self.composing = threading.RLock()
         """Held by the thread that composes: an unfinished edition of this process counts as left by a crash."""
         self._now: datetime | None = None
@@ -191,6 +195,16 @@ class Runtime:
     def hubs(self) -> dict[str, Hub]:
         """The WebSub hubs, by name."""
         return {} if self.is_caught else make_hubs(self.newsroom)
+
+    @cached_property
+    def webhooks(self) -> dict[str, Channel]:
+        """The event webhooks, by the channel of their deliveries. Nothing is told while posts are caught."""
+        from tidings.channels.chat.webhook import EventWebhook
+
+        if self.is_caught:
+            return {}
+        found = self.newsroom.webhooks.items()
+        return {f"{WEBHOOK_LANE}{name}": self._divert(EventWebhook(name, settings)) for name, settings in found}
 
     @property
     def is_caught(self) -> bool:
@@ -290,6 +304,42 @@ class Runtime:
         others = [beat for beat in heartbeats if beat.owner != self.owner and beat.sends_mail]
         return 1 + sum(self.liveness.is_alive(beat.owner) for beat in others)
 
+    @cached_property
+    def event_deliverer(self) -> Deliverer:
+        """The deliverer to event webhooks. It has an owner of its own, because it runs beside the other one."""
+        from tidings.pipeline.deliver.deliverer import Deliverer
+        from tidings.pipeline.deliver.prepare import MessagePreparer
+
+        if self._event_liveness is None:
+            self._event_liveness = acquire_liveness(self.store)
+        return Deliverer(
+            self.store,
+            self._event_liveness,
+            prepare=MessagePreparer(self.store, self.newsroom, self.mail, self.webhooks),
+            policies=self.resend_policies(),
+            clock=self.now,
+            channels=self.webhooks,
+            fingerprints={
+                f"{WEBHOOK_LANE}{name}": settings.fingerprint for name, settings in self.newsroom.webhooks.items()
+            },
+            events=True,
+            reached=self._reached,
+        )
+
+    def deliver_events(self, *, patient: bool = False) -> DeliverySummary:
+        """Queue what happened for the event webhooks, and send what is due."""
+        from tidings.pipeline.deliver.context import DeliverySummary
+        from tidings.pipeline.webhooks import queue_events
+        from tidings.store.delivery import claims
+
+        with self._events_lock:
+            queue_events(self.store, {} if self.is_caught else self.newsroom.webhooks, self.now())
+            with self.store.read() as connection:
+                due = claims.count_due(connection, self.now(), datetime.now(UTC))
+            if not any(channel.startswith(WEBHOOK_LANE) for channel in due):
+                return DeliverySummary()
+            return self.event_deliverer.run_until_idle(patient=patient)
+
     def now(self) -> datetime:
         """Return the newsroom's time: the moment given to `set_clock`, else real time."""
         return self._now or datetime.now(UTC)
@@ -371,15 +421,17 @@ class Runtime:
         for source in self.sources.values():
             if isinstance(source, (FetchingSource, PictureSource)):
                 source.abort()
-        if "deliverer" in self.__dict__:
-            self.deliverer.stop()
+        for part in ("deliverer", "event_deliverer"):
+            if part in self.__dict__:
+                getattr(self, part).stop()
 
     def resend_policies(self) -> ResendPolicies:
         """Return the rules for sending again after an unknown outcome."""
         from tidings.pipeline.deliver.outcomes import ResendPolicies
 
         never = frozenset(name for name, settings in self.newsroom.lists.items() if settings.resend_in_doubt == "never")
-        capabilities = {name: channel.capabilities for name, channel in self.channels.items()}
+        channels = {**self.channels, **self.webhooks}
+        capabilities = {name: channel.capabilities for name, channel in channels.items()}
         searchable = frozenset(name for name, channel in self.channels.items() if isinstance(channel, CanFind))
         return ResendPolicies(never, capabilities, searchable)
 
@@ -387,12 +439,18 @@ class Runtime:
         """Release the store, its locks and all connections."""
         self._close_deliverer()
         self.liveness.release()
+        if self._event_liveness is not None:
+            self._event_liveness.release()
         self.occupancy.release()
         self.store.close()
 
     def _close_deliverer(self) -> None:
         if "deliverer" in self.__dict__:
             self.deliverer.close()
+        with self._events_lock:
+            if "event_deliverer" in self.__dict__:
+                self.event_deliverer.close()
+                del self.event_deliverer
 
     def __enter__(self) -> Runtime:
         return self
@@ -403,7 +461,18 @@ class Runtime:
         self.close()
 
 
-_PARTS = ("channels", "hubs", "sources", "templates", "member_mails", "mail", "editions", "composer", "deliverer")
+_PARTS = (
+    "channels",
+    "webhooks",
+    "hubs",
+    "sources",
+    "templates",
+    "member_mails",
+    "mail",
+    "editions",
+    "composer",
+    "deliverer",
+)
 """The parts of a runtime that depend on the configuration."""
 
 

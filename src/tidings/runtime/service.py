@@ -22,6 +22,7 @@ import uvicorn
 
 from tidings.config.settings import Web
 from tidings.model.cadence import load_zone
+from tidings.model.delivery import WEBHOOK_LANE
 from tidings.model.errors import RefusedError
 from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.runtime.bounces.receivers import FeedbackReceivers
@@ -43,6 +44,8 @@ CYCLE = 30.0
 """Seconds between two cycles at most."""
 _LOOK = 3.0
 """Seconds between two checks for deliveries that have come due."""
+_ASK_EVENTS = 2.0
+"""Seconds between two looks for events that webhooks are told of."""
 _ASK = 5.0
 """Seconds between two checks for sources on the network that are due."""
 _ROUND = 60.0
@@ -159,6 +162,7 @@ class Service:
             threads.append(deliverer)
         if role.ticks:
             threads.append(threading.Thread(target=self._fetch_loop, name="fetch", daemon=True))
+            threads.append(threading.Thread(target=self._event_loop, name="events", daemon=True))
             if receives:
                 self._receivers.start()
             if lmtp_address:
@@ -342,7 +346,16 @@ class Service:
     def _is_delivery_due(self) -> bool:
         with self._runtime.store.read() as connection:
             due = claims.count_due(connection, self._runtime.now(), datetime.now(UTC))
-        return bool(due.keys() - self._cycle.stalled.keys())
+        return any(not lane.startswith(WEBHOOK_LANE) for lane in due.keys() - self._cycle.stalled.keys())
+
+    def _event_loop(self) -> None:
+        """Tell event webhooks. Nobody waits for them, and a slow receiver delays no mail."""
+        while not self._stopping.wait(_ASK_EVENTS):
+            with self._cycle.catch_faults("events"):
+                if not self._cycle.clock_ahead:
+                    done = self._runtime.deliver_events(patient=True)
+                    if done.states or done.stalled or done.recovered:
+                        record_failures(self._runtime, done, self._runtime.now())
 
     def _deliver(self) -> None:
         with self._delivering:

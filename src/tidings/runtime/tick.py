@@ -104,6 +104,8 @@ def tick(
     runtime.answer_requests()
     if deliver:
         delivered = runtime.deliver()
+        record_failures(runtime, runtime.deliver_events(), now)
+        record_failures(runtime, runtime.deliver_events(), now)
         result.delivered.update(delivered.states)
         result.stalled.update(delivered.stalled)
         record_failures(runtime, delivered, now)

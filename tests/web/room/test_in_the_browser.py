@@ -18,7 +18,16 @@ from tidings.store.service.clock import real_now
 
 SCREENS = (
     *("", "calendar", "stories", "stories/one", "stories/edit?file=content/one.en.md", "stories/new", "subscribers"),
-    *("subscribers/1", "channels", "results", "settings", "settings/edit?file=schedules/daily.yaml", "team", "log"),
+    *(
+        "subscribers/1",
+        "channels",
+        "results",
+        "settings",
+        "settings/edit?file=schedules/daily.yaml",
+        "team",
+        "log",
+        "api",
+    ),
     *("account", "editions/daily/1"),
 )
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
 from tidings.channels.http import HttpChannel, json_headers
-from tidings.config.adapters import ChannelSettings
-from tidings.config.types import SecretUrl
-from tidings.model.delivery import Outcome
+from tidings.config.adapters import ChannelSettings, EventWebhookSettings
+from tidings.config.types import SecretUrl, SigningSecret, signing_key
+from tidings.model.delivery import Outcome, Verdict
 from tidings.model.text import shorten
 
 MAX_BODY = 20_000
@@ -29,29 +29,9 @@ class Settings(ChannelSettings):
     """`type: webhook`."""
 
     url: SecretUrl = Field(description="Where to post: {env: NAME} or {file: PATH}.")
-    secret: SecretStr | None = Field(
+    secret: SigningSecret | None = Field(
         default=None, description="Signing secret `whsec_...`, base64 of 24 to 64 bytes: {env: NAME} or {file: PATH}."
     )
-
-    @field_validator("secret")
-    @classmethod
-    def _is_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            _key(value.get_secret_value())
-        return value
-
-
-def _key(secret: str) -> bytes:
-    try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not 24 <= len(key) <= 64:
-        raise ValueError(
-            'this is not a signing secret; make one: python3 -c "import base64,os;'
-            "print('whsec_'+base64.b64encode(os.urandom(32)).decode())\""
-        )
-    return key
 
 
 class WebhookChannel(HttpChannel[Settings]):
@@ -83,14 +63,46 @@ class WebhookChannel(HttpChannel[Settings]):
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post the JSON, signed if there is a secret."""
         message_id = "msg_" + hashlib.sha256(attempt.key.encode()).hexdigest()[:32]
-        timestamp = str(int(attempt.at.timestamp()))
-        headers = json_headers() | {"webhook-id": message_id, "webhook-timestamp": timestamp}
-        if self._settings.secret is not None:
-            signed = f"{message_id}.{timestamp}.".encode() + body
-            digest = hmac.digest(_key(self._settings.secret.get_secret_value()), signed, hashlib.sha256)
-            headers["webhook-signature"] = "v1," + base64.b64encode(digest).decode()
+        secret = self._settings.secret
+        headers = sign(body, message_id, attempt.at, secret.get_secret_value() if secret is not None else "")
         answer = self.request(self._settings.url.get_secret_value(), body, headers)
         return answer if isinstance(answer, Outcome) else self.accepted(message_id)
+
+
+class EventWebhook(HttpChannel[EventWebhookSettings]):
+    """Tells another program what happened. `webhook-id` is the stored id of the event, the same for every retry."""
+
+    capabilities = Capabilities(max_length=MAX_BODY, idempotency=Idempotency.NATIVE)
+
+    def prepare(self, post: Post) -> bytes:
+        """Return the JSON of a post. Events are frozen when they are queued, so nothing calls this."""
+        return _encode(post, 0, 200, len(post.items))
+
+    def length(self, body: bytes) -> int:
+        return len(body)
+
+    def text(self, body: bytes) -> str:
+        return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
+
+    def send(self, body: bytes, attempt: Attempt) -> Outcome:
+        """Post the event. While nothing answers at the address, all events of the webhook wait, without an attempt."""
+        headers = sign(body, attempt.key, attempt.at, self._settings.secret.get_secret_value())
+        answer = self.request(self._settings.url.get_secret_value(), body, headers)
+        if not isinstance(answer, Outcome):
+            return self.accepted(attempt.key)
+        if answer.verdict is Verdict.DEFERRED and not answer.reason.startswith("HTTP "):
+            return replace(answer, verdict=Verdict.NOT_STARTED)
+        return answer
+
+
+def sign(body: bytes, message_id: str, at: datetime, secret: str) -> dict[str, str]:
+    """Return the headers of a message of Standard Webhooks 1.0; without a signature if there is no secret."""
+    timestamp = str(int(at.timestamp()))
+    headers = json_headers() | {"webhook-id": message_id, "webhook-timestamp": timestamp}
+    if secret:
+        digest = hmac.digest(signing_key(secret), f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
+        headers["webhook-signature"] = "v1," + base64.b64encode(digest).decode()
+    return headers
 
 
 def _encode(post: Post, max_summary: int, max_text: int, count: int) -> bytes:

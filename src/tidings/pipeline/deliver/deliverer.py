@@ -19,7 +19,7 @@ from typing import Literal
 from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown, Channel, MailTransport, no_picture
 from tidings.channels.smtp.relay import SmtpRelay
 from tidings.config.bounces import Breaker
-from tidings.model.delivery import Delivery, DeliveryState, Outcome, PostChange, Verdict
+from tidings.model.delivery import WEBHOOK_LANE, Delivery, DeliveryState, Outcome, PostChange, Verdict
 from tidings.model.edition import EditionState
 from tidings.model.throttling import LONGEST_REST, SenderHealth, Spacing
 from tidings.pipeline.deliver.batch import DeliveryBatch
@@ -85,12 +85,15 @@ class Deliverer:
         real_clock: Callable[[], datetime] = _real_clock,
         boot_clock: Callable[[], float] = _boot_clock,
         lease: timedelta = LEASE,
+        events: bool = False,
         reached: Callable[[str], None] = lambda point: None,
     ) -> None:
         """`prepare` may be a mapping by sender. `routes` are the senders of each list, in order of preference.
 
         `fingerprints` are those of the settings of each channel. `count_processes` counts those that send: they share
         the connections of a sender.
+        With `events`, it sends to event webhooks and to nothing else. It needs a `liveness` of its own then: each run
+        recovers what its owner left.
         """
         self._liveness = liveness
         self._senders = {sender.name: sender for sender in senders}
@@ -102,6 +105,7 @@ class Deliverer:
         self._spacings = spacings or {}
         self._count_processes = count_processes
         self._processes = 1
+        self._events = events
         self._journal = Journal(store)
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
@@ -148,7 +152,8 @@ class Deliverer:
             with context.store.read() as connection:
                 due = claims.count_due(connection, context.clock(), context.real_clock(), only)
                 next_time = claims.next_send_time(connection, context.clock(), context.real_clock(), only)
-            if part == "social":
+            due = {channel: count for channel, count in due.items() if channel.startswith(WEBHOOK_LANE) is self._events}
+            if part == "social" or self._events:
                 next_time = None
             if part != "all":
                 due = {channel: count for channel, count in due.items() if bool(channel) == (part == "social")}

@@ -13,7 +13,7 @@ from functools import lru_cache
 from tidings.channels.base import Channel, Post
 from tidings.config.adapters import SenderSettings
 from tidings.config.settings import Newsroom
-from tidings.model.delivery import Delivery
+from tidings.model.delivery import Delivery, Purpose
 from tidings.pipeline.compose.mail import MailRenderer, load_frozen_document, make_message_id, message_id_local_part
 from tidings.pipeline.deliver.context import OutgoingMessage
 from tidings.render.mail.digest import MailLayout
@@ -122,6 +122,8 @@ class MessagePreparer:
 
     def _make_post(self, delivery: Delivery) -> OutgoingMessage:
         channel, details = delivery.channel, delivery.parsed_details
+        if delivery.purpose == Purpose.EVENT:
+            return OutgoingMessage(str(details["body"]).encode(), key=delivery.story)
         if delivery.post_change is None and delivery.rendition is None:
             body = self._channels[channel].prepare(self._notice_post(delivery))
             return OutgoingMessage(body, key=f"{channel}:notice:{delivery.id}")

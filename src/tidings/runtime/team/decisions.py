@@ -24,6 +24,10 @@ _PATIENCE = 20.0
 """Seconds for which a decision waits for another edition that is being built."""
 
 
+class ComposingNowError(RefusedError):
+    """The service builds an edition for long. Nothing was done."""
+
+
 def decide(runtime: Runtime, edition: Edition, decision: Decision, now: datetime, who: str) -> str:
     """Release, cancel or build an edition again. Raises InputError or RefusedError.
 
@@ -85,9 +89,9 @@ def find_schedule(runtime: Runtime, edition: Edition) -> Schedule:
 
 @contextmanager
 def _composing(runtime: Runtime) -> Iterator[None]:
-    """Let no other thread of the service compose meanwhile. Raises RefusedError if one does so for long."""
+    """Let no other thread of the service compose meanwhile. Raises ComposingNowError if one does so for long."""
     if not runtime.composing.acquire(timeout=_PATIENCE):
-        raise RefusedError("An edition is being built now. Please try again in a minute.")
+        raise ComposingNowError("An edition is being built now. Please try again in a minute.")
     try:
         yield
     finally:

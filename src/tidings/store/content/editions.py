@@ -12,10 +12,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, or_, select, update
 
+from tidings.model.delivery import EventType
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import RefusedError
 from tidings.store import schema as t
 from tidings.store.content.site_files import find_media, keep_media
+from tidings.store.service.events import record_event
 
 OPEN_STATES = (EditionState.COMPOSING, EditionState.HELD, EditionState.SENDING)
 
@@ -168,8 +170,30 @@ def set_state(
         values["holds"] = [[hold.reason.value, hold.detail] for hold in holds]
     if stories is not None:
         values["stories"] = list(stories)
+    before = get_edition(connection, edition.id)
     connection.execute(update(t.editions).where(t.editions.c.id == edition.id).values(**values))
-    return get_edition(connection, edition.id)
+    after = get_edition(connection, edition.id)
+    _record_events(connection, before, after, now)
+    return after
+
+
+def _record_events(connection: Connection, before: Edition, after: Edition, now: datetime) -> None:
+    """Record what webhooks are told: that an edition is composed, held or sent."""
+    data = {
+        "edition": after.name,
+        "state": after.state.value,
+        "starts": after.starts.isoformat(),
+        "stories": list(after.stories),
+        "holds": [{"reason": hold.reason.value, "detail": hold.detail} for hold in after.holds],
+    }
+    moment = f"{after.id}:{now.isoformat()}"
+    is_held = after.state is EditionState.HELD
+    if before.state is EditionState.COMPOSING and (is_held or after.state is EditionState.SENDING):
+        record_event(connection, EventType.EDITION_COMPOSED, moment, data, now)
+    if is_held and (before.state is not EditionState.HELD or before.holds != after.holds):
+        record_event(connection, EventType.EDITION_HELD, moment, data, now)
+    if after.state is EditionState.DONE and before.state is not EditionState.DONE:
+        record_event(connection, EventType.EDITION_SENT, str(after.id), data, now)
 
 
 def lock(connection: Connection, edition: int) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, case, text, update
 
-from tidings.model.delivery import Delivery, DeliveryState, SkipReason
+from tidings.model.delivery import Delivery, DeliveryState, EventType, Purpose, SkipReason
 from tidings.store import schema as t
 from tidings.store.engine import json_rows, run_sql
+from tidings.store.service.events import record_event
 
 IS_ERASED_READER = "(deliveries.address_hash = '' AND deliveries.channel = '')"
 """A mail whose reader was erased after it was sent: the reply of the relay may contain their address."""
@@ -64,7 +65,24 @@ def settle(connection: Connection, owner: str, results: Iterable[tuple[Delivery,
         )
         if done.rowcount != 1:
             void.append(delivery)
+        elif values.get("state") == DeliveryState.REJECTED and delivery.purpose != Purpose.EVENT:
+            _record_rejected(connection, delivery, values)
     return void
+
+
+def _record_rejected(connection: Connection, delivery: Delivery, values: Mapping[str, Any]) -> None:
+    """Record an event about a refused delivery, without the address."""
+    data = {
+        "delivery": delivery.id,
+        "schedule": delivery.schedule,
+        "list": delivery.list,
+        "channel": delivery.channel,
+        "story": delivery.story,
+        "purpose": delivery.purpose,
+        "subscriber": delivery.subscriber,
+        "reason": hide_addresses(str(values.get("reason", ""))),
+    }
+    record_event(connection, EventType.DELIVERY_REJECTED, f"{delivery.id}:{delivery.fence}", data, values["at"])
 
 
 def _cleaned_reason(values: Mapping[str, Any]) -> dict[str, Any]:

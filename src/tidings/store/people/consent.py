@@ -11,13 +11,14 @@ import email_validator
 import idna
 from sqlalchemy import Connection, String, cast, func, insert, literal, or_, select, update
 
-from tidings.model.delivery import FeedbackKind
+from tidings.model.delivery import EventType, FeedbackKind
 from tidings.model.errors import InputError
 from tidings.model.text import find_hidden_character, find_odd_letter
 from tidings.store import schema as t
 from tidings.store.engine import insert_once, run_sql
 from tidings.store.key_values import find_value
 from tidings.store.people.eligibility import UNSUBSCRIBED
+from tidings.store.service.events import record_event
 
 VERSION = "consent_version"
 """Name in `facts` of the consent version, which every suppression increases."""
@@ -213,4 +214,24 @@ def record(
     `wording` is the version of the text that they read, `ip` the address of their request.
     """
     row = {"address_hash": digest, "list": list_name, "what": what, "source": source, "at": now}
+    if what in _EVENTS:
+        _record_event(connection, digest, list_name, what, now)
     connection.execute(insert(t.consents).values(wording=wording, ip=ip, **row))
+
+
+_EVENTS = {"confirmed": EventType.SUBSCRIBER_JOINED, UNSUBSCRIBED: EventType.SUBSCRIBER_LEFT}
+
+
+def _record_event(connection: Connection, digest: str, list_name: str, what: str, now: datetime) -> None:
+    """Record that a person joined or left a list, unless they only confirm again."""
+    c, p = t.consents.c, t.subscribers.c
+    mine = (c.address_hash == digest) & (c.list == list_name)
+    last = select(c.id, c.what).where(mine, c.what.in_(("confirmed", "imported", UNSUBSCRIBED))).order_by(c.id.desc())
+    row = connection.execute(last.limit(1)).one_or_none()
+    if row is not None and what == "confirmed" and row.what != UNSUBSCRIBED:
+        return
+    person = connection.execute(select(p.id, p.language).where(p.address_hash == digest)).one_or_none()
+    if person is not None:
+        key = f"{person.id}:{list_name}:{row.id if row is not None else 0}"
+        data = {"subscriber": person.id, "list": list_name, "language": person.language}
+        record_event(connection, _EVENTS[what], key, data, now)

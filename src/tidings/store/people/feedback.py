@@ -8,13 +8,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
-from tidings.model.delivery import DeliveryState, FeedbackKind
+from tidings.model.delivery import DeliveryState, EventType, FeedbackKind
 from tidings.model.errors import RefusedError
 from tidings.store import schema as t
 from tidings.store.content.editions import newest_edition_id
 from tidings.store.engine import insert_once
 from tidings.store.people import consent, subscribers
 from tidings.store.people.bulk_import import BLOCKED
+from tidings.store.service.events import record_event
 
 _WEAKER = {
     FeedbackKind.SOFT: ("",),
@@ -121,7 +122,11 @@ def record(
         "via": via,
         "at": now,
     }
-    return bool(connection.execute(insert_once(connection, t.feedback).values(**row)).rowcount == 1)
+    if connection.execute(insert_once(connection, t.feedback).values(**row)).rowcount != 1:
+        return False
+    data = {"kind": kind, "list": recipient.list, "subscriber": recipient.subscriber, "delivery": recipient.delivery}
+    record_event(connection, EventType.FEEDBACK_RECEIVED, key, {**data, "code": code}, now)
+    return True
 
 
 def is_recorded(connection: Connection, key: str) -> bool:

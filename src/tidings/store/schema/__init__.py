@@ -27,6 +27,7 @@ from tidings.store.schema.content import (
 from tidings.store.schema.delivery import (
     deleted_deliveries,
     deliveries,
+    events,
     journal,
     mailings,
     notices,
@@ -62,6 +63,7 @@ __all__ = [
     "deliveries",
     "edition_media",
     "editions",
+    "events",
     "facts",
     "feedback",
     "fetch_caches",

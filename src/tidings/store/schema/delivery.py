@@ -164,3 +164,18 @@ notices = Table(
     Column("told_at", Moment),
 )
 """Messages to a person."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("uid", String, nullable=False, unique=True, doc="the `webhook-id`, made once"),
+    Column("key", String, nullable=False, unique=True, doc="what it is about: the same thing is reported once"),
+    Column("type", String, nullable=False, doc="story.out, edition.sent, ..."),
+    Column("at", Moment, nullable=False),
+    Column("data", JSON, nullable=False, doc="a subscriber by number, never by address"),
+    Column("queued", Boolean, nullable=False, doc="its deliveries are made"),
+    Index("ix_events_queued", "queued", "id"),
+    sqlite_autoincrement=True,
+)
+"""What event webhooks are told."""

@@ -83,7 +83,7 @@ def _decide(visit: Visit, edition: Edition, action: str) -> Response:
     try:
         said = _act(visit, edition, action, now)
     except (InputError, RefusedError) as error:
-        return _page(visit, _find(visit) or edition, str(error), 409)
+        return _page(visit, _find(visit) or edition, _refusal(visit, error), 409)
     return visit.redirect(f"editions/{edition.name}", said) if said else visit.not_found()
 
 
@@ -137,7 +137,7 @@ def change(visit: Visit) -> Response:
     try:
         decisions.change(visit.runtime, edition, changes, visit.runtime.now(), visit.person.email)
     except (InputError, RefusedError) as error:
-        return _page(visit, _find(visit) or edition, str(error), 422, wanted=wanted)
+        return _page(visit, _find(visit) or edition, _refusal(visit, error), 422, wanted=wanted)
     with visit.runtime.store.write() as connection:
         visit.record(connection, "edition.changed", edition.name, changes.describe())
     return visit.redirect(f"editions/{edition.name}", "changed")
@@ -186,6 +186,13 @@ def send_test(visit: Visit) -> Response:
         _, count = queue_edition_test(connection, edition, visit.person.email, visit.runtime.now())
         visit.record(connection, "edition.tested", edition.name)
     return visit.redirect(f"editions/{edition.name}", "tested" if count else "unchanged")
+
+
+def _refusal(visit: Visit, error: Exception) -> str:
+    """Return why something was not done, in the member's language where the room has the words."""
+    if isinstance(error, decisions.ComposingNowError):
+        return visit.words.gettext("An edition is being built now. Please try again in a minute.")
+    return str(error)
 
 
 def choose_title(visit: Visit, titles: Mapping[str, str]) -> str:

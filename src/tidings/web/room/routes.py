@@ -40,6 +40,7 @@ from tidings.web.requests import (
 )
 from tidings.web.room import (
     account,
+    api_screen,
     calendar,
     channel_screens,
     edition_screen,
@@ -175,6 +176,10 @@ ROUTES = (
     RoomRoute("GET", "team/{number}", Role.ADMIN, team_screens.show_member),
     RoomRoute("POST", "team/{number}", Role.ADMIN, team_screens.change_member),
     RoomRoute("GET", "log", Role.EDITOR, team_screens.show_log),
+    RoomRoute("GET", "api", Role.ADMIN, api_screen.show),
+    RoomRoute("POST", "api/keys/add", Role.ADMIN, api_screen.add_key),
+    RoomRoute("POST", "api/keys/remove", Role.ADMIN, api_screen.remove_key),
+    RoomRoute("POST", "api/test", Role.ADMIN, api_screen.send_test),
 )
 """The permission table. A test asks each address with each role, and with none."""
 
@@ -191,6 +196,7 @@ def navigation(words: RoomWords, role: Role) -> list[tuple[str, str]]:
         ("settings", words.gettext("Settings")),
         ("team", words.gettext("Team")),
         ("log", words.gettext("Log")),
+        ("api", words.gettext("API")),
     ]
     least = {route.path: route.least for route in ROUTES if route.method == "GET"}
     return [(path, label) for path, label in screens if (needed := least[path]) is not None and role.includes(needed)]

@@ -27,7 +27,8 @@ def role_name(words: RoomWords, role: Role) -> str:
     return names[role]
 
 
-def _roles(words: RoomWords) -> list[dict[str, str]]:
+def describe_roles(words: RoomWords) -> list[dict[str, str]]:
+    """Return the roles with what each may do."""
     texts = {
         Role.VIEWER: words.gettext("sees everything and changes nothing"),
         Role.WRITER: words.gettext("also writes stories"),
@@ -54,7 +55,7 @@ def _team_page(visit: Visit, status: int = 200, error: str = "", link: str = "",
             {"member": member, "role": role_name(words, member.role), "sessions": sessions.get(member.id, 0)}
             for member in members
         ],
-        roles=_roles(words),
+        roles=describe_roles(words),
         lists=sorted(visit.newsroom.lists),
         error=error,
         link=link,
@@ -99,7 +100,7 @@ def _member_page(visit: Visit, member: TeamMember, status: int = 200, wrong: str
         wrong=wrong,
         shown=member,
         sessions=sessions,
-        roles=_roles(visit.words),
+        roles=describe_roles(visit.words),
         lists=sorted(visit.newsroom.lists),
         is_last_admin=is_last_admin,
         link=link,
@@ -214,6 +215,7 @@ def action_texts(words: RoomWords) -> dict[str, str]:
         "team.password": words.gettext("changed the password"),
         "key.added": words.gettext("made a key for the API"),
         "key.removed": words.gettext("revoked a key of the API"),
+        "webhook.tested": words.gettext("sent a test event"),
         "pause.begun": words.gettext("paused"),
         "pause.ended": words.gettext("resumed"),
         "edition.released": words.gettext("released"),

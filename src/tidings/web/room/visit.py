@@ -245,6 +245,7 @@ def said_texts(words: RoomWords) -> dict[str, str]:
         "restored": words.gettext("The earlier version is back. The one that it replaced is kept too."),
         "unchanged": words.gettext("Nothing was changed."),
         "settled": words.gettext("Settled."),
+        "event": words.gettext("A test event is on its way. Load this page again in a moment to see how it went."),
         "passkey": words.gettext("The passkey is added."),
         "password": words.gettext("Your password is changed, and other browsers are signed out."),
     }

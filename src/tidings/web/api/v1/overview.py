@@ -9,12 +9,15 @@ from pydantic import AwareDatetime, Field
 
 from tidings.config.schedule import ChannelDelivery, ListDelivery
 from tidings.model.cadence import describe_cadence
+from tidings.model.delivery import WEBHOOK_LANE, EventType
+from tidings.model.errors import nearest
+from tidings.pipeline.webhooks import queue_test
 from tidings.runtime.monitoring.status import status
 from tidings.runtime.preview.plan import plan, plan_as_json
 from tidings.runtime.report.report import make_report
 from tidings.store.people import team
-from tidings.store.service import pauses
-from tidings.web.api.v1.access import ApiModel, ApiRoute, Cursor, Limit, Page, Who, make_cursor, read_cursor
+from tidings.store.service import events, pauses
+from tidings.web.api.v1.access import ApiModel, ApiRefusal, ApiRoute, Cursor, Limit, Page, Who, make_cursor, read_cursor
 from tidings.web.room.today import may_see_schedule
 
 _REPORTED = timedelta(days=30)
@@ -153,6 +156,32 @@ class TeamMemberInfo(ApiModel):
     lists: list[str]
 
 
+class ToldEvent(ApiModel):
+    """A message to a webhook."""
+
+    delivery: int
+    id: str = Field(description="The `webhook-id`.")
+    type: str
+    state: str
+    reason: str
+    attempts: int
+    at: datetime
+
+
+class WebhookInfo(ApiModel):
+    """A program that is told of events."""
+
+    name: str
+    events: list[EventType]
+    deliveries: list[ToldEvent] = Field(description="The newest messages, newest first.")
+
+
+class TestEvent(ApiModel):
+    """The test event."""
+
+    id: str = Field(description="The `webhook-id` that the receiver will see.")
+
+
 def show_key(caller: Who) -> KeyInfo:
     """Show the name, the role and the lists of this key."""
     return KeyInfo(name=caller.key.name, role=caller.key.role.value, lists=list(caller.key.lists))
@@ -255,6 +284,43 @@ def show_log(
     )
 
 
+def list_webhooks(caller: Who) -> list[WebhookInfo]:
+    """List the event webhooks with their newest messages."""
+    found = []
+    with caller.runtime.store.read() as connection:
+        for name, settings in caller.newsroom.webhooks.items():
+            told = events.recent_deliveries(connection, f"{WEBHOOK_LANE}{name}")
+            found.append(
+                WebhookInfo(
+                    name=name,
+                    events=list(settings.events or EventType),
+                    deliveries=[
+                        ToldEvent(
+                            delivery=one.delivery,
+                            id=one.uid,
+                            type=one.type,
+                            state=one.state,
+                            reason=one.reason,
+                            attempts=one.attempts,
+                            at=one.at,
+                        )
+                        for one in told
+                    ],
+                )
+            )
+    return found
+
+
+def send_webhook_test(caller: Who, name: Annotated[str, Field(max_length=100)]) -> TestEvent:
+    """Send an event of the type `webhook.test` to a webhook."""
+    if name not in caller.newsroom.webhooks:
+        raise ApiRefusal(404, f"there is no webhook {name!r}. {nearest(name, caller.newsroom.webhooks)}")
+    with caller.runtime.store.write() as connection:
+        uid = queue_test(connection, caller.newsroom.webhooks, name, caller.runtime.now())
+        caller.record(connection, "webhook.tested", name)
+    return TestEvent(id=uid)
+
+
 def list_team(caller: Who) -> list[TeamMemberInfo]:
     """List the people who work in the comms room."""
     with caller.runtime.store.read() as connection:
@@ -273,4 +339,6 @@ ROUTES = (
     ApiRoute("GET", "/report", "GET results", show_report),
     ApiRoute("GET", "/log", "GET log", show_log),
     ApiRoute("GET", "/team", "GET team", list_team),
+    ApiRoute("GET", "/webhooks", "GET api", list_webhooks),
+    ApiRoute("POST", "/webhooks/{name}/test", "POST api/test", send_webhook_test, 202),
 )
