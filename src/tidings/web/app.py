@@ -37,7 +37,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-"""Added to every answer that does not set them. Pages have no scripts, so none may run."""
+"""Added to every answer that does not set them. Only the search has a script, and a policy of its own."""
 
 Health = Callable[[], dict[str, object]]
 
