@@ -1,6 +1,6 @@
 """Run the benchmarks, and write docs/performance.md from their results.
 
-    python -m bench [digest] [feeds] [http] [delivery] [million] [fleet] [options of the benchmark]
+    python -m bench [digest] [feeds] [http] [delivery] [million] [fleet] [room] [options of the benchmark]
 
 Without a name all of them run, which takes long. Each writes its own section of the page; the others stay.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import delivery, fleet, http, million
+from bench import delivery, fleet, http, million, room
 from bench.figures import format_spread, ratio_spread
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -140,6 +140,21 @@ def fleet_section(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def room_section(result: dict[str, Any]) -> list[str]:
+    """The screens of the comms room."""
+    return [
+        "## The comms room",
+        "",
+        f"Each screen in a newsroom with {result['subscribers']:,} subscribers, {result['stories']:,} stories and",
+        f"{result['editions']:,} editions, of which one waits and goes to all subscribers. None of them has had an edition yet,",
+        "which is the slowest case for a plan. A screen is asked for through the whole application, without a network.",
+        "CPU time is of the first request and of the cheaper of two more; bytes are not compressed; files are those of",
+        f"`content/`. Wanted: at most {room.MOST_BYTES / 1000:.0f} kB and {room.MOST_SECONDS:.0f} s.",
+        "",
+        *room.format_table(result["costs"]),
+    ]
+
+
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "digest": digest_section,
     "feeds": feeds_section,
@@ -147,6 +162,7 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "delivery": delivery_section,
     "million": million_section,
     "fleet": fleet_section,
+    "room": room_section,
 }
 
 

@@ -13,22 +13,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 from sqlalchemy import event
 
-from bench.figures import print_progress
+from bench.figures import format_verdict, print_progress
 from bench.newsroom import SLOT, START, add_readers
+from tidings.model.errors import InputError
 from tidings.runtime.newsroom import Runtime, open_runtime
 from tidings.runtime.team.sign_in import start_session
 from tidings.runtime.tick import tick
@@ -195,9 +197,10 @@ def screens(stories: int, editions: int) -> list[str]:
         "stories/edit": f"?file=content/spring-{stories // 2}.en.md",
         "settings/edit": "?file=schedules/weekly.yaml",
     }
-    skipped = ("join/", "sign-in", "passkey.js", "room.css", "version")
+    numbers = {"subscribers/{number}": str(editions), "team/{number}": "1"}
+    skipped = ("join/", "sign-in", ".js", "room.css", "version", "previews/")
     plain = [
-        route.path.format_map({**values, "number": "25000"} if "subscribers" in route.path else values)
+        route.path.format_map({**values, "number": numbers.get(route.path, values["number"])})
         + queries.get(route.path, "")
         for route in ROUTES
         if route.method == "GET" and not any(part in route.path for part in skipped)
@@ -216,9 +219,9 @@ async def _ask(app: Any, cookie: str, path: str, counts: Counts) -> ScreenCost:
         return ScreenCost(path, answer.status_code, len(answer.content), seconds, counts.queries, counts.files)
 
 
-def measure(root: Path, stories: int, editions: int) -> list[tuple[ScreenCost, ScreenCost]]:
-    """Ask for every screen twice as an admin; returns the first and the cheaper of two later answers."""
-    results = []
+def measure(root: Path, stories: int, editions: int) -> list[dict[str, Any]]:
+    """Ask for every screen three times as an admin; returns the cheaper of the later answers, and `first`."""
+    results: list[dict[str, Any]] = []
     with open_runtime(root, {}) as runtime, counted(runtime, root) as counts:
         runtime.set_clock(SLOT)
         app = newsroom_app(runtime)
@@ -231,23 +234,27 @@ def measure(root: Path, stories: int, editions: int) -> list[tuple[ScreenCost, S
         for path in screens(stories, editions):
             first = asyncio.run(_ask(app, cookie, path, counts))
             later = [asyncio.run(_ask(app, cookie, path, counts)) for _ in range(2)]
-            results.append((first, min(later, key=lambda cost: cost.seconds)))
+            if first.status != 200:
+                raise InputError(f"/room/{path} answers with status {first.status}")
+            results.append(asdict(min(later, key=lambda cost: cost.seconds)) | {"first": first.seconds})
     return results
 
 
-def format_table(results: list[tuple[ScreenCost, ScreenCost]]) -> list[str]:
-    """Return the rows of a Markdown table."""
+def format_table(costs: list[dict[str, Any]]) -> list[str]:
+    """Return the rows of a Markdown table, and whether the goal is met."""
     lines = [
-        "| screen | status | kB | CPU ms, first | CPU ms, again | queries | files |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| screen | kB | CPU ms, first | CPU ms, again | queries | files |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
-    for first, again in results:
-        is_over = max(first.seconds, again.seconds) > MOST_SECONDS or again.size > MOST_BYTES
+    for cost in costs:
         lines.append(
-            f"| `/room/{again.path}`{' **over**' if is_over else ''} | {again.status} | {again.size / 1000:,.0f} "
-            f"| {first.seconds * 1000:,.0f} | {again.seconds * 1000:,.0f} | {again.queries} | {again.files} |"
+            f"| `/room/{cost['path']}` | {cost['size'] / 1000:,.0f} | {cost['first'] * 1000:,.0f} "
+            f"| {cost['seconds'] * 1000:,.0f} | {cost['queries']} | {cost['files']} |"
         )
-    return lines
+    size = max(cost["size"] for cost in costs)
+    slowest = max(cost["seconds"] for cost in costs)
+    is_met = size <= MOST_BYTES and slowest <= MOST_SECONDS
+    return [*lines, "", f"- {format_verdict(is_met)}: at most {size / 1000:.0f} kB and {slowest:.2f} s."]
 
 
 def main() -> None:
@@ -257,14 +264,17 @@ def main() -> None:
     parser.add_argument("--stories", type=int, default=2_000)
     parser.add_argument("--editions", type=int, default=1_000)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = options.folder or Path(folder) / "newsroom"
         if not root.exists():
-            began = datetime.now()
+            began = time.monotonic()
             make_newsroom(root, options.subscribers, options.stories, options.editions)
-            print_progress(f"made in {(datetime.now() - began).seconds} s")
-        print("\n".join(format_table(measure(root, options.stories, options.editions))))
+            print_progress(f"made in {time.monotonic() - began:.0f} s")
+        costs = measure(root, options.stories, options.editions)
+    result = {name: getattr(options, name) for name in ("subscribers", "stories", "editions")} | {"costs": costs}
+    print(json.dumps(result) if options.json else "\n".join(format_table(costs)))
 
 
 if __name__ == "__main__":

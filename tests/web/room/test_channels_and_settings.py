@@ -192,3 +192,26 @@ def test_only_settings_open_as_settings(room: RoomSite) -> None:
     admin = room.browser("admin")
     for name in ("keys.json", "content/one.en.md", "schedules/../keys.json", "secrets.env"):
         assert admin.get("settings/edit", file=name).status_code == 404, name
+
+
+def test_today_counts_no_crowd_reader_by_reader(room: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 50,000 subscribers who have had nothing yet, Today took 12 seconds."""
+    editor = room.browser("editor")
+    assert "to 2 recipients" in editor.get("").text
+    monkeypatch.setattr("tidings.web.room.today._MOST_COUNTED", 1)
+    monkeypatch.setattr("tidings.runtime.preview.plan.plan_deliveries", lambda *given: pytest.fail("counted"))
+    assert "to at most 2 recipients" in editor.get("").text
+
+
+def test_a_year_of_results_has_pages(posted: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand editions made a page of 290 KB."""
+    with posted.newsroom.runtime.store.write() as connection:
+        connection.execute(update(t.editions).where(t.editions.c.schedule == "daily").values(state="sending"))
+    posted.newsroom.tick(MONDAY + 2 * HOUR)
+    viewer = posted.browser("viewer")
+    whole = viewer.get("results", days="365").text
+    monkeypatch.setattr("tidings.web.room.channel_screens._PAGE", 1)
+    first, second = (viewer.get("results", days="365", page=page).text for page in ("", "1"))
+    rows = [page.count('<th scope="row">') for page in (whole, first, second)]
+    assert rows == [2, 1, 1], rows
+    assert "page=1" in first and ">Older</a>" in first and ">Newer</a>" in second and ">Older</a>" not in second

@@ -36,8 +36,7 @@ from tidings.pipeline.compose.review import approval_deadline, is_sent_on_silenc
 from tidings.pipeline.compose.select import group_stories
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.outlets import Outlet, count_planned
-from tidings.store.content import editions, schedules
-from tidings.store.content.items import load_items
+from tidings.store.content import editions, items, schedules
 from tidings.store.people import subscribers
 from tidings.store.service import pauses
 
@@ -80,6 +79,8 @@ class PlannedSlot:
     stories: list[tuple[str, str]] | None = None
     """(key, title)"""
     outlets: list[Outlet] = field(default_factory=list)
+    at_most: int = 0
+    """Subscribers who might get it, if there are so many that the recipients were not counted."""
     note: str = ""
     edition: str = ""
     """The edition, if it is composed already and waits."""
@@ -99,8 +100,12 @@ class PlannedSchedule:
     """Editions that are composed and wait for a person."""
 
 
-def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule]:
-    """Return the next `runs` slots of every schedule. Changes nothing."""
+def plan(runtime: Runtime, now: datetime, runs: int = 3, *, most_counted: int | None = None) -> list[PlannedSchedule]:
+    """Return the next `runs` slots of every schedule. Changes nothing.
+
+    Counting the recipients may read each subscriber. With `most_counted`, a slot with more subscribers than that has
+    no `outlets`, and `at_most` instead.
+    """
     planned = []
     with runtime.store.read() as connection:
         for written in runtime.newsroom.schedules.values():
@@ -114,7 +119,7 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
             ]
             notes = [_describe_edit(connection, schedule, now)]
             if following is not None:
-                _fill_slot(runtime, connection, schedule, following, now)
+                _fill_slot(runtime, connection, schedule, following, now, most_counted)
                 if entry.waiting and following.stories:
                     names = " and ".join(slot.edition for slot in entry.waiting)
                     text = f"if {names} still waits then, its stories join this edition"
@@ -149,7 +154,7 @@ def _describe_waiting(runtime: Runtime, connection: Connection, edition: Edition
         else:
             note += "Without an answer it is not sent"
     slot = PlannedSlot(edition.slot or edition.starts, edition.starts, note=note, edition=edition.name)
-    everything = group_stories(load_items(connection), edition.starts)
+    everything = group_stories(items.load_items(connection), edition.starts)
     languages = newsroom.site.languages
     slot.stories = []
     for key in edition.stories:
@@ -168,7 +173,7 @@ def _describe_embargoed(
     runtime: Runtime, connection: Connection, schedule: Schedule, after: datetime, now: datetime
 ) -> Iterator[str]:
     """Name the stories whose embargo ends after the next slot, with the slot that takes them."""
-    for key, until in _embargoes(connection, after).items():
+    for key, until in items.find_embargoes(connection, after).items():
         draft = runtime.composer.draft(connection, schedule, until)
         if key not in {story.key for story in draft.stories}:
             continue
@@ -181,15 +186,6 @@ def _describe_embargoed(
             slot = next((slot for slot in found if not slot.skip_reason), None)
         goes = f"; it goes on {_show(runtime.newsroom, slot.at)}" if slot is not None else ""
         yield f"{find_title(draft, key, runtime)} ({key}) is under embargo until {_show(runtime.newsroom, until)}{goes}"
-
-
-def _embargoes(connection: Connection, after: datetime) -> dict[str, datetime]:
-    """Return when the embargo of each story ends, for those that end after a moment."""
-    ends: dict[str, datetime] = {}
-    for item in load_items(connection):
-        if item.embargo is not None and item.embargo > after and not item.draft and not item.withdrawn:
-            ends[item.story] = min(item.embargo, ends.get(item.story, item.embargo))
-    return ends
 
 
 def _show(newsroom: Newsroom, moment: datetime) -> str:
@@ -230,7 +226,14 @@ def _find_slots(runtime: Runtime, connection: Connection, schedule: Schedule, no
     return [*started, *next_slots(schedule.cadence, after, runs - len(started))]
 
 
-def _fill_slot(runtime: Runtime, connection: Connection, schedule: Schedule, slot: PlannedSlot, now: datetime) -> None:
+def _fill_slot(
+    runtime: Runtime,
+    connection: Connection,
+    schedule: Schedule,
+    slot: PlannedSlot,
+    now: datetime,
+    most_counted: int | None,
+) -> None:
     if schedules.find_schedule(connection, schedule.name) is None and not schedule.backfill:
         slot.note = "new schedule: stories that are out before its first start are not sent, except with `backfill`"
     holding = pauses.active_pauses(connection)
@@ -245,13 +248,17 @@ def _fill_slot(runtime: Runtime, connection: Connection, schedule: Schedule, slo
         slot.note = f"{' and '.join(waiting)} {'is' if len(waiting) == 1 else 'are'} paused. Deliveries there wait"
     draft = look_ahead(runtime, connection, schedule, max(slot.at, now), embargoed=True)
     slot.stories = [(story.key, find_title(draft, story.key, runtime)) for story in draft.stories]
-    ends = _embargoes(connection, now)
+    ends = items.find_embargoes(connection, now)
     slot.embargoed = {story.key: ends[story.key] for story in draft.stories if story.key in ends}
     reason = runtime.composer.explain_skip(connection, draft)
     if reason:
         slot.note = slot.note or f"would be skipped: {reason}"
         return
-    slot.outlets = count_planned(plan_deliveries(connection, runtime.newsroom, draft))
+    readers = 0 if most_counted is None else _count_readers(connection, schedule)
+    if most_counted is not None and readers > most_counted:
+        slot.at_most = readers
+    else:
+        slot.outlets = count_planned(plan_deliveries(connection, runtime.newsroom, draft))
     named = {key for key, _ in slot.stories}
     older = dict.fromkeys(key for outlet in slot.outlets for key in outlet.stories if key not in named)
     if older:
@@ -262,6 +269,17 @@ def _fill_slot(runtime: Runtime, connection: Connection, schedule: Schedule, slo
         by = ", ".join(schedule.approval.by)
         text = f"waits for approval: {by} will be asked on {_show(runtime.newsroom, asked)}"
         slot.note = "; ".join(filter(None, [slot.note, text]))
+
+
+def _count_readers(connection: Connection, schedule: Schedule) -> int:
+    """Count the confirmed subscribers of a schedule's lists with its frequencies."""
+    total = 0
+    for part in schedule.deliver:
+        if isinstance(part, ListDelivery):
+            counts = subscribers.count_by_frequency(connection, part.list)
+            is_for_all = part.everyone or part.frequency in (None, "all")
+            total += sum(counts.values()) if is_for_all else counts.get(part.frequency or "", 0)
+    return total
 
 
 def look_ahead(

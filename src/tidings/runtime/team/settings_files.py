@@ -17,6 +17,8 @@ from tidings.runtime.preview.plan import PlannedSchedule, open_scratch_runtime, 
 
 SCHEDULES = "schedules"
 _RUNS = 2
+_MOST_COUNTED = 2_000
+"""Subscribers of a schedule for whom the recipients are counted exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,9 @@ def check_settings(runtime: Runtime, name: str, text: str) -> CheckedSettings:
                 before = plan(runtime, runtime.now(), _RUNS)
                 return CheckedSettings(problems, before, plan(reader, reader.now(), _RUNS))
         with open_scratch_runtime(runtime) as copy:
-            before = plan(copy, copy.now(), _RUNS)
+            before = plan(copy, copy.now(), _RUNS, most_counted=_MOST_COUNTED)
             copy.apply_configuration(newsroom.model_copy(update={"root": runtime.root, "store": copy.newsroom.store}))
-            return CheckedSettings(problems, before, plan(copy, copy.now(), _RUNS))
+            return CheckedSettings(problems, before, plan(copy, copy.now(), _RUNS, most_counted=_MOST_COUNTED))
 
 
 @contextmanager

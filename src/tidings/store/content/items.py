@@ -202,6 +202,17 @@ def load_story(connection: Connection, story: str) -> list[Item]:
     return sorted(load_items(connection, stories=[story]), key=lambda item: item.language)
 
 
+def find_embargoes(connection: Connection, after: datetime) -> dict[str, datetime]:
+    """Return when the embargo of each story ends, for those that end after a moment."""
+    i = t.items.c
+    query = (
+        select(i.story, func.min(i.embargo))
+        .where(i.gone_at.is_(None), i.embargo > after, i.draft.is_(False), i.withdrawn == "")
+        .group_by(i.story)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def next_visible_at(connection: Connection, now: datetime) -> datetime | None:
     """The next time at which an item becomes visible because a date or an embargo passes, or None."""
     rows = connection.execute(

@@ -30,6 +30,8 @@ _RECENT = timedelta(days=30)
 _MOST_POSTS = 10
 _MOST_DOUBTS = 50
 _PERIODS = (7, 30, 90, 365)
+_PAGE = 100
+"""Rows of a table on one page."""
 
 
 def show_channels(visit: Visit) -> Response:
@@ -199,6 +201,10 @@ def show_results(visit: Visit) -> Response:
         report = make_report(connection, visit.newsroom, now - timedelta(days=days), None, now)
     mails = [row for row in report.mail if visit.person.may_see_list(row.list)]
     largest = max((row.accepted for row in mails), default=0) or 1
+    page = visit.query.get("page", "")
+    number = int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 0
+    mails.sort(key=lambda row: (row.at, row.language), reverse=True)
+    skipped = [] if visit.person.lists else report.skipped[::-1]
     return visit.page(
         "results.html.j2",
         visit.words.gettext("Results"),
@@ -211,12 +217,15 @@ def show_results(visit: Visit) -> Response:
                 "path": f"editions/{row.edition}",
                 "share": round(100 * row.accepted / largest),
             }
-            for row in sorted(mails, key=lambda row: (row.at, row.language), reverse=True)
+            for row in mails[number * _PAGE : (number + 1) * _PAGE]
         ],
+        page_number=number,
+        has_more=len(mails) > (number + 1) * _PAGE,
         totals={
             key: sum(getattr(row, key) for row in mails)
             for key in ("accepted", "hard", "soft", "complaints", "rejected", "waiting")
         },
         lists=[row for row in report.lists if visit.person.may_see_list(row.list)],
-        skipped=[] if visit.person.lists else report.skipped,
+        skipped=skipped[:_PAGE],
+        more_skipped=max(0, len(skipped) - _PAGE),
     )

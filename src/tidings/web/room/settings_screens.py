@@ -146,5 +146,9 @@ def _next(visit: Visit, entry: PlannedSchedule) -> list[str]:
             line = words.gettext("Skipped: %(when)s", when=line)
         elif slot.outlets:
             line += " · " + words.ngettext("to %(count)s recipient", "to %(count)s recipients", count)
+        elif slot.at_most:
+            line += " · " + words.ngettext(
+                "to at most %(count)s recipient", "to at most %(count)s recipients", slot.at_most
+            )
         lines.append(line)
     return lines or [entry.note]

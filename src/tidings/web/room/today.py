@@ -30,6 +30,8 @@ from tidings.web.room.visit import Visit
 _RECENT = timedelta(days=7)
 _MOST_RECENT = 8
 _MOST_STORIES = 5
+_MOST_COUNTED = 2_000
+"""Subscribers of a schedule for whom the page counts exactly who would get its next edition."""
 
 
 def show(visit: Visit) -> Response:
@@ -56,7 +58,7 @@ def show(visit: Visit) -> Response:
         pauses=[_shown_pause(visit, pause) for pause in active],
         waiting=[describe_held(visit, edition) for edition in mine],
         sent=_sent(visit, report),
-        coming=_coming(visit, plan(runtime, now, 2), active),
+        coming=_coming(visit, plan(runtime, now, 2, most_counted=_MOST_COUNTED), active),
         is_empty=not visit.newsroom.schedules,
         first_look=first_look(visit, mine),
     )
@@ -193,6 +195,7 @@ def _coming(visit: Visit, planned: list[PlannedSchedule], active: list[Pause]) -
                 "stories": stories[:_MOST_STORIES],
                 "more": max(0, len(stories) - _MOST_STORIES),
                 "recipients": sum(outlet.recipients.total() for outlet in slot.outlets) if slot is not None else 0,
+                "at_most": slot.at_most if slot is not None else 0,
                 "note": (slot.note if slot is not None else "") or entry.note,
                 "moved": slot.moved if slot is not None else None,
                 "may_pause": may_pause(visit, Scope.SCHEDULE, entry.name)
