@@ -140,7 +140,7 @@ def lists_to_leave(connection: Connection, newsroom: Newsroom, contents: TokenCo
 
     The store knows its former names for ever; tidings.yaml may have a newer name that the store does not have yet.
     """
-    names = subscribers.names_to_leave(connection, contents.subscriber, contents.list)
+    names = subscribers.names_to_leave(connection, contents.subscriber, contents.list, by_link=True)
     return list(dict.fromkeys([*names, *(newsroom.current_list_name(name) for name in names)]))
 
 

@@ -76,6 +76,23 @@ def test_a_corrected_time_zone_mails_nobody_at_once(newsroom: RunningNewsroom) -
     assert newsroom.read(ada) == [["one"]]
 
 
+@pytest.mark.parametrize("move", ["window: '13:00-18:00'", "skip_dates: [2026-03-06], on_holiday: after"])
+def test_a_move_takes_no_older_slot_past_an_edit(newsroom: RunningNewsroom, move: str) -> None:
+    """The slot of 09:00 was moved to 13:00, after the edit at 12:00, and went out."""
+    ada = newsroom.reader("ada")
+    newsroom.item("one")
+    newsroom.tick(FRIDAY)
+    newsroom.schedule("news", _schedule(f"{{weekly: fri 09:00, {move}}}"))
+    newsroom.tick(FRIDAY + 3 * HOUR)
+    [planned] = plan(newsroom.runtime, newsroom.now, runs=1)
+    assert planned.slots[0].at >= FRIDAY + 7 * DAY
+    for hours in (4, 5, 24, 72):
+        newsroom.tick(FRIDAY + hours * HOUR)
+        assert newsroom.read(ada) == []
+    newsroom.tick(FRIDAY + 7 * DAY + 5 * HOUR)
+    assert newsroom.read(ada) == [["one"]]
+
+
 def test_on_new_waits_for_the_next_story(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.item("one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -166,16 +166,25 @@ def test_a_former_name_is_known_for_ever(site: Site, api: bool) -> None:
         assert consent.suppression(connection, consent.address_hash(ADDRESS), "weekly") == "unsubscribed"
 
 
-def test_a_new_list_with_a_former_name_is_another_list(site: Site) -> None:
+@pytest.mark.parametrize(("joined_before", "news"), [(True, "unsubscribed"), (False, "confirmed")])
+def test_an_old_link_leaves_though_its_name_is_taken(site: Site, joined_before: bool, news: str) -> None:
+    """The reader stayed on the list whose mail they had left by its link, and the page said `left`."""
     _rename(site, "digest", "news")
     before = site.runtime.newsroom
     site.runtime.newsroom = before.model_copy(update={"lists": {**before.lists, "digest": before.lists["press"]}})
+    later = NOW + timedelta(days=1)
     with site.runtime.store.write() as connection:
-        subscribers.add(connection, ADDRESS, "digest", language="ru", frequency="now", now=NOW, confirmed=True)
-    assert httpx.post(site.link()).status_code == 200
+        subscribers.add(connection, ADDRESS, "digest", language="ru", frequency="now", now=later, confirmed=True)
+        if not joined_before:
+            connection.exec_driver_sql("UPDATE subscriptions SET created = created + 172800000000 WHERE list = 'news'")
+    page = httpx.post(site.link())
+    assert page.status_code == 200
     with site.runtime.store.read() as connection:
         states = {each.list: each.state for each in subscribers.subscriptions(connection, address=ADDRESS)}
-    assert states == {"digest": "unsubscribed", "news": "confirmed"}
+    assert states == {"digest": "unsubscribed", "news": news}
+    # The preferences page means the list that it shows.
+    with site.runtime.store.read() as connection:
+        assert subscribers.names_to_leave(connection, 1, "digest") in (["digest"], ["news"])
 
 
 def test_a_list_that_nobody_knows_is_not_called_left(site: Site) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from tidings.config.schedule import Schedule
-from tidings.model.cadence import DueSlots, OnNew, OnRequest, find_due_slots, find_slot_for_new, next_slots
+from tidings.model.cadence import DueSlots, OnNew, OnRequest, Slot, find_due_slots, find_slot_for_new, next_slots
 from tidings.model.edition import EditionState, HoldReason
 from tidings.pipeline import notices
 from tidings.pipeline.address.channels import translation_deadlines
@@ -46,10 +46,15 @@ def _since_edit(due: DueSlots | None, edited: datetime | None) -> DueSlots | Non
     """Leave out the slots before the cadence was edited: they belong to no cadence that was in force."""
     if due is None or edited is None:
         return due
-    slot = due.slot if due.slot is not None and due.slot.at >= edited else None
-    merged = tuple(slot for slot in due.merged if slot.at >= edited)
-    skipped = tuple(slot for slot in due.skipped if slot.at >= edited)
+    slot = due.slot if due.slot is not None and is_since_edit(due.slot, edited) else None
+    merged = tuple(slot for slot in due.merged if is_since_edit(slot, edited))
+    skipped = tuple(slot for slot in due.skipped if is_since_edit(slot, edited))
     return DueSlots(slot, merged, skipped) if slot is not None or skipped else None
+
+
+def is_since_edit(slot: Slot, edited: datetime | None) -> bool:
+    """Whether a slot is of the cadence since its edit. A window or a holiday may move an older slot past the edit."""
+    return edited is None or min(slot.key, slot.at) >= edited
 
 
 def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:

@@ -31,7 +31,7 @@ from tidings.pipeline.address.lists import plan_deliveries
 from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.compose.baseline import describe_cadence_edit, find_cadence_edit, select_backfill
 from tidings.pipeline.compose.draft import EditionDraft
-from tidings.pipeline.compose.due import find_due_slot, find_first_new
+from tidings.pipeline.compose.due import find_due_slot, is_since_edit, find_first_new
 from tidings.pipeline.compose.review import approval_deadline, is_sent_on_silence
 from tidings.pipeline.compose.select import group_stories
 from tidings.runtime.newsroom import Runtime
@@ -41,6 +41,8 @@ from tidings.store.people import subscribers
 from tidings.store.service import pauses
 
 _MONTH = timedelta(days=30)
+_MOST_MOVED = 3
+"""Slots that a window or a holiday may move past an edit of the cadence."""
 _SLOTS_TO_LOOK_AT = 20
 """To find the next one, because the first may be skipped."""
 
@@ -223,7 +225,9 @@ def _find_slots(runtime: Runtime, connection: Connection, schedule: Schedule, no
     overdue = None if state is None else find_due_slot(runtime.composer, connection, schedule, now)
     started = [overdue.slot] if overdue and overdue.slot else []
     after = max([now, *(slot.at for slot in started)])
-    return [*started, *next_slots(schedule.cadence, after, runs - len(started))]
+    edited = find_cadence_edit(connection, schedule, now)
+    following = next_slots(schedule.cadence, after, runs + _MOST_MOVED)
+    return [*started, *(slot for slot in following if is_since_edit(slot, edited))][:runs]
 
 
 def _fill_slot(

@@ -365,13 +365,20 @@ def list_names(connection: Connection, name: str) -> list[str]:
     return names
 
 
-def names_to_leave(connection: Connection, subscriber: int, name: str) -> list[str]:
-    """The names under which a person leaves a list. If they are on a new list with its former name: that one."""
+def names_to_leave(connection: Connection, subscriber: int, name: str, *, by_link: bool = False) -> list[str]:
+    """The names under which a person leaves a list. If they are on a new list with its former name: that one.
+
+    `by_link`: the name is from a link, perhaps in an old mail of the list that had the name before. Then a person who
+    is on both leaves both, except if they joined the other one later: none of its mails to them had the name.
+    """
     names = list_names(connection, name)
     s = t.subscriptions.c
-    query = select(s.list).where(s.subscriber == subscriber, s.list.in_(names), s.state != UNSUBSCRIBED)
-    on = set(connection.execute(query).scalars())
-    return [name] if name in on else [each for each in names if each in on] or names[-1:]
+    query = select(s.list, s.created).where(s.subscriber == subscriber, s.list.in_(names), s.state != UNSUBSCRIBED)
+    on = {row.list: row.created for row in connection.execute(query)}
+    if name in on:
+        others = [each for each in names[1:] if each in on and on[each] <= on[name]]
+        return [*others, name] if by_link else [name]
+    return [each for each in names if each in on] or names[-1:]
 
 
 def may_be_list_of(connection: Connection, subscriber: int, names: Collection[str]) -> bool:

@@ -70,13 +70,13 @@ class _UnsubscribePage(ReaderPage):
 
     def _page(self, language: str, step: str, status: int = 200) -> Response:
         context, contents, site = self._context(language), self._contents, self._newsroom.site
-        title, choices = site.title, ""
+        titles, choices = [site.title], ""
         if contents is not None:
-            settings = self._newsroom.lists.get((self._names or [contents.list])[-1])
-            title = settings.name if settings else title
+            lists = self._newsroom.lists
+            titles = [lists[name].name for name in self._names or [contents.list] if name in lists] or titles
             if step == "ask":
                 # Offer fewer mails to a reader who is about to unsubscribe.
                 token = self._runtime.keys.sign(TokenPurpose.PREFERENCES, contents.subscriber, contents.list)
                 choices = f"preferences/{token}"
-        name = title.get(context.site.language, site.languages[0])
+        name = ", ".join(title.get(context.site.language, site.languages[0]) for title in titles)
         return self._respond(context, lambda pages: pages.unsubscribe_page(context, step, name, choices), status)
