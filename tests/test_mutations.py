@@ -114,6 +114,46 @@ MUTATIONS = (
         "repeated-lines-fill-the-log", "runtime/monitoring/log.py", "return count < _REPEATS", "return True",
         "tests/runtime/monitoring/test_log.py::test_repeated_lines_are_counted_not_written",
     ),
+    Mutation(
+        "doubtful-words-suppress", "model/refusal.py", "in (Fault.MAILBOX, Fault.SERVER) else Effect.BLOCKED",
+        "in (Fault.MAILBOX, Fault.SERVER) else Effect.HARD",
+        "tests/model/test_refusal.py::test_nobody_is_suppressed_by_doubtful_words",
+    ),
+    Mutation(
+        "no-breaker-in-the-session", "pipeline/track/bounces.py",
+        "if doubted and edition is not None and edition.state in",
+        "if False and edition is not None and edition.state in",
+        "tests/pipeline/track/test_breaker.py::test_a_relay_that_says_all_are_gone_holds",
+    ),
+    Mutation(
+        "no-breaker-for-what-comes-back", "pipeline/track/breaker.py",
+        "is_most = bounced >= breaker.alike and 2 * bounced > accepted", "return False",
+        "tests/pipeline/track/test_breaker.py::test_bounces_of_everybody_that_come_later_are_not_believed",
+    ),
+    Mutation(
+        "test-mails-forget-refusals", "store/delivery/refusals.py",
+        "func.coalesce(d.subscriber, tested.scalar_subquery())",
+        "d.subscriber",
+        "tests/cli/test_commands.py::test_a_refused_test_mail_acts_as_any_other",
+    ),
+    Mutation(
+        "old-links-leave-the-new-list-alone", "web/reader_actions.py", "contents.list, by_link=True)", "contents.list)",
+        "tests/web/site/test_unsubscribe.py::test_an_old_link_leaves_though_its_name_is_taken",
+    ),
+    Mutation(
+        "moved-slots-pass-an-edit", "pipeline/compose/due.py", "min(slot.key, slot.at) >= edited", "slot.at >= edited",
+        "tests/pipeline/compose/test_edited_cadence.py::test_a_move_takes_no_older_slot_past_an_edit",
+    ),
+    Mutation(
+        "editors-pictures-in-the-main-process", "sources/media.py", "measure_picture_in_child(file.read(), path.name)",
+        "measure_picture(file, path.name)",
+        "tests/sources/test_child_process.py::test_a_picture_of_an_editor_is_decoded_in_the_child",
+    ),
+    Mutation(
+        "json-in-the-main-process", "sources/json_values.py", "run_in_child(find_json_problem, body, _SECONDS)",
+        "find_json_problem(body)",
+        "tests/sources/test_child_process.py::test_huge_json_of_a_website_is_never_built_here",
+    ),
 )  # fmt: skip
 CHOSEN = os.environ.get("MUTATIONS", "intents-after-leaving,claims-for-who-has-left,forgeable-marks").split(",")
 

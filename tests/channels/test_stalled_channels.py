@@ -29,6 +29,10 @@ def _json(status: int, value: Any) -> Step:
 ABOUT_THE_ACCOUNT = [
     ("webhook", Step(401, b"bad signature")),
     ("webhook", Step(410)),
+    ("webhook", Step(403)),
+    ("webhook", Step(404, b"Not Found")),
+    ("mastodon", _json(403, {"error": "This action is not allowed"})),
+    ("x", _json(403, {"detail": "You are not permitted to perform this action."})),
     ("slack", Step(403, b"invalid_token")),
     ("slack", Step(404, b"no_service")),
     ("slack", Step(410, b"channel_is_archived")),
@@ -80,6 +84,13 @@ ABOUT_THE_POST = [
     ("linkedin", _json(422, {"code": "INVALID_VALUE", "message": "commentary is too long"})),
     ("facebook", _json(400, {"error": {"code": 506, "message": "Duplicate status message"}})),
     ("x", _json(403, {"detail": "You are not allowed to create a Tweet with duplicate content."})),
+    ("x", _json(403, {"detail": "You attempted to reply to a Tweet that is deleted or not visible to you."})),
+    ("mastodon", _json(404, {"error": "The post you are trying to reply to does not appear to exist."})),
+    ("mastodon", _json(403, {"error": "This link is not allowed on this server"})),
+    ("linkedin", _json(403, {"code": "ACCESS_DENIED", "message": "Content is a duplicate of urn:li:share:1"})),
+    ("matrix", _json(403, {"errcode": "M_UNKNOWN", "error": "This message has been rejected as probable spam"})),
+    ("webhook", Step(403, b"The URL in this post is blocked")),
+    ("ntfy", _json(403, {"code": 40399, "error": "message contains a blocked word"})),
 ]
 
 

@@ -19,6 +19,7 @@ from tidings.runtime.explain import explain
 from tidings.store import schema as t
 from tidings.store.delivery import ledger, retention
 from tidings.store.engine import Store
+from tidings.store.people import doubted
 
 KEEP = Retention(ledger=timedelta(days=400))
 LATER = MONDAY + timedelta(days=500)
@@ -157,6 +158,26 @@ def test_old_slots_notices_and_tests_are_deleted(newsroom: RunningNewsroom) -> N
     before = newsroom.editions()
     newsroom.tick(MONDAY + 4 * DAY)
     assert newsroom.editions() == before
+
+
+def test_counts_of_bounces_are_deleted_with_their_rows(store: Store) -> None:
+    """The breaker's counts stayed for ever: one for each mailing, sender and domain."""
+    old = add_mailing(store, add_readers(store, ["ada"]), add_edition(store, 1))
+    new = add_mailing(store, add_readers(store, ["bob"]), add_edition(store, 2))
+    with store.write() as connection:
+        for mailing in (old, new, 999):
+            doubted.count_bounce(connection, mailing, "relay")
+            doubted.count_bounce(connection, mailing, "relay/example.org")
+        connection.execute(update(t.editions).values(state="done"))
+        connection.execute(update(t.mailings).values(open=False, marked=True))
+        connection.execute(update(t.deliveries).values(state="accepted"))
+        later = {"at": NOW + timedelta(days=450)}
+        connection.execute(update(t.mailings).where(t.mailings.c.id == new).values(**later))
+        connection.execute(update(t.deliveries).where(t.deliveries.c.mailing == new).values(**later))
+    delete_expired(store, KEEP, NOW + timedelta(days=500), budget=math.inf)
+    with store.read() as connection:
+        names = connection.execute(select(t.facts.c.name).where(t.facts.c.name.startswith("bounced:"))).scalars().all()
+    assert sorted(names) == [f"bounced:{new}:relay", f"bounced:{new}:relay/example.org"]
 
 
 def test_deletion_runs_once_a_day_in_pages(store: Store) -> None:

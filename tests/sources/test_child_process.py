@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as PillowImage
 
 from tests.sources.site import Page, Website
 from tests.sources.sources import make_source
 from tidings import child_process
 from tidings.child_process import MEMORY, ChildError, run_in_child
+from tidings.sources import json_values, media
 from tidings.sources.article import PoisonousItemError, build_items_in_child
 from tidings.sources.media import open_plain
 from tidings.sources.web import cached_source, feed, page
@@ -168,3 +170,32 @@ def test_a_link_in_place_of_a_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").symlink_to(tmp_path / "secret")
     with pytest.raises(OSError, match="symbolic"):
         open_plain(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"[" * 100_000 + b"]" * 100_000, "not JSON"),
+        (b"<html>", "not JSON"),
+        (b"[" + b"{}," * 600_000 + b"{}]", "values at once"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "not JSON"),
+    ],
+)
+def test_huge_json_of_a_website_is_never_built_here(body: bytes, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_values, "json", None)  # nothing reads it in the main process
+    with pytest.raises(ValueError, match=words):
+        json_values.load_json(body)
+
+
+def test_json_of_a_website_is_read() -> None:
+    assert json_values.load_json(b'[{"id": 1, "title": {"rendered": "A"}}]') == [{"id": 1, "title": {"rendered": "A"}}]
+
+
+def test_a_picture_of_an_editor_is_decoded_in_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "measure_picture", lambda *_: pytest.fail("it was decoded in the main process"))
+    PillowImage.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    found = media.measure(tmp_path / "a.png", picture=True)
+    assert (found.width, found.height, found.media_type) == (30, 20, "image/png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with pytest.raises(media.MediaError, match=r"b\.png is not a readable picture"):
+        media.measure(tmp_path / "b.png", picture=True)

@@ -37,6 +37,15 @@ _ACCOUNT_WORDS = re.compile(
     re.IGNORECASE,
 )
 """Words of a refusal that is about the account or the webhook, on any network."""
+_ONE_POST_WORDS = re.compile(
+    r"\b(?:duplicate|already (?:been )?(?:posted|published|shared|exists?|said)|too (?:long|large|many)|spam|malicious"
+    r"|blocked (?:link|url|domain|content)|(?:link|url|domain|attachment|image|media|picture|video|hashtag|mention|text"
+    r"|content|commentary|caption|status|tweet|post|message|reply|record|parent|thread)\b[^.\n]{0,40}\b"
+    r"(?:not (?:allowed|found|exist|appear to exist|accepted|supported)|invalid|blocked|rejected|refused|flagged"
+    r"|violates?|deleted|moderated|forbidden by|contains?)|(?:reply|replying|respond) to)\b",
+    re.IGNORECASE,
+)
+"""Words of a 403 or 404 that is about one post: its text, a link, or what it answers. The others can go on."""
 _QUOTED = 2_000
 """Characters of a refusal that are read."""
 _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset")
@@ -122,10 +131,12 @@ class HttpChannel(Generic[S]):
         text, status = answer.text[:_QUOTED], answer.status
         if self.POST_WORDS and re.search(self.POST_WORDS, text, re.IGNORECASE):
             return False
-        if status in (401, 402) or (publishes and status in (403, 404)):
+        if status in (401, 402):
             return True
         if self.ACCOUNT_WORDS and re.search(self.ACCOUNT_WORDS, text, re.IGNORECASE):
             return True
+        if publishes and status in (403, 404):
+            return _ACCOUNT_WORDS.search(text) is not None or not _ONE_POST_WORDS.search(text)
         return publishes and status in (400, 409, 422) and _ACCOUNT_WORDS.search(text) is not None
 
     def _stall(

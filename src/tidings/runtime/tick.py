@@ -159,7 +159,10 @@ def record_failures(runtime: Runtime, delivered: DeliverySummary, now: datetime)
             delete_notice(connection, f"stalled:{lane}")
         for lane, reason in delivered.stalled.items():
             if lane:
-                text = f"The channel {lane} cannot post: {reason}.\nIts posts wait. They go out after the mend."
+                text = (
+                    f"The channel {lane} cannot post: {reason}.\nIts posts wait. They go out after the mend.\n"
+                    "If only this post is at fault: tidings resolve DELIVERY --cancel, and the others go on."
+                )
                 notices.add(connection, f"stalled:{lane}", "failed", text, now)
             else:
                 notices.add(connection, f"stalled::{day}", "failed", f"Mail cannot be sent: {reason}", now)

@@ -2,9 +2,43 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
+
+from tidings.child_process import ChildError, run_in_child
+
+_SECONDS: Final = 20
+_MOST_VALUES: Final = 500_000
+"""Values in one answer, names included. A value takes up to 100 bytes of memory, and a hundred posts have 20,000."""
+
+
+def load_json(body: bytes) -> Any:
+    """Parse JSON of a stranger. A limited child reads it first, so nothing huge is built here. Raises ValueError."""
+    try:
+        problem = run_in_child(find_json_problem, body, _SECONDS)
+    except ChildError:
+        raise ValueError("JSON that takes too much time or memory to read") from None
+    if problem:
+        raise ValueError(problem)
+    return json.loads(body)
+
+
+def find_json_problem(body: bytes) -> str:
+    """Say what is wrong with JSON, or return an empty text. This runs in a child."""
+    try:
+        waiting, count = [json.loads(body)], 0
+    except (ValueError, RecursionError):
+        return "something that is not JSON"
+    while waiting:
+        value = waiting.pop()
+        parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+        count += len(parts)
+        if count > _MOST_VALUES:
+            return f"more than {_MOST_VALUES:,} values at once"
+        waiting.extend(part for part in parts if isinstance(part, dict | list))
+    return ""
 
 
 def as_text(value: Any) -> str:

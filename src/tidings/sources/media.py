@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import mimetypes
 import os
 import stat
@@ -56,6 +57,10 @@ for _suffix, _type in {
 Signature = tuple[int, int, int, int, int]
 
 
+MAX_PICTURE_BYTES = 100_000_000
+_SAVE_AGAIN = "save it again as JPEG or PNG"
+
+
 class MediaError(Exception):
     """A file that cannot be used. `mend` says what to do."""
 
@@ -104,7 +109,9 @@ def measure(path: Path, *, picture: bool) -> LocalFile:
             width = height = None
             if picture:
                 file.seek(0)
-                width, height, media_type = measure_picture(file, path.name)
+                if length > MAX_PICTURE_BYTES:
+                    raise MediaError(f"{path.name} is larger than 100 MB", "save it smaller, as JPEG or PNG")
+                width, height, media_type = measure_picture_in_child(file.read(), path.name)
     except OSError as error:
         raise MediaError(f"{path.name} cannot be read: {error.strerror or error}", "save the file again") from None
     return LocalFile(digest, length, media_type, width, height)
@@ -130,8 +137,7 @@ def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
     except PillowImage.DecompressionBombError:
         raise MediaError(f"{name} has too many pixels", "save it with at most 6000 pixels a side") from None
     except Exception as error:  # Pillow raises nearly anything for bytes that are not a picture
-        mend = "save it again as JPEG or PNG"
-        raise MediaError(f"{name} is not a readable picture ({type(error).__name__})", mend) from None
+        raise MediaError(f"{name} is not a readable picture ({type(error).__name__})", _SAVE_AGAIN) from None
     return width, height, media_type
 
 
@@ -144,21 +150,23 @@ def _read_orientation(picture: PillowImage.Image) -> int:
         return 1
 
 
-def measure_picture_in_child(body: bytes) -> tuple[int, int, str]:
-    """Measure a picture from elsewhere in a child process with limits of time and memory. Raises MediaError."""
+def measure_picture_in_child(body: bytes, name: str = "it") -> tuple[int, int, str]:
+    """Measure a picture in a child process with limits of time and memory. Raises MediaError with the name."""
     try:
-        result = run_in_child(measure_request, body, SECONDS)
-    except ChildError as error:
-        raise MediaError(str(error)) from None
+        result = run_in_child(measure_request, json.dumps(name).encode() + b"\n" + body, SECONDS)
+    except ChildError:
+        problem = "it takes" if name == "it" else f"{name} takes"
+        raise MediaError(f"{problem} too much time or memory to read", _SAVE_AGAIN) from None
     if "problem" in result:
-        raise MediaError(result["problem"])
+        raise MediaError(result["problem"], result["mend"])
     return result["width"], result["height"], result["type"]
 
 
 def measure_request(data: bytes) -> dict[str, Any]:
-    """Measure the bytes of a picture. Returns JSON."""
+    """Measure the bytes of a picture. Returns JSON. This runs in a child."""
+    name, _, body = data.partition(b"\n")
     try:
-        width, height, media_type = measure_picture(io.BytesIO(data), "it")
+        width, height, media_type = measure_picture(io.BytesIO(body), json.loads(name))
     except MediaError as error:
-        return {"problem": str(error)}
+        return {"problem": str(error), "mend": error.mend}
     return {"width": width, "height": height, "type": media_type}

@@ -135,6 +135,8 @@ class ScriptedRelay:
                 elif say("data", "354 go on", rcpt):
                     while (line := stream.readline()) not in (b".\r\n", b""):
                         pass
+                    if not line:
+                        return  # the connection ended before the dot, so nothing was accepted
                     if say("dot", "250 2.0.0 queued", rcpt):
                         script.accepted.append(rcpt)
             elif verb == b"QUIT":

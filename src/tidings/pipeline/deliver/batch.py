@@ -352,7 +352,7 @@ class DeliveryBatch:
         self._rates.learn(delivery, outcome, measured, real_now.timestamp())
         self._window.ended += 1
         if outcome.verdict is Verdict.NOT_STARTED:
-            self.stall(outcome.reason)
+            self.stall(self._name_delivery(delivery, outcome.reason))
         if (refusal := find_refusal_of_us(delivery, outcome)) is not None:
             self._refusals.append((delivery.id, refusal, outcome.reason))
             self._stall_if_refused(is_over=False)
@@ -362,7 +362,8 @@ class DeliveryBatch:
                 self.stall(f"{self._rejected} of {self._window.ended} mails were refused: {outcome.reason}")
         if outcome.disable:
             self._summary.disabled[self._lane.channel] = outcome.reason
-            self.stall(outcome.reason or "the service asked never to be called again")
+            reason = outcome.reason or "the service asked never to be called again"
+            self.stall(self._name_delivery(delivery, reason))
         if permitted.has_begun:
             permitted.has_begun = False
             self._writer.queue_outcome(permitted.key, outcome)
@@ -396,6 +397,10 @@ class DeliveryBatch:
                 self._summary.refused.update(delivery for delivery, _, _ in self._refusals)
             refusal, reason = refusals[-1]
             self.stall(f"{reason}{f'. What to do: {refusal.kind.mend}' if refusal.kind.mend else ''}")
+
+    def _name_delivery(self, delivery: Delivery, reason: str) -> str:
+        """Name the post that a channel refused: if the cause is in the post, a person can cancel it."""
+        return f"{reason} (delivery {delivery.id})" if self._lane.channel else reason
 
     def stall(self, reason: str) -> None:
         """Stop this lane for the rest of the run."""

@@ -31,7 +31,7 @@ from tidings.pipeline.address.lists import plan_deliveries
 from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.compose.baseline import describe_cadence_edit, find_cadence_edit, select_backfill
 from tidings.pipeline.compose.draft import EditionDraft
-from tidings.pipeline.compose.due import find_due_slot, is_since_edit, find_first_new
+from tidings.pipeline.compose.due import find_due_slot, find_first_new, is_since_edit
 from tidings.pipeline.compose.review import approval_deadline, is_sent_on_silence
 from tidings.pipeline.compose.select import group_stories
 from tidings.runtime.newsroom import Runtime

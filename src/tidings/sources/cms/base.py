@@ -7,7 +7,6 @@ refuses it. Once a week everything is read again, because topic names and alt te
 
 from __future__ import annotations
 
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pydantic import Field
 
 from tidings.config.types import Int
 from tidings.sources.base import SourceContext, Sweep
+from tidings.sources.json_values import load_json
 from tidings.sources.web.cached_source import FetchedArticle
 from tidings.sources.web.polite_fetch import Response, SourceError, fetch_url
 from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource, load_moment
@@ -137,9 +137,9 @@ class CmsSource(WebSource, ABC):
         if self._bytes > MAX_BYTES:
             raise SourceError(f"{self.settings.url} sends more than {MAX_BYTES // 1_000_000} MB")
         try:
-            return json.loads(body), response
-        except (ValueError, RecursionError):
-            raise SourceError(f"{self.settings.url} answers with something that is not JSON", status=200) from None
+            return load_json(body), response
+        except ValueError as error:
+            raise SourceError(f"{self.settings.url} answers with {error}", status=200) from None
 
     def check_types(self, wanted: Collection[str], existing: Collection[str]) -> None:
         """Raise SourceError if the site lacks a type that the settings name."""

@@ -168,10 +168,30 @@ def delete_old_records(connection: Connection, before: datetime) -> int:
     done += connection.execute(delete(t.edition_media).where(x.edition.in_(shown))).rowcount
     sent = select(n.key).where(n.told_at < before).limit(PAGE)
     done += connection.execute(delete(t.notices).where(n.key.in_(sent))).rowcount
+    done += _delete_bounce_counts(connection, before)
     left = exists(select(1).where(t.deliveries.c.mailing == m.id))
     empty = select(m.id).where(m.edition.is_(None), m.open.is_(False), m.at < before, ~left).limit(PAGE)
     done += connection.execute(delete(t.mailings).where(m.id.in_(empty))).rowcount
     return done
+
+
+def _delete_bounce_counts(connection: Connection, before: datetime) -> int:
+    """Delete a page of what the breaker counts for a mailing (`bounced:MAILING:...`, `tripped:MAILING:...`)."""
+    f, m, d = t.facts.c, t.mailings.c, t.deliveries.c
+    names = connection.execute(
+        select(f.name).where(or_(f.name.startswith("bounced:"), f.name.startswith("tripped:")))
+    ).scalars()
+    by_mailing: dict[int, list[str]] = {}
+    for name in names:
+        by_mailing.setdefault(int(name.split(":", 2)[1]), []).append(name)
+    kept: set[int] = set()
+    numbers = sorted(by_mailing)
+    for at in range(0, len(numbers), PAGE):
+        part = numbers[at : at + PAGE]
+        has_rows = exists(select(1).where(d.mailing == m.id))
+        kept.update(connection.execute(select(m.id).where(m.id.in_(part), or_(m.at >= before, has_rows))).scalars())
+    gone = [name for number in numbers if number not in kept for name in by_mailing[number]][:PAGE]
+    return connection.execute(delete(t.facts).where(f.name.in_(gone))).rowcount if gone else 0
 
 
 def count_deleted(connection: Connection, *, edition: int | None = None, mailing: int | None = None) -> Counter[str]:

@@ -368,16 +368,14 @@ def list_names(connection: Connection, name: str) -> list[str]:
 def names_to_leave(connection: Connection, subscriber: int, name: str, *, by_link: bool = False) -> list[str]:
     """The names under which a person leaves a list. If they are on a new list with its former name: that one.
 
-    `by_link`: the name is from a link, perhaps in an old mail of the list that had the name before. Then a person who
-    is on both leaves both, except if they joined the other one later: none of its mails to them had the name.
+    `by_link`: an old mail of the former list may have the link, so they leave both, if they were on that one first.
     """
     names = list_names(connection, name)
     s = t.subscriptions.c
     query = select(s.list, s.created).where(s.subscriber == subscriber, s.list.in_(names), s.state != UNSUBSCRIBED)
     on = {row.list: row.created for row in connection.execute(query)}
     if name in on:
-        others = [each for each in names[1:] if each in on and on[each] <= on[name]]
-        return [*others, name] if by_link else [name]
+        return [*(old for old in names[1:] if by_link and old in on and on[old] <= on[name]), name]
     return [each for each in names if each in on] or names[-1:]
 
 
