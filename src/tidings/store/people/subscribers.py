@@ -337,12 +337,10 @@ def unsubscribe(connection: Connection, subscriber: int, list_name: str, *, sour
 
     `list_name` may be a former name of the list.
     """
-    digest = connection.execute(
-        select(t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
-    ).scalar_one_or_none()
+    s, p = t.subscriptions.c, t.subscribers.c
+    digest = connection.execute(select(p.address_hash).where(p.id == subscriber)).scalar_one_or_none()
     if digest is None:
         return False
-    s = t.subscriptions.c
     was_on = False
     for name in names_to_leave(connection, subscriber, list_name):
         consent.suppress(connection, digest, name, UNSUBSCRIBED, now)
@@ -366,12 +364,11 @@ def list_names(connection: Connection, name: str) -> list[str]:
 
 
 def names_to_leave(connection: Connection, subscriber: int, name: str, *, by_link: bool = False) -> list[str]:
-    """The names under which a person leaves a list. If they are on a new list with its former name: that one.
+    """The names under which a person leaves a list, of several lists that had the name: the present one.
 
-    `by_link`: an old mail of the former list may have the link, so they leave both, if they were on that one first.
+    `by_link`: an old mail of a former one may have the link, so they leave that too, if they were on it first.
     """
-    names = list_names(connection, name)
-    s = t.subscriptions.c
+    names, s = list_names(connection, name), t.subscriptions.c
     query = select(s.list, s.created).where(s.subscriber == subscriber, s.list.in_(names), s.state != UNSUBSCRIBED)
     on = {row.list: row.created for row in connection.execute(query)}
     if name in on:
@@ -567,16 +564,16 @@ def rename_outlet(connection: Connection, kind: str, was: str, name: str) -> Non
         return
     connection.execute(insert_once(connection, t.former_lists).values(former=was, name=name))
     connection.execute(update(t.deleted_deliveries).where(t.deleted_deliveries.c.list == was).values(list=name))
-    there = select(t.subscriptions.c.subscriber).where(t.subscriptions.c.list == name)
     s, u = t.subscriptions.c, t.suppressions.c
+    there = select(s.subscriber).where(s.list == name)
     connection.execute(update(t.subscriptions).where(s.list == was, s.subscriber.not_in(there)).values(list=name))
     connection.execute(delete(t.subscriptions).where(s.list == was))
     left = select(u.hash).where(u.list == name)
     connection.execute(update(t.suppressions).where(u.list == was, u.hash.not_in(left)).values(list=name))
     connection.execute(delete(t.suppressions).where(u.list == was))
     connection.execute(update(t.consents).where(t.consents.c.list == was).values(list=name))
-    numbers = select(t.archives.c.number).where(t.archives.c.list == name)
-    moved = (t.archives.c.list == was) & t.archives.c.number.not_in(numbers)
+    a = t.archives.c
+    moved = (a.list == was) & a.number.not_in(select(a.number).where(a.list == name))
     connection.execute(update(t.archives).where(moved).values(list=name))
 
 
