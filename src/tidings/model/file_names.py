@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+
+import tidings
 
 _WORD = (
     r"(?:cop(?:y|ie|ia|ía)|cópia|còpia|kopi[ea]?|kopio|kopij[ae]|kópia|копи[яе]|копија|копія|көшірме(?:сі)?|көчүрмө(?:сү)?"
@@ -49,3 +54,15 @@ def is_copy(name: str, others: Collection[str]) -> bool:
     if match is None:
         return False
     return f"{match['stem']}{match['ending']}" in others or bool(re.search(r"\.[A-Za-z]{2,3}$", match["stem"]))
+
+
+@cache
+def hash_program(*folders: str) -> str:
+    """Return a hash of the version of this program, and of the sizes and times of its files in these folders."""
+    parts = [tidings.__version__]
+    for name in folders:
+        for path in sorted((Path(tidings.__file__).parent / name).rglob("*")):
+            if path.suffix in (".py", ".po", ".mo"):
+                status = path.stat()
+                parts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

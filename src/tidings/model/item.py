@@ -114,6 +114,8 @@ class Item:
     post: Mapping[str, str] = field(default_factory=dict)
     """The editor's own text for posts, by channel; '' is for every other channel."""
     extra: Mapping[str, str] = field(default_factory=dict)
+    version: int = field(default=0, compare=False, repr=False)
+    """Grows with each change of the stored item."""
 
     def is_out(self, now: datetime) -> bool:
         """Whether readers may see it: no draft, its dates have passed, and neither withdrawn nor gone."""

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 import tidings
 from tidings.config.settings import Newsroom
-from tidings.pipeline.publish.publish import EtagCache, PublishResult, publish_lock, write_files
+from tidings.pipeline.publish.publish import PublishResult, publish_lock, write_files
 from tidings.pipeline.publish.site_files import SiteFile, feed_links, site_view
 from tidings.render.feeds.rss_atom import ArchiveEntry, render_archive_feed
 from tidings.render.i18n import format_date, language_name, load_catalogue
@@ -54,13 +54,7 @@ def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: b
         with store.read() as connection:
             known = {path: file for path, file in site_files.load_files(connection).items() if path.startswith(ROOT)}
         archive = _Archive(store, newsroom, public, rows, withdrawn, basis)
-        cache = EtagCache(stamp)
-        if done.partition(" ")[0] == basis and not force:
-            # Existing pages stay as they were sent: only new ones are rendered.
-            for file in archive.mails():
-                if file.path in known:
-                    cache.keep(file, known[file.path].etag)
-        published, complete = write_files(store, newsroom, known, archive.wanted(), now, cache)
+        published, complete = write_files(store, newsroom, known, archive.wanted(), now, basis, force=force)
         with store.write() as connection:
             if complete:
                 set_value(connection, _FACT, stamp)

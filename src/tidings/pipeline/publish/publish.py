@@ -11,26 +11,28 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from weakref import WeakKeyDictionary
+from typing import Any
 
 from PIL import Image as Picture
+from sqlalchemy import Connection
 
-import tidings
 from tidings.channels.base import Hub
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Outcome, Verdict
+from tidings.model.file_names import hash_program
 from tidings.model.item import MAIL_COPY, Item, Media
 from tidings.pipeline import notices
 from tidings.pipeline.publish.discovery import find_news_end, plan_discovery
 from tidings.pipeline.publish.sections import plan_sections
 from tidings.pipeline.publish.site_files import SiteFile, make_public_site, media_path, plan_site_files
+from tidings.render.pages.pages import STYLESHEET
 from tidings.render.templates import find_shipped_templates
-from tidings.render.urls import FORMATS
+from tidings.render.urls import ALL, FORMATS, feed_path, page_path
 from tidings.store.content import site_files, websub
 from tidings.store.content.items import items_version, load_items, next_visible_at
 from tidings.store.content.site_files import PublishedFile, PublishStamp
@@ -39,6 +41,7 @@ from tidings.store.key_values import find_value, set_value
 
 GZIP_ENDINGS = frozenset({".html", ".css", ".js", ".rss", ".atom", ".json", ".opml", ".xml", ".txt", ".ics"})
 """Text files that get a `.gz` file beside them."""
+_GZIPPED = tuple(GZIP_ENDINGS)
 KEPT = ".media"
 """Folder in the newsroom with the files that frozen editions show. Backups hold it: the originals may be changed."""
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
@@ -47,6 +50,11 @@ NOT_OURS = ("archive/",)
 """Paths that another step writes and removes (`publish_archive`)."""
 _BROKEN = "broken_pictures"
 """The fact with the digests of pictures of which no copy for mails can be made."""
+CHECKED = 2_000
+"""Files whose presence is checked in one call if nothing changed. Of more files, each call checks the next ones."""
+_CHECKED = "published_checked"
+SAVED = 500
+"""Rows of written files that are saved in one transaction."""
 _SECOND = timedelta(seconds=1)
 _MAX_PING_WAIT = timedelta(hours=6)
 _PINGS_BEFORE_NOTICE = 6
@@ -64,27 +72,42 @@ class PublishResult:
     """What could not be written or removed: path, reason, owner and mend. All other files were written."""
 
 
-class EtagCache:
-    """ETags of rendered files, so that one new item does not render thousands of other files again."""
-
-    def __init__(self, configuration: str) -> None:
-        self.configuration = configuration
-        self._kept: dict[str, tuple[object, str]] = {}
-
-    def etag(self, file: SiteFile) -> str | None:
-        """Return the ETag of a file if it is known without rendering it."""
-        if file.media is not None:
-            return _etag_of_media(file.media)
-        basis, etag = self._kept.get(file.path, (None, None))
-        return etag if basis is not None and basis == file.basis else None
-
-    def keep(self, file: SiteFile, etag: str) -> None:
-        """Remember the ETag of a rendered file."""
-        if file.basis is not None:
-            self._kept[file.path] = (file.basis, etag)
+def hash_basis(configuration: str, basis: object) -> str:
+    """Return a hash of what a file's bytes depend on; '' if that is unknown."""
+    if basis is None:
+        return ""
+    parts = [configuration]
+    _describe(basis, parts)
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()[:32]
 
 
-_caches: WeakKeyDictionary[Store, EtagCache] = WeakKeyDictionary()
+def _describe(value: object, parts: list[str]) -> None:
+    """Add a text for a value: the same for equal values, in every process. An item counts by its version."""
+    kind: Any = type(value)
+    if isinstance(value, str):
+        parts.append(f"{len(value)} {value}")
+    elif isinstance(value, Item):
+        parts.append(f"{value.id} {value.version}")
+    elif isinstance(value, (tuple, list)):
+        parts.append(f"{len(value)}:")
+        for each in value:
+            _describe(each, parts)
+    elif isinstance(value, Mapping):
+        parts.append(f"{len(value)}=")
+        for key, each in sorted(value.items()):
+            parts.append(str(key))
+            _describe(each, parts)
+    elif names := _field_names(kind):
+        parts.append(kind.__name__)
+        for name in names:
+            _describe(getattr(value, name), parts)
+    else:
+        parts.append(repr(value))
+
+
+@cache
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind)) if is_dataclass(kind) else ()
 
 
 def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> PublishResult:
@@ -94,10 +117,9 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
     asks again. In the other order readers would keep old bytes forever.
     """
     public = newsroom.public
+    after, unchanged, is_idle = "", 0, False
     with publish_lock(public):
         with store.read() as connection:
-            files = site_files.load_files(connection)
-            known = {path: file for path, file in files.items() if not path.startswith(NOT_OURS)}
             identity = site_files.find_identity(connection)
             stamp = site_files.find_stamp(connection)
             configuration = _key(newsroom)
@@ -105,13 +127,26 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             # Mails that are out show the logo after it was changed.
             logo = {f"media/{newsroom.logo.digest}/{newsroom.logo.name}"} if newsroom.logo else set()
             kept = noted | logo
+            broken = (find_value(connection, _BROKEN) or "").split()
             inputs = f"{configuration}.{items_version(connection)}.{_hash(sorted(kept))}"
             current = PublishStamp(inputs, next_visible_at(connection, now))
             fresh = stamp is not None and stamp.key == current.key and (stamp.until is None or now < stamp.until)
-            if fresh and not force and all(is_intact(public, published) for published in known.values()):
-                return PublishResult(unchanged=len(known))
-            items = load_items(connection, include_gone=True)
-            broken = (find_value(connection, _BROKEN) or "").split()
+            if fresh and not force:
+                after, some = _choose_checked(connection, newsroom)
+                if all(is_intact(public, published) for published in some):
+                    unchanged = site_files.count_files(connection)
+                    is_idle = True
+            if is_idle:
+                known, items = {}, []
+            else:
+                files = site_files.load_files(connection)
+                known = {path: file for path, file in files.items() if not path.startswith(NOT_OURS)}
+                items = load_items(connection, include_gone=True)
+        if is_idle:
+            if unchanged > CHECKED:
+                with store.write() as connection:
+                    set_value(connection, _CHECKED, after)
+            return PublishResult(unchanged=unchanged)
         if identity is None:
             with store.write() as connection:
                 identity = site_files.create_identity(connection, now)
@@ -129,10 +164,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             plan_discovery(site),
             (SiteFile(path, partial(_read_kept, newsroom.root, path), is_fixed=True) for path in there),
         )
-        cache = _caches.get(store)
-        if cache is None or force or cache.configuration != configuration:
-            cache = _caches[store] = EtagCache(configuration)
-        result, complete = write_files(store, newsroom, known, planned, now, cache)
+        result, complete = write_files(store, newsroom, known, planned, now, configuration, force=force)
         _copy_kept(newsroom, kept)
         broken_now = site.broken_pictures & {each.digest for item in site.visible for each in item.media}
         with store.write() as connection:
@@ -148,10 +180,13 @@ def write_files(
     known: dict[str, PublishedFile],
     wanted: Iterable[SiteFile],
     now: datetime,
-    cache: EtagCache,
+    configuration: str,
+    *,
+    force: bool = False,
 ) -> tuple[PublishResult, bool]:
     """Write the wanted files and remove the other `known` ones. The caller holds the lock.
 
+    A file is not rendered if it is there and its basis is that of its last rendering with the same configuration.
     Returns the result, and whether it is complete.
     """
     public = newsroom.public
@@ -169,7 +204,12 @@ def write_files(
             if file.is_fixed and before is not None and is_intact(public, before):
                 unchanged += 1
                 continue
-            if before is not None and before.etag == cache.etag(file) and is_intact(public, before):
+            basis = hash_basis(configuration, file.basis)
+            if file.media is not None:
+                is_same = before is not None and before.etag == _etag_of_media(file.media)
+            else:
+                is_same = before is not None and before.basis == basis != "" and not force
+            if before is not None and is_same and is_intact(public, before):
                 unchanged += 1
                 continue
             content = b"" if file.media else file.render()
@@ -183,15 +223,15 @@ def write_files(
                 kept.discard(file.path)
                 continue
             etag = _etag_of_media(file.media) if file.media else _etag(content)
-            cache.keep(file, etag)
-            published = (
-                before if before and before.etag == etag else PublishedFile(file.path, etag, _moment(now, before))
-            )
-            if published is before and is_intact(public, published):
+            modified = before.modified if before and before.etag == etag else _moment(now, before)
+            published = PublishedFile(file.path, etag, modified, basis)
+            if before and before.etag == etag and is_intact(public, published):
                 unchanged += 1
+                if published != before:
+                    changed.append(published)
             elif is_written := _try_write(public, published, file, content, newsroom.root, failed):
                 written.append(file.path)
-                if published is not before:
+                if published != before:
                     changed.append(published)
             elif is_written is None:
                 # It stays as it is. The next call tries again.
@@ -200,6 +240,10 @@ def write_files(
                 # The media file changed or vanished after its item was read. The next call tries again.
                 complete = False
                 kept.discard(file.path)
+            if len(changed) >= SAVED:
+                with store.write() as connection:
+                    site_files.save_files(connection, changed)
+                changed = []
     finally:
         # This also runs after an error in a template: the files written so far have new ETags.
         if changed:
@@ -238,9 +282,33 @@ def _make_folder(folder: Path) -> None:
         folder.chmod(_FOLDER_MODE)
 
 
+def _choose_checked(connection: Connection, newsroom: Newsroom) -> tuple[str, list[PublishedFile]]:
+    """Return files whose presence is checked when nothing changed: a part of all, in turn, and the most read ones.
+
+    Also returns the path of the last one.
+    """
+    after = find_value(connection, _CHECKED) or ""
+    some = site_files.load_some_files(connection, after, CHECKED)
+    if len(some) < CHECKED and after:
+        some += site_files.load_some_files(connection, "", CHECKED - len(some))
+    last = some[-1].path if some else ""
+    paths = ["index.html", "404.html", STYLESHEET]
+    for language in newsroom.site.languages:
+        paths += [page_path(language) + "index.html", *(feed_path(language, ALL, ending) for ending in FORMATS)]
+    shared = (site_files.find_file(connection, path) for path in paths)
+    return last, [*some, *(file for file in shared if file is not None)]
+
+
 def _key(newsroom: Newsroom) -> str:
     """Return a hash of all inputs of pages and feeds except the items."""
-    parts = [tidings.__version__, repr((newsroom.site, newsroom.topics, newsroom.feeds, newsroom.logo))]
+    # These decide about hubs, and links to forms and archives.
+    lists = [(name, settings.public, repr(settings.name)) for name, settings in newsroom.lists.items()]
+    hubs = [getattr(settings, "url", "") for settings in newsroom.channels.values() if not settings.POSTS]
+    parts = [
+        hash_program("model", "render", "pipeline/publish"),
+        repr((newsroom.site, newsroom.topics, newsroom.feeds, newsroom.logo)),
+        repr((lists, hubs, bool(newsroom.mail))),
+    ]
     for folder in (find_shipped_templates() / "pages", newsroom.root / "templates" / "pages"):
         for path in sorted(folder.glob("*")):
             stat = path.stat()
@@ -313,15 +381,15 @@ def _moment(now: datetime, before: PublishedFile | None) -> datetime:
 
 def is_intact(public: Path, published: PublishedFile) -> bool:
     """Whether the file is as we wrote it, by its size and its modification time."""
-    path = public / published.path
+    path = f"{public}/{published.path}"
     length = int(published.etag.rpartition("-")[2], 16)
-    seconds = int(published.modified.timestamp())
+    moment = int(published.modified.timestamp()) * 10**9
     try:
-        stat = path.lstat()
-        if stat.st_size != length or stat.st_mtime_ns != seconds * 10**9:
+        status = os.lstat(path)
+        if status.st_size != length or status.st_mtime_ns != moment:
             return False
-        if path.suffix in GZIP_ENDINGS and not published.path.startswith("media/"):
-            return _beside(path).lstat().st_mtime_ns == seconds * 10**9
+        if path.endswith(_GZIPPED) and not published.path.startswith("media/"):
+            return os.lstat(f"{path}.gz").st_mtime_ns == moment
     except OSError:
         return False
     return True

@@ -6,9 +6,10 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 
 from tidings.config.settings import FeedSettings, Newsroom
@@ -18,8 +19,8 @@ from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.render.feeds.json_opml import render_json, render_opml
 from tidings.render.feeds.rss_atom import render_atom, render_rss
 from tidings.render.i18n import kind_label, load_catalogue
-from tidings.render.pages.pages import STYLESHEET, PageContext, Pages
-from tidings.render.site_views import FeedLink, FeedView, SectionLink, SiteView, Translation
+from tidings.render.pages.pages import STYLESHEET, PageContext, Pages, choose_front_items
+from tidings.render.site_views import MAX_ITEMS, FeedLink, FeedView, SectionLink, SiteView, Translation
 from tidings.render.urls import ALL, feed_path, page_path, section_slug
 from tidings.store.content.site_files import NewsroomIdentity
 
@@ -31,7 +32,8 @@ RENDERERS = {"rss": render_rss, "atom": render_atom, "json": render_json}
 class SiteFile:
     """A file of public/: the function that renders its bytes (None if it cannot now), or the media file to copy.
 
-    With the same configuration, an equal `basis` gives equal bytes. With None, the file is always rendered.
+    With the same configuration, an equal `basis` gives equal bytes. With None, the file is always rendered. Items in it
+    count by their versions.
     """
 
     path: str
@@ -132,21 +134,28 @@ def plan_site_files(public: PublicSite) -> Iterator[SiteFile]:
                 id=uuid.uuid5(public.identity.id, f"{language}/{name}").urn,
                 name=name,
                 title=_feed_title(newsroom, feed, language),
-                items=tuple(item for item in own if _selects(feed, item)),
+                items=tuple(islice((item for item in own if _selects(feed, item)), MAX_ITEMS)),
                 changed=feed_date(
                     (item for item in items if item.language == language and _selects(feed, item)),
                     public.identity,
                     now,
                 ),
-                translations=translations,
             )
+            view = replace(view, translations={item.id: translations[item.id] for item in view.items})
             for ending, render in RENDERERS.items():
-                yield SiteFile(feed_path(language, name, ending), partial(render, view, site))
-        topics = public.sections(language, "topics")
-        yield SiteFile(page_path(language) + "index.html", partial(pages.language_page, frame, own, topics))
-        for item in own:
+                yield SiteFile(feed_path(language, name, ending), partial(render, view, site), basis=view)
+        topics, shown = public.sections(language, "topics"), choose_front_items(own)
+        yield SiteFile(
+            page_path(language) + "index.html",
+            partial(pages.language_page, frame, shown, topics),
+            basis=(languages, shown, topics),
+        )
+    # After all feeds: a new story is in the feeds before the program has looked at every page.
+    for language in languages:
+        frame = public.context(language)
+        for item in public.by_language[language]:
             page = partial(pages.item_page, frame, item, translations[item.id])
-            basis = (tuple(languages), item, translations[item.id])
+            basis = (languages, item, translations[item.id])
             yield SiteFile(page_path(language, item.slug) + "index.html", page, basis=basis)
         for item in items:
             if item.language == language and was_withdrawn(item, now):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -423,6 +424,25 @@ class PageContext:
             if len(self.site.languages) > 1
             else [],
         }
+
+
+def choose_front_items(items: Sequence[Item]) -> list[Item]:
+    """Return those of a language's items that its front page shows. `items` are newest first."""
+    items = [item for item in items if item.kind != NOTE]
+    counts: Counter[str] = Counter()
+    files = 0
+    chosen: list[Item] = []
+    has_picture = False
+    for number, item in enumerate(items):
+        counts[item.kind] += 1
+        is_shown = number < _LATEST or counts[item.kind] <= _PER_KIND
+        is_shown |= bool(item.attachments) and files < _RESOURCES
+        is_shown |= bool(item.images) and not has_picture
+        files += len(item.attachments)
+        has_picture |= bool(item.images)
+        if is_shown:
+            chosen.append(item)
+    return chosen
 
 
 def head_title(title: str, site: str) -> str:

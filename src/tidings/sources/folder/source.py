@@ -11,16 +11,14 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 
 from pydantic import Field
 
-import tidings
 from tidings.config.adapters import SourceSettings
 from tidings.config.types import Line
 from tidings.model.errors import Problem
-from tidings.model.file_names import is_copy
+from tidings.model.file_names import hash_program, is_copy
 from tidings.sources.base import Listing, ReadFile, SourceContext, SourceItem, Sweep
 from tidings.sources.folder.document import MAX_BYTES, read_document, too_big_problem
 from tidings.sources.links import ContentLocation
@@ -321,21 +319,18 @@ def _settle_current(path: Path) -> Signature | None:
     return None if taken is None else _settled(taken)
 
 
-@cache
-def _hash_program() -> str:
-    """Return a hash of the names, sizes and times of the modules that read files."""
-    parts = [tidings.__version__]
-    for name in ("sources", "model", "config"):
-        for path in sorted((Path(tidings.__file__).parent / name).rglob("*.py")):
-            status = path.stat()
-            parts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
 def _hash_settings(settings: Settings, context: SourceContext) -> str:
     """Return a hash of all that decides how a file is read, except its own content."""
     root = str(context.root.resolve())
-    parts = (_hash_program(), repr(settings), context.name, root, context.url, context.languages, str(context.zone))
+    parts = (
+        hash_program("sources", "model", "config"),
+        repr(settings),
+        context.name,
+        root,
+        context.url,
+        context.languages,
+        str(context.zone),
+    )
     return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()
 
 

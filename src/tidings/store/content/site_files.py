@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from urllib.parse import unquote
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select, update
 
 from tidings.store import schema as t
 from tidings.store.engine import insert_once
@@ -56,6 +56,27 @@ def load_files(connection: Connection, below: str = "") -> dict[str, PublishedFi
         query.where(t.published_files.c.path.startswith(below, autoescape=True)) if below else query
     )
     return {row.path: PublishedFile(*row) for row in rows}
+
+
+def load_some_files(connection: Connection, after: str, most: int) -> list[PublishedFile]:
+    """Return some files, outside of the archive, in order of paths: the next ones after a path."""
+    p = t.published_files.c.path
+    is_archive = p.startswith("archive/", autoescape=True)
+    query = select(*_FILE).where(p > after, ~is_archive).order_by(p).limit(most)
+    return [PublishedFile(*row) for row in connection.execute(query)]
+
+
+def count_files(connection: Connection) -> int:
+    """Count the files outside of the archive."""
+    p = t.published_files.c.path
+    query = select(func.count()).select_from(t.published_files).where(~p.startswith("archive/", autoescape=True))
+    return connection.scalar(query) or 0
+
+
+def forget_publishing(connection: Connection) -> None:
+    """Have every file rendered again."""
+    connection.execute(update(t.published_files).values(basis=""))
+    save_stamp(connection, None)
 
 
 def find_file(connection: Connection, path: str) -> PublishedFile | None:

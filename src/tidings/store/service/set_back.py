@@ -17,7 +17,7 @@ from sqlalchemy import Column, Connection, delete, func, select, update
 
 from tidings.model.edition import EditionState, Hold, HoldReason
 from tidings.store import schema as t
-from tidings.store.content import editions
+from tidings.store.content import editions, site_files
 from tidings.store.content import schedules as stored_schedules
 from tidings.store.content.items import advance_version, items_version
 from tidings.store.delivery import ledger
@@ -65,6 +65,7 @@ def set_back(connection: Connection, now: datetime, who: str) -> SetBack | None:
         seen = stored_schedules.find_cadence(connection, name)
         if seen is not None and seen.since is not None and seen.since > now:
             stored_schedules.save_cadence(connection, name, stored_schedules.SeenCadence(seen.key, seen.kind, now))
+    site_files.forget_publishing(connection)
     clock.set_clock(connection, now)
     set_value(connection, _NAME, json.dumps({"cause": cause, "open": names}))
     consent.advance_version(connection)

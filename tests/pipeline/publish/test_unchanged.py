@@ -1,0 +1,148 @@
+"""Publishing what changed gives, byte for byte, what a build from nothing gives; and an idle call does little."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.items import make_newsroom, put
+from tests.render.samples import START, item
+from tidings.config.settings import Newsroom
+from tidings.model.item import Item
+from tidings.pipeline.publish import publish as publishing
+from tidings.pipeline.publish.discovery import plan_discovery
+from tidings.pipeline.publish.publish import publish
+from tidings.pipeline.publish.sections import plan_sections
+from tidings.pipeline.publish.site_files import make_public_site, plan_site_files
+from tidings.render.pages.pages import Pages
+from tidings.store.content.items import advance_version, items_version, load_items, mark_back, mark_gone
+from tidings.store.content.site_files import find_identity
+from tidings.store.engine import Store
+
+NOW = START + timedelta(days=60)
+
+
+@pytest.fixture
+def newsroom(tmp_path: Path) -> Newsroom:
+    return make_newsroom(tmp_path)
+
+
+def build(store: Store, newsroom: Newsroom, now: datetime) -> dict[str, bytes]:
+    """Render every file from nothing."""
+    with store.read() as connection:
+        items = load_items(connection, include_gone=True)
+        identity = find_identity(connection)
+    assert identity is not None
+    site = make_public_site(newsroom, items, identity, now)
+    planned = chain(plan_site_files(site), plan_sections(site), plan_discovery(site))
+    files: dict[str, bytes] = {}
+    for file in planned:
+        files.setdefault(file.path, file.render() or b"")
+    return files
+
+
+def published(newsroom: Newsroom) -> dict[str, bytes]:
+    return {
+        path.relative_to(newsroom.public).as_posix(): path.read_bytes()
+        for path in newsroom.public.rglob("*")
+        if path.is_file() and path.name != ".lock" and path.suffix != ".gz"
+    }
+
+
+def mark(store: Store, one: Item, now: datetime | None) -> None:
+    with store.write() as connection:
+        assert advance_version(connection, items_version(connection))
+        if now is None:
+            mark_back(connection, [one.id])
+        else:
+            mark_gone(connection, [one.id], now)
+
+
+def change(random_: random.Random, store: Store, newsroom: Newsroom, now: datetime) -> Newsroom:
+    """Make one change: of an item, of the configuration or of a template."""
+    with store.read() as connection:
+        items = load_items(connection, include_gone=True)
+    one = random_.choice(items)
+    kind = random_.choice(["new", "edit", "topic", "withdraw", "gone", "back", "late", "move", "feeds", "template"])
+    number = len(items) + 1
+    if kind == "new":
+        language = random_.choice(["en", "ru"])
+        is_free = (one.story, language) not in {(each.story, each.language) for each in items}
+        put(store, item(number, language=language, story=one.story if is_free else f"s{number}"))
+    elif kind == "late":
+        put(store, item(number, published=now + timedelta(hours=2), out_at=now + timedelta(hours=2)))
+    elif kind == "edit":
+        put(store, replace(one, title=f"{one.title}!", body=f"{one.body}<p>More</p>"), had=[one.id])
+    elif kind == "topic":
+        put(store, replace(one, topics=(random_.choice(["water", "youth"]),), kind="press-release"), had=[one.id])
+    elif kind == "move":
+        put(store, replace(one, slug=f"{one.slug}-m", url=f"{one.url}x/"), had=[one.id])
+    elif kind == "withdraw":
+        put(store, replace(one, withdrawn="" if one.withdrawn else "An error."), had=[one.id])
+    elif kind in ("gone", "back"):
+        mark(store, one, now if kind == "gone" else None)
+    elif kind == "feeds":
+        feeds = {name: feed for name, feed in newsroom.feeds.items() if random_.random() < 0.7}
+        return newsroom.model_copy(update={"feeds": feeds})
+    else:
+        folder = newsroom.root / "templates" / "pages"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "notice.html.j2").write_text(f"<p>{random_.randrange(1_000)}</p>")
+    return newsroom
+
+
+def live(store: Store, newsroom: Newsroom, seed: int, steps: int) -> None:
+    random_ = random.Random(seed)
+    put(store, *(item(number, topics=("water",)) for number in range(1, 7)))
+    now = NOW
+    for _ in range(steps):
+        now += timedelta(hours=1)
+        newsroom = change(random_, store, newsroom, now)
+        publish(store, newsroom, now=now)
+        assert published(newsroom) == build(store, newsroom, now)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_changes_give_the_bytes_of_a_build_from_nothing(store: Store, newsroom: Newsroom, seed: int) -> None:
+    live(store, newsroom, seed, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("seed", range(10, 12))
+def test_many_changes_give_the_bytes_of_a_build(store: Store, newsroom: Newsroom, seed: int) -> None:
+    live(store, newsroom, seed, 25)
+
+
+def test_only_pages_that_show_a_story_are_rendered(
+    store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is kept in memory, so a new process does not render a newsroom again for one story."""
+    put(store, *(item(number) for number in range(1, 9)))
+    publish(store, newsroom, now=NOW)
+    rendered: list[str] = []
+    real = Pages.item_page
+    monkeypatch.setattr(Pages, "item_page", lambda *rest: rendered.append(rest[2].slug) or real(*rest))
+    put(store, replace(item(3), title="Changed"), had=[item(3).id])
+    publish(store, newsroom, now=NOW)
+    assert rendered == ["story-3"]
+
+
+def test_a_missing_page_comes_back_in_turn(store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "CHECKED", 20)
+    put(store, *(item(number) for number in range(1, 9)))
+    count = len(publish(store, newsroom, now=NOW).written)
+    page = newsroom.public / "en" / "story-3" / "index.html"
+    page.unlink()
+    calls = 0
+    while not page.exists():
+        publish(store, newsroom, now=NOW)
+        calls += 1
+    assert calls <= count // 20 + 2
+    (newsroom.public / "feeds" / "en" / "all.rss").unlink()
+    assert publish(store, newsroom, now=NOW).written == ("feeds/en/all.rss",)
