@@ -46,7 +46,9 @@ def test_a_part_of_a_draft_is_found(text: str, language: str) -> None:
         ("He said [in Russian] that", "en"), ("[sic]", "en"), ("[Photo] Flood in Atyrau", "en"), ("[1]", "en"),
         ("Опубликовано 1 мая [дополнено]", "ru"), ("The named city, updated", "en"), ("50 % {of} it", "en"),
         ("The venue is TBC", "en"), ("[nomination]", "en"), ("[namely this]", "en"), ("[dates]", "en"),
-        ("Insert your card", "en"), ("Введите имя", "ru"), ("100%", "en"), ("[ссылками]", "ru"),
+        ("Insert your card", "en"),
+        ("The answer is {{ 7*7 }}", "en"), ("Curly {{ signs", "en"),
+        ("Введите имя", "ru"), ("100%", "en"), ("[ссылками]", "ru"),
     ],
 )  # fmt: skip
 def test_an_ordinary_text_is_no_draft(text: str, language: str) -> None:

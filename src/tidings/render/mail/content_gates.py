@@ -54,7 +54,8 @@ _LEFTOVERS: Final = re.compile(
 )
 _MARKS: Final = re.compile(r"\b(?:TODO|FIXME|TKTK|X{3,})\b(?P<rest>.{0,3})", re.DOTALL)
 _BRACES: Final = re.compile(
-    r"\{\{|\}\}|\{%|%\}|\$\{\w+\}|\*\|[A-Z0-9_:]{2,40}\|\*|%%[A-Za-z_]{2,40}%%|\[\[[^\[\]\n]{1,60}\]\]"
+    r"\{\{-?\s?[^\W\d][\w .|-]{0,40}\}\}|\{%-?\s?(?:if|else|elif|end\w+|for|set|include|block)\b"
+    r"|\$\{\w+\}|\*\|[A-Z0-9_:]{2,40}\|\*|%%[A-Za-z_]{2,40}%%|\[\[[^\[\]\n]{1,60}\]\]"
     r"|\{(?:first_?name|last_?name|name|date|link|title|url|email|subject)\}",
     re.IGNORECASE,
 )
