@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from babel.messages.pofile import read_po
 from docs.generate import ITEM_KEYS, PAGES, REFERENCE
 
 from tidings import plugins
 from tidings.config.schedule import CadenceText, ListDelivery, Schedule
 from tidings.config.settings import MailingList, NewsroomConfig, Site
+from tidings.render import i18n
 from tidings.sources.folder.front_matter import KEYS
 
 ROOT = Path(__file__).parents[1]
@@ -58,3 +60,16 @@ def test_no_link_leads_nowhere() -> None:
 def test_every_test_that_the_guarantees_name_exists() -> None:
     for name in re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize(("page", "language"), [("README.md", "en"), ("README.ru.md", "ru")])
+def test_the_guide_in_pictures_names_buttons_that_exist(page: str, language: str) -> None:
+    folder = ROOT / "docs" / "room"
+    text = " ".join((folder / page).read_text("utf-8").split())
+    with (i18n.LOCALES / "ru" / "LC_MESSAGES" / "room.po").open("rb") as file:
+        messages = [message for message in read_po(file) if isinstance(message.id, str) and message.id]
+    words = {str(message.id if language == "en" else message.string) for message in messages}
+    named = set(re.findall(r"\*\*(.+?)\*\*", text))
+    assert len(named) > 8 and not named - words
+    pictures = re.findall(r"!\[.+?\]\((\S+)\)", text)
+    assert sum((folder / name).stat().st_size for name in pictures) < 1_500_000
