@@ -86,7 +86,7 @@ MUTATIONS = (
     ),
     Mutation(
         "own-templates-in-the-main-process", "render/templates.py", "return own or \"{\" in subject", "return False",
-        "tests/render/test_template_check.py::test_endless_work_is_named_with_its_line",
+        "tests/render/test_template_check.py::test_own_templates_are_rendered_in_the_child",
     ),
     Mutation(
         "idle-connections-stay", "web/connections.py",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.render.mail.samples import TEMPLATES, own_templates
 from tidings.render.template_check import find_subject_problems, find_template_problems
-from tidings.render.templates import MailTemplates
+from tidings.render.templates import MailTemplates, TemplateError
 
 HTML = (Path(__file__).parents[2] / "templates/digest/body.html.j2").read_text("utf-8")
 
@@ -104,6 +104,15 @@ def test_endless_work_is_named_with_its_line(greedy: str, tmp_path: Path, monkey
     (problem,) = find_template_problems(own_templates(tmp_path, html=broken), "own")
     assert (problem.file, problem.line) == ("templates/own/body.html.j2", line), problem
     assert "too long" in problem.message or "memory" in problem.message or "at most" in problem.message
+
+
+def test_own_templates_are_rendered_in_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(*_: object) -> None:
+        raise TemplateError("templates/own/body.html.j2:7: the child was asked")
+
+    monkeypatch.setattr("tidings.render.template_check.run_limited", ask)
+    (problem,) = find_template_problems(own_templates(tmp_path, html=HTML), "own")
+    assert (problem.line, problem.message) == (7, "the child was asked")
 
 
 @pytest.mark.parametrize(
