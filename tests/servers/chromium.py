@@ -106,6 +106,26 @@ class Tab:
             now = self.look(_FOCUS)
         raise AssertionError(f"no {name}={value}")
 
+    def tap(self, selector: str, *, leads_on: bool = False) -> None:
+        """Tap an element with a finger; with `leads_on`, wait for the page that it leads to."""
+        self._browser.forget()
+        box = self.look(
+            f"(() => {{ const one = document.querySelector({json.dumps(selector)});"
+            " one.scrollIntoView({block: 'center', behavior: 'instant'}); const box = one.getBoundingClientRect();"
+            " return [box.left + box.width / 2, box.top + box.height / 2, box.width, box.height]; })()"
+        )
+        assert min(box[2:]) >= 24, f"too small for a finger (WCAG 2.5.8): {selector} {box}"
+        self.ask("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": box[0], "y": box[1]}])
+        self.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        if leads_on:
+            self._browser.until("Page.loadEventFired")
+
+    def choose_file(self, selector: str, file: Path) -> None:
+        """Choose a file in the dialog of a field."""
+        root = self.ask("DOM.getDocument")["root"]["nodeId"]
+        node = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.ask("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+
     def screen(self, width: int, height: int = 900, scheme: str = "light") -> None:
         """The size of the window, in CSS pixels, and the colours that the reader wishes."""
         self.ask(

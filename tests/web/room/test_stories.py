@@ -134,6 +134,10 @@ def test_a_missing_translation_is_begun_from_the_story(room: RoomSite) -> None:
     page = writer.get("stories/one").text
     assert "stories/new?story=one&amp;language=kk" in page
     writer.post("stories/new", story="one", language="kk", title="Құдық")
+    assert writer.post("stories/new", story="none", language="kk", title="x").status_code == 404
+    writer.post("stories/new", title="Fresh", language="en")
+    assert "Saved." not in writer.post("stories/new", story="fresh", language="ru", title="Свежее").text
+    assert read_story_file(room, "content/fresh.ru.md").startswith("---\ntitle: Свежее\n"), "before any tick"
     assert read_story_file(room, "content/one.kk.md").startswith("---\ntitle: Құдық\nkind: story\ndraft: true\n---\n")
 
 

@@ -84,6 +84,12 @@ def test_a_picture_is_scaled_and_tells_nothing(room: RoomSite) -> None:
     fields = form_fields(editor.get("stories/edit", file=FILE).text) | {"do": "picture", "title": "Kept"}
     page = _upload(editor, fields | {"alt": 'A "well"', "credit": "Ann"}, _photo()).text
     assert "The picture is in the text below" in page and 'value="Kept"' in page
+    shown = editor.post(
+        "stories/edit", **{k: v for k, v in form_fields(page).items() if k != "csrf"} | {"do": "preview"}
+    )
+    for frame in ("page", "mail-0-light"):
+        found = re.search(rf'src="/room/(stories/previews/[^"]+/{frame})"', shown.text)
+        assert found is not None and 'src="data:image/jpeg;base64,' in editor.get(found[1]).text, frame
     (path,) = (room.newsroom.folder.root / "content" / "media").glob("well-pump-*.jpg")
     data = path.read_bytes()
     assert b"SECRET" not in data and b"Exif" not in data

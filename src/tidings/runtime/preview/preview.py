@@ -142,6 +142,8 @@ class StoryPreview:
 
     page: bytes
     messages: tuple[PreviewedMessage, ...]
+    embed: Callable[[bytes], bytes]
+    """Puts the story's pictures into HTML as data: their addresses are not served yet."""
     problem: str = ""
     """Why the mails and posts cannot be shown."""
 
@@ -178,7 +180,7 @@ def preview_story(runtime: Runtime, swept: SourceItem, now: datetime) -> StoryPr
         except (InputError, ValueError) as error:
             problem = str(error)
     show = make_picture_embedder(runtime, [item])
-    return StoryPreview(show(page), tuple(replace(each, data=show(each.data)) for each in messages), problem)
+    return StoryPreview(show(page), tuple(messages), show, problem)
 
 
 def _outlet_of(part: ListDelivery | ChannelDelivery) -> str:

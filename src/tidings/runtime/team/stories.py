@@ -81,6 +81,17 @@ def find_translations(runtime: Runtime, name: str, form: StoryForm) -> list[Tran
     return found
 
 
+def find_story_file(runtime: Runtime, source: FolderSource, story: str) -> StoryForm | None:
+    """Return a story's file in any language of the site, by the name that it would have; None if there is none."""
+    if "/" in story or story.startswith("."):
+        return None
+    for language in runtime.newsroom.site.languages:
+        path = runtime.root / source.settings.path / f"{story}.{language}.md"
+        with suppress(OSError, UnicodeDecodeError):
+            return read_story(path.read_text(encoding="utf-8"))
+    return None
+
+
 def _find_gaps(own: StoryForm, other: StoryForm) -> Iterator[TranslationGap]:
     if other.texts["summary"] and not own.texts["summary"]:
         yield TranslationGap("summary")

@@ -133,14 +133,15 @@ def change(visit: Visit) -> Response:
         note={key: text for key, text in wanted.note.items() if text != earlier.note.get(key, "")},
     )
     if changes == EditionChanges():
-        return visit.redirect(f"editions/{edition.name}", "unchanged")
+        return visit.redirect(f"editions/{edition.name}#content", "unchanged")
     try:
         decisions.change(visit.runtime, edition, changes, visit.runtime.now(), visit.person.email)
     except (InputError, RefusedError) as error:
         return _page(visit, _find(visit) or edition, _refusal(visit, error), 422, wanted=wanted)
     with visit.runtime.store.write() as connection:
         visit.record(connection, "edition.changed", edition.name, changes.describe())
-    return visit.redirect(f"editions/{edition.name}", "changed")
+    # Else the browser would keep the place of the form, and nobody would see what is said at the top.
+    return visit.redirect(f"editions/{edition.name}#content", "changed")
 
 
 def _read_changes(visit: Visit, edition: Edition) -> EditionChanges:

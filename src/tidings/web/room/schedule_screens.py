@@ -54,14 +54,14 @@ def submit_schedule(visit: Visit) -> Response:
         wrong = words.gettext("It was not saved: mend what is named below.")
         return _page(visit, opened, form, text, checked, wrong=wrong, status=422)
     if text == opened.text:
-        return visit.redirect(f"settings/schedule?file={quote(name)}", "unchanged")
+        return visit.redirect(f"settings/schedule?file={quote(name)}#content", "unchanged")
     try:
         file_screens.save_file(visit, name, text, opened.digest, "settings.saved")
     except FileChangedError:
         return _page(visit, opened, form, text, checked, wrong=changed, status=409)
     except RefusedError as error:
         return _page(visit, opened, form, text, checked, wrong=str(error), status=409)
-    return visit.redirect(f"settings/schedule?file={quote(name)}", "saved")
+    return visit.redirect(f"settings/schedule?file={quote(name)}#content", "saved")
 
 
 def _open(visit: Visit, name: str) -> OpenedFile | Response:

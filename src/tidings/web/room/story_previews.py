@@ -47,7 +47,7 @@ def make_preview(visit: Visit, item: SourceItem) -> dict[str, Any]:
     ]
     mails = [message for message in preview.messages if message.is_mail]
     for number, message in enumerate(mails[:_MOST_MAILS]):
-        markup = message_html(message)
+        markup = preview.embed(message_html(message))
         for scheme in ("light", "dark"):
             name = f"mail-{number}-{scheme}"
             frames[name] = _in_colours(markup, scheme)

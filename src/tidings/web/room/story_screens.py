@@ -240,9 +240,11 @@ def submit_new(visit: Visit) -> Response:
     if story:
         with runtime.store.read() as connection:
             found = find_stories(connection, runtime.now(), story=story)
-        if not found:
+        # A draft that was written a moment ago is not in the store yet.
+        written = stories.find_story_file(runtime, source, story)
+        if not found and written is None:
             return visit.not_found()
-        kind = found[0][0].kind
+        kind = found[0][0].kind if found else written.texts["kind"] if written is not None else ""
     name, text = stories.new_story(source, title=title, language=language, story=story, kind=kind)
     try:
         file_screens.save_file(visit, name, text, "", "story.created")

@@ -1,0 +1,227 @@
+"""A comms officer's week in the room, as one story: by keyboard alone, the boss by touch on a phone, scripts off.
+
+`TIDINGS_PICTURES=FOLDER` saves pictures of each stage, for a person to look at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.fixtures.newsroom import HOUR, MONDAY
+from tests.servers.chromium import Tab, chromium
+from tests.web.room.conftest import BEFORE, RoomSite
+from tidings.web.room.visit import COOKIE
+
+
+def _make_list(count: int) -> str:
+    """A list of people with odd lines."""
+    rows = [f"r{number}@example.org,R {number},{('en', 'ru')[number % 2]},,daily" for number in range(count)]
+    odd = ["no address here", "r1@example.org,Twice,en,,daily", ";;;", "R9@EXAMPLE.ORG,Same,kk,,weekly"]
+    return "\n".join(["email,name,language,topics,frequency", *rows, *odd, ""])
+
+
+@dataclass
+class Week:
+    """The browser of whoever works now, and the newsroom."""
+
+    room: RoomSite
+    tab: Tab
+    folder: Path
+    language: str
+    stage: int = 0
+
+    def work_as(self, role: str) -> None:
+        """Sign somebody in."""
+        cookie = self.room.browser(role).cookie
+        self.tab.ask("Network.setCookie", name=COOKIE, value=cookie, url=self.room.url, path="/room/")
+
+    def open(self, path: str) -> None:
+        self.tab.open(f"{self.room.url}room/{path}")
+
+    def press(self, **wanted: str) -> None:
+        """Go to a button or link by Tab, and press Enter."""
+        self.tab.tab_to(**wanted)
+        self.tab.key("Enter", leads_on=True)
+
+    def fill(self, name: str, text: str) -> None:
+        """Go to a field by Tab, and type."""
+        self.tab.tab_to(name=name)
+        self.tab.write(text)
+
+    def said(self) -> str:
+        """What the page says after a button: something, and no error."""
+        assert self.tab.look("document.querySelectorAll('[role=alert]').length") == 0, self.tab.words
+        return str(self.tab.look("(document.querySelector('[role=status]') || {}).innerText || ''"))
+
+    def see(self, name: str) -> None:
+        """Judge the page on a phone and on a computer, and keep pictures."""
+        self.stage += 1
+        for width, scheme in ((360, "light"), (1280, "dark")):
+            self.tab.screen(width, scheme=scheme)
+            where = f"week-{self.stage:02}-{name}-{self.language}-{width}-{scheme}"
+            assert self.tab.overflow() <= 0, where
+            assert self.tab.axe() == [], where
+            self.tab.picture(self.folder / f"{where}.png")
+        self.tab.screen(1280)
+
+
+def _write_story(week: Week, picture: Path) -> None:
+    """A writer writes a story in two languages, with a picture."""
+    week.work_as("writer")
+    week.open("stories/new")
+    week.fill("title", "A bridge opens")
+    week.tab.key("Enter", leads_on=True)
+    week.fill("body", "The bridge is open.")
+    week.tab.choose_file("#picture", picture)
+    week.fill("alt", "A bridge over a river")
+    week.press(tag="button", value="picture")
+    assert week.said()
+    week.see("picture")
+    week.press(tag="button", value="save")
+    assert week.said()
+    week.press(tag="button", value="preview")
+    assert week.tab.look("document.querySelectorAll('#preview iframe').length") >= 6
+    week.see("preview")
+    week.open("stories/edit?file=content/a-bridge-opens.en.md")
+    week.press(tag="a", href="stories/new?story=a-bridge-opens&language=ru")
+    week.fill("title", "Мост открыт")
+    week.tab.key("Enter", leads_on=True)
+    week.fill("body", "Мост открыт.")
+    week.press(tag="button", value="save")
+    assert week.said()
+    week.see("translation")
+
+
+def _make_ready(week: Week) -> None:
+    """An editor makes both languages ready, and sees the story in the edition."""
+    week.work_as("editor")
+    for language in ("en", "ru"):
+        week.open(f"stories/edit?file=content/a-bridge-opens.{language}.md")
+        week.tab.choose("state", "ready")
+        week.press(tag="button", value="save")
+        assert week.said()
+    week.room.newsroom.tick(BEFORE + HOUR / 4)
+    week.open("editions/daily/1")
+    week.press(tag="button", value="recompose")
+    assert week.said() and "A bridge opens" in week.tab.words.replace("Мост открыт", "A bridge opens")
+
+
+def _arrange(week: Week) -> None:
+    """She moves it to the lead, changes the Russian subject, and sends herself a test."""
+    before = week.room.newsroom.edition("daily/1").stories
+    last = before[-1] if before[0] == "a-bridge-opens" else "a-bridge-opens"
+    week.press(tag="button", value=f"first:{last}")
+    week.press(tag="button", value="first:a-bridge-opens") if last != "a-bridge-opens" else None
+    week.see("order")
+    week.fill("subject.ru", "Мост: наконец")
+    week.tab.key("Enter", leads_on=True)
+    assert week.said()
+    assert week.room.newsroom.edition("daily/1").stories[0] == "a-bridge-opens"
+    week.press(tag="button", value="test")
+    assert week.said()
+    week.see("edition")
+    week.room.newsroom.tick(BEFORE + HOUR / 2)
+    assert any("Мост" in mail.text for mail in week.room.newsroom.mails("editor@example.org"))
+
+
+def _approve_on_a_phone(week: Week) -> None:
+    """The boss opens the link of the mail on a phone, without an account, and taps."""
+    texts = [mail.text for mail in week.room.newsroom.mails("boss@example.org") if "/review/" in mail.text]
+    link = re.search(r"https://news\.example\.org/(review/\S+)", texts[-1])
+    assert link is not None
+    week.tab.ask("Network.clearBrowserCookies")
+    week.tab.screen(360, 740)
+    week.tab.ask("Emulation.setTouchEmulationEnabled", enabled=True)
+    week.tab.open(week.room.url + link[1])
+    assert week.tab.overflow() <= 0
+    week.tab.picture(week.folder / f"week-review-{week.language}.png")
+    week.tab.tap("button[value=release]", leads_on=True)
+    week.tab.ask("Emulation.setTouchEmulationEnabled", enabled=False)
+    assert week.room.newsroom.editions() == ["daily/1 sending"]
+    week.room.newsroom.tick(MONDAY)
+    assert len(week.room.newsroom.mails("anna@example.org")) == 1
+    (mail,) = week.room.newsroom.mails("boris@example.org")
+    assert "Мост открыт" in mail.text
+
+
+def _look_a_reader_up(week: Week) -> None:
+    """Why did Anna get it?"""
+    week.work_as("editor")
+    week.open("subscribers")
+    week.fill("text", "anna")
+    week.tab.key("Enter", leads_on=True)
+    week.press(tag="a", href="/room/subscribers/1")
+    assert "anna@example.org" in week.tab.words and "daily/1" in week.tab.words
+    week.see("reader")
+
+
+def _correct(week: Week) -> None:
+    """A mistake is corrected everywhere."""
+    week.open("stories/edit?file=content/a-bridge-opens.en.md")
+    week.fill("correction", "It has 66 lamps, not 60")
+    week.press(tag="button", value="save")
+    assert week.said()
+    week.room.newsroom.tick(MONDAY + HOUR)
+    page = week.room.newsroom.folder.root / "public" / "en" / "a-bridge-opens" / "index.html"
+    assert "66 lamps, not 60" in page.read_text(encoding="utf-8")
+    week.open("stories/a-bridge-opens")
+    week.see("story")
+
+
+def _change_the_schedule(week: Week) -> None:
+    """A day is left out, after its plan was seen."""
+    week.work_as("admin")
+    week.open("settings/schedule?file=schedules/daily.yaml")
+    week.fill("skip_dates", "2026-03-03")
+    week.press(tag="button", value="check")
+    assert week.said() == "" and week.tab.look("document.querySelectorAll('#checked del').length") > 0
+    week.see("schedule")
+    week.press(tag="button", value="save")
+    assert week.said()
+    written = (week.room.newsroom.folder.root / "schedules" / "daily.yaml").read_text(encoding="utf-8")
+    assert "skip_dates: [2026-03-03]" in written
+    week.open("calendar?view=list&day=2026-03-02")
+    week.see("calendar")
+
+
+def _import_people(week: Week, count: int) -> None:
+    """A list with odd lines: first tried, then taken."""
+    week.work_as("editor")
+    week.open("subscribers/import")
+    week.fill("source", "A fair")
+    week.tab.choose("agreed", "yes")
+    week.tab.tab_to(name="table")
+    week.tab.ask("Input.insertText", text=_make_list(count))
+    week.press(tag="button", value="check")
+    week.see("import")
+    week.press(tag="button", value="import")
+    with week.room.newsroom.runtime.store.read() as connection:
+        assert connection.exec_driver_sql("select count(*) from subscribers").scalar_one() == count + 2
+    week.see("imported")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_comms_officers_week(room: RoomSite, tmp_path: Path, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in room.newsroom.folder.env.items():
+        monkeypatch.setenv(key, value)
+    folder = Path(os.environ.get("TIDINGS_PICTURES", tmp_path / "pictures"))
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (2600, 1400), (40, 110, 150)).save(tmp_path / "bridge.jpg")
+    with chromium(tmp_path / "profile", language) as tab:
+        week = Week(room, tab, folder, language)
+        tab.screen(1280)
+        _write_story(week, tmp_path / "bridge.jpg")
+        _make_ready(week)
+        _arrange(week)
+        _approve_on_a_phone(week)
+        _look_a_reader_up(week)
+        _correct(week)
+        _change_the_schedule(week)
+        _import_people(week, 5_000 if language == "en" else 50)
