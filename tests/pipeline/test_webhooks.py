@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.fixtures.newsroom import DAILY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tests.fixtures.newsroom_folder import SECRET, MailServer
 from tidings.channels.http import HttpChannel
+from tidings.config.adapters import EventWebhookSettings
 from tidings.model.delivery import EventType
 from tidings.model.errors import RefusedError
 from tidings.pipeline import webhooks
@@ -195,3 +197,8 @@ def test_an_event_is_recorded_once_and_deleted_when_old(tmp_path: Path, database
         with store.write() as connection:
             assert unqueued_events(connection) == []
             assert delete_old_events(connection, MONDAY + HOUR) == 1
+
+
+def test_a_wrong_event_names_the_nearest_one() -> None:
+    with pytest.raises(ValidationError, match=r"'story\.oot' is no event\. Did you mean 'story\.out'"):
+        EventWebhookSettings.model_validate({"url": "https://x.example.org/", "secret": SECRET, "events": "story.oot"})

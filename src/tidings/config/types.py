@@ -176,7 +176,7 @@ def _signing_secret(value: SecretStr) -> SecretStr:
 def _event_type(value: Any) -> EventType:
     text = _line(value)
     if text not in list(EventType):
-        raise ValueError(f"{text!r} is no event. {nearest(text, list(EventType))}")
+        raise ValueError(f"{text!r} is no event. {nearest(text, map(str, EventType))}")
     return EventType(text)
 
 
