@@ -1,0 +1,155 @@
+"""Nothing that people write runs on a screen of the room, and no page of another site stands in its place.
+
+The room sends no event streams: its pages are loaded and answered, so that open browsers hold no connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from datetime import timedelta
+from html.parser import HTMLParser
+
+from tests.fixtures.newsroom import MONDAY
+from tests.web.room.conftest import BEFORE, Browser, RoomSite
+from tidings.store.people import team
+from tidings.store.service.clock import real_now
+from tidings.web.room.routes import ROUTES
+from tidings.web.room.visit import COOKIE
+
+EVIL = "\"'><img src=x onerror=alert(1)><script>alert(2)</script><svg onload=alert(3)>"
+LINK = "javascript:alert(4)"
+SVG = "media/evil.svg"
+
+
+class Elements(HTMLParser):
+    """The elements of a page, as a browser would see them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+
+def _harm(page: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the elements that could run something: scripts not of the room, handlers, odd links, other frames."""
+    own = re.compile(r"/room/[\w-]+\.js(\?v=\w+)?$")
+    return [
+        (tag, values)
+        for tag, values in Elements(page).found
+        if (tag == "script" and not own.match(values.get("src", "")))
+        or tag in ("object", "embed", "base", "svg")
+        or any(name.startswith("on") for name in values)
+        or any(values.get(name, "").strip().lower().startswith(("javascript:", "data:")) for name in ("href", "action"))
+        or (tag == "iframe" and not values.get("src", "").startswith("/room/"))
+    ]
+
+
+def _screens() -> list[str]:
+    """Return every page that the permission table lists, and those whose address repeats what was asked for."""
+    values = {
+        "schedule": "daily", "number": "1", "frame": "0", "token": "none", "story": "evil", "language": "en",
+        "preview": "none", "version": "1",
+    }  # fmt: skip
+    files = {"stories/edit": "?file=content/evil.en.md", "settings/edit": "?file=schedules/daily.yaml"}
+    pages = [
+        route.path.format_map(defaultdict(lambda: "none", values)) + files.get(route.path, "")
+        for route in ROUTES
+        if route.method == "GET"
+    ]
+    words = "%22%3E%3Cscript%3Ealert(5)%3C/script%3E"
+    echoes = [
+        f"log?who={words}&kind={words}",
+        f"settings/edit?file={words}",
+        f"calendar?month={words}",
+        *(
+            f"sign-in?next={words}",
+            f"stories?q={words}",
+            f"subscribers?search={words}",
+            f"log?who={words}&kind={words}",
+        ),
+        *(
+            f"stories/edit?file={words}",
+            f"settings/edit?file={words}",
+            f"calendar?month={words}",
+            f"results?days={words}",
+        ),
+        *(f"?said={words}", f"editions/{words}/1", f"stories/{words}", f"sign-in/openid/back?error={words}"),
+    ]
+    return [*pages, *echoes]
+
+
+def _poison(room: RoomSite) -> Browser:
+    """Put the same text wherever people can write. Returns an admin's browser."""
+    newsroom, admin = room.newsroom, room.browser("admin")
+    newsroom.folder.write(SVG, '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(6)</script></svg>')
+    newsroom.folder.write(
+        "content/evil.en.md",
+        f"---\ntitle: {EVIL}\nsummary: {EVIL}\nauthors: ['{EVIL.replace(chr(39), chr(39) * 2)}']\nurl: https://x.example/\n"
+        f"images: [{{src: {SVG}, alt: '{EVIL.replace(chr(39), chr(39) * 2)}'}}]\n---\n{EVIL}\n\n[click]({LINK})\n",
+    )
+    newsroom.folder.write("content/<img onerror=alert(7)>.en.md", "---\nembago: 1\n---\nSet aside.\n")
+    newsroom.reader("carl", source=EVIL)
+    viewer = room.member("viewer")
+    with newsroom.runtime.store.write() as connection:
+        team.change_member(connection, viewer, name=EVIL)
+        team.record_action(connection, "story.saved", EVIL, who=EVIL, via="room", now=real_now(), details=EVIL)
+    newsroom.tick(BEFORE + timedelta(minutes=30))
+    assert admin.post("editions/daily/1/comment", text=EVIL, comment=EVIL).status_code == 200
+    admin.post("pause", scope="schedule", name="press", reason=EVIL)
+    return admin
+
+
+def test_nothing_that_people_write_runs_on_a_screen(room: RoomSite) -> None:
+    admin = _poison(room)
+    for path in _screens():
+        page = admin.client.get(f"room/{path}", follow_redirects=True)
+        if not page.headers["content-type"].startswith("text/html"):
+            continue
+        assert page.status_code < 500, path
+        if "/mails/" not in path:
+            assert _harm(page.text) == [], path
+    rows = f'email,name\ndora@example.org,"{EVIL.replace(chr(34), chr(34) * 2)}"\n{EVIL},x\n'
+    for path, fields in (
+        ("subscribers/import", {"text": rows, "csv": rows, "file": rows, "list": "digest", "do": "check"}),
+        ("team/add", {"email": EVIL, "role": "editor", "name": EVIL}),
+        ("subscribers/add", {"email": EVIL, "list": "digest", "name": EVIL}),
+        ("stories/new", {"name": EVIL, "title": EVIL, "language": EVIL}),
+        ("settings/edit", {"file": "tidings.yaml", "text": EVIL, "opened": EVIL, "do": "check"}),
+        ("sign-in", {"email": EVIL, "password": EVIL, "code": EVIL, "next": EVIL}),
+    ):
+        page = admin.post(path, **fields)
+        assert page.status_code < 500 and _harm(page.text) == [], (path, _harm(page.text))
+
+
+def test_every_answer_of_the_room_stays_out_of_frames(room: RoomSite) -> None:
+    """Mails are the exception: the room's own pages show them in a frame without scripts, forms and links."""
+    admin = room.browser("admin")
+    for path in _screens():
+        answer = admin.client.get(f"room/{path}")
+        policy = answer.headers["content-security-policy"]
+        if "/mails/" in path and answer.status_code == 200:
+            assert "frame-ancestors 'self'" in policy and "sandbox" in policy, path
+        elif not answer.headers.get("content-type", "").startswith(("text/css", "text/javascript")):
+            assert "frame-ancestors 'none'" in policy and answer.headers.get("x-frame-options", "DENY") == "DENY", path
+        assert "unsafe" not in policy.partition("script-src")[2].partition(";")[0], path
+        assert answer.headers["x-content-type-options"] == "nosniff", path
+
+
+def test_a_session_ends_in_every_browser_when_it_is_revoked(room: RoomSite) -> None:
+    first, second, third = (room.browser("editor") for _ in range(3))
+    assert first.post("account/sign-out-others").status_code == 200
+    renewed = {cookie.value for cookie in first.client.cookies.jar if cookie.name == COOKIE} - {first.cookie}
+    assert len(renewed) == 1, "the session was not renewed"
+    first.client.cookies.clear()
+    first.client.cookies.set(COOKIE, str(renewed.pop()))
+    assert first.get("").status_code == 200
+    assert second.get("").status_code == third.get("").status_code == 303
+    assert second.post("pause", scope="all", name="").status_code == 401
+    admin = room.browser("admin")
+    admin.post(f"team/{room.member('editor')}", do="sign_out")
+    assert first.get("").status_code == 303
+    assert room.newsroom.editions() == ["daily/1 held"] and room.newsroom.now < MONDAY
