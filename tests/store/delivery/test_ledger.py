@@ -179,7 +179,7 @@ def test_the_fence_makes_a_late_write_void(store: Store) -> None:
         assert settling.settle(connection, "me", [(stale, {"state": "accepted"})]) == [stale]
         assert settling.settle(connection, "they", [(fresh, {"state": "accepted"})]) == [fresh]
         assert claims.recheck(connection, "me", [stale])[0] == set()
-        assert settling.settle(connection, "me", [(fresh, {"state": "rejected"})]) == []
+        assert settling.settle(connection, "me", [(fresh, {"state": "rejected", "at": NOW})]) == []
         # A terminal row never changes.
         assert settling.settle(connection, "me", [(fresh, {"state": "accepted"})]) == [fresh]
     assert [row["state"] for row in rows(store)] == ["rejected"]
