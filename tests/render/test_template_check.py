@@ -120,5 +120,5 @@ def test_own_templates_are_rendered_in_the_child(tmp_path: Path, monkeypatch: py
 )
 def test_endless_work_of_a_subject_is_found(greedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidings.render.templates._SECONDS", 0.2)
-    monkeypatch.setattr("tidings.render.templates._HARD_SECONDS", 2)
+    monkeypatch.setattr("tidings.render.templates._HARD_SECONDS", 5)
     assert find_subject_problems(TEMPLATES, "News " + greedy)

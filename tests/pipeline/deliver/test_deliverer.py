@@ -406,11 +406,13 @@ def test_deliveries_of_a_dead_process_are_recovered(
     assert recover(store, alive, now=NOW, policies=ResendPolicies()) == {}
 
 
+@pytest.mark.parametrize("is_prepared", [True, False], ids=["prepared", "end of preparing lost"])
 def test_after_a_power_loss_permitted_mail_is_in_doubt(
-    store: Store, alive: locks.Liveness, monkeypatch: pytest.MonkeyPatch
+    store: Store, alive: locks.Liveness, monkeypatch: pytest.MonkeyPatch, is_prepared: bool
 ) -> None:
+    # The intent of a message, and the end of its preparing, are not synced to the disk.
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
-    _leave_in_hand(store, "gone-1-ff", lambda writer, row: None)
+    _leave_in_hand(store, "gone-1-ff", (lambda writer, row: None) if is_prepared else None)
     monkeypatch.setattr(Journal, "boot", lambda self: "another boot")
     recover(store, alive, now=NOW, policies=ResendPolicies())
     (row,) = rows(store)

@@ -88,7 +88,9 @@ def _recovered_values(
     row: Delivery, record: JournalRecord, boot: str, policies: ResendPolicies, now: datetime, real_now: datetime
 ) -> dict[str, Any]:
     key = (row.id, row.fence)
-    if key in record.prepared and key not in record.intents:
+    # The last journal lines before the machine went down may be lost. Then nothing proves that nothing was sent.
+    may_be_lost = record.boots != {boot}
+    if key in record.prepared and key not in record.intents and not may_be_lost:
         return values_after_crash(row, "the process died three times while it prepared this message", now)
     if row.state == DeliveryState.LEASED:
         # Written by version 0.1, which claimed deliveries ahead.
@@ -96,8 +98,6 @@ def _recovered_values(
     outcome = record.outcomes.get(key)
     if outcome is not None:
         return values_after_attempt(row, outcome, policies, now=now, real_now=real_now)
-    # The last journal lines before the machine went down may be lost. Then nothing proves that nothing was sent.
-    may_be_lost = record.boots != {boot}
     if key in record.intents or may_be_lost:
         event = "the machine went down" if may_be_lost else "the process died"
         unknown = Outcome(Verdict.UNKNOWN, reason=f"{event} while this message was being sent")

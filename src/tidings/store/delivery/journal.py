@@ -156,12 +156,13 @@ class JournalWriter:
     def _reopen(self) -> bool:
         """Connect again after the server ended the connection. Returns False if that does not help.
 
-        The server may have been restarted, so the journal gets the boot id of now too.
+        The server may have lost the last entries, also if its start time stays: after a crash of one session it starts
+        all others anew. So the journal gets a boot id of its own, by which these entries count as incomplete.
         """
         if self._store.is_sqlite or not self._connection.closed:
             return False
         try:
-            boot = _line(["B", Journal(self._store).boot()])
+            boot = _line(["B", f"{Journal(self._store).boot()}, connected again"])
             with self._store.write() as connection:
                 _insert_entry(connection, self.owner, boot)
             self._open()
