@@ -13,6 +13,8 @@ from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, o
 from tidings.model.errors import RefusedError
 from tidings.runtime.check import check_clock_override
 from tidings.runtime.tick import TickResult, tick
+from tidings.store.locks import acquire_liveness
+from tidings.store.service.heartbeat import Heartbeat, record_heartbeat
 
 
 @pytest.fixture
@@ -25,6 +27,22 @@ def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
 def small(tmp_path: Path) -> Iterator[RunningNewsroom]:
     with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
         yield found
+
+
+def test_nothing_leaves_while_another_process_catches(newsroom: RunningNewsroom) -> None:
+    store = newsroom.runtime.store
+    newsroom.reader("ada")
+    newsroom.item("one")
+    catching = acquire_liveness(store)
+    with store.write() as connection:
+        record_heartbeat(connection, Heartbeat(catching.owner, started=MONDAY, beat=MONDAY, catches=True))
+    newsroom.tick(MONDAY)
+    assert (newsroom.editions(), newsroom.mails("ada@example.org")) == (["daily/1 sending"], [])
+    # Once it has ended, mail goes out again.
+    catching.release()
+    newsroom.tick(MONDAY + HOUR)
+    assert newsroom.editions() == ["daily/1 done"]
+    assert len(newsroom.mails("ada@example.org")) == 1
 
 
 def test_two_processes_fire_a_slot_once(newsroom: RunningNewsroom) -> None:

@@ -40,6 +40,7 @@ def init(
     root = init_newsroom(session.root / folder, own)
     say(f"The newsroom is in {root}. Next:\n")
     say(f"  tidings check -C {folder}      check it")
+    say(f"  tidings tick -C {folder}       start: the stories of now count as known, the next ones are sent")
     say(f"  tidings plan -C {folder}       see what goes out next, to whom, and why")
     say(f"  tidings run -C {folder} --catch-mail    try it: pages and caught mail on http://127.0.0.1:8080/inbox")
     say(f"  tidings run -C {folder}        watch, publish and send; pages on http://127.0.0.1:8080/")

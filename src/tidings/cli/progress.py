@@ -91,12 +91,18 @@ def show_sending(runtime: Runtime) -> Iterator[None]:
             watcher.join()
 
 
+CAUGHT = "The running `tidings run --catch-mail` catches what is due: read it at its page /inbox/."
+
+
 def deliver(runtime: Runtime, only: int | None = None) -> None:
     """Send what is due, or only one mailing, and report it. Refusals count as in `tick`."""
     from tidings.runtime.tick import TickResult, publish_editions, record_failures
 
     if only is None:
         publish_editions(runtime, TickResult(runtime.now()))
+    if runtime.is_caught_elsewhere():
+        say(CAUGHT)
+        return
     with show_sending(runtime):
         delivered = runtime.deliver(only)
     record_failures(runtime, delivered, runtime.now())

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tidings.cli.progress import FAILED, show_sending
+from tidings.cli.progress import CAUGHT, FAILED, show_sending
 from tidings.cli.session import (
     Json,
     Now,
@@ -41,10 +41,13 @@ def tick(now: Now = "", json: Json = False) -> None:
         fetched = fetch(runtime)
         result = tick_newsroom(runtime, runtime.now())
         runtime.ping_hubs()
+        is_caught = runtime.is_caught_elsewhere()
     if json:
         print_json(_as_json(result) | {"sources": fetched})
     else:
         _print(result)
+        if is_caught:
+            say(CAUGHT)
     if result.unpublished:
         warn(f"Pages and feeds were not written: {result.unpublished}")
         raise typer.Exit(1)

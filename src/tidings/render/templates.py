@@ -87,7 +87,9 @@ def run_limited(function: Callable[..., Any], name: str, *args: Any) -> Any:
 def answer_call(data: bytes) -> dict[str, Any]:
     """Answer a request of `run_limited`. This runs in the child."""
     function, args, seconds = pickle.loads(data)  # noqa: S301  the parent made it
-    # The kernel's time for the memory of a template counts too, and the timers of the child have their own use.
+    signal.signal(signal.SIGVTALRM, _stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    # That timer leaves out the time in which the kernel makes room for a large result.
     unlimited = resource.getrlimit(resource.RLIMIT_CPU)
     signal.signal(signal.SIGXCPU, _stop)
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds), unlimited[1]))
@@ -96,6 +98,7 @@ def answer_call(data: bytes) -> dict[str, Any]:
     except InputError as error:
         return {"error": str(error)}
     finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         resource.setrlimit(resource.RLIMIT_CPU, unlimited)
 
 

@@ -211,6 +211,14 @@ class Runtime:
         """Whether mail and posts stay on this machine."""
         return self._divert_mail is not None
 
+    def is_caught_elsewhere(self) -> bool:
+        """Whether a running service catches all mail and posts. Then nothing else may send: it would leave."""
+        if self.is_caught:
+            return False
+        with self.store.read() as connection:
+            services = load_heartbeats(connection)
+        return any(service.catches and self.liveness.is_alive(service.owner) for service in services)
+
     @cached_property
     def sources(self) -> dict[str, Source]:
         """The sources, by name."""
@@ -332,6 +340,8 @@ class Runtime:
         from tidings.pipeline.webhooks import queue_events
         from tidings.store.delivery import claims
 
+        if self.is_caught_elsewhere():
+            return DeliverySummary()
         with self._events_lock:
             queue_events(self.store, {} if self.is_caught else self.newsroom.webhooks, self.now())
             with self.store.read() as connection:
@@ -382,9 +392,12 @@ class Runtime:
         `part`: only mail or only posts. After `seconds` no further message begins.
         `patient`: leave channels that cannot post alone until their rest is over.
         """
+        from tidings.pipeline.deliver.context import DeliverySummary
         from tidings.pipeline.deliver.deliverer import finish_editions
         from tidings.pipeline.track.bounces import act_on_refusals
 
+        if self.is_caught_elsewhere():
+            return DeliverySummary()
         self.occupancy.refresh()
         done = self.deliverer.run_until_idle(only, patient=patient, part=part, seconds=seconds)
         act_on_refusals(self.store, self.newsroom.bounces, self.now(), done.refused)

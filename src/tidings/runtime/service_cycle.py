@@ -191,6 +191,7 @@ class ServiceCycle:
             version=__version__,
             configuration=self._configuration,
             refused=self._refused,
+            catches=self._runtime.is_caught,
             faults=dict(self._faults),
             stalled={lane: self._redactor.text(reason) for lane, reason in self.stalled.items()},
         )

@@ -78,6 +78,8 @@ class Heartbeat:
     """A hash of its YAML, templates and keys: the same on every machine that has the same files."""
     refused: str = ""
     """Why a changed configuration is not used."""
+    catches: bool = False
+    """Whether its mail and posts stay on its machine (`--catch-mail`)."""
     faults: Mapping[str, str] = field(default_factory=dict)
     """Repeated faults, with the kind of error."""
     stalled: Mapping[str, str] = field(default_factory=dict)
