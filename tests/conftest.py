@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -94,6 +95,19 @@ def _is_literal(host: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _patient_clients() -> Iterator[None]:
+    """A client of our pages waits as long as a busy machine needs, not the five seconds of httpx."""
+    calls = [httpx.Client.__init__, httpx.AsyncClient.__init__, httpx.request, httpx.get, httpx.head, httpx.post]
+    defaults = [call.__kwdefaults__ for call in calls]
+    before = [each["timeout"] for each in defaults]
+    for each in defaults:
+        each["timeout"] = httpx.Timeout(120)
+    yield
+    for each, timeout in zip(defaults, before, strict=True):
+        each["timeout"] = timeout
 
 
 @pytest.fixture(autouse=True, scope="session")

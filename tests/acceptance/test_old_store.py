@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.fixtures.newsroom_folder import MailServer, mail_server
 
 OLD = Path(__file__).parent / "old_newsroom"
@@ -59,6 +61,7 @@ def _write_story(root: Path, name: str) -> None:
     (root / "content" / f"{name}.en.md").write_text(text, "utf-8")
 
 
+@pytest.mark.slow
 def test_an_old_store_is_upgraded_and_goes_on(tmp_path: Path) -> None:
     with mail_server() as (mails, port):
         newsroom = OldNewsroom(tmp_path, port)

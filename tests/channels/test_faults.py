@@ -157,10 +157,10 @@ def test_a_redirect_leads_nowhere_and_the_post_waits(tmp_path: Path) -> None:
     assert sorted(kind for kind, _ in services.published) == sorted(kind for kind in SAMPLES if not SAMPLES[kind].blind)
 
 
-SLOWLY = [pytest.param(what, marks=pytest.mark.slow) for what in ("headers", "body", "reset", "closed")]
+SLOWLY = [pytest.param(what, marks=pytest.mark.slow) for what in ("failed", "headers", "body", "reset", "closed")]
 
 
-@pytest.mark.parametrize("what", ["path", "failed", *SLOWLY])
+@pytest.mark.parametrize("what", ["path", *SLOWLY])
 def test_no_secret_is_shown_when_a_channel_fails(
     what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, run_in: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

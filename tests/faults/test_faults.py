@@ -31,6 +31,7 @@ def torment(database: str, **options: object) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_a_round_of_some_faults_on_sqlite() -> None:
     run = torment("sqlite", cases=FEW, rounds=1, readers=READERS)
     assert all(tally.total.messages for tally in run.tallies)
