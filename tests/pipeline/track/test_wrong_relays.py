@@ -235,8 +235,8 @@ def _run_session(store: Store, sender: Deliverer, relay: ScriptedRelay, chance: 
     )
 
 
-SESSIONS = int(os.environ.get("SESSIONS", "400"))
-"""How many `make test-all` plays. SESSIONS=10000 takes some minutes."""
+SESSIONS = int(os.environ.get("SESSIONS", "150"))
+"""How many `make test-all` plays. SESSIONS=10000 takes most of an hour."""
 
 
 @pytest.mark.parametrize(("seed", "count"), [(0, 20), pytest.param(14, SESSIONS, marks=pytest.mark.slow)])
