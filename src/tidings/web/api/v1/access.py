@@ -13,10 +13,10 @@ import json
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
@@ -52,10 +52,23 @@ _ROOM_ROLES = {f"{route.method} {route.path}": route.least for route in ROOM_ROU
 T = TypeVar("T")
 
 
-class ApiModel(BaseModel):
-    """Base of the bodies: an unknown field is an error, so that a typing mistake is not ignored."""
+class _Entry(Protocol):
+    """An entry of a list in the order of ids."""
 
-    model_config = ConfigDict(extra="forbid")
+    @property
+    def id(self) -> int: ...
+
+
+E = TypeVar("E", bound=_Entry)
+
+
+class ApiModel(BaseModel):
+    """Base of the bodies: an unknown field is an error, so that a typing mistake is not ignored.
+
+    `model_validate` takes a row of the store too, if its fields have the same names.
+    """
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
 class Page(ApiModel, Generic[T]):
@@ -177,11 +190,27 @@ def read_cursor(cursor: str, *kinds: type) -> list[Any] | None:
     except (ValueError, binascii.Error, RecursionError):
         values = None
     fits = isinstance(values, list) and [type(value) for value in values] == list(kinds)
-    if not fits or any(isinstance(value, int) and abs(value) >= 2**62 for value in values):
-        raise ApiRefusal(422, "this cursor does not belong to this list. Take `next` of the page before.")
-    if any(isinstance(value, str) and "\0" in value for value in values):
+    if not fits or not all(map(_is_storable, values)):
         raise ApiRefusal(422, "this cursor does not belong to this list. Take `next` of the page before.")
     return list(values)
+
+
+def _is_storable(value: object) -> bool:
+    """Whether a database takes this value."""
+    return abs(value) < 2**62 if isinstance(value, int) else "\0" not in str(value)
+
+
+def read_id(cursor: str) -> int | None:
+    """Return the id in a cursor of `make_page`, or None for the first page. Raises ApiRefusal."""
+    position = read_cursor(cursor, int)
+    return None if position is None else int(position[0])
+
+
+def make_page(found: Sequence[E], limit: int, describe: Callable[[E], T]) -> Page[T]:
+    """Return a page of `limit` entries. `found` has one more if there is a next page."""
+    shown = found[:limit]
+    following = make_cursor(shown[-1].id) if len(found) > limit else None
+    return Page(items=[describe(entry) for entry in shown], next=following)
 
 
 # -- problems ---------------------------------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ from tidings.web.api.v1.access import (
     Limit,
     Page,
     Who,
-    make_cursor,
-    read_cursor,
+    make_page,
+    read_id,
 )
 from tidings.web.room.channel_screens import may_settle
 from tidings.web.room.today import may_pause, may_see_schedule
@@ -131,7 +131,6 @@ def list_deliveries(
     limit: Limit = 50,
 ) -> Page[DeliveryInfo]:
     """List deliveries of the ledger in the order of their ids."""
-    position = read_cursor(cursor, int)
     with caller.runtime.store.read() as connection:
         entries = ledger.entries(
             connection,
@@ -141,26 +140,18 @@ def list_deliveries(
             state=state,
             since=since,
             within=_within(caller),
-            after=position[0] if position else 0,
+            after=read_id(cursor) or 0,
             page=limit + 1,
         )
         found = list(islice(entries, limit + 1))
-    return Page(
-        items=[_delivery(entry) for entry in found[:limit]],
-        next=make_cursor(found[limit - 1].id) if len(found) > limit else None,
-    )
+    return make_page(found, limit, _delivery)
 
 
 def list_pauses(caller: Who) -> list[PauseDetails]:
     """List what is paused now."""
     with caller.runtime.store.read() as connection:
         active = pauses.active_pauses(connection)
-    return [
-        PauseDetails(
-            scope=pause.scope, name=pause.name, since=pause.since, until=pause.until, reason=pause.reason, who=pause.who
-        )
-        for pause in active
-    ]
+    return [PauseDetails.model_validate(pause) for pause in active]
 
 
 def resolve_delivery(

@@ -29,8 +29,8 @@ from tidings.web.api.v1.access import (
     Limit,
     Page,
     Who,
-    make_cursor,
-    read_cursor,
+    make_page,
+    read_id,
 )
 from tidings.web.room.today import may_decide, may_see_schedule
 from tidings.web.site.review import message_html
@@ -177,7 +177,6 @@ def list_editions(
     limit: Limit = 50,
 ) -> Page[EditionInfo]:
     """List editions, the newest first."""
-    position = read_cursor(cursor, int)
     mine = None
     if caller.person.lists:
         mine = [name for name in caller.newsroom.schedules if may_see_schedule(caller, name)]
@@ -188,22 +187,20 @@ def list_editions(
             connection,
             schedules=mine,
             states=[state] if state else (),
-            before=position[0] if position else None,
+            before=read_id(cursor),
             most=limit + 1,
         )
-    return Page(
-        items=[
-            EditionInfo(
-                edition=edition.name,
-                state=edition.state,
-                slot=edition.slot,
-                starts=edition.starts,
-                stories=list(edition.stories),
-                holds=[HoldInfo(reason=hold.reason, detail=hold.detail) for hold in edition.holds],
-            )
-            for edition in found[:limit]
-        ],
-        next=make_cursor(found[limit - 1].id) if len(found) > limit else None,
+    return make_page(found, limit, _edition)
+
+
+def _edition(edition: Edition) -> EditionInfo:
+    return EditionInfo(
+        edition=edition.name,
+        state=edition.state,
+        slot=edition.slot,
+        starts=edition.starts,
+        stories=list(edition.stories),
+        holds=[HoldInfo.model_validate(hold) for hold in edition.holds],
     )
 
 

@@ -17,7 +17,7 @@ from tidings.runtime.preview.plan import plan, plan_as_json
 from tidings.runtime.report.report import make_report
 from tidings.store.people import team
 from tidings.store.service import events, pauses
-from tidings.web.api.v1.access import ApiModel, ApiRefusal, ApiRoute, Cursor, Limit, Page, Who, make_cursor, read_cursor
+from tidings.web.api.v1.access import ApiModel, ApiRefusal, ApiRoute, Cursor, Limit, Page, Who, make_page, read_id
 from tidings.web.room.today import may_see_schedule
 
 _REPORTED = timedelta(days=30)
@@ -258,30 +258,15 @@ def show_log(
     limit: Limit = 50,
 ) -> Page[LogLine]:
     """Show who did what and when, the newest first."""
-    position = read_cursor(cursor, int)
     with caller.runtime.store.read() as connection:
         found = team.log_entries(
             connection,
-            before=position[0] if position else None,
+            before=read_id(cursor),
             who=who,
             kinds=[kind] if kind else [],
             most=limit + 1,
         )
-    return Page(
-        items=[
-            LogLine(
-                id=entry.id,
-                at=entry.at,
-                who=entry.who,
-                via=entry.via,
-                action=entry.action,
-                about=entry.about,
-                details=entry.details,
-            )
-            for entry in found[:limit]
-        ],
-        next=make_cursor(found[limit - 1].id) if len(found) > limit else None,
-    )
+    return make_page(found, limit, LogLine.model_validate)
 
 
 def list_webhooks(caller: Who) -> list[WebhookInfo]:

@@ -185,7 +185,7 @@ def list_subscribers(
         total = count_subscriptions(connection, wanted)
     shown = found[:limit]
     return SubscriptionPage(
-        items=[_subscription(row) for row in shown],
+        items=[SubscriptionInfo.model_validate(row) for row in shown],
         next=make_cursor(shown[-1].list, shown[-1].address) if len(found) > limit else None,
         total=total,
     )
@@ -338,22 +338,6 @@ def import_subscribers(caller: Who, request: ImportRequest) -> ImportOutcome:
     return ImportOutcome(dry_run=request.dry_run, counts=counts, refused=refused)
 
 
-def _subscription(row: Subscription) -> SubscriptionInfo:
-    return SubscriptionInfo(
-        subscriber=row.subscriber,
-        address=row.address,
-        name=row.name,
-        language=row.language,
-        list=row.list,
-        state=row.state,
-        topics=[*row.topics],
-        frequency=row.frequency,
-        source=row.source,
-        confirmed_at=row.confirmed_at,
-        left_at=row.left_at,
-    )
-
-
 def _find(caller: Caller, number: int) -> tuple[Subscriber, tuple[Subscription, ...]]:
     """Return a person and their subscriptions on the lists of the key. Raises ApiRefusal."""
     with caller.runtime.store.read() as connection:
@@ -371,18 +355,7 @@ def _describe(person: Subscriber, rows: tuple[Subscription, ...]) -> SubscriberI
         address=person.address,
         name=person.name,
         language=person.language,
-        lists=[
-            ListChoice(
-                list=row.list,
-                state=row.state,
-                topics=[*row.topics],
-                frequency=row.frequency,
-                source=row.source,
-                confirmed_at=row.confirmed_at,
-                left_at=row.left_at,
-            )
-            for row in rows
-        ],
+        lists=[ListChoice.model_validate(row) for row in rows],
     )
 
 
