@@ -87,7 +87,6 @@ def create_app(
     `StaticFiles`).
     """
     app = FastAPI(title="Tidings", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.add_middleware(_SecurityHeaders)
 
     def healthz() -> Response:
         values: dict[str, object] = {"ok": True}
@@ -106,9 +105,10 @@ def create_app(
         app.mount("/api/v1", team)
     if readers is not None:
         app.mount("/api", readers)
-    files = StaticFiles(store, public, site=site, hubs=hubs, more=SECURITY_HEADERS)
+    files = StaticFiles(store, public, site=site, hubs=hubs)
     app.router.routes.append(Route("/{path:path}", files, methods=["GET", "HEAD"]))
     app.add_middleware(_KeptFiles, files=files)
+    app.add_middleware(_SecurityHeaders)
     return app
 
 

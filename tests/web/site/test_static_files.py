@@ -228,7 +228,8 @@ def test_a_crowd_asks_the_store_once(store: Store, newsroom: Newsroom, monkeypat
         path.write_bytes(first.content + b"<!-- new -->")
         assert client.get(FEED, headers={"Accept-Encoding": "identity"}).content.endswith(b"<!-- new -->")
         path.unlink()
-        assert client.get(FEED).status_code == 404
+        missing = client.get(FEED)
+        assert (missing.status_code, missing.headers["x-content-type-options"]) == (404, "nosniff")
 
 
 def test_a_page_without_its_slash_redirects_within_the_host(client: httpx.Client) -> None:

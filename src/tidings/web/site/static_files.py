@@ -93,19 +93,15 @@ class StaticFiles:
 
     The unchanged path is looked up in the store's table, so that no other file can be reached. The Link header of a
     feed names its `hubs`, for hubs that do not know the format (W3C WebSub §4), and its own address below `site`.
-    `more` are headers that every answer gets.
     """
 
-    def __init__(
-        self, store: Store, public: Path, *, site: str = "", hubs: Sequence[str] = (), more: Mapping[str, str]
-    ) -> None:
+    def __init__(self, store: Store, public: Path, *, site: str = "", hubs: Sequence[str] = ()) -> None:
         self._store = store
         self._public = public
         self._site = site
         self._hub_links = "".join(f'<{hub}>; rel="hub", ' for hub in hubs)
-        self._more = more
         self._kept: dict[str, _Found] = {}
-        """By path, the one asked for last at the end."""
+        """By path, the one found last at the end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found: _Found | Response | None = self._find_kept(scope["path"])
@@ -160,8 +156,7 @@ class StaticFiles:
         until, signature = time.monotonic() + _FRESH, _signature(file)
         if not signature:
             return None
-        own = _headers(document, file, status)
-        headers = {**own, **{name: value for name, value in self._more.items() if name not in own}}
+        headers = _headers(document, file, status)
         if self._hub_links and _FEED.fullmatch(document.path):
             headers["Link"] = f'{self._hub_links}<{self._site}{quote(document.path)}>; rel="self"'
         packed = file.with_name(file.name + ".gz")
@@ -192,7 +187,7 @@ class StaticFiles:
 
 
 class _RawAnswer:
-    """An answer with this header and content. Starlette's `Response` takes as long as the rest of an answer."""
+    """An answer with this header and content. Starlette's `Response` would encode the header anew for each."""
 
     def __init__(self, status: int, headers: list[tuple[bytes, bytes]], content: bytes = b"") -> None:
         self._status, self._headers, self._content = status, headers, content
