@@ -42,7 +42,7 @@ class _Step:
     @property
     def key(self) -> str:
         """The key of the mailing or notice."""
-        return f"amend:{self.post.delivery}:{self.purpose}"
+        return _change_key(self.post, self.purpose)
 
 
 def apply_corrections(store: Store, newsroom: Newsroom, channels: Mapping[str, Channel], now: datetime) -> int:
@@ -112,20 +112,7 @@ def change_post(
         done = corrections.list_post_changes(connection, [post.channel]).get(delivery, [])
         if any(kind == PostChange.TAKE_DOWN and state != DeliveryState.REJECTED for kind, state, _ in done):
             raise RefusedError("This post was taken down already, or is about to be.")
-        key = f"amend:{delivery}:{purpose}"
-        row = {
-            "mailing": ledger.get_or_create_mailing(
-                connection, key, "amendment", schedule=post.schedule, now=now, open=True
-            ),
-            "target": channel_target(post.channel),
-            "channel": post.channel,
-            "story": post.story,
-            "purpose": purpose,
-            "part": post.part,
-            "at": now,
-            "details": details,
-        }
-        if not ledger.add_deliveries(connection, [row]):
+        if not _add_delivery(connection, post, purpose, details, now, schedule=post.schedule):
             raise RefusedError("This was done already.")
     return post
 
@@ -152,17 +139,35 @@ def _add_step(connection: Connection, newsroom: Newsroom, channel: Channel, step
     details: dict[str, Any] = {"amendment": step.change, "receipt": post.receipt}
     if step.change is not PostChange.TAKE_DOWN:
         details["body"] = channel.prepare(_corrected_post(newsroom, step, now)).decode()
+    _add_delivery(connection, post, step.purpose, details, now)
+
+
+def _add_delivery(
+    connection: Connection,
+    post: AcceptedPost | OnlinePost,
+    purpose: str,
+    details: Mapping[str, Any],
+    now: datetime,
+    *,
+    schedule: str = "",
+) -> bool:
+    """Add the delivery of a change to a post. Returns False if there was one already."""
+    key = _change_key(post, purpose)
     row = {
-        "mailing": ledger.get_or_create_mailing(connection, step.key, "amendment", now=now, open=True),
+        "mailing": ledger.get_or_create_mailing(connection, key, "amendment", schedule=schedule, now=now, open=True),
         "target": channel_target(post.channel),
         "channel": post.channel,
         "story": post.story,
-        "purpose": step.purpose,
+        "purpose": purpose,
         "part": post.part,
         "at": now,
         "details": details,
     }
-    ledger.add_deliveries(connection, [row])
+    return bool(ledger.add_deliveries(connection, [row]))
+
+
+def _change_key(post: AcceptedPost | OnlinePost, purpose: str) -> str:
+    return f"amend:{post.delivery}:{purpose}"
 
 
 def _corrected_post(newsroom: Newsroom, step: _Step, now: datetime) -> Post:
