@@ -46,7 +46,7 @@ def add(
                     f"{address} is in the team already. `tidings team set {address} --link` helps them in."
                 )
             link = _make_link(connection, runtime, member)
-            log_action(connection, "team.added", address, f"{chosen}{': ' if names else ''}{', '.join(names)}")
+            log_action(connection, "team.added", address, team.describe_access(chosen, names))
         say(f"{address} is in the team as {chosen}. Give them this link. It works once, within three days:")
         say(f"  {link}")
 
@@ -94,7 +94,7 @@ def change(
             _keep_an_admin(connection, member)
         names = _read_lists(runtime, ",".join(member.lists) if lists is None else lists, chosen)
         team.change_member(connection, member.id, role=chosen, lists=names, name=name)
-        changes = [f"{chosen}{': ' if names else ''}{', '.join(names)}", *(["new link"] if link else [])]
+        changes = [team.describe_access(chosen, names), *(["new link"] if link else [])]
         log_action(connection, "team.changed", member.email, "; ".join(changes))
         say(f"{member.email}: {chosen}, {', '.join(names) or 'all lists'}.")
         if link:
@@ -140,7 +140,7 @@ def add_key(
             secret = api_keys.add_key(connection, name, chosen, names, who=getpass.getuser(), now=real_now())
             if secret is None:
                 raise RefusedError(f"there is a key {name!r} already. Revoke it first: tidings team key remove {name}")
-            log_action(connection, "key.added", name, f"{chosen}{': ' if names else ''}{', '.join(names)}")
+            log_action(connection, "key.added", name, team.describe_access(chosen, names))
         say(f"The key {name} may do what the role {chosen} may. Keep it now: it is not shown again.")
         say(f"  {secret}")
 

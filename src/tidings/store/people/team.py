@@ -35,6 +35,11 @@ class Role(StrEnum):
         return order.index(self) >= order.index(least)
 
 
+def describe_access(role: str, lists: Sequence[str]) -> str:
+    """Return a role and its lists as the log shows them: `editor: digest, press`."""
+    return f"{role}: {', '.join(lists)}" if lists else str(role)
+
+
 @dataclass(frozen=True, slots=True)
 class TeamMember:
     """A person who works in the newsroom."""

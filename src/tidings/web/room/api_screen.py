@@ -11,7 +11,7 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.webhooks import queue_test
 from tidings.runtime.monitoring.health import read_health
 from tidings.store.people import api_keys
-from tidings.store.people.team import Role
+from tidings.store.people.team import Role, describe_access
 from tidings.store.service import events
 from tidings.store.service.clock import real_now
 from tidings.web.room.edition_screen import delivery_states
@@ -75,7 +75,7 @@ def add_key(visit: Visit) -> Response:
             who = visit.person.email
             secret = api_keys.add_key(connection, name, Role(role), lists, who=who, now=real_now())
             if secret is not None:
-                visit.record(connection, "key.added", name, f"{role}{': ' if lists else ''}{', '.join(lists)}")
+                visit.record(connection, "key.added", name, describe_access(role, lists))
     except InputError:
         text = words.gettext("A name has small letters a-z, digits, - and _, such as website.")
         return _page(visit, 422, wrong=text)

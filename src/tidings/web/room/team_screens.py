@@ -77,7 +77,7 @@ def add_member(visit: Visit) -> Response:
             if number is None:
                 return _team_page(visit, 422, words.gettext("This address is in the team already."))
             token = signing.make_link(connection, number, real_now())
-            visit.record(connection, "team.added", email, f"{role}{': ' if lists else ''}{', '.join(lists)}")
+            visit.record(connection, "team.added", email, team.describe_access(role, lists))
     except InputError:
         return _team_page(visit, 422, words.gettext("This is not an e-mail address."))
     return _team_page(visit, link=_join_link(visit, token), invited=email)
@@ -134,7 +134,7 @@ def _apply(visit: Visit, connection: Connection, member: TeamMember, action: str
     if action == "save" and role in list(Role):
         lists = [] if role == Role.ADMIN else _chosen_lists(visit)
         team.change_member(connection, member.id, role=Role(role), lists=lists, name=visit.field("name", 100))
-        visit.record(connection, "team.changed", member.email, f"{role}{': ' if lists else ''}{', '.join(lists)}")
+        visit.record(connection, "team.changed", member.email, team.describe_access(role, lists))
     elif action == "link":
         visit.record(connection, "team.changed", member.email, "new link")
         return _join_link(visit, signing.make_link(connection, member.id, real_now()))
