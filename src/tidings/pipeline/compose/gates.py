@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -162,6 +163,7 @@ def _items(result: RenderResult) -> list[Item]:
     return list(items.values())
 
 
+@lru_cache(maxsize=8)
 def _read_mail(message: bytes) -> tuple[str, str, str]:
     """Return subject, text and HTML."""
     parsed = email.message_from_bytes(message, policy=email.policy.default)

@@ -25,7 +25,7 @@ from tidings.store.content import editions
 from tidings.store.delivery import ledger, threads
 from tidings.store.engine import Store
 
-_CORES = len(os.sched_getaffinity(0))
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class MessagePreparer:
