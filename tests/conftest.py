@@ -112,7 +112,7 @@ def _patient_clients() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_disk_sync() -> Iterator[None]:
-    """No power fails while the tests run, and waiting for the disk takes a third of their time."""
+    """No power fails while the tests run, so none of them waits for the disk."""
     synchronous, engine.SYNCHRONOUS = engine.SYNCHRONOUS, "PRAGMA synchronous=OFF"
     yield
     engine.SYNCHRONOUS = synchronous
