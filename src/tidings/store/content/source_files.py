@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, or_, select
 
 from tidings.model.errors import Problem
 from tidings.store import schema as t
-from tidings.store.key_values import delete_value, find_value, set_value
+from tidings.store.key_values import find_value, set_value
 
 State = Literal["settled", "refused", "open"]
 _CHUNK = 500
@@ -54,13 +54,6 @@ def find_swept(connection: Connection, source: str) -> SweptStamp | None:
 def save_swept(connection: Connection, source: str, stamp: SweptStamp) -> None:
     """Save the state of a folder at its last sweep."""
     set_value(connection, f"swept:{source}", json.dumps([stamp.settings, stamp.digest, stamp.version]))
-
-
-def forget_swept(connection: Connection) -> None:
-    """Have every file of every folder read again."""
-    connection.execute(delete(t.source_files))
-    for name in connection.execute(select(t.facts.c.name).where(t.facts.c.name.startswith("swept:"))).scalars().all():
-        delete_value(connection, name)
 
 
 def load_signatures(connection: Connection, source: str) -> dict[str, tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from tidings.store import schema as t
 from tidings.store.engine import insert_once
@@ -45,12 +45,6 @@ def passkeys_of(connection: Connection, member: int) -> list[Passkey]:
     """Return the passkeys of a member, oldest first."""
     query = select(t.team_passkeys).where(t.team_passkeys.c.member == member).order_by(t.team_passkeys.c.id)
     return [Passkey(*row) for row in connection.execute(query)]
-
-
-def count_passkeys(connection: Connection) -> dict[int, int]:
-    """Return how many passkeys each member has, by the member's id."""
-    p = t.team_passkeys.c
-    return {row[0]: row[1] for row in connection.execute(select(p.member, func.count()).group_by(p.member))}
 
 
 def find_passkey(connection: Connection, credential: str) -> Passkey | None:
