@@ -192,6 +192,12 @@ def lock_file(descriptor: int, how: int) -> None:
             time.sleep(0.001)
 
 
+def is_locked(error: DBAPIError) -> bool:
+    """Whether SQLite refused because another connection holds the lock (SQLITE_BUSY or SQLITE_LOCKED, any variant)."""
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def ping(connection: Connection) -> None:
     """Check that the database answers. Raises SQLAlchemyError if it does not."""
     connection.exec_driver_sql("SELECT 1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -13,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
 from tests.fixtures.smtp import SmtpSink
 from tests.servers.postgresql import Server
+from tidings.pipeline.deliver import batch
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.pacing import SendWindow
 from tidings.pipeline.deliver.recovery import recover
 from tidings.store import locks
 from tidings.store.delivery.journal import Journal, JournalWriter
-from tidings.store.engine import Store
+from tidings.store.engine import Store, is_locked
 from tidings.store.people import consent
 
 
@@ -117,6 +119,46 @@ def test_permitted_rows_survive_a_failing_journal(
     assert Counter(states.values())["deferred"] <= 2
     assert set(states.values()) <= {"pending", "accepted", "in_doubt", "deferred"}
     assert {address for address, state in states.items() if state in ("accepted", "in_doubt")} == taken
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_long_lock_of_the_file_leaves_no_doubt(
+    store: Store, alive: locks.Liveness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds the file for long makes a batch wait; the replies that it knows already are not forgotten."""
+    add_mailing(store, add_readers(store, [f"reader{number}" for number in range(9)]), add_edition(store))
+    monkeypatch.setattr(batch, "_MAX_RETRIES", 1)
+    is_free = threading.Event()
+    failed = itertools.count(1)
+
+    def locked(error: DBAPIError) -> bool:
+        if next(failed) == 4:
+            is_free.set()
+        return is_locked(error)
+
+    monkeypatch.setattr(batch, "is_locked", locked)
+
+    @event.listens_for(store.engine, "checkout")
+    def _hurry(raw: Any, *_: Any) -> None:
+        raw.execute("PRAGMA busy_timeout=50")
+
+    assert store.path is not None
+    other = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
+
+    def reached(point: str) -> None:
+        if point == "after-reply" and not other.in_transaction and not is_free.is_set():
+            other.execute("BEGIN IMMEDIATE")
+            threading.Thread(target=lambda: (is_free.wait(60), other.execute("ROLLBACK"))).start()
+
+    with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:
+        sender = deliverer(store, alive, sink.port, reached=reached, connections=3)
+        sender.run_until_idle()
+        sender.run_until_idle()
+        sender.close()
+        copies = Counter(entry["to"] for entry in sink.taken())
+    assert is_free.is_set()
+    assert {row["state"] for row in rows(store)} == {"accepted"}
+    assert copies == Counter(row["address"] for row in rows(store))
 
 
 @pytest.mark.needs_postgresql

@@ -34,6 +34,7 @@ from tidings.pipeline.deliver.pacing import SendRates, SendWindow
 from tidings.store.delivery import rates, settling
 from tidings.store.delivery.claims import Claim, Claimant, recheck
 from tidings.store.delivery.journal import JournalWriter, delete_entries
+from tidings.store.engine import is_locked
 
 _SETTLE_AFTER = 0.25
 """Seconds after which ended messages are settled, however few they are."""
@@ -41,7 +42,7 @@ _IDLE_WAIT = 60.0
 """Seconds that `seconds_until_next` returns if more may come at any time."""
 _MAX_RETRIES = 5
 _PATIENCE = 120.0
-"""Seconds that a batch waits for a PostgreSQL server that was restarted. It is far below a lease."""
+"""Seconds that a batch waits for a locked SQLite file or a restarted PostgreSQL server. It is far below a lease."""
 T = TypeVar("T")
 Accepted = tuple[int, int, str, str]
 """A delivery that was accepted: id, fence, receipt, via."""
@@ -157,14 +158,18 @@ class DeliveryBatch:
         return _Step(lost, claim, permitted, self._writer.note_preparing(connection, keys) if keys else 0)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
-        """Run a transaction. It is retried if the database is busy, has broken a deadlock, or was restarted."""
+        """Run a transaction. It is retried if the database is locked, has broken a deadlock, or was restarted.
+
+        What is not settled when this fails is in doubt and sent again, so it pays to wait.
+        """
         context, end = self._context, time.monotonic() + _PATIENCE
         for attempt in itertools.count():
             try:
                 with context.store.write() as connection:
                     return work(connection)
-            except OperationalError:
-                may_wait = not (context.store.is_sqlite or context.stopping.is_set()) and time.monotonic() < end
+            except OperationalError as error:
+                may_end = not context.store.is_sqlite or is_locked(error)
+                may_wait = may_end and not context.stopping.is_set() and time.monotonic() < end
                 if attempt >= _MAX_RETRIES and not may_wait:
                     raise
                 time.sleep(0.1 * 2 ** min(attempt, _MAX_RETRIES - 1))
