@@ -20,6 +20,7 @@ from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
 from tests.fixtures.newsroom import stories_in
 from tests.fixtures.newsroom_folder import NewsroomFolder, item
+from tests.servers.object_store import KEYS, MotoStore
 
 NOW = "2026-03-02T08:00"
 SLOT = "2026-03-02T09:00"
@@ -520,3 +521,21 @@ def test_a_subprocess_prints_its_help_and_leaves_by_the_right_code(folder: Newsr
         assert name in help_, name
     wrong = subprocess.run([*command, "tick", "--nwo", "x"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
+
+
+def test_build_says_what_went_into_the_bucket(
+    folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MotoStore() as server:
+        monkeypatch.setenv("S3_KEY", KEYS["aws_access_key_id"])
+        monkeypatch.setenv("S3_SECRET", KEYS["aws_secret_access_key"])
+        keys = "access_key: {env: S3_KEY}, secret_key: {env: S3_SECRET}"
+        settings = f"publish: {{type: s3, bucket: news, endpoint: '{server.endpoint}', {keys}}}"
+        folder.write("tidings.yaml", f"{(folder.root / 'tidings.yaml').read_text()}{settings}\n")
+        folder.write("content/forum.en.md", item("Youth forum"))
+        assert re.search(r"/news/: \d+ copied, 0 removed\.", run("build").ok().out)
+        assert "/news/: 0 copied, 0 removed." in run("build").ok().out
+        folder.write("tidings.yaml", (folder.root / "tidings.yaml").read_text().replace("bucket: news", "bucket: gone"))
+        refused = run("build")
+        assert refused.code == 2
+        assert "NoSuchBucket" in refused.err

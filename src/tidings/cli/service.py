@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tidings.cli.progress import CAUGHT, FAILED, show_sending
+from tidings.cli.progress import CAUGHT, FAILED, show_sending, show_steps
 from tidings.cli.session import (
     Json,
     Now,
@@ -183,6 +183,12 @@ def build() -> None:
         warn_of_problems(collected)
         written, removed = len(pages.written + archive.written), len(pages.removed + archive.removed)
         say(f"public/: {written:,} written, {removed:,} removed, {pages.unchanged + archive.unchanged:,} unchanged.")
+        if runtime.bucket is not None:
+            with show_steps() as show:
+                copied = runtime.copy_to_bucket(lambda done, of: show("Copying", done, of))
+            say(f"{runtime.bucket.address}: {copied.copied:,} copied, {copied.removed:,} removed.")
+            if copied.failed:
+                raise RefusedError(copied.failed)
 
 
 def sweep(

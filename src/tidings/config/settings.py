@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
@@ -106,6 +106,37 @@ class Engine(ConfigModel):
 
     type: Literal["celery"] = Field(description="Celery; it needs the extra tidings[cluster].")
     broker: BrokerAddress = Field(description="Address of RabbitMQ (amqp://user@host/vhost), or of Redis or Valkey.")
+
+
+class ObjectStore(ConfigModel):
+    """A bucket of an object store that speaks S3. It gets a copy of public/ after each change."""
+
+    type: Literal["s3"] = Field(description="S3; it needs the extra tidings[s3].")
+    bucket: Line = Field(description="Name of the bucket.")
+    endpoint: Url | None = Field(default=None, description="Address of the object store; default: Amazon's.")
+    region: Line = Field(default="us-east-1", description="Region of the bucket, as the object store names it.")
+    prefix: Line = Field(default="", description="Folder inside the bucket, such as `news/`; default: none.")
+    access_key: SecretStr | None = Field(
+        default=None, description="Access key; default: what the machine offers (AWS_ACCESS_KEY_ID, a role, ...)."
+    )
+    secret_key: SecretStr | None = Field(default=None, description="Its secret.")
+
+    @field_validator("endpoint", mode="after")
+    @classmethod
+    def _ends_with_slash(cls, value: str | None) -> str | None:
+        return value if value is None or value.endswith("/") else f"{value}/"
+
+    @field_validator("prefix", mode="after")
+    @classmethod
+    def _is_folder(cls, value: str) -> str:
+        folder = value.strip("/")
+        return f"{folder}/" if folder else ""
+
+    @model_validator(mode="after")
+    def _has_both_keys(self) -> Self:
+        if (self.access_key is None) != (self.secret_key is None):
+            raise ValueError("access_key and secret_key go together; write both, or neither")
+        return self
 
 
 class FeedFilter(ConfigModel):
@@ -249,6 +280,9 @@ class NewsroomConfig(ConfigModel):
         default=None, description="Task engine of a fleet; default: none, each `tidings run` sends by itself."
     )
     web: Web = Field(default=Web(), description="Where pages are served.")
+    publish: ObjectStore | None = Field(
+        default=None, description="A bucket that gets a copy of public/, for readers everywhere; default: none."
+    )
     sources: Mapping[Name, SourceSettings] = Field(
         default_factory=dict, description="Where items come from; default: the folder content."
     )

@@ -387,6 +387,8 @@ def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) 
         hosts[f"channel {name}"] = urlsplit(text).hostname or ""
     for name, webhook in newsroom.webhooks.items():
         hosts[f"webhook {name}"] = urlsplit(webhook.url.get_secret_value()).hostname or ""
+    if newsroom.publish is not None:
+        hosts["publish"] = urlsplit(newsroom.publish.endpoint or "").hostname or ""
     for outlet, host in hosts.items():
         if not _is_loopback(host):
             raise RefusedError(

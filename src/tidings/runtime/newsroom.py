@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tidings.pipeline.deliver.deliverer import Deliverer, DeliveryPart
     from tidings.pipeline.deliver.outcomes import ResendPolicies
     from tidings.pipeline.members.mails import MemberMails
+    from tidings.pipeline.publish.bucket import Bucket, CopyResult
     from tidings.render.templates import MailTemplates
 
 KEYS = "keys.json"
@@ -195,6 +196,24 @@ class Runtime:
     def hubs(self) -> dict[str, Hub]:
         """The WebSub hubs, by name."""
         return {} if self.is_caught else make_hubs(self.newsroom)
+
+    @cached_property
+    def bucket(self) -> Bucket | None:
+        """The bucket that gets a copy of public/. Nothing leaves while mail and posts are caught."""
+        settings = self.newsroom.publish
+        if settings is None or self.is_caught:
+            return None
+        from tidings.pipeline.publish.bucket import Bucket
+
+        return Bucket(settings)
+
+    def copy_to_bucket(self, on_progress: Callable[[int, int], None] = lambda done, of: None) -> CopyResult:
+        """Bring the bucket of `publish` up to date with public/, if there is one."""
+        from tidings.pipeline.publish.bucket import CopyResult, copy_to_bucket
+
+        if self.bucket is None or self.is_caught_elsewhere():
+            return CopyResult()
+        return copy_to_bucket(self.store, self.newsroom.public, self.bucket, on_progress=on_progress)
 
     @cached_property
     def webhooks(self) -> dict[str, Channel]:
@@ -478,6 +497,7 @@ _PARTS = (
     "channels",
     "webhooks",
     "hubs",
+    "bucket",
     "sources",
     "templates",
     "member_mails",

@@ -120,6 +120,7 @@ def publish_site(runtime: Runtime, result: TickResult) -> None:
     try:
         result.published = publish(runtime.store, runtime.newsroom, now=result.now)
         _record_unpublished(runtime, result, result.published.failed)
+        _copy_to_bucket(runtime, result)
     except InputError as error:
         _record_unpublished(runtime, result, [str(error)])
     except OSError as error:
@@ -132,11 +133,18 @@ def publish_editions(runtime: Runtime, result: TickResult) -> None:
     try:
         archived = publish_archive(runtime.store, runtime.newsroom, now=result.now)
         _record_unpublished(runtime, result, archived.failed)
+        _copy_to_bucket(runtime, result)
     except InputError as error:
         _record_unpublished(runtime, result, [str(error)])
     except OSError as error:
         public = runtime.newsroom.public
         _record_unpublished(runtime, result, [describe_unwritable(Path(error.filename or public), error, public)])
+
+
+def _copy_to_bucket(runtime: Runtime, result: TickResult) -> None:
+    """Bring the bucket of `publish` up to date. What failed is tried again by the next cycle."""
+    if not result.unpublished and (failed := runtime.copy_to_bucket().failed):
+        _record_unpublished(runtime, result, [failed])
 
 
 def _record_unpublished(runtime: Runtime, result: TickResult, causes: Sequence[str]) -> None:

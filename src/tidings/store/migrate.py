@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 from tidings.model.errors import StoreVersionError
 from tidings.store.engine import Store
 
-HEAD = "0010"
+HEAD = "0011"
 """The schema version of this program; a test compares it with the newest migration."""
 
 SCRIPTS = "tidings.store:migrations"

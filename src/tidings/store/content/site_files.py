@@ -9,15 +9,16 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from urllib.parse import unquote
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, Table, delete, exists, func, select, update
 
 from tidings.store import schema as t
-from tidings.store.engine import insert_once
+from tidings.store.engine import Store, insert_once
 from tidings.store.key_values import delete_value, find_value, set_value
 
 _MEDIA = re.compile(r"/(media/[0-9a-f]{16}/[^\s\"'<>()\\/?#&]{1,255})")
 _IDENTITY = "newsroom_identity"
 _PUBLISHED = "published"
+_COPY_TARGET = "copy_target"
 _CHUNK = 500
 _FILE = tuple(t.published_files.c[name] for name in ("path", "etag", "modified", "basis"))
 
@@ -95,11 +96,51 @@ def save_files(connection: Connection, documents: Sequence[PublishedFile]) -> No
 
 def delete_files(connection: Connection, paths: Collection[str]) -> None:
     """Delete files that are no longer in public/."""
+    _delete_paths(connection, t.published_files, paths)
+
+
+def _delete_paths(connection: Connection, table: Table, paths: Collection[str]) -> None:
     wanted = list(paths)
     for start in range(0, len(wanted), _CHUNK):
-        connection.execute(
-            delete(t.published_files).where(t.published_files.c.path.in_(wanted[start : start + _CHUNK]))
-        )
+        connection.execute(delete(table).where(table.c.path.in_(wanted[start : start + _CHUNK])))
+
+
+def prepare_copies(store: Store, target: str) -> tuple[list[PublishedFile], list[str]]:
+    """Return the files whose version is not in the bucket, and the paths in the bucket that are no files any more.
+
+    `target` is the address of the bucket: of another one than before, nothing is known.
+    """
+    c, p = t.copied_files.c, t.published_files.c
+    with store.read() as connection:
+        is_known = find_value(connection, _COPY_TARGET) == target
+    if not is_known:
+        with store.write() as connection:
+            connection.execute(delete(t.copied_files))
+            set_value(connection, _COPY_TARGET, target)
+    has_version = exists().where(c.path == p.path, c.etag == p.etag)
+    is_file = exists().where(p.path == c.path)
+    with store.read() as connection:
+        changed = [PublishedFile(*row) for row in connection.execute(select(*_FILE).where(~has_version))]
+        gone = list(connection.execute(select(c.path).where(~is_file).order_by(c.path)).scalars())
+    return changed, gone
+
+
+def save_copies(connection: Connection, files: Sequence[PublishedFile]) -> None:
+    """Note that these versions are in the bucket."""
+    delete_copies(connection, [file.path for file in files])
+    if files:
+        rows = [{"path": file.path, "etag": file.etag} for file in files]
+        connection.execute(insert_once(connection, t.copied_files), rows)
+
+
+def delete_copies(connection: Connection, paths: Collection[str]) -> None:
+    """Note that these paths are no longer in the bucket."""
+    _delete_paths(connection, t.copied_files, paths)
+
+
+def forget_copies(connection: Connection) -> None:
+    """Have every file copied again. What is no file any more is still removed."""
+    connection.execute(update(t.copied_files).values(etag=""))
 
 
 def find_media(raw: bytes) -> set[str]:

@@ -6,6 +6,7 @@ from tidings.store.schema.base import EPOCH, Moment, RowId, metadata, to_microse
 from tidings.store.schema.content import (
     archives,
     cached_items,
+    copied_files,
     edition_media,
     editions,
     facts,
@@ -59,6 +60,7 @@ __all__ = [
     "cached_items",
     "consent_locks",
     "consents",
+    "copied_files",
     "deleted_deliveries",
     "deliveries",
     "edition_media",

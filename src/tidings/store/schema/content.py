@@ -125,6 +125,14 @@ published_files = Table(
 )
 """Files in public/: ETag and Last-Modified change together."""
 
+copied_files = Table(
+    "copied_files",
+    metadata,
+    Column("path", String, primary_key=True),
+    Column("etag", String, nullable=False, doc="the version that is in the bucket"),
+)
+"""Files of public/ in the bucket of `publish`."""
+
 edition_media = Table(
     "edition_media",
     metadata,

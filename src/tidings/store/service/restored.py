@@ -17,7 +17,7 @@ from tidings.model.delivery import DeliveryState
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import RefusedError
 from tidings.store import schema as t
-from tidings.store.content import editions
+from tidings.store.content import editions, site_files
 from tidings.store.delivery import ledger
 from tidings.store.key_values import find_value, set_value
 from tidings.store.people import consent
@@ -57,6 +57,8 @@ def mark_restored(
     _release_deliveries(connection, marked, cause, moment)
     _drop_other_mail(connection, marked, cause, moment)
     _hold_editions(connection, marked, cause, moment)
+    # The bucket of `publish` may be ahead.
+    site_files.forget_copies(connection)
     # Unsent notices may have been sent since.
     connection.execute(update(t.notices).where(t.notices.c.told_at.is_(None)).values(told_at=moment))
     connection.execute(delete(t.journal))

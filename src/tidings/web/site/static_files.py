@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import re
 import stat
 import time
@@ -17,32 +16,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tidings.pipeline.publish.headers import (
+    ERROR_AGE,
+    find_cache_control,
+    find_media_type,
+    is_active_media,
+    is_for_all_sites,
+    is_media,
+)
 from tidings.render.urls import SEARCH
 from tidings.store.content import site_files
 from tidings.store.content.site_files import PublishedFile
 from tidings.store.engine import Store
-
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".rss": "application/rss+xml; charset=utf-8",
-    ".atom": "application/atom+xml; charset=utf-8",
-    ".json": "application/feed+json; charset=utf-8",
-    ".opml": "text/x-opml; charset=utf-8",
-    ".xml": "application/xml; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".txt": "text/plain; charset=utf-8",
-    ".ics": "text/calendar; charset=utf-8",
-    ".ico": "image/vnd.microsoft.icon",
-    ".png": "image/png",
-}
-_JSON = "application/json; charset=utf-8"
-"""The type of JSON files that are no feeds."""
-_FEED_ENDINGS = frozenset({".rss", ".atom", ".json", ".opml", ".ics"})
-_ENDINGS_FOR_ALL = _FEED_ENDINGS | {".xml"}
-"""Files that scripts of other sites may read (CORS)."""
-_ACTIVE = frozenset({"text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/xml"})
-"""Media types that a browser could run as one of our pages."""
 
 ARCHIVE = "archive/"
 _EDITION_POLICY = (
@@ -55,12 +40,6 @@ _SEARCH_POLICY = (
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """Policy for the page of the search: the only one with a script."""
-
-FEED_AGE = 1800
-PAGE_AGE = 300
-STYLE_AGE = 86_400
-MEDIA_AGE = 31_536_000
-
 
 _FEED = re.compile(r"feeds/[^/]+/[^/]+\.(rss|atom|json)|feeds\.opml")
 _FRESH = 1.0
@@ -232,12 +211,11 @@ def _is_search_page(path: str) -> bool:
 
 def _headers(document: PublishedFile, path: Path, status: int) -> dict[str, str]:
     """Return the header of a file, without ETag."""
-    media = document.path.startswith("media/")
-    kind = (mimetypes.guess_type(path.name)[0] if media else _TYPES.get(path.suffix)) or "application/octet-stream"
-    if document.path.startswith("search/"):
-        kind = _JSON
-    headers = {"Content-Type": kind, "Cache-Control": _cache_control(path, media, status)}
-    if media and kind in _ACTIVE:
+    media = is_media(document.path)
+    kind = find_media_type(document.path)
+    age = ERROR_AGE if status != 200 else find_cache_control(document.path)
+    headers = {"Content-Type": kind, "Cache-Control": age}
+    if is_active_media(document.path):
         headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
     if not media:
         headers["Vary"] = "Accept-Encoding"
@@ -245,22 +223,10 @@ def _headers(document: PublishedFile, path: Path, status: int) -> dict[str, str]
         headers["Content-Security-Policy"] = _EDITION_POLICY
     elif _is_search_page(document.path):
         headers["Content-Security-Policy"] = _SEARCH_POLICY
-    if not media and path.suffix in _ENDINGS_FOR_ALL:
+    if is_for_all_sites(document.path):
         headers["Access-Control-Allow-Origin"] = "*"
     headers["Last-Modified"] = format_datetime(document.modified.astimezone(UTC), usegmt=True)
     return headers
-
-
-def _cache_control(path: Path, media: bool, status: int) -> str:
-    if status != 200:
-        return "public, max-age=60"
-    if media:
-        return f"public, max-age={MEDIA_AGE}, immutable"
-    # Never send no-cache: FreshRSS would then use its shortest interval.
-    if path.suffix in _FEED_ENDINGS and "search" not in path.parts[-3:-2]:
-        return f"public, max-age={FEED_AGE}"
-    age = STYLE_AGE if path.suffix in (".css", ".js", ".ico", ".png") else PAGE_AGE
-    return f"public, max-age={age}"
 
 
 def _is_current(asked: Mapping[bytes, str], document: PublishedFile) -> bool:
