@@ -33,7 +33,7 @@ NOT_FOUND = {
     "render/mail/dkim.py",  # the name of a header
     "render/mail/fragments.py",  # a hash
     "runtime/people_files/status_columns.py",  # words
-    "sources/html_input.py",  # the names of a few elements
+    "sources/html_tags.py",  # the names of a few elements
     "sources/embeds.py",  # hosts
     "runtime/preview/preview.py",  # a fixed address
     "runtime/demo/demo.py",  # a caller's constant

@@ -254,3 +254,66 @@ def test_marks_of_other_programs_are_what_they_mean(text: str, kept: str) -> Non
 def test_marks_that_mean_nothing_here_are_named(text: str) -> None:
     _, problems = read(text, is_markdown=True)
     assert ["means nothing here" in problem.message for problem in problems] == [True]
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("Meet at <time> in <address>.", "Meet at &lt;time&gt; in &lt;address&gt;."),
+        ("See the <link to the report>.", "See the &lt;link to the report&gt;."),
+        ("Under the <title of the project>.", "Under the &lt;title of the project&gt;."),
+        ("if a<b and c>d", "if a&lt;b and c&gt;d"),
+        ("<p align>By <time datetime>noon</time></p>", "<p>By <time datetime="),
+        ("A <b>bold</b> word", "A <b>bold</b> word"),
+        ("<title></title>Text <script nomodule>x()</script>", "Text"),
+    ],
+)
+def test_the_name_of_a_tag_may_be_a_word_to_fill_in(written: str, shown: str) -> None:
+    assert shown in read(written)[0]
+
+
+def test_an_element_that_only_a_script_fills_is_no_loss() -> None:
+    values = '{"url":"https://x.com/ada/status/9","full_text":"Clean water"}'.replace('"', "&quot;")
+    body, problems = read(f'<div class="tweet" data-attrs="{values}" data-component-name="Twitter2ToDOM"></div>')
+    assert '<a href="https://x.com/ada/status/9">Clean water</a>' in body
+    assert len(problems) == 1
+    body, [problem] = read('<div class="poll" data-attrs="{}" data-component-name="PollToDOM"></div>')
+    assert "only a script could show it" in problem.message
+    assert not read('<figure data-component-name="Image2ToDOM"><img src="/a.png" alt="A"></figure>')[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "page", "label"),
+    [
+        (
+            "https://cdn.embedly.com/widgets/media.html?src=x&url=https%3A%2F%2Fyoutu.be%2FabcDEF12345",
+            "watch?v=abc",
+            "Y",
+        ),
+        ("https://cdn.iframe.ly/api/iframe?url=https%3A%2F%2Fvimeo.com%2F77&key=1", "https://vimeo.com/77", "Vimeo"),
+        ("https://twitter.com/ada/status/9?ref_src=tw", "https://twitter.com/ada/status/9", "X"),
+    ],
+)
+def test_a_player_within_a_service_of_players_is_found(address: str, page: str, label: str) -> None:
+    body, [problem] = read(f'<iframe src="{address}"></iframe>')
+    assert page in body
+    assert f">{label}" in body
+    assert problem.mend.startswith("give it a title")
+
+
+def test_a_drawing_written_as_code_is_told() -> None:
+    body, [problem] = read("```mermaid\ngraph TD; A-->B\n```\n\n```python\nx = 1\n```", is_markdown=True)
+    assert "graph TD" in body
+    assert (problem.value, problem.level) == ("```mermaid", "warning")
+
+
+def test_a_hidden_placeholder_of_a_player_is_no_lost_picture() -> None:
+    assert read('<p>A</p><img src="" alt="audio-thumbnail" class="kg-audio-thumbnail kg-audio-hide">') == (
+        "<p>A</p>",
+        [],
+    )
+    assert not read('<p>A</p><input type="range" max="100">')[1]
+
+
+def test_a_moving_picture_of_amp_is_a_picture() -> None:
+    assert 'src="https://site.example/a.gif"' in read('<amp-anim src="/a.gif" alt="Waves"></amp-anim>')[0]

@@ -62,3 +62,32 @@ def test_many_marks_take_time_in_proportion() -> None:
         read(text)
         times.append(time.process_time() - before)
     assert times[1] < 40 * times[0] + 1
+
+
+def test_layout_attributes_are_not_text() -> None:
+    text = '# Title {#id .wide}\n\n![A](https://e.example/a.jpg){: width="600" .left}\n\nText\n{: .lead }\n\n[B](https://e.example){.button}'
+    html = read(text)
+    assert "{" not in html
+    assert "<h2>Title</h2>" in html and ">B</a>" in html and "<p>Text</p>" in html
+    assert "{: .x}" in read("```\n{: .x}\n```")
+    assert "{a}" in read("A set {a} and f(x){y}.")
+
+
+def test_comments_of_editors_are_not_published() -> None:
+    text = "One %%ask Ada first%% two, 100%% and 50%%.\n\n%%\nA whole\n\npart\n%%\n\nThree ^a1b2c3\n"
+    assert read(text) == "<p>One  two, 100%% and 50%%.</p><p>Three</p>"
+    assert "%%kept%%" in read("`%%kept%%`")
+    assert "x ^2" in read("x ^2")
+
+
+def test_jekylls_site_address_belongs_to_the_path() -> None:
+    text = "![A]({{ site.baseurl }}/a.jpg) [B]({{ '/b/' | relative_url }}) [C]({{ site.url }}{{ site.baseurl }}/c/)"
+    html = read(text)
+    for path in ("a.jpg", "b/", "c/"):
+        assert f'"https://site.example/{path}"' in html
+
+
+def test_a_value_that_only_a_template_knows_is_told() -> None:
+    links = WebLinks("https://site.example/1")
+    render_body('{{ page.title }} and {{< ref "other.md" >}}', links)
+    assert [problem.value for problem in links.problems] == ["{{ page.title }}", '{{< ref "other.md" >}}']

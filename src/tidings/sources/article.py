@@ -19,6 +19,7 @@ from tidings.model.item import Attachment, CachedItem, Image
 from tidings.model.text import one_line, shorten_slug, slugify, summarise
 from tidings.sources.base import SourceContext, SourceItem
 from tidings.sources.body import Body, list_pictures, missing_alt_message, sanitise
+from tidings.sources.languages import find_foreign_script
 from tidings.sources.links import WebLinks, encode_url
 from tidings.sources.picture_tags import is_decoration
 from tidings.sources.web.identity import normalise_link, strip_tracking
@@ -232,6 +233,10 @@ def build_item(article: Article, request: ItemRequest) -> BuiltItem:
         withdrawn=one_line(article.withdrawn),
         backlog=request.backlog,
     )
+    if script := find_foreign_script(language, title, body.html):
+        message = f"the text is written in {script} letters, but its language is {language!r}"
+        mend = "set the source's `language`, or correct the language on the site"
+        problems.append(Problem(request.ref, 1, 1, message, mend, "warning"))
     for link in links.problems:
         if link.message == missing_alt_message(link.value):
             problems.append(warn_of_missing_alt(item, link.value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Build], ...] = tuple(
         ("YouTube", r"youtube\.com/embed/?$", _to("https://www.youtube.com/playlist?list={list}")),
         ("YouTube", r"youtu\.be/" + _ID, _youtube),
         ("Vimeo", r"player\.vimeo\.com/video/(\d+)", _vimeo),
+        ("Vimeo", r"vimeo\.com/\d+", _without()),
         ("Vimeo", r"vimeo\.com/event/(\d+)", _to(r"https://vimeo.com/event/\1")),
         ("Dailymotion", r"dailymotion\.com/embed/video/" + _ID, _to(r"https://www.dailymotion.com/video/\1")),
         ("Dailymotion", r"geo\.dailymotion\.com/player", _to("https://www.dailymotion.com/video/{video}")),
@@ -111,6 +113,8 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Build], ...] = tuple(
         ("Typeform", r"[a-z0-9-]+\.typeform\.com/to/" + _ID, _without("typeform-embed", "embed-hide-headers")),
         ("Facebook", r"facebook\.com/plugins/(?:post|video|comment_embed)", _named("href")),
         ("X", r"platform\.(?:twitter|x)\.com/embed/", _to("https://x.com/i/status/{id}")),
+        ("X", r"(?:x|twitter)\.com/[^/]+(?:/web)?/status/\d+", _without("ref_src", "ref_url", "s", "t")),
+        ("Facebook", r"facebook\.com/.+/(?:posts|videos|photos)/", _without()),
         ("X", r"twitframe\.com/show", _named("url")),
         ("Instagram", r"instagram\.com/(p|reel|tv)/" + _ID, _to(r"https://www.instagram.com/\1/\2/")),
         ("TikTok", r"tiktok\.com/(?:embed(?:/v\d)?|player/v\d)/(\d+)", _to(r"https://www.tiktok.com/@/video/\1")),
@@ -133,6 +137,8 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Build], ...] = tuple(
         ("Loom", r"loom\.com/embed/" + _ID, _to(r"https://www.loom.com/share/\1")),
         ("Pinterest", r"assets\.pinterest\.com/ext/embed", _to("https://www.pinterest.com/pin/{id}/")),
         ("Bluesky", r"embed\.bsky\.app/embed/([^/]+)/app\.bsky\.feed\.post/" + _ID, _to(r"https://bsky.app/profile/\1/post/\2")),
+        ("Embedly", r"cdn\.embedly\.com/widgets/media", _named("url")),
+        ("Iframely", r"(?:cdn\.)?iframe\.ly/api/iframe|if-cdn\.com/api/iframe", _named("url")),
         ("PeerTube", r"([a-z0-9.-]+(?::\d+)?)/(?:videos/embed|video-playlists/embed)/" + _ID, _to(r"https://\1/w/\2")),
         ("Mastodon", r"([a-z0-9.-]+)/(@[\w.-]+(?:@[\w.-]+)?)/(\d+)/embed", _to(r"https://\1/\2/\3")),
     )
@@ -167,6 +173,8 @@ def find_embed(address: str) -> Embed | None:
     for service, pattern, build in _RULES:
         if match := pattern.match(place):
             url = build(match, query) or address
+            if service in ("Embedly", "Iframely") and url != address:
+                return find_embed(url)
             return Embed(url, service, _find_thumbnail(service, url))
     return Embed(address, re.sub(r"^www\.", "", parts.hostname or parts.netloc))
 
@@ -207,14 +215,18 @@ _ELEMENTS = {
     "amp-instagram": "https://www.instagram.com/p/{}/",
     "amp-twitter": "https://x.com/i/status/{}",
     "amp-facebook": "{}",
+    "amp-soundcloud": "https://api.soundcloud.com/tracks/{}",
     "oembed": "{}",
 }
+
+
+_IDS = ("videoid", "data-videoid", "data-shortcode", "data-tweetid", "data-trackid")
 
 
 def find_scripted(name: str, attributes: Mapping[str, str]) -> str:
     """Find the address of an embed that a script would put in the place of an element, or ''."""
     if name in _ELEMENTS:
-        values = (attributes.get(each, "") for each in ("videoid", "data-videoid", "data-shortcode", "data-tweetid"))
+        values = (attributes.get(each, "") for each in _IDS)
         value = next(filter(None, values), "") or attributes.get("data-href") or attributes.get("url", "")
         return _ELEMENTS[name].format(value) if value else ""
     if name == "script" and re.match(r"https://gist\.github\.com/[^?]+\.js$", attributes.get("src", "")):
@@ -226,12 +238,28 @@ def find_scripted(name: str, attributes: Mapping[str, str]) -> str:
     return ""
 
 
+def read_component(attributes: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the address and the title of an empty element that a script fills (Substack), or None if it is none."""
+    if "data-component-name" not in attributes:
+        return None
+    try:
+        values = json.loads(attributes.get("data-attrs", ""))
+    except ValueError:
+        values = {}
+    texts = (
+        {name: value for name, value in values.items() if isinstance(value, str)} if isinstance(values, dict) else {}
+    )
+    title = texts.get("title") or texts.get("full_text") or texts.get("caption", "")
+    return {"url": texts.get("url") or texts.get("canonical_url", ""), "title": title}
+
+
 # Marks of Obsidian, Hugo, Jekyll and WordPress, which only their own program turns into something.
 SHORTCODE = re.compile(
     r"!\[\[(?P<file>[^\[\]|\n]{1,200})(?:\|(?P<alt>[^\[\]\n]{0,200}))?\]\]"
     r"|\[\[(?P<note>[^\[\]|\n]{1,200})(?:\|(?P<label>[^\[\]\n]{1,200}))?\]\]"
     r"|\{\{(?:<|&lt;|%) *(?P<hugo>/?\w[\w/.-]{0,40})(?P<rest>[^{}\n]{0,200}?)(?:>|&gt;|%)\}\}"
     r"|\{%-? *(?P<jekyll>\w{1,30})(?P<more>[^{}%\n]{0,200})%\}"
+    r"|\{\{-? *(?P<liquid>[\w.\"\'&][^{}<%\n]{0,200})\}\}"
     r"|\[/?(?P<wordpress>caption|embed|gallery|youtube|vimeo|video|audio|playlist|soundcloud|googlemaps|contact-form-7"
     r"|wpforms|ninja_form|vc_\w{1,40}|et_pb_\w{1,40})\b(?P<args>[^\[\]\n]{0,200})\]"
 )

@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from tidings.sources.embeds import SHORTCODE, find_embed, find_scripted, label_embed, page_key, read_shortcode
+from tidings.sources.embeds import (
+    SHORTCODE,
+    find_embed,
+    find_scripted,
+    label_embed,
+    page_key,
+    read_component,
+    read_shortcode,
+)
+from tidings.sources.html_tags import ATTRIBUTES, RENAMED, TAGS, VOID, Tag, is_text, split_html
 from tidings.sources.links import LinkProblem, LinkResolver
 from tidings.sources.picture_tags import (
     AVATAR_CLASS,
@@ -29,157 +37,20 @@ from tidings.sources.picture_tags import (
 MAX_DEPTH = 500
 """The sanitiser's time grows with the square of the depth (100,000 <div>: 35 s)."""
 
-# No svg, math, style or form: each has carried script past a sanitiser, or breaks in mail (W3C validator, nh3).
-TAGS = set(
-    """
-    a abbr address article aside b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl
-    dt em figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark ol p picture pre q rp rt
-    ruby s samp section small source span strong sub summary sup table tbody td tfoot th thead time tr track u ul
-    var video audio wbr
-    """.split()  # noqa: SIM905
-)
-ATTRIBUTES: dict[str, set[str]] = {
-    "*": {"lang", "dir", "title"},
-    "a": {"href", "hreflang"},
-    "img": {"src", "srcset", "sizes", "alt", "width", "height"},
-    "source": {"src", "srcset", "sizes", "type", "media"},
-    "video": {"src", "poster", "controls", "width", "height", "preload"},
-    "audio": {"src", "controls", "preload"},
-    "track": {"src", "kind", "srclang", "label"},
-    "td": {"colspan", "rowspan", "align"},
-    "th": {"colspan", "rowspan", "align", "scope"},
-    "ol": {"start", "reversed", "type"},
-    "li": {"value"},
-    "time": {"datetime"},
-    "blockquote": {"cite"},
-    "q": {"cite"},
-    "del": {"datetime"},
-    "ins": {"datetime"},
-    "col": {"span"},
-    "details": {"open"},
-    "colgroup": {"span"},
-}
-_RENAMED = {
-    "center": "div", "form": "div", "fieldset": "div", "dialog": "div", "search": "div", "hgroup": "div", "nav": "div",
-    "menu": "ul", "dir": "ul", "strike": "s", "acronym": "abbr", "tt": "code", "listing": "pre",
-}  # fmt: skip
-_OTHER_TAGS = set(
-    """
-    html head body base link meta font big nobr blink marquee basefont bgsound label legend button input select option
-    optgroup datalist output progress meter map area object param embed applet canvas slot data rb rtc frame frameset
-    noembed noframes keygen menuitem isindex spacer multicol layer ilayer content shadow portal image math svg
-    template script style iframe noscript textarea title xmp plaintext amp-img
-    """.split()  # noqa: SIM905
-)
-_KNOWN = TAGS | set(_RENAMED) | _OTHER_TAGS
-VOID = set(
-    "area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr".split()  # noqa: SIM905
-)
 _NEEDS_NO_END_TAG = VOID | set("dd dt li option p tbody td tfoot th thead tr".split())  # noqa: SIM905
-_UNREAD_INPUTS = ("hidden", "search", "submit", "button", "email")
-"""An e-mail address alone is a sign-up, which readers of a mail do not miss."""
+_UNREAD_INPUTS = ("hidden", "search", "submit", "button", "email", "range")
+"""A range moves a player. An e-mail address alone is a sign-up, which readers of a mail do not miss."""
 _CODE = {"code", "pre", "kbd", "samp"}
 _LINES = set("p h1 h2 h3 h4 h5 h6 pre summary dt figcaption caption".split())  # noqa: SIM905
 _BLOCKS = set("div section article blockquote figure ul ol dl li dd table td th main aside header footer".split())  # noqa: SIM905
-_RAW = {
-    name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
-    for name in "script style iframe noscript textarea title xmp noembed noframes".split()  # noqa: SIM905
-}
+_HIDDEN_CLASS = re.compile(r"(?:^|[\s_-])(?:hide|hidden|visually-hidden|sr-only)(?:\s|$)")
+_DRAWN = re.compile(r"(?:^|\s)(?:language-|lang-)?(mermaid|dataviewjs?|plantuml|graphviz|query|tasks)(?:\s|$)")
+"""Classes of code that a program of the editor's draws as a picture or a list."""
 _SKIPPED = {"svg", "math", "template", "select", "datalist", "canvas"}
-_ATTRIBUTE = re.compile(r"""[\s/]*([^\s/>][^\s/>=]*)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*)?))?""")
-_NAME = re.compile(r"</?([A-Za-z][^\s/>]*)")
-_TAG_END = re.compile(r"[\s/]*>")
-_MAX_BROKEN = 3
-"""Tags without an end in one text. What follows more of them is shown as text: each costs a look at all the rest."""
-
 _LAZY_FRAMES = (
     "data-src", "data-lazy-src", "data-litespeed-src", "data-cmplz-src", "data-src-cmplz", "data-cookieblock-src",
     "data-consent-src", "data-cookieconsent-src", "data-original", "data-url", "data-rocket-lazyload-src",
 )  # fmt: skip
-
-
-@dataclass(slots=True)
-class _Tag:
-    """One piece of HTML. `name` is '' for text. `content` is the raw text of an element such as <script>."""
-
-    raw: str
-    name: str = ""
-    is_end: bool = False
-    is_closed: bool = False
-    """Whether it ends with '/>'."""
-    attributes: dict[str, str] = field(default_factory=dict)
-    content: str = ""
-
-
-def split_html(markup: str) -> Iterator[_Tag]:
-    """Split HTML into tags and text, as browsers do (HTML §13.2.5). Comments are left out.
-
-    Browsers drop all that follows a comment or a tag without an end. Here only its beginning is left out.
-    """
-    position, text_from, broken = 0, 0, 0
-    has_comment_end = True
-    unclosed: set[str] = set()
-    while (start := markup.find("<", position)) >= 0:
-        tag: _Tag | None = None
-        if match := _NAME.match(markup, start):
-            read = _read_tag(markup, match, unclosed)
-            if read is not None:
-                tag, end = read
-            elif match[1].lower() not in _KNOWN or broken > _MAX_BROKEN:
-                position = start + 1
-                if broken > _MAX_BROKEN:
-                    break
-                broken += 1
-                continue
-            else:
-                broken += 1
-                end = markup.find("<", start + 1)
-                end = len(markup) if end < 0 else end
-        elif markup.startswith("<!--", start):
-            close = markup.find("-->", start + 2) if has_comment_end else -1
-            has_comment_end = close >= 0
-            end = close + 3 if has_comment_end else start + 4
-        elif markup.startswith(("<!", "<?"), start):
-            end = markup.find(">", start) + 1
-            if not end:
-                break
-        else:
-            position = start + 1
-            continue
-        if text_from < start:
-            yield _Tag(markup[text_from:start])
-        if tag is not None:
-            yield tag
-        position = text_from = end
-    if text_from < len(markup):
-        yield _Tag(markup[text_from:])
-
-
-def _read_tag(markup: str, match: re.Match[str], unclosed: set[str]) -> tuple[_Tag, int] | None:
-    """Read one tag and the content of a raw element. Returns it with its end. None if there is no `>`.
-
-    `unclosed` collects the names of raw elements that have no end tag from here on.
-    """
-    name, position = match[1].lower(), match.end()
-    attributes: dict[str, str] = {}
-    while (end := _TAG_END.match(markup, position)) is None:
-        each = _ATTRIBUTE.match(markup, position)
-        if each is None:
-            return None
-        value = next((each[group] for group in (2, 3, 4) if each[group] is not None), "")
-        attributes.setdefault(each[1].lower(), html.unescape(value))
-        position = each.end()
-    raw = markup[match.start() : end.end()]
-    tag = _Tag(raw, name, raw.startswith("</"), end[0].rstrip(">").endswith("/"), attributes)
-    position = end.end()
-    if name in _RAW and name not in unclosed and not tag.is_end and not tag.is_closed:
-        if close := _RAW[name].search(markup, position):
-            tag.content = markup[position : close.start()]
-            final = markup.find(">", close.end())
-            position = len(markup) if final < 0 else final + 1
-        else:
-            unclosed.add(name)
-    return tag, position
 
 
 def prepare_html(markup: str, links: LinkResolver) -> str:
@@ -201,16 +72,16 @@ class _Preparer:
         self.shown: set[str] = set()
         """Addresses of the pictures so far, and of the pages that embeds lead to."""
         self.from_noscript: set[str] = set()
-        self.placeholder: _Tag | None = None
+        self.placeholder: Tag | None = None
         """A picture without an address that waits for its <noscript>."""
         self.linked: set[str] = set()
-        self.sources: list[_Tag] | None = None
+        self.sources: list[Tag] | None = None
         """The <source> elements of the open <picture>."""
         self.code = 0
         """How many elements with code are open, in which marks are shown."""
         self.is_in_line = False
         """Whether a paragraph or heading is open, in which no other may begin."""
-        self.player: _Tag | None = None
+        self.player: Tag | None = None
         """The open <video> or <audio>."""
         self.player_files: list[str] = []
         self.hidden: int | None = None
@@ -226,7 +97,7 @@ class _Preparer:
             self._end_player()
         return "".join(self.out)
 
-    def _put_all(self, tags: list[_Tag]) -> None:
+    def _put_all(self, tags: list[Tag]) -> None:
         ends = _match_ends(tags)
         ended = {tag.name for tag in tags if tag.is_end}
         started = {tag.name for tag in tags if not tag.is_end}
@@ -235,7 +106,7 @@ class _Preparer:
             tag = tags[position]
             if not tag.name:
                 self._put_text(tag.raw)
-            elif _is_text(tag, ended, started):
+            elif is_text(tag, ended, started):
                 self._put_text(tag.raw, is_literal=True)
             elif tag.is_end:
                 self._put_end(tag.name)
@@ -272,16 +143,17 @@ class _Preparer:
             position = match.end()
             what, values = read_shortcode(match)
             caption = values.pop("caption", "")
-            tag = _Tag(match[0], "img" if what == "picture" else "iframe", attributes=values)
+            tag = Tag(match[0], "img" if what == "picture" else "iframe", attributes=values)
             if what == "picture":
                 self._put_picture(tag)
                 self.out.append(f"<br><em>{html.escape(caption, quote=False)}</em>" if caption else "")
             elif what == "embed":
-                self._put_embed(tag, values["url"], written=match[0])
+                self._put_embed(tag, values["url"], written=html.unescape(match[0]))
             elif what != "nothing":
                 self.out.append((values.get("text") or match[0]).replace("<", "&lt;"))
-                message = f"the mark {html.unescape(match[0])[:80]} means nothing here, and readers see it as text"
-                self._report(match[0], message, "write a link, a picture or a sentence in its place")
+                written = html.unescape(match[0])
+                message = f"the mark {written[:80]} means nothing here, and readers see it as text"
+                self._report(written, message, "write a link, a picture or a sentence in its place")
         self.out.append(raw[position:].replace("<", "&lt;"))
 
     def _put_end(self, name: str) -> None:
@@ -294,18 +166,20 @@ class _Preparer:
         if name in _LINES:
             self.is_in_line = False
         self.code -= name in _CODE and self.code > 0
-        name = _RENAMED.get(name, name)
+        name = RENAMED.get(name, name)
         if name in TAGS and name not in VOID:
             self.depth -= name not in _NEEDS_NO_END_TAG and self.depth > 0
             if self.hidden is not None and self.depth < self.hidden:
                 self.hidden = None
             self.out.append(f"</{name}>")
 
-    def _put_start(self, tag: _Tag, *, has_content: bool) -> None:
+    def _put_start(self, tag: Tag, *, has_content: bool) -> None:
         name, attributes = tag.name, tag.attributes
         if (scripted := find_scripted(name, attributes)) and page_key(scripted) not in self.linked:
             self._put_embed(tag, scripted)
-        if name in ("img", "image", "amp-img", "v:imagedata"):
+        if not has_content and (component := read_component(attributes)) is not None:
+            self._put_component(tag, component)
+        if name in ("img", "image", "amp-img", "amp-anim", "v:imagedata"):
             self._put_picture(tag)
         elif name in ("iframe", "frame", "embed", "object", "applet", "amp-iframe"):
             self._put_frame(tag)
@@ -339,10 +213,13 @@ class _Preparer:
         else:
             self._put_other(tag, has_content=has_content)
 
-    def _put_other(self, tag: _Tag, *, has_content: bool) -> None:
-        name = _RENAMED.get(tag.name, tag.name)
+    def _put_other(self, tag: Tag, *, has_content: bool) -> None:
+        name = RENAMED.get(tag.name, tag.name)
         if name == "picture":
             self.sources = []
+        if name == "code" and (drawn := _DRAWN.search(tag.attributes.get("class", ""))):
+            message = f"a block of {drawn[1]} is shown as code: only another program draws it"
+            self._report(f"```{drawn[1]}", message, "save what it draws as a PNG file, and use that picture")
         if name in TAGS:
             kept = self._kept(tag)
             self._open(name, kept)
@@ -363,9 +240,9 @@ class _Preparer:
             self.depth += 1
         self.out.append(_write_tag(name, attributes))
 
-    def _kept(self, tag: _Tag) -> dict[str, str | None]:
+    def _kept(self, tag: Tag) -> dict[str, str | None]:
         """Return the attributes that readers may get, with absolute addresses."""
-        name = _RENAMED.get(tag.name, tag.name)
+        name = RENAMED.get(tag.name, tag.name)
         allowed = ATTRIBUTES["*"] | ATTRIBUTES.get(name, set())
         kept: dict[str, str | None] = {key: value for key, value in tag.attributes.items() if key in allowed}
         for key in ("href", "src", "poster", "cite"):
@@ -385,7 +262,7 @@ class _Preparer:
     def _report(self, value: str, message: str, mend: str, *, level: str = "warning") -> None:
         self.links.problems.append(LinkProblem(value, message, mend, level))
 
-    def _report_form(self, tag: _Tag) -> None:
+    def _report_form(self, tag: Tag) -> None:
         if not self.has_form_problem:
             self.has_form_problem = True
             self._report(
@@ -394,7 +271,7 @@ class _Preparer:
 
     # -- pictures -----------------------------------------------------------------------------------------------------
 
-    def _put_picture(self, tag: _Tag) -> None:
+    def _put_picture(self, tag: Tag) -> None:
         attributes = tag.attributes
         address = self._find_address(tag)
         alt = " ".join((attributes.get("alt") or attributes.get("title", "")).split())
@@ -428,7 +305,7 @@ class _Preparer:
                     kept[key] = number[1]
         self._open("img", kept)
 
-    def _find_address(self, tag: _Tag) -> str:
+    def _find_address(self, tag: Tag) -> str:
         return find_address(tag.attributes, (source.attributes for source in self.sources or ()))
 
     def _drop_placeholder(self) -> None:
@@ -439,7 +316,7 @@ class _Preparer:
         src = tag.attributes.get("src", "").strip()
         alt = tag.attributes.get("alt", "").strip()
         is_blank = re.match(r"data:image/(?:gif|svg|png)", src, re.IGNORECASE) and len(src) < 250
-        if is_blank and not alt:
+        if (is_blank and not alt) or _HIDDEN_CLASS.search(tag.attributes.get("class", "")):
             return
         name = f"({alt[:60]}) " if alt else ""
         if src.lower().startswith("data:"):
@@ -452,7 +329,7 @@ class _Preparer:
             )
         self._report(src[:200] or tag.raw[:80], message, mend, level="error")
 
-    def _put_noscript(self, tag: _Tag) -> None:
+    def _put_noscript(self, tag: Tag) -> None:
         """Take the pictures, frames and links for readers without scripts, unless the page shows them already."""
         inner = [each for each in split_html(tag.content) if each.name in ("img", "iframe", "video", "audio", "source")]
         for each in inner:
@@ -475,7 +352,7 @@ class _Preparer:
 
     # -- embeds -------------------------------------------------------------------------------------------------------
 
-    def _put_frame(self, tag: _Tag) -> None:
+    def _put_frame(self, tag: Tag) -> None:
         attributes = tag.attributes
         names = ("src", "data", "movie", *_LAZY_FRAMES)
         values = [attributes.get(name, "").strip() for name in names]
@@ -486,7 +363,14 @@ class _Preparer:
             return
         self._put_embed(tag, address)
 
-    def _put_embed(self, tag: _Tag, target: str, *, written: str = "") -> None:
+    def _put_component(self, tag: Tag, component: Mapping[str, str]) -> None:
+        if not component["url"]:
+            message = f"the element {tag.raw[:80]} is left out: only a script could show it"
+            self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
+        elif page_key(component["url"]) not in self.linked:
+            self._put_embed(Tag(tag.raw, tag.name, attributes={"title": component["title"]}), component["url"])
+
+    def _put_embed(self, tag: Tag, target: str, *, written: str = "") -> None:
         address = self.links.absolute(f"https:{target}" if target.startswith("//") else target)
         embed = find_embed(address) if address and address.startswith("http") else None
         if embed is None:
@@ -513,7 +397,7 @@ class _Preparer:
         link = f'<a href="{html.escape(url)}">{picture}{html.escape(label)}</a>'
         self.out.append(f" {link} " if self.is_in_line else f"<p>{link}</p>")
 
-    def _player_attributes(self, tag: _Tag) -> dict[str, str | None]:
+    def _player_attributes(self, tag: Tag) -> dict[str, str | None]:
         kept = self._kept(tag) | {"controls": ""}
         lazy = next((tag.attributes[name] for name in _LAZY_FRAMES if tag.attributes.get(name)), "")
         if not kept.get("src"):
@@ -538,7 +422,7 @@ class _Preparer:
             title = tag.attributes.get("title") or tag.attributes.get("aria-label") or _file_name(url)
             self._put_link(url, title)
 
-    def _put_skipped(self, tag: _Tag, inner: list[_Tag]) -> None:
+    def _put_skipped(self, tag: Tag, inner: list[Tag]) -> None:
         """Leave out an element with its content. Keep a formula's text; report what readers would see."""
         text = " ".join(html.unescape(each.raw) for each in inner if not each.name).strip()
         if tag.name == "math":
@@ -555,7 +439,7 @@ class _Preparer:
                 self._report(tag.raw[:80], message, "save it as a PNG file, and use that picture")
 
 
-def _match_ends(tags: list[_Tag]) -> dict[int, int]:
+def _match_ends(tags: list[Tag]) -> dict[int, int]:
     """Return the position of the end tag of each element that is left out as a whole."""
     stacks: dict[str, list[int]] = {name: [] for name in _SKIPPED}
     ends: dict[int, int] = {}
@@ -566,16 +450,6 @@ def _match_ends(tags: list[_Tag]) -> dict[int, int]:
             elif tag.is_end and stacks[tag.name]:
                 ends[stacks[tag.name].pop()] = position
     return ends
-
-
-def _is_text(tag: _Tag, ended: Iterable[str], started: Iterable[str]) -> bool:
-    """Whether angle brackets hold no tag but words: <Name Surname>, <office@un.example>, <https://un.example>."""
-    if tag.name in _KNOWN or re.fullmatch(r"[a-z][a-z0-9]*:[a-z][a-z0-9-]*", tag.name):
-        return False
-    if re.search(r"[@.]|//", tag.name) or tag.raw[1:].lower().startswith(("http:", "https:", "mailto:")):
-        return True
-    is_element = any(tag.attributes.values()) or tag.is_closed
-    return not is_element and (tag.name not in started if tag.is_end else tag.name not in ended)
 
 
 def _write_tag(name: str, attributes: Mapping[str, str | None]) -> str:

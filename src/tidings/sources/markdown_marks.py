@@ -1,7 +1,8 @@
 """Marks that editors add to Markdown: footnotes, callouts, highlights and lists of tasks.
 
 Obsidian, Hugo, Jekyll and GitHub write them. CommonMark has none of them: it shows a footnote as `[^1]`, and takes a
-footnote of one word for the address of a link.
+footnote of one word for the address of a link. Marks that only lay out the page (`{: .lead }`) and comments of the
+editors (`%%to do%%`) are left out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,20 @@ _NOTE = re.compile(r"\[\^([^\]\s\[]{1,100})\]:[ \t]*")
 _REFERENCE = re.compile(r"\[\^([^\]\s\[]{1,100})\]")
 _CALLOUT = re.compile(r"(<blockquote>\n<p>)\[!([A-Za-z-]{1,40})\][+-]?([^\n]*)")
 _TASK = re.compile(r"(<li>(?:\n?<p>)?)\[([ xX])\] ")
+_FENCE = re.compile(r" {0,3}(?:`{3,}|~{3,})")
+# Attributes of kramdown, Pandoc and Hugo, after a link, a picture or a heading, or on a line of their own.
+_ATTRIBUTES_AFTER = re.compile(r"(?<=[)\]])\{(?:[.#:]|\w+=)[^{}\n]{0,200}\}")
+_ATTRIBUTES_ALONE = re.compile(r" {0,3}\{(?::|[.#][\w-])[^{}\n]{0,200}\}[ \t]*$")
+_HEADING_ATTRIBUTES = re.compile(r"^( {0,3}#{1,6} [^{}\n]{0,500}?)[ \t]*\{[.#:][^{}\n]{0,200}\}[ \t]*$")
+_BLOCK_ID = re.compile(r"[ \t]\^[a-z0-9]{6}$")
+# Liquid writes the address of the site before a path. Here paths begin at the newsroom's folder.
+_SITE_ADDRESS = re.compile(r"\{\{-? {0,5}(?:site|page)\.(?:baseurl|url) {0,5}-?\}\}")
+_PATH_FILTER = re.compile(
+    r"\{\{-? {0,5}([\"'])([^\"'{}\n]{1,300})\1 {0,5}\| {0,5}"
+    r"(?:relative_url|absolute_url|url|prepend: ?site\.baseurl) {0,5}-?\}\}"
+)
+_BLOCK_COMMENT = re.compile(r"^%%[ \t]*\n(?:(?!%%[ \t]*$).*\n){0,500}%%[ \t]*$", re.MULTILINE)
+_COMMENT = re.compile(r"(?<![\w%])%%(?!%).{1,5000}?%%(?![\w%])", re.DOTALL)
 _TEXTS, _ORDER = "footnote_texts", "footnote_order"
 
 
@@ -27,13 +42,14 @@ def add_marks(markdown: MarkdownIt) -> MarkdownIt:
     markdown.block.ruler.before("reference", "footnote", _read_footnote, {"alt": ["paragraph", "reference"]})
     markdown.inline.ruler.before("link", "footnote_reference", _put_reference)
     markdown.inline.ruler.before("emphasis", "highlight", _put_highlight)
+    markdown.inline.ruler.before("emphasis", "comment", _leave_out_comment)
     return markdown
 
 
 def render_marked(markdown: MarkdownIt, text: str) -> str:
     """Render a text. Its footnotes come at its end, in the order in which it names them."""
     env: MutableMapping[str, Any] = {_TEXTS: {}, _ORDER: []}
-    html = _CALLOUT.sub(_write_callout, markdown.render(text, env))
+    html = _CALLOUT.sub(_write_callout, markdown.render(_leave_out_layout(text), env))
     html = _TASK.sub(lambda match: f"{match[1]}{'☐' if match[2] == ' ' else '☑'} ", html)
     texts: dict[str, str] = env[_TEXTS]
     order = [*env[_ORDER], *(name for name in texts if name not in env[_ORDER])]
@@ -41,6 +57,24 @@ def render_marked(markdown: MarkdownIt, text: str) -> str:
         return html
     notes = "".join(f"<li>{markdown.renderInline(texts[name], env)}</li>\n" for name in order)
     return f"{html}<hr>\n<ol>\n{notes}</ol>\n"
+
+
+def _leave_out_layout(text: str) -> str:
+    """Remove the marks that readers of the page never see. Code stays as it is."""
+    if "{" not in text and "^" not in text and "%%" not in text:
+        return text
+    lines, fence = [], ""
+    for line in _BLOCK_COMMENT.sub("", text).split("\n"):
+        if match := _FENCE.match(line):
+            sign = match[0].strip()[0]
+            fence = "" if fence == sign else fence or sign
+        elif not fence and not line.startswith(("    ", "\t")):
+            if _ATTRIBUTES_ALONE.match(line):
+                continue
+            line = _PATH_FILTER.sub(r"\2", _SITE_ADDRESS.sub("", line))
+            line = _BLOCK_ID.sub("", _HEADING_ATTRIBUTES.sub(r"\1", _ATTRIBUTES_AFTER.sub("", line)))
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _read_footnote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -96,6 +130,15 @@ def _put_highlight(state: StateInline, silent: bool) -> bool:
         state.posMax = most
         state.push("html_inline", "", 0).content = "</mark>"
     state.pos = end + 2
+    return True
+
+
+def _leave_out_comment(state: StateInline, silent: bool) -> bool:
+    """Leave out `%%a note of the editors%%`, which Obsidian does not show."""
+    match = _COMMENT.match(state.src, state.pos, state.posMax) if state.src.startswith("%%", state.pos) else None
+    if match is None:
+        return False
+    state.pos = match.end()
     return True
 
 

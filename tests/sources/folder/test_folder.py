@@ -495,3 +495,13 @@ def test_words_that_are_like_a_key_stay_keys_of_ones_own(content: Path) -> None:
     (content / "a.en.md").write_text("---\ntitle: T\ncontract: A-17\ncontext: water\n---\nBody\n")
     (item,) = sweep(content).items
     assert item.extra == {"contract": "A-17", "context": "water"}
+
+
+def test_a_storys_folder_names_it(content: Path) -> None:
+    for name in ("open-day", "new-well"):
+        (content / name).mkdir()
+        (content / name / "index.en.md").write_text(GOOD, encoding="utf-8")
+        (content / name / "index.ru.md").write_text(GOOD.replace("Body", "Текст"), encoding="utf-8")
+    (content / "index.en.md").write_text(GOOD, encoding="utf-8")
+    names = sorted((item.name, item.language) for item in sweep(content).items)
+    assert names == [("index", "en"), ("new-well", "en"), ("new-well", "ru"), ("open-day", "en"), ("open-day", "ru")]

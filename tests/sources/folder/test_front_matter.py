@@ -224,3 +224,47 @@ def test_control_characters_are_removed_with_a_warning(tmp_path: Path) -> None:
     assert (one.title, one.summary, one.body) == ("AB", "xy", "<p>C D\ufffd\ufffdE</p>")
     [warning] = swept.problems
     assert warning.level == "warning" and warning.line == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meant"),
+    [
+        ("featured_image", "/media/w.jpg", "images"),
+        ("heroImage", "../../assets/blog.webp", "images"),
+        ("cover", "{image: a.png, alt: A}", "images"),
+        ("thumbnail", "https://e.example/t.jpg?w=9", "images"),
+        ("description", "What it is about", "summary"),
+        ("excerpt", "What it is about", "summary"),
+        ("tags", "[water]", "topics"),
+        ("categories", "News", "topics"),
+        ("lang", "fr", "language"),
+    ],
+)
+def test_another_programs_name_of_a_key_is_told(tmp_path: Path, key: str, value: str, meant: str) -> None:
+    [problem] = read(tmp_path, f"title: T\n{key}: {value}").problems
+    assert (problem.level, problem.line) == ("warning", 3)
+    assert f"`{key}`" in problem.message
+    assert f"`{meant}`" in problem.mend
+
+
+@pytest.mark.parametrize("front", ["summary: S\ndescription: D", "tags: []", "image_credit: Ada", "cover: blue"])
+def test_a_key_of_ones_own_is_no_slip(tmp_path: Path, front: str) -> None:
+    assert not read(tmp_path, f"title: T\n{front}").problems
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("+++\ntitle = 'T'\n+++\nB\n", "TOML"),
+        ('{"title": "T"}\nB\n', "JSON"),
+        ("—--\ntitle: T\n—--\n", "long dashes"),
+        ("\n\n---\ntitle: T\n---\n", "empty lines"),
+    ],
+)
+def test_another_beginning_is_told_by_its_name(tmp_path: Path, text: str, part: str) -> None:
+    read(tmp_path, "title: T")
+    (tmp_path / "content" / "a.en.md").write_text(text, encoding="utf-8")
+    context = SourceContext("newsroom", tmp_path, "https://news.example/", ("en", "ru"), ALMATY)
+    [problem] = FolderSource(Settings(type="folder"), context).sweep(datetime(2026, 1, 1, tzinfo=UTC)).problems
+    assert part in problem.message
+    assert problem.mend

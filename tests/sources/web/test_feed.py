@@ -401,7 +401,7 @@ def test_a_video_feed_keeps_its_only_text() -> None:
     names = 'xmlns="http://www.w3.org/2005/Atom" xmlns:media="http://search.yahoo.com/mrss/"'
     feed = f"<feed {names}><title>V</title><entry><title>T</title><id>1</id>{group}</entry></feed>"
     [item] = parse_feed(feed.encode(), "https://e.example/f").items
-    assert item.article["html"] == "About it"
+    assert item.article["html"] == "<p>About it</p>"
 
 
 def test_a_feeds_text_is_what_its_type_says() -> None:

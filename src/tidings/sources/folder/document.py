@@ -198,6 +198,8 @@ def too_big_problem(ref: str) -> Problem:
 
 def _read_item(reader: _FileReader, links: FileLinks) -> SourceItem:
     name, language = _read_name_and_language(reader)
+    if name in ("index", "_index") and links.location.folder != links.location.content:
+        name = links.location.folder.name  # Hugo and Astro give a story and its pictures a folder
     title = reader.text("title")
     if not title:
         reader.report("title", "there is no title", "write title: ... between the two ---")

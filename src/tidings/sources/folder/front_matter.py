@@ -26,6 +26,18 @@ _BLOCK = re.compile(r"[>|][+-]?[1-9]?[+-]?[ \t]*(#.*)?$")
 _FENCE = re.compile(r"---[ \t]*$")
 _CLOSE = re.compile(r"(---|\.\.\.)[ \t]*$")
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""")
+# What other programs call these keys (Hugo, Jekyll, Astro, Eleventy, Decap, Ghost).
+_OTHER_NAMES = {
+    "images": re.compile(
+        r"(?:[a-z]{1,12}[-_]?)?(?:image|img|picture|photo)(?:[-_]?(?:url|src|path|file))?"
+        r"|cover|hero|thumb(?:nail)?|banner",
+        re.IGNORECASE,
+    ),
+    "summary": re.compile(r"description|excerpt|teaser|abstract|standfirst", re.IGNORECASE),
+    "topics": re.compile(r"tags?|categor(?:y|ies)|keywords?", re.IGNORECASE),
+    "language": re.compile(r"lang|locale", re.IGNORECASE),
+}
+_PICTURE_FILE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif)\b", re.IGNORECASE)
 _WORDS = ("content", "context", "contract")
 """Words that are like a key, and no slip."""
 _SENTENCES = ("correction", "withdrawn", "place", "post")
@@ -47,8 +59,7 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
     if not text.strip():
         return None, [Problem(file, 1, 1, "the file is empty", "write the item, or delete the file")]
     if not _FENCE.match(lines[0]):
-        mend = "begin with a line ---, then title: ..., then a line ---"
-        return None, [Problem(file, 1, 1, "the file does not begin with ---", mend)]
+        return None, [Problem(file, 1, 1, *_describe_beginning(lines))]
     end = next((number for number, line in enumerate(lines[1:], 1) if _CLOSE.match(line)), None)
     if end is None:
         mend = "put a line --- after the last key; or the file is still being written"
@@ -59,6 +70,7 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
         return None, problems
     if not isinstance(node, Mapping):
         return None, [*problems, Problem(file, 2, 1, "the front matter has no keys", "write at least title: ...")]
+    hints: dict[str, tuple[str, Scalar]] = {}
     front = FrontMatter({}, {}, "\n".join(lines[end + 1 :]))
     for key, value in node.entries:
         name = "contact" if key.text == "contacts" else key.text
@@ -76,7 +88,31 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
             problems.append(Problem(file, key.line, key.column, message, mend))
         else:
             front.extra[name] = node_text(value)
+            hint = next((known for known, pattern in _OTHER_NAMES.items() if pattern.fullmatch(name)), "")
+            if hint and (hint != "images" or _PICTURE_FILE.search(front.extra[name])):
+                hints.setdefault(hint, (name, key))
+    for known, (name, key) in hints.items():
+        if known not in front.values and front.extra[name].strip() not in ("", "[]", "{}"):
+            message = f"the key `{name}` is only for templates of your own, and readers do not see its value"
+            problems.append(
+                Problem(file, key.line, key.column, message, f"write `{known}`, if it is meant so", "warning")
+            )
     return front, problems
+
+
+def _describe_beginning(lines: list[str]) -> tuple[str, str]:
+    """Return the message and the mend for a file without a line --- at its beginning."""
+    first = lines[0].strip()
+    mend = "begin with a line ---, then title: ..., then a line ---"
+    if first == "+++":
+        return "the front matter is TOML, between two lines +++", f"write it as YAML: {mend}"
+    if first.startswith("{"):
+        return "the front matter is JSON", f"write it as YAML: {mend}"
+    if re.fullmatch(r"[-–—−]{1,3}", first):
+        return "the first line has long dashes, which an editor made of ---", "type three hyphens: ---"
+    if not first and next((line for line in lines if line.strip()), "").startswith("---"):
+        return "there are empty lines before ---", "delete them: --- must be the first line"
+    return "the file does not begin with ---", mend
 
 
 def change_front_matter(text: str, values: TextMapping[str, str]) -> str:

@@ -24,7 +24,9 @@ from tidings.sources.folder.document import MAX_BYTES, read_document, too_big_pr
 from tidings.sources.links import ContentLocation
 from tidings.sources.media import LocalFile, MediaError, Signature, measure, open_plain, signature
 
-_MISNAMED = re.compile(r"\.(md\.(txt|md|markdown|rtf|html?)|markdown|mdown|mkdn?|mdtext|mdtxt|text)$", re.IGNORECASE)
+_MISNAMED = re.compile(
+    r"\.(md\.(txt|md|markdown|rtf|html?)|markdown|mdown|mkdn?|mdtext|mdtxt|mdx|text)$", re.IGNORECASE
+)
 """Endings of Markdown files that are not read: Notepad hides `.txt`, and other programs write other endings."""
 _DOCUMENT = re.compile(r"\.(docx?|odt|rtf|pages|gdoc|wpd|txt|html?)$", re.IGNORECASE)
 _RECENT = 2_000_000_000

@@ -20,6 +20,7 @@ from lxml import etree
 
 from tidings.child_process import ChildError, run_in_child
 from tidings.model.text import clean
+from tidings.sources.html_tags import is_element
 from tidings.sources.json_values import as_objects, as_text
 
 MAX_ENTRIES = 2_000
@@ -33,6 +34,8 @@ _TEXTS = (
     "description", "{http://purl.org/rss/1.0/modules/content/}encoded", "{http://www.w3.org/2005/Atom}content",
     "{http://www.w3.org/2005/Atom}summary",
 )  # fmt: skip
+_TITLE_TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9-]{0,30})(?=[\s/>])[^<>]{0,200}>")
+_ADDRESS = re.compile(r"https?://[^\s<>\"]{1,2000}")
 _ROOT_END = re.compile(rb"</\s*(?:[\w.-]+:)?(?:rss|feed|rdf)\s*>\s*(?:<!--.{0,150}-->\s*)?$", re.IGNORECASE | re.DOTALL)
 _ENTRY_START = re.compile(rb"<(?:[\w.-]+:)?(?:item|entry)[\s>]", re.IGNORECASE)
 _ENTRY_END = re.compile(rb"</(?:[\w.-]+:)?(?:item|entry)\s*>", re.IGNORECASE)
@@ -162,6 +165,8 @@ def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[st
     if charset and charset[1].lower() not in ("utf-8", (root.getroottree().docinfo.encoding or "").lower()):
         return body, content_type, {}
     alts: dict[str, str] = {}
+    for group in root.iter(f"{{{_MEDIA}}}group"):
+        _keep_largest_picture(group)
     for element in list(root.iter(f"{{{_MEDIA}}}description")):
         parent = element.getparent()
         entry = next(
@@ -169,15 +174,37 @@ def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[st
         )
         if parent is None or entry is None:
             continue
-        text = _plain_title(" ".join("".join(element.itertext()).split()))
+        written = "".join(element.itertext())
+        has_text = any((entry.findtext(name) or "").strip() or entry.find(f"{name}/*") is not None for name in _TEXTS)
+        is_alt = has_text or parent.tag in (f"{{{_MEDIA}}}content", f"{{{_MEDIA}}}thumbnail")
+        title = next((each.text or "" for each in entry.iterchildren("{*}title")), "")
         for each in (parent, *parent.iter(f"{{{_MEDIA}}}content", f"{{{_MEDIA}}}thumbnail")):
             if each.get("url"):
-                alts.setdefault(each.get("url", ""), text)
-        has_text = any((entry.findtext(name) or "").strip() or entry.find(f"{name}/*") is not None for name in _TEXTS)
-        if has_text or parent.tag in (f"{{{_MEDIA}}}content", f"{{{_MEDIA}}}thumbnail"):
+                alts.setdefault(each.get("url", ""), _plain_title(" ".join((written if is_alt else title).split())))
+        if is_alt:
             element.tail = None if element.tail is None or not element.tail.strip() else element.tail
             parent.remove(element)
+        elif element.get("type", "plain") == "plain":
+            element[:], element.text = [], _as_paragraphs(written)
     return etree.tostring(root, encoding="utf-8"), "application/xml; charset=utf-8", alts
+
+
+def _keep_largest_picture(group: Any) -> None:
+    """Keep one picture of a group: its pictures are one picture in several sizes (Media RSS, media:group)."""
+    pictures = [
+        each
+        for each in group.iterchildren(f"{{{_MEDIA}}}content")
+        if each.get("medium") == "image" or each.get("type", "").startswith("image/")
+    ]
+    if len(pictures) > 1:
+        pictures.sort(key=lambda each: (each.get("isDefault") == "true", _width_of(each)), reverse=True)
+        for each in pictures[1:]:
+            group.remove(each)
+
+
+def _width_of(element: Any) -> int:
+    width = element.get("width") or ""
+    return int(width) if re.fullmatch(r"[0-9]{1,6}", width) else 0
 
 
 def _parse_xml_item(
@@ -190,6 +217,8 @@ def _parse_xml_item(
     if full and longest.get("base", feed_url) != feed_url:
         # xml:base applies (RFC 4287 §2). Without it, links are relative to the item's own page.
         full = resolve_relative_uris(full, longest["base"], "utf-8", longest.get("type", "text/html"))
+    if (player := str((entry.get("media_player") or {}).get("url") or "")) and player not in full:
+        full = f'{full or summary}<iframe src="{html.escape(player)}"></iframe>'
     links = [link for link in entry.get("links", ()) if link.get("href")]
     pages = [link for link in links if link.get("rel") == "alternate"]
     languages = [entry.get("language"), *(content.get("language") for content in contents), feed_language]
@@ -219,7 +248,7 @@ def _parse_xml_item(
 
 def _plain_title(title: str) -> str:
     """Remove tags and entities, which are never meant to be seen. Feeds escape titles twice, once or never."""
-    return html.unescape(re.sub(r"</?[A-Za-z][^<>]{0,200}>", "", title))
+    return html.unescape(_TITLE_TAG.sub(lambda match: "" if is_element(match[1]) else match[0], title))
 
 
 def _list_authors(entry: Any) -> list[str]:
@@ -235,9 +264,26 @@ def _is_plain(detail: Mapping[str, Any], is_atom: bool) -> bool:
 def _as_html(detail: Mapping[str, Any], is_atom: bool) -> str:
     """Return a text of an entry as HTML."""
     value = str(detail.get("value") or "")
-    if not _is_plain(detail, is_atom):
-        return value
-    return "".join(f"<p>{_escape(part)}</p>" for part in re.split(r"\n[ \t]*\n", value) if part.strip())
+    if _is_plain(detail, is_atom):
+        return _as_paragraphs(value)
+    if "<" not in value and re.search(r"\n[ \t]*\n", value.strip()):
+        # A plain text, whose empty lines are all that parts its paragraphs.
+        return "".join(f"<p>{part}</p>" for part in re.split(r"\n[ \t]*\n", value) if part.strip())
+    return value
+
+
+def _as_paragraphs(text: str) -> str:
+    """Return plain text as HTML: paragraphs, lines, and links where it names addresses."""
+    parts = (part for part in re.split(r"\r?\n[ \t]*\r?\n", text) if part.strip())
+    return "".join(f"<p>{_link_addresses(_escape(part.strip()))}</p>" for part in parts)
+
+
+def _link_addresses(escaped: str) -> str:
+    def link(match: re.Match[str]) -> str:
+        address = match[0].rstrip(".,:;!?)»”’'")
+        return f'<a href="{address}">{address}</a>{match[0][len(address) :]}'
+
+    return _ADDRESS.sub(link, escaped)
 
 
 def _join(base: str, target: str) -> str:
@@ -256,12 +302,22 @@ def _is_tiny(media: Mapping[str, Any]) -> bool:
 def _parse_enclosures(
     entry: Any, links: list[Any], feed_url: str, alts: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return pictures and other files. A thumbnail counts only if there is no picture."""
+    """Return pictures and other files. A thumbnail or the picture of an episode counts only if there is no picture."""
     images: dict[str, dict[str, Any]] = {}
     files: dict[str, dict[str, Any]] = {}
 
     def add_image(written: str) -> None:
         images.setdefault(written, {"src": _join(feed_url, written), "alt": alts.get(written, "")})
+
+    def add_file(about: Mapping[str, Any], written: str, title: str, size: Any) -> None:
+        length = str(size or "").strip()
+        files[written] = {
+            "src": _join(feed_url, written),
+            "title": title,
+            "type": str(about.get("type") or "")[:100],
+            # Many systems write 0 for "unknown".
+            "length": int(length) if re.fullmatch(r"[1-9]\d{0,14}", length) else None,
+        }
 
     for media in entry.get("media_content", ()):
         if _is_tiny(media):
@@ -269,24 +325,27 @@ def _parse_enclosures(
         is_picture = media.get("medium") == "image" or str(media.get("type", "")).startswith("image/")
         if media.get("url") and (is_picture or _PICTURE.search(media["url"].partition("?")[0])):
             add_image(media["url"])
+        elif media.get("url") and re.match(r"(?:audio|video)/(?!x-shockwave)", str(media.get("type", ""))):
+            add_file(media, media["url"], alts.get(media["url"], ""), media.get("filesize"))
     for link in links:
         if link.get("rel") != "enclosure":
             continue
         if str(link.get("type", "")).startswith("image/") or _PICTURE.search(link["href"].partition("?")[0]):
             add_image(link["href"])
         else:
-            length = str(link.get("length") or "").strip()
-            files[link["href"]] = {
-                "src": _join(feed_url, link["href"]),
-                "title": str(link.get("title") or ""),
-                "type": str(link.get("type") or "")[:100],
-                # Many systems write 0 for "unknown".
-                "length": int(length) if re.fullmatch(r"[1-9]\d{0,14}", length) else None,
-            }
+            add_file(link, link["href"], str(link.get("title") or ""), link.get("length"))
+    for content in entry.get("content", ()):
+        if content.get("src"):
+            # The text is elsewhere (RFC 4287 §4.1.3.2).
+            add_file(content, str(content["src"]), "", None)
     if not images:
         for thumbnail in entry.get("media_thumbnail", ()):
             if thumbnail.get("url") and not _is_tiny(thumbnail):
                 add_image(thumbnail["url"])
+    if not images and isinstance(entry.get("image"), Mapping) and entry["image"].get("href"):
+        # The picture of an episode (iTunes) has no text of its own.
+        alts = {str(entry["image"]["href"]): _plain_title(str(entry.get("title") or ""))} | dict(alts)
+        add_image(str(entry["image"]["href"]))
     return list(images.values()), list(files.values())
 
 
@@ -323,8 +382,7 @@ def _parse_json_feed(feed: Any, url: str) -> ParsedFeed:
 
 def _parse_json_item(entry: dict[str, Any], feed_language: str, feed_url: str) -> ParsedFeedItem:
     texts = {name: value for name, value in entry.items() if isinstance(value, str)}
-    paragraphs = texts.get("content_text", "").split("\n\n")
-    as_html = "".join(f"<p>{_escape(part)}</p>" for part in paragraphs if part.strip())
+    as_html = _as_paragraphs(texts.get("content_text") or texts.get("summary", ""))
     images = [{"src": _join(feed_url, texts.get("image") or texts.get("banner_image", ""))}]
     files: list[dict[str, Any]] = []
     for file in _list_objects(entry, "attachments"):
@@ -335,6 +393,7 @@ def _parse_json_item(entry: dict[str, Any], feed_language: str, feed_url: str) -
             size = file.get("size_in_bytes")
             length = size if isinstance(size, int) and 0 < size < 2**53 else None
             files.append({"src": src, "title": title, "type": as_text(file.get("mime_type"))[:100], "length": length})
+    authors = _list_objects(entry, "authors") or as_objects([entry.get("author")])  # version 1.0 has one `author`
     tags = entry.get("tags")
     article = {
         "title": _plain_title(texts.get("title", "")),
@@ -345,7 +404,7 @@ def _parse_json_item(entry: dict[str, Any], feed_language: str, feed_url: str) -
         "html": texts.get("content_html") or as_html,
         "published": _parse_iso(texts.get("date_published") or texts.get("date_modified", "")),
         "topics": [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],
-        "authors": [as_text(author.get("name")) for author in _list_objects(entry, "authors")],
+        "authors": [as_text(author.get("name")) for author in authors],
         "images": [image for image in images if image["src"]],
         "attachments": [file for file in files if file["src"]],
     }

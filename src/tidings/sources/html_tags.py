@@ -1,0 +1,192 @@
+"""Split HTML into tags and text as browsers do, and tell tags from words in angle brackets."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+# No svg, math, style or form: each has carried script past a sanitiser, or breaks in mail (W3C validator, nh3).
+TAGS = set(
+    """
+    a abbr address article aside b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl
+    dt em figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark ol p picture pre q rp rt
+    ruby s samp section small source span strong sub summary sup table tbody td tfoot th thead time tr track u ul
+    var video audio wbr
+    """.split()  # noqa: SIM905
+)
+ATTRIBUTES: dict[str, set[str]] = {
+    "*": {"lang", "dir", "title"},
+    "a": {"href", "hreflang"},
+    "img": {"src", "srcset", "sizes", "alt", "width", "height"},
+    "source": {"src", "srcset", "sizes", "type", "media"},
+    "video": {"src", "poster", "controls", "width", "height", "preload"},
+    "audio": {"src", "controls", "preload"},
+    "track": {"src", "kind", "srclang", "label"},
+    "td": {"colspan", "rowspan", "align"},
+    "th": {"colspan", "rowspan", "align", "scope"},
+    "ol": {"start", "reversed", "type"},
+    "li": {"value"},
+    "time": {"datetime"},
+    "blockquote": {"cite"},
+    "q": {"cite"},
+    "del": {"datetime"},
+    "ins": {"datetime"},
+    "col": {"span"},
+    "details": {"open"},
+    "colgroup": {"span"},
+}
+RENAMED = {
+    "center": "div", "form": "div", "fieldset": "div", "dialog": "div", "search": "div", "hgroup": "div", "nav": "div",
+    "menu": "ul", "dir": "ul", "strike": "s", "acronym": "abbr", "tt": "code", "listing": "pre",
+}  # fmt: skip
+_OTHER_TAGS = set(
+    """
+    html head body base link meta font big nobr blink marquee basefont bgsound label legend button input select option
+    optgroup datalist output progress meter map area object param embed applet canvas slot data rb rtc frame frameset
+    noembed noframes keygen menuitem isindex spacer multicol layer ilayer content shadow portal image math svg
+    template script style iframe noscript textarea title xmp plaintext amp-img amp-anim
+    """.split()  # noqa: SIM905
+)
+_KNOWN = TAGS | set(RENAMED) | _OTHER_TAGS
+VOID = set(
+    "area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr".split()  # noqa: SIM905
+)
+_PLACEHOLDERS = set(
+    "time address title link map label data object image output caption legend search cite area base source".split()  # noqa: SIM905
+)
+"""Elements whose names people write in angle brackets to be filled in later. Without an end tag they are words."""
+_BARE_ATTRIBUTES = set(
+    """
+    allowfullscreen async autofocus autoplay checked compact controls default defer disabled download hidden inert ismap
+    itemscope loop multiple muted nohref noshade novalidate nowrap open playsinline readonly required reversed selected
+    alt class id style title lang dir name value type src href rel target width height border align valign clear role
+    tabindex color size face content media sizes srcset cite datetime start span scope headers abbr
+    """.split()  # noqa: SIM905
+)
+"""Attributes that occur without a value."""
+_RAW = {
+    name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
+    for name in "script style iframe noscript textarea title xmp noembed noframes".split()  # noqa: SIM905
+}
+_ATTRIBUTE = re.compile(r"""[\s/]*([^\s/>][^\s/>=]*)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*)?))?""")
+_NAME = re.compile(r"</?([A-Za-z][^\s/>]*)")
+_TAG_END = re.compile(r"[\s/]*>")
+_MAX_BROKEN = 3
+"""Tags without an end in one text. What follows more of them is shown as text: each costs a look at all the rest."""
+
+
+@dataclass(slots=True)
+class Tag:
+    """One piece of HTML. `name` is '' for text. `content` is the raw text of an element such as <script>."""
+
+    raw: str
+    name: str = ""
+    is_end: bool = False
+    is_closed: bool = False
+    """Whether it ends with '/>'."""
+    attributes: dict[str, str] = field(default_factory=dict)
+    content: str = ""
+    has_end: bool = False
+    """Whether the end tag of such an element was found."""
+
+
+def split_html(markup: str) -> Iterator[Tag]:
+    """Split HTML into tags and text, as browsers do (HTML §13.2.5). Comments are left out.
+
+    Browsers drop all that follows a comment or a tag without an end. Here only its beginning is left out.
+    """
+    position, text_from, broken = 0, 0, 0
+    has_comment_end = True
+    unclosed: set[str] = set()
+    while (start := markup.find("<", position)) >= 0:
+        tag: Tag | None = None
+        if match := _NAME.match(markup, start):
+            read = _read_tag(markup, match, unclosed)
+            if read is not None:
+                tag, end = read
+            elif match[1].lower() not in _KNOWN or broken > _MAX_BROKEN:
+                position = start + 1
+                if broken > _MAX_BROKEN:
+                    break
+                broken += 1
+                continue
+            else:
+                broken += 1
+                end = markup.find("<", start + 1)
+                end = len(markup) if end < 0 else end
+        elif markup.startswith("<!--", start):
+            close = markup.find("-->", start + 2) if has_comment_end else -1
+            has_comment_end = close >= 0
+            end = close + 3 if has_comment_end else start + 4
+        elif markup.startswith(("<!", "<?"), start):
+            end = markup.find(">", start) + 1
+            if not end:
+                break
+        else:
+            position = start + 1
+            continue
+        if text_from < start:
+            yield Tag(markup[text_from:start])
+        if tag is not None:
+            yield tag
+        position = text_from = end
+    if text_from < len(markup):
+        yield Tag(markup[text_from:])
+
+
+def _read_tag(markup: str, match: re.Match[str], unclosed: set[str]) -> tuple[Tag, int] | None:
+    """Read one tag and the content of a raw element. Returns it with its end. None if there is no `>`.
+
+    `unclosed` collects the names of raw elements that have no end tag from here on.
+    """
+    name, position = match[1].lower(), match.end()
+    attributes: dict[str, str] = {}
+    while (end := _TAG_END.match(markup, position)) is None:
+        each = _ATTRIBUTE.match(markup, position)
+        if each is None:
+            return None
+        value = next((each[group] for group in (2, 3, 4) if each[group] is not None), "")
+        attributes.setdefault(each[1].lower(), html.unescape(value))
+        position = each.end()
+    raw = markup[match.start() : end.end()]
+    tag = Tag(raw, name, raw.startswith("</"), end[0].rstrip(">").endswith("/"), attributes)
+    position = end.end()
+    if name in _RAW and name not in unclosed and not tag.is_end and not tag.is_closed:
+        if close := _RAW[name].search(markup, position):
+            tag.content, tag.has_end = markup[position : close.start()], True
+            final = markup.find(">", close.end())
+            position = len(markup) if final < 0 else final + 1
+        else:
+            unclosed.add(name)
+    return tag, position
+
+
+def is_element(name: str) -> bool:
+    """Whether HTML has an element with this name. Other angle brackets often hold words."""
+    return name.lower() in _KNOWN
+
+
+def is_text(tag: Tag, ended: Collection[str], started: Collection[str]) -> bool:
+    """Whether angle brackets hold no tag but words: <Name Surname>, <office@un.example>, <https://un.example>."""
+    if tag.name in _KNOWN:
+        return _is_placeholder(tag, ended)
+    if re.fullmatch(r"[a-z][a-z0-9]*:[a-z][a-z0-9-]*", tag.name):
+        return False
+    if re.search(r"[@.]|//", tag.name) or tag.raw[1:].lower().startswith(("http:", "https:", "mailto:")):
+        return True
+    is_written_as_tag = any(tag.attributes.values()) or tag.is_closed
+    return not is_written_as_tag and (tag.name not in started if tag.is_end else tag.name not in ended)
+
+
+def _is_placeholder(tag: Tag, ended: Collection[str]) -> bool:
+    """Whether a tag of HTML is meant as words: "at <time>", "a <link to the report>", "if a<b and c>d"."""
+    if tag.is_end or tag.is_closed or tag.has_end or tag.name in ended or any(tag.attributes.values()):
+        return False
+    if not tag.attributes:
+        return tag.name in _PLACEHOLDERS
+    return not any(
+        name in _BARE_ATTRIBUTES or name.startswith("on") or not re.fullmatch(r"[^\W\d_]+", name)
+        for name in tag.attributes
+    )

@@ -1,0 +1,99 @@
+"""Feeds as the platforms write them: nothing of an entry is lost on the way to the item."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tidings.sources.web.feed_parser import parse_feed
+
+URL = "https://e.example/feed.xml"
+NAMES = (
+    'xmlns:content="http://purl.org/rss/1.0/modules/content/" xmlns:media="http://search.yahoo.com/mrss/" '
+    'xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"'
+)
+
+
+def read_rss(inner: str) -> dict[str, Any]:
+    """The article of an RSS feed with one item."""
+    item = f"<item><title>Wells</title><guid>1</guid>{inner}</item>"
+    feed = f'<rss version="2.0" {NAMES}><channel><title>F</title>{item}</channel></rss>'
+    [only] = parse_feed(feed.encode(), URL).items
+    return only.article
+
+
+def read_atom(inner: str) -> dict[str, Any]:
+    """The article of an Atom feed with one entry."""
+    names = 'xmlns="http://www.w3.org/2005/Atom" xmlns:media="http://search.yahoo.com/mrss/"'
+    feed = f"<feed {names}><title>F</title><entry><title>Wells</title><id>1</id>{inner}</entry></feed>"
+    [only] = parse_feed(feed.encode(), URL).items
+    return only.article
+
+
+def test_the_lines_and_links_of_a_video_are_kept() -> None:
+    text = "First line,\nsee https://un.example/r.\n\n0:30 The &lt;second&gt; part"
+    group = (
+        '<media:group><media:content url="https://v.example/1" type="application/x-shockwave-flash"/>'
+        f'<media:thumbnail url="/t.jpg"/><media:description>{text}</media:description></media:group>'
+    )
+    article = read_atom(group)
+    assert article["html"] == (
+        '<p>First line,<br>see <a href="https://un.example/r">https://un.example/r</a>.</p>'
+        "<p>0:30 The &lt;second> part</p>"
+    )
+    # The text of the video describes no picture.
+    assert article["images"] == [{"src": "https://e.example/t.jpg", "alt": "Wells"}]
+    assert not article["attachments"]
+
+
+def test_a_film_or_sound_of_a_post_is_an_attachment() -> None:
+    film = '<media:content url="/f.mp4" type="video/mp4" fileSize="33"><media:description>The well</media:description>'
+    article = read_rss(f"<description>Text</description>{film}</media:content>")
+    assert article["attachments"] == [
+        {"src": "https://e.example/f.mp4", "title": "The well", "type": "video/mp4", "length": 33}
+    ]
+    assert article["html"] == "Text"
+
+
+def test_a_player_of_media_rss_is_a_frame() -> None:
+    player = '<media:content medium="video"><media:player url="https://player.vimeo.com/video/7"/></media:content>'
+    html = read_rss(f"<description>Text</description>{player}")["html"]
+    assert html == 'Text<iframe src="https://player.vimeo.com/video/7"></iframe>'
+
+
+def test_a_group_is_one_picture_in_several_sizes() -> None:
+    sizes = "".join(f'<media:content url="/{n}.jpg" medium="image" width="{n}"/>' for n in (150, 1200, 600))
+    alt = "<media:description>A well</media:description>"
+    article = read_rss(f"<description>Text</description><media:group>{sizes}{alt}</media:group>")
+    assert article["images"] == [{"src": "https://e.example/1200.jpg", "alt": "A well"}]
+
+
+def test_an_episode_keeps_its_picture() -> None:
+    article = read_rss('<description>Text</description><itunes:image href="https://e.example/4.jpg"/>')
+    assert article["images"] == [{"src": "https://e.example/4.jpg", "alt": "Wells"}]
+
+
+def test_text_that_is_elsewhere_is_an_attachment() -> None:
+    article = read_atom('<summary>See it</summary><content type="application/pdf" src="/r.pdf"/>')
+    assert [file["src"] for file in article["attachments"]] == ["https://e.example/r.pdf"]
+    assert article["html"] == "<p>See it</p>"
+
+
+def test_the_paragraphs_of_a_plain_description_stay() -> None:
+    assert (
+        read_rss("<description>One &amp;amp; two\n\nThree</description>")["html"] == "<p>One &amp; two</p><p>Three</p>"
+    )
+
+
+def test_angle_brackets_in_a_title_are_no_tags() -> None:
+    feed = '<rss version="2.0"><channel><title>F</title><item><title><![CDATA[A <letter> <b>to</b> us]]></title>'
+    [item] = parse_feed(f"{feed}<guid>1</guid></item></channel></rss>".encode(), URL).items
+    assert item.article["title"] == "A <letter> to us"
+
+
+def test_a_json_feed_of_version_1_keeps_author_and_summary() -> None:
+    entry = {"id": 7, "author": {"name": "Ada"}, "summary": "Only this", "content_html": None}
+    feed = {"version": "https://jsonfeed.org/version/1", "title": "F", "items": [entry]}
+    [item] = parse_feed(json.dumps(feed).encode(), URL).items
+    assert item.article["authors"] == ["Ada"]
+    assert item.article["html"] == "<p>Only this</p>"
