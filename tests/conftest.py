@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import shutil
@@ -13,6 +14,10 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import HealthCheck, settings
+from sqlalchemy import Dialect, Engine
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.util import LRUCache
 
 from tests.servers.postgresql import Server
 from tidings.store import engine
@@ -116,6 +121,34 @@ def _no_disk_sync() -> Iterator[None]:
     synchronous, engine.SYNCHRONOUS = engine.SYNCHRONOUS, "PRAGMA synchronous=OFF"
     yield
     engine.SYNCHRONOUS = synchronous
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _shared_statements() -> Iterator[None]:
+    """Compile each SQL statement once, not once for every store that a test opens.
+
+    An engine keeps its compiled statements by statement and dialect. All stores of a run have the same two dialects.
+    """
+    caches: dict[type[Dialect], LRUCache[Any, Any]] = {}
+    create = Engine.__init__
+
+    def create_with_shared_cache(self: Engine, pool: Any, dialect: Dialect, *args: Any, **kwargs: Any) -> None:
+        create(self, pool, dialect, *args, **kwargs)
+        self._compiled_cache = caches.setdefault(type(dialect), LRUCache(5_000))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "__init__", create_with_shared_cache)
+        for kind in (sqlite.dialect, psycopg.dialect):
+            patch.setattr(kind, "__hash__", lambda self: hash(type(self)))
+            patch.setattr(kind, "__eq__", lambda self, other: type(self) is type(other))
+        yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests live until the end: leave them out of every garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -57,19 +57,16 @@ def find_patterns() -> tuple[list[Pattern], set[str]]:
     """Return every pattern of the tree, and the modules in which one is made at run time."""
     found: list[Pattern] = []
     unknown = set()
-    trees = {path: ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
+    sources = {path: path.read_text() for path in sorted(SOURCE.rglob("*.py"))}
+    # Every worker of a test run does this at its start, so only the modules that make a pattern are parsed.
+    calls = "|".join(sorted(CALLS))
     uses: dict[tuple[str, str], set[str]] = {}
-    for path, tree in trees.items():
-        for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Attribute)
-                and node.attr in CALLS
-                and isinstance(node.value, ast.Name | ast.Attribute)
-            ):
-                name = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
-                # A private name belongs to its module, a public one may be used anywhere.
-                uses.setdefault((path.name if name.startswith("_") else "", name), set()).add(node.attr)
-    for path, tree in trees.items():
+    for path, source in sources.items():
+        for name, method in re.findall(rf"(\w+)\s*\.\s*({calls})\b", source):
+            # A private name belongs to its module, a public one may be used anywhere.
+            uses.setdefault((path.name if name.startswith("_") else "", name), set()).add(method)
+    made = re.compile(rf"\bre\s*\.\s*(?:{calls})\b")
+    for path, tree in ((path, ast.parse(source)) for path, source in sources.items() if made.search(source)):
         place = path.relative_to(SOURCE).as_posix()
         parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
         names: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.test_patterns import is_slow
+from tests.fixtures.growth import is_slow
 from tidings.model.refusal import MAX_TEXT, Effect, Fault, RefusalKind, _patterns, classify
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.ledger import open_store
+from tests.fixtures.items import open_store
 from tidings.store import locks
 from tidings.store.engine import Store
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from tests.fixtures.ledger import NOW, open_store
+from tests.fixtures.items import open_store
+from tests.fixtures.ledger import NOW
 from tidings.config.retention import Retention
 from tidings.pipeline.retention import delete_expired
 from tidings.store import schema as t

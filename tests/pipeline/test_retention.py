@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store
+from tests.fixtures.items import open_store
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers
 from tests.fixtures.newsroom import DAY, MONDAY, RunningNewsroom, open_newsroom
 from tidings.config.retention import Retention
 from tidings.pipeline import notices

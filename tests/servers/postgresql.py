@@ -9,8 +9,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import ClassVar
 
 import psycopg
 
@@ -32,8 +34,16 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _name(url: str) -> str:
+    """The name of the database at an address."""
+    return url.rpartition("/")[2]
+
+
 class Server:
     """One server process; `fresh_database` gives an empty database each time."""
+
+    _fresh: ClassVar[dict[str, Server]] = {}
+    """The servers of the databases that `fresh_database` made and `fill` has not seen yet, by their addresses."""
 
     def __init__(self) -> None:
         programs = _programs()
@@ -44,6 +54,7 @@ class Server:
         self._data = self._folder / "data"
         self._port = 0
         self._names = count(1)
+        self._template = ""
         # initdb refuses to run as root.
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
@@ -78,8 +89,7 @@ class Server:
     def end_sessions(self, url: str, *, advisory: bool = False) -> None:
         """End every session of a database (pg_terminate_backend), or only those that hold an advisory lock."""
         held = " AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')" if advisory else ""
-        name = url.rpartition("/")[2]
-        self._administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'{held}")
+        self._administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{_name(url)}'{held}")
 
     def resume(self) -> None:
         """Start the cluster and wait until it answers."""
@@ -127,14 +137,32 @@ class Server:
         """The address of a new, empty database."""
         name = f"test_{next(self._names)}"
         self._administer(f'CREATE DATABASE "{name}" TEMPLATE template0')
-        return self._url(name)
+        url = self._url(name)
+        self._fresh[url] = self
+        return url
+
+    @classmethod
+    def fill(cls, url: str, make: Callable[[str], None]) -> None:
+        """Give a database that is still empty the tables that `make` creates: copied, since making them is slow."""
+        server = cls._fresh.pop(url, None)
+        if server is None:
+            return
+        with psycopg.connect(url) as connection:
+            if connection.execute("SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchone():
+                return
+        if not server._template:
+            template = server.fresh_database()
+            make(template)
+            server._template = template
+        server.drop(url)
+        server._administer(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(server._template)}"')
 
     def copy(self, url: str) -> str:
         """The address of a new database with all that stands in another one, to which nobody is connected."""
         name = f"test_{next(self._names)}"
-        self._administer(f'CREATE DATABASE "{name}" TEMPLATE "{url.rpartition("/")[2]}"')
+        self._administer(f'CREATE DATABASE "{name}" TEMPLATE "{_name(url)}"')
         return self._url(name)
 
     def drop(self, url: str) -> None:
         """Take a database away, whoever still holds a connection to it."""
-        self._administer(f'DROP DATABASE IF EXISTS "{url.rpartition("/")[2]}" WITH (FORCE)')
+        self._administer(f'DROP DATABASE IF EXISTS "{_name(url)}" WITH (FORCE)')

@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import JSON, Boolean, LargeBinary, String, Table, Text, insert, inspect, select, text
 
 from tests.conftest import missing
-from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store
+from tests.fixtures.items import open_store
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers
 from tidings.model.errors import RefusedError
 from tidings.store import copying, migrate
 from tidings.store import schema as t

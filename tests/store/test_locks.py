@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from tests.fixtures.ledger import open_store
+from tests.fixtures.items import open_store
 from tests.servers.postgresql import Server
 from tidings.model.errors import RefusedError
 from tidings.store import locks

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures import smtp
-from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, open_store, rows
+from tests.fixtures.items import open_store
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
 from tidings.pipeline.deliver.deliverer import finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.recovery import recover

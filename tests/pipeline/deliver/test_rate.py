@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tidings.store import migrate
+from tests.fixtures.items import open_store
 from tidings.store.delivery import rates
 from tidings.store.engine import Store
 
 
 def test_each_send_time_is_reserved_once(database_url: str, tmp_path: Path) -> None:
-    store = Store(database_url, tmp_path)
-    migrate.create_or_check(store)
+    store = open_store(database_url, tmp_path)
     now = 1_000_000.0
     with store.write() as connection:
         assert rates.reserve_send_time(connection, now, 2.0) == now

@@ -14,13 +14,13 @@ from PIL import Image
 from sqlalchemy import select
 
 from tests.channels.registry import SAMPLES, room
+from tests.fixtures.items import open_store
 from tests.fixtures.newsroom import HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.channels.base import Attempt
 from tidings.model.delivery import Verdict
 from tidings.store import schema as t
 from tidings.store.delivery.uploads import StoredUploads
 from tidings.store.engine import Store
-from tidings.store.migrate import create_or_check
 from tidings.testing.channel_contract import sample_post
 from tidings.testing.http_sink import HttpSink, Received, Step
 
@@ -106,8 +106,7 @@ def test_linkedin_reuses_its_picture(database_url: str, tmp_path: Path) -> None:
         refused = calls.count(calls[-1]) == 1
         return Step(429) if refused else Step(201, b"", {"x-restli-id": "urn:li:share:7012"})
 
-    store = Store(database_url, tmp_path)
-    create_or_check(store)
+    store = open_store(database_url, tmp_path)
     at = datetime.now(UTC)
     with HttpSink(answer=linkedin) as sink:
         for verdict in (Verdict.DEFERRED, Verdict.ACCEPTED):

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from tests.fixtures.ledger import open_store
+from tests.fixtures.items import open_store
 from tests.fixtures.people import NOW, make_newsroom
 from tidings.model.errors import RefusedError
 from tidings.model.tokens import TokenKeys, TokenPurpose

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.ledger import open_store
+from tests.fixtures.items import open_store
 from tidings.model.item import CachedItem
 from tidings.store.content.fetch_cache import StoredFetchCache
 from tidings.store.engine import Store

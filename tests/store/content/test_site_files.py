@@ -6,7 +6,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tidings.store import migrate
+from tests.fixtures.items import open_store
 from tidings.store.content.site_files import (
     PublishedFile,
     PublishStamp,
@@ -22,8 +22,7 @@ NOW = datetime(2026, 9, 1, tzinfo=UTC)
 
 
 def test_both_go_on_and_agree(database_url: str, tmp_path: Path) -> None:
-    first = Store(database_url, tmp_path)
-    migrate.create_or_check(first)
+    first = open_store(database_url, tmp_path)
     second = Store(database_url, tmp_path)
     gate = threading.Barrier(2)
     minted: list[object] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from tests.fixtures.ledger import open_store
+from tests.fixtures.items import open_store
 from tidings.model.delivery import Outcome, Verdict
 from tidings.store import schema as t
 from tidings.store.delivery import journal as journals

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store, rows
+from tests.fixtures.items import open_store
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, rows
 from tidings.model.delivery import Delivery
 from tidings.model.errors import InputError, RefusedError
 from tidings.store import schema as t

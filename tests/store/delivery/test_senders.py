@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.ledger import open_store
+from tests.fixtures.items import open_store
 from tidings.model.throttling import REST_TIMES, SenderHealth
 from tidings.store.delivery import senders
 from tidings.store.engine import Store

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, insert, select
 
-from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store
+from tests.fixtures.items import open_store
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers
 from tidings.model.delivery import SkipReason
 from tidings.model.errors import InputError
 from tidings.store import schema as t

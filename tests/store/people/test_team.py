@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.ledger import NOW, open_store
+from tests.fixtures.items import open_store
+from tests.fixtures.ledger import NOW
 from tidings.store.engine import Store
 from tidings.store.people import subscribers, team
 from tidings.store.people.team import Role

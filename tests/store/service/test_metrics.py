@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, text, update
 
+from tests.fixtures.items import open_store
 from tidings.model.delivery import DeliveryState
-from tidings.store import migrate
 from tidings.store import schema as t
 from tidings.store.delivery import ledger
 from tidings.store.engine import Store
@@ -23,8 +23,7 @@ NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 @pytest.fixture
 def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    found = Store(database_url, tmp_path)
-    migrate.create_or_check(found)
+    found = open_store(database_url, tmp_path)
     yield found
     found.close()
 

@@ -21,7 +21,8 @@ from cryptography.x509.oid import NameOID
 from fastapi import FastAPI
 from sqlalchemy import select, update
 
-from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store, rows
+from tests.fixtures.items import open_store
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, rows
 from tests.web.server import served
 from tidings.config.bounces import Bounces
 from tidings.config.settings import Newsroom
