@@ -9,7 +9,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
   $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && exit; done; echo python3)
 
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
-PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+# Hundreds of tests start a process: let Python keep what it has compiled, also where the machine says otherwise.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -48,7 +50,7 @@ test: lint types ## lint, types, import contracts and the tests
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: test ## the same, then the slow tests
-	$(PYTEST) -m slow --no-loadscope-reorder --durations=25 $(ARGS)
+	$(PYTEST) -m slow --durations=25 $(ARGS)
 
 lint: $(VENV)/.dev-installed ## style and import contracts
 	$(BIN)/ruff check .

@@ -53,8 +53,18 @@ _WHOLE = (
 )
 
 
+_LONGEST = (
+    *("tests/runtime/test_service.py", "tests/faults/", "tests/acceptance/", "tests/cli/test_commands.py"),
+    *("tests/pipeline/deliver/", "tests/channels/test_faults.py", "tests/pipeline/compose/", "tests/web/room/"),
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On PostgreSQL the store and delivery are tested at once, whole newsrooms by `make test-all`."""
+    """On PostgreSQL the store and delivery are tested at once, whole newsrooms by `make test-all`.
+
+    The files that take longest come first: at the end, one would keep one process busy while the others are idle.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if item.nodeid.startswith(_WHOLE) and "postgresql" in parameters.values():

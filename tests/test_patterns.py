@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.growth import is_slow
+from tests.fixtures.growth import SIZES, is_slow
 
 SOURCE = Path(__file__).parents[1] / "src" / "tidings"
 CALLS = {"compile", "sub", "subn", "match", "search", "findall", "split", "fullmatch", "finditer"}
@@ -258,4 +258,5 @@ def test_no_pattern_takes_more_than_linear_time(pattern: Pattern) -> None:
 def test_the_measure_notices_a_slow_pattern(text: str, method: str) -> None:
     run = use_pattern(re.compile(text), method)
     cases = worst_inputs(text, 0)
-    assert any(is_slow(run, lambda n, case=case: case[0] + case[1] * n + case[2]) for case in cases)
+    sizes = (*SIZES, 4 * SIZES[-1])  # a fast machine is quicker than the clock with fewer
+    assert any(is_slow(run, lambda n, case=case: case[0] + case[1] * n + case[2], sizes) for case in cases)

@@ -35,7 +35,7 @@ ANSWERS: dict[str, Callable[[Received, str], Step]] = {
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as running:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}, public=False) as running:
         running.folder.env["PROVIDER_KEY"] = KEY
         yield running
 

@@ -26,7 +26,7 @@ MARKS = ("zuleikha", "almasova")
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as running:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as running:
         yield running
 
 

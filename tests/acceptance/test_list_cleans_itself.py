@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import smtplib
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.newsroom import DAILY, DAY, MONDAY, RunningNewsroom, open_newsroom
+from tests.fixtures.ports import free_port
 from tests.servers.dovecot import dovecot
 from tests.servers.postfix import Postfix, postfix
 from tidings.runtime.bounces.receivers import FeedbackReceivers
@@ -28,7 +28,7 @@ READERS = {
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as running:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}, public=False) as running:
         yield running
 
 
@@ -55,14 +55,8 @@ def _returned(newsroom: RunningNewsroom, edition: int) -> dict[str, str]:
     return {name: result[address] for name, address in READERS.items() if address in result}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
-    port = _free_port()
+    port = free_port()
     woken: list[bool] = []
     ears = FeedbackReceivers(newsroom.runtime, lambda: woken.append(True))
     with postfix(lmtp=port) as relay:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.newsroom_folder import NewsroomFolder, make_newsroom_folder
+from tests.fixtures.ports import free_port
 from tests.fixtures.waiting import wait_until
-from tests.runtime.test_service import free_port, running, stop
+from tests.runtime.test_service import running, stop
 from tests.sources.site import Page, Story, Website, rss
 from tests.sources.test_pictures import drawn
 from tidings.model.item import Item

@@ -161,7 +161,10 @@ def _write_channels(newsroom: RunningNewsroom, base: str) -> None:
 
 def test_posts_wait_for_a_new_token_and_go_out_once(tmp_path: Path) -> None:
     networks = _Networks()
-    with HttpSink(answer=networks) as sink, open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as newsroom:
+    with (
+        HttpSink(answer=networks) as sink,
+        open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as newsroom,
+    ):
         _write_channels(newsroom, sink.url.removesuffix("/hook/secret-part-of-the-path"))
         newsroom.tick(MONDAY - HOUR)
         newsroom.item("one")

@@ -30,7 +30,7 @@ SECOND = 'cadence: {daily: "10:00"}\ndeliver: [{list: digest, frequency: daily}]
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": POSTS}) as found:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": POSTS}, public=False) as found:
         yield found
 
 

@@ -22,6 +22,7 @@ import httpx
 import pytest
 
 from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
+from tests.fixtures.ports import free_port
 from tests.fixtures.smtp import SmtpSink, doubled
 from tests.fixtures.waiting import GENEROUS, wait_until
 from tests.servers.postgresql import Server
@@ -40,12 +41,6 @@ from tidings.store.service.heartbeat import load_heartbeats
 from tidings.store.service.set_back import set_back
 
 FIRST = "cadence: {on: new, settle: 0m}\ndeliver:\n  - {list: digest, frequency: all}\n"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -76,6 +71,7 @@ def test_systemd_hears_that_the_service_is_alive(tmp_path: Path) -> None:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(GENEROUS)
         folder.env["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+        prepared(folder)
         with running(folder, tmp_path / "log") as process:
             assert [systemd.recv(100), systemd.recv(100)] == [b"READY=1", b"WATCHDOG=1"]
             process.send_signal(signal.SIGTERM)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import missing
+from tests.fixtures.ports import free_port
 
 _CONFIG = """\
 base_dir = {folder}/run
@@ -67,8 +68,8 @@ class Dovecot:
     def __init__(self, maildir: Path, certificate: tuple[Path, Path] | None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="tidings-dovecot-", dir="/tmp"))
         self._folder.chmod(0o755)
-        self.port = _free_port()
-        self.tls_port = _free_port() if certificate else 0
+        self.port = free_port()
+        self.tls_port = free_port() if certificate else 0
         owner = pwd.getpwnam("nobody")
         for name in ("home", "state"):
             (self._folder / name).mkdir()
@@ -143,9 +144,3 @@ def dovecot(maildir: Path, certificate: tuple[Path, Path] | None = None) -> Iter
         yield server
     finally:
         server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import psycopg
+
+from tests.fixtures.ports import free_port
 
 STARTS = 3
 """Tries at a free port: between asking for one and taking it, somebody else may."""
@@ -26,12 +27,6 @@ def _programs() -> Path | None:
         return installed[-1].parent
     found = shutil.which("initdb")
     return Path(found).parent if found else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _name(url: str) -> str:
@@ -94,7 +89,7 @@ class Server:
     def resume(self) -> None:
         """Start the cluster and wait until it answers."""
         for left in reversed(range(STARTS)):
-            self._port = self._port or _free_port()
+            self._port = self._port or free_port()
             # Speed for safety on power loss, which no test plays; synchronous_commit stays as it is in life.
             options = (
                 f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder} "

@@ -12,13 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.fixtures.ports import free_port
+
 _ERL_ARGS = "-kernel inet_dist_use_interface {127,0,0,1}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _program(name: str) -> str | None:
@@ -32,7 +28,7 @@ class RabbitMq:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="tidings-mq-", dir="/tmp" if Path("/tmp").is_dir() else None))
-        self.port, self._distribution, self._epmd = _free_port(), _free_port(), _free_port()
+        self.port, self._distribution, self._epmd = free_port(), free_port(), free_port()
         self._node = f"tidings{os.getpid()}{secrets.token_hex(2)}@localhost"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -35,6 +35,15 @@ from tidings.model.errors import InputError
 _KEPT_LIMIT: Final = 16_384
 """Gmail ignores all `<style>` of a mail that has more characters than this."""
 _LOCK: Final = threading.Lock()
+_OPTIONS: Final[dict[str, Any]] = {
+    "strip_important": False,
+    "disable_basic_attributes": ["width", "height"],
+    "disable_validation": True,
+    "disable_leftover_css": True,
+    "align_floating_images": False,
+    "allow_network": False,
+    "allow_loading_external_files": False,
+}
 _REASON: Final = "each reader's mail is put together from parts"
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 _POSITIONAL = re.compile(r":(?:nth-|first-|last-|only-|empty|has\()", re.IGNORECASE)
@@ -78,6 +87,21 @@ cssutils.util._defaultFetcher = _refuse
 _log_to(logging.NullHandler())
 
 
+@lru_cache(maxsize=64)
+def _read_rules(css: str, index: int) -> tuple[list[Any], list[Any]]:
+    """The rules of a style sheet, and those that cannot be inlined. The sheets of a newsroom's templates are few."""
+    rules, left = Premailer._parse_style_rules(_Inliner("", **_OPTIONS), css, index)
+    return rules, left
+
+
+class _Inliner(Premailer):  # type: ignore[misc]
+    """Read each style sheet once: that takes two thirds of the time of a mail."""
+
+    def _parse_style_rules(self, css_body: str, ruleset_index: int) -> tuple[list[Any], list[Any]]:
+        rules, left = _read_rules(css_body, ruleset_index)
+        return rules.copy(), left.copy()
+
+
 def inline(html: str) -> str:
     """Move the CSS of a page into style attributes; `<style data-premailer="ignore">` stays unchanged.
 
@@ -94,16 +118,7 @@ def inline(html: str) -> str:
             if ":" not in element.get("style", ":"):
                 del element.attrib["style"]
         with _LOCK:
-            inlined = Premailer(
-                html=tree.getroot(),
-                strip_important=False,
-                disable_basic_attributes=["width", "height"],
-                disable_validation=True,
-                disable_leftover_css=True,
-                align_floating_images=False,
-                allow_network=False,
-                allow_loading_external_files=False,
-            ).transform(pretty_print=False)
+            inlined = _Inliner(html=tree.getroot(), **_OPTIONS).transform(pretty_print=False)
     except InlineError:
         raise
     except Exception as error:  # premailer and cssutils raise any exception on unusual CSS

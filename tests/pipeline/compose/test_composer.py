@@ -21,13 +21,13 @@ BAD = "[{src: https://example.org/a.png}]"
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as found:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as found:
         yield found
 
 
 @pytest.fixture
 def on_both(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url) as found:
+    with open_newsroom(tmp_path / "n", database_url, public=False) as found:
         yield found
 
 

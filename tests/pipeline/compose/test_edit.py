@@ -21,7 +21,7 @@ APPROVED = DAILY + "approval: {by: [boss@example.org], ahead: 3h}\n"
 @pytest.fixture
 def held(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
     """`daily/1` with three stories for a reader of English and one of Russian waits for the boss."""
-    with open_newsroom(tmp_path / "n", database_url) as newsroom:
+    with open_newsroom(tmp_path / "n", database_url, public=False) as newsroom:
         newsroom.schedule("daily", APPROVED)
         newsroom.reader("anna")
         newsroom.reader("ivan", language="ru")
@@ -89,7 +89,7 @@ def test_changes_add_up_and_can_be_taken_back(held: RunningNewsroom) -> None:
 
 
 def test_an_edited_edition_waits_until_somebody_looked(tmp_path: Path) -> None:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as newsroom:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as newsroom:
         newsroom.schedule("daily", DAILY)
         newsroom.reader("anna")
         newsroom.tick(MONDAY - 12 * HOUR)

@@ -25,7 +25,9 @@ def _schedule(cadence: str) -> str:
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"news": _schedule("{weekly: fri 17:00}")}) as opened:
+    with open_newsroom(
+        tmp_path / "n", "sqlite:///tidings.db", {"news": _schedule("{weekly: fri 17:00}")}, public=False
+    ) as opened:
         yield opened
 
 

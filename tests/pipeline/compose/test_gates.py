@@ -50,7 +50,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as found:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as found:
         yield found
 
 

@@ -22,7 +22,7 @@ deliver: [{list: digest, frequency: daily}, {channel: desk, per: item}]
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": BOTH}) as opened:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": BOTH}, public=False) as opened:
         yield opened
 
 

@@ -298,7 +298,7 @@ def test_a_story_that_a_person_sends_does_not_wait(patient: RunningNewsroom, net
 
 
 def test_check_refuses_impossible_threads(tmp_path: Path) -> None:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as newsroom:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as newsroom:
         root = newsroom.folder.root
         text = (root / "tidings.yaml").read_text(encoding="utf-8")
 

@@ -16,7 +16,7 @@ from tidings.store.people import subscribers
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as found:
         yield found
 
 

@@ -7,7 +7,6 @@ import pwd
 import shutil
 import signal
 import smtplib
-import socket
 import ssl
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
 from tests.fixtures.newsroom import DAILY, MONDAY, RunningNewsroom, open_newsroom
+from tests.fixtures.ports import free_port
 from tests.fixtures.waiting import wait_until
 from tests.servers.dovecot import dovecot
 from tidings.config.bounces import BounceMailbox
@@ -48,12 +48,6 @@ def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
         yield found
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _hand(port: int, to: str, data: bytes = BOUNCE) -> tuple[int, bytes]:
     with smtplib.LMTP("127.0.0.1", port, local_hostname="x", timeout=20) as session:
         session.ehlo()
@@ -65,7 +59,7 @@ def _hand(port: int, to: str, data: bytes = BOUNCE) -> tuple[int, bytes]:
 def test_bounce_to_the_return_path_is_handled(
     newsroom: RunningNewsroom,
 ) -> None:
-    port = _free_port()
+    port = free_port()
     newsroom.configure("notify:", f"bounces: {{lmtp: '127.0.0.1:{port}'}}\nnotify:")
     ada, eve = newsroom.reader("ada"), newsroom.reader("eve")
     newsroom.item("one")
@@ -93,7 +87,7 @@ def test_bounce_to_the_return_path_is_handled(
 
 
 def test_mail_server_keeps_bounces_while_the_store_is_away(newsroom: RunningNewsroom) -> None:
-    port = _free_port()
+    port = free_port()
     newsroom.configure("notify:", f"bounces: {{lmtp: '127.0.0.1:{port}'}}\nnotify:")
     address = newsroom.reader("ada")
     newsroom.item("one")
@@ -123,7 +117,7 @@ def test_without_verp_every_mail_has_the_same_return_path(newsroom: RunningNewsr
 
 @pytest.mark.slow
 def test_the_service_listens(newsroom: RunningNewsroom) -> None:
-    port, web = _free_port(), _free_port()
+    port, web = free_port(), free_port()
     newsroom.configure("notify:", f"bounces: {{lmtp: '127.0.0.1:{port}'}}\nweb: {{port: {web}}}\nnotify:")
     address = newsroom.reader("ada")
     newsroom.item("one")
@@ -207,7 +201,7 @@ def test_mailbox_is_read_once_and_other_mail_stays_unread(newsroom: RunningNewsr
             (_settings(server.port, password="wrong"), "Authentication failed"),
             (_settings(server.port, folder='no "such" \\ one'), 'the folder no "such" \\\\ one cannot be opened'),
             (_settings(server.port, security="starttls"), "TLS not supported"),
-            (_settings(_free_port()), "refused"),
+            (_settings(free_port()), "refused"),
         ):
             with pytest.raises(MailboxError, match=words) as caught:
                 read_mailbox(store, settings, receive)
@@ -257,7 +251,7 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
 
 def test_somebody_hears_of_a_mailbox_that_cannot_be_read(newsroom: RunningNewsroom) -> None:
     newsroom.folder.env["IMAP"] = "secret"
-    mailbox = f"host: 127.0.0.1, port: {_free_port()}, security: none, username: x, password: {{env: IMAP}}, every: 1h"
+    mailbox = f"host: 127.0.0.1, port: {free_port()}, security: none, username: x, password: {{env: IMAP}}, every: 1h"
     newsroom.configure("notify:", f"bounces: {{mailbox: {{{mailbox}}}}}\nnotify:")
     woken: list[bool] = []
     ears = FeedbackReceivers(newsroom.runtime, lambda: woken.append(True))

@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import require_program
 from tests.fixtures.newsroom_folder import item, make_newsroom_folder
+from tests.fixtures.ports import free_port
 from tests.fixtures.waiting import wait_until
-from tests.runtime.test_service import free_port, prepared, running, stop
+from tests.runtime.test_service import prepared, running, stop
 from tests.sources.site import Page, Story, Website, rss
 from tests.web.server import served
 from tidings.runtime.monitoring.metrics import Metrics

@@ -21,7 +21,7 @@ MINUTE = HOUR / 60
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as opened:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as opened:
         yield opened
 
 

@@ -15,7 +15,7 @@ from tidings.runtime.preview.plan import PlannedSchedule, open_scratch_runtime, 
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as running:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}, public=False) as running:
         yield running
 
 

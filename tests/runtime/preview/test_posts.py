@@ -26,7 +26,7 @@ TITLE = 'Water <b>&</b> "rivers"'
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as running:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as running:
         media = running.folder.root / "content" / "media"
         media.mkdir()
         Image.effect_noise((1600, 900), 60).save(media / "a well.jpg")

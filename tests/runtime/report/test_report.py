@@ -26,7 +26,7 @@ from tidings.store.people import subscribers
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url) as running:
+    with open_newsroom(tmp_path / "n", database_url, public=False) as running:
         running.schedule("daily", DAILY)
         for number in range(3):
             running.reader(f"anna{number}")
