@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,14 +14,18 @@ from pathlib import Path
 import httpx
 import pytest
 
+import tidings
 from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tests.fixtures.waiting import wait_until
+from tests.runtime.backup.test_upgrade import NEW, NEXT_STEP, OLD
 from tests.runtime.test_service import prepared, running, stop
 from tidings import __version__
 from tidings.runtime.monitoring.diagnosis import diagnose_versions
 from tidings.runtime.monitoring.status import status
+from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import tick
 from tidings.runtime.watch import configuration_version
+from tidings.store import migrate
 from tidings.store.delivery import ledger
 from tidings.store.service.heartbeat import Heartbeat, record_heartbeat
 
@@ -57,6 +65,82 @@ def test_roles_share_the_work_and_fire_a_slot_once(tmp_path: Path, database_url:
         assert len(copies) == 40 and set(copies.values()) == {1}
         with folder.runtime() as runtime, runtime.store.read() as connection:
             assert Counter(entry.state for entry in ledger.entries(connection, schedule="alert")) == {"accepted": 40}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_rolling_upgrade_during_a_send(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema is upgraded while a send goes on, then each process is replaced by one of the next version."""
+    readers = 120
+    roles = ["ticker", "worker"]
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder, contextlib.ExitStack() as stack:
+        prepared(folder, readers)
+        folder.write(
+            "tidings.yaml", (folder.root / "tidings.yaml").read_text().replace("mail: {", "mail: {rate: 40/s, ")
+        )
+
+        def start(number: int) -> subprocess.Popen[bytes]:
+            return stack.enter_context(running(folder, tmp_path / f"log{number}", "--only", roles[number]))
+
+        processes = [start(number) for number in range(len(roles))]
+        with folder.runtime() as runtime:
+            wait_until(lambda: len(status(runtime, runtime.now())["services"]) == len(roles))
+            folder.write("content/new.en.md", item("New"))
+            wait_until(lambda: len(to_readers(folder)) >= 10)
+
+            monkeypatch.setenv("PYTHONPATH", str(make_next_version(tmp_path / "next")))
+            command = [sys.executable, "-m", "tidings", "upgrade", "-C", str(folder.root)]
+            upgraded = subprocess.run(
+                command, env={**os.environ, **folder.env}, check=True, capture_output=True, text=True
+            )
+            assert "Restart them one by one." in upgraded.stdout
+            assert migrate.version(runtime.store) == NEW
+            with monkeypatch.context() as former:
+                # A process of the former version may still be started, as a crash would do.
+                former.setenv("PYTHONPATH", str(Path(tidings.__file__).parent.parent))
+                stop(processes[1])
+                processes[1] = start(1)
+                wait_until(lambda: len(status(runtime, runtime.now())["services"]) == len(roles))
+            folder.write("content/other.en.md", item("Other"))
+            for number in range(len(roles)):
+                before = len(to_readers(folder))
+                stop(processes[number])
+                processes[number] = start(number)
+                wait_until(lambda before=before: len(to_readers(folder)) > before or before >= 2 * readers)
+            wait_until(lambda: versions(runtime) == ["99.0"] * len(roles))
+            wait_until(lambda: len(to_readers(folder)) >= 2 * readers)
+            wait_until(lambda: status(runtime, runtime.now())["queued"] == 0)
+            with runtime.store.read() as connection:
+                found = list(ledger.entries(connection, schedule="alert"))
+        for process in processes:
+            stop(process)
+        assert Counter(entry.state for entry in found) == {"accepted": 2 * readers}
+        assert sum(entry.doubts for entry in found) == 0, "a drained process leaves nothing in doubt"
+        copies = Counter(to_readers(folder))
+        assert len(copies) == readers and set(copies.values()) == {2}
+
+
+def make_next_version(folder: Path) -> Path:
+    """Write the program of the next version, with one more migration. Returns its path for Python."""
+    former = Path(tidings.__file__).parent
+    folder.mkdir()
+    code = folder / "src" / "tidings"
+    (folder / "templates").symlink_to(former.parent.parent / "templates")
+    shutil.copytree(former, code)  # with the compiled code, which is valid for files of the same time
+    step = NEXT_STEP.replace("branch_labels", f'compatible_from = "{OLD}"\nbranch_labels')
+    (code / "store" / "migrations" / "versions" / f"m{NEW}_next.py").write_text(step)
+    for name, old, new in (
+        ("store/migrate.py", f'HEAD = "{OLD}"', f'HEAD = "{NEW}"'),
+        ("__init__.py", 'version("tidings")', '"99.0"'),
+    ):
+        text = (code / name).read_text()
+        assert old in text
+        (code / name).write_text(text.replace(old, new))
+    return code.parent
+
+
+def versions(runtime: Runtime) -> list[str]:
+    return [service["version"] for service in status(runtime, runtime.now())["services"]]
 
 
 def test_status_names_who_runs_another_version() -> None:

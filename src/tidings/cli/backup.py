@@ -109,7 +109,11 @@ def upgrade() -> None:
         say("The store has the schema of this version. There is nothing to do.")
         return
     _print_backup(result.backup)
-    say(f"Upgraded the store from schema {result.before} to {result.after}. Start `tidings run` again.")
+    say(f"Upgraded the store from schema {result.before} to {result.after}.")
+    if result.may_run_meanwhile:
+        say("Processes of the version before work with it too. Restart them one by one.")
+    else:
+        say("Start `tidings run` again.")
 
 
 def _hide_password() -> None:

@@ -1,17 +1,38 @@
-"""Create the tables of a fresh store, and upgrade an older one."""
+"""Create the tables of a fresh store, and upgrade an older one.
+
+A migration that only adds what older programs need not know names the oldest schema whose program still works with
+it: `compatible_from = "0010"`. The store keeps this as a value, which a program of that version reads. So the schema is
+upgraded first, while everything runs, and then the processes are replaced one by one.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, inspect, text
+import time
+from typing import TYPE_CHECKING
 
-from tidings.model.errors import StoreVersionError
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from tidings.model.errors import RefusedError, StoreVersionError
 from tidings.store.engine import Store
+from tidings.store.key_values import find_value, set_value
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 HEAD = "0011"
 """The schema version of this program; a test compares it with the newest migration."""
 
 SCRIPTS = "tidings.store:migrations"
 """The package where Alembic finds the migrations."""
+_COMPATIBLE_FROM = "schema_compatible_from"
+"""The name of the stored value: a schema version, and the oldest version whose program works with it."""
+_TRIES = 10
+"""Times that a migration tries to lock its tables on PostgreSQL."""
+_LOCK_TIMEOUT = "2s"
+"""The longest wait for one lock: all other processes wait behind it."""
+_CONTENTION = ("55P03", "40P01")
+"""Errors of PostgreSQL: the lock was not available in time; a deadlock."""
 _LOCK = 0x7469_6469_6E67
 """Advisory lock of PostgreSQL: only one of two processes creates the tables of a fresh database."""
 
@@ -35,52 +56,107 @@ def _version(connection: Connection) -> str | None:
 
 
 def create_or_check(store: Store) -> None:
-    """Create the tables of a fresh store. Raises StoreVersionError for another version, with the command to run."""
+    """Create the tables of a fresh store. Raises StoreVersionError for a version that this program cannot use.
+
+    The store may be newer, if its migrations say that this program works with it.
+    """
     revision = version(store)
     if revision is None:
         _run(store, only_if_fresh=True)
         revision = version(store)
-    if revision != HEAD:
+    if revision is None or revision < HEAD:
         raise StoreVersionError(
             f"the store has schema {revision}, this version of tidings needs {HEAD}. "
             "Run `tidings upgrade`: it makes a backup first."
-            if revision is not None and revision < HEAD
-            else f"the store has schema {revision}, which is newer than this version of tidings ({HEAD}). "
-            "Use the version that wrote it, or a newer one; `tidings upgrade` cannot go back."
         )
+    if revision > HEAD and not _is_served(store, revision):
+        raise _newer_error(revision)
+
+
+def _is_served(store: Store, revision: str) -> bool:
+    with store.read() as connection:
+        written_for, _, oldest = (find_value(connection, _COMPATIBLE_FROM) or "").partition(" ")
+    return written_for == revision and oldest <= HEAD
+
+
+def _newer_error(revision: str) -> StoreVersionError:
+    return StoreVersionError(
+        f"the store has schema {revision}, which is newer than this version of tidings ({HEAD}). "
+        "Use the version that wrote it, or a newer one; `tidings upgrade` cannot go back."
+    )
 
 
 def create(connection: Connection, revision: str) -> None:
-    """Create the tables of an older schema version, to copy a store of that version."""
+    """Create the tables of an older schema version, to copy a store. Raises StoreVersionError for a newer one."""
+    if revision > HEAD:
+        raise _newer_error(revision)
     _steps(connection, revision)
+
+
+def needs_upgrade(store: Store) -> bool:
+    """Whether the store has an older schema. Raises StoreVersionError for a newer one."""
+    before = version(store)
+    if before is not None and before > HEAD:
+        raise _newer_error(before)
+    return before != HEAD
 
 
 def upgrade(store: Store) -> bool:
     """Upgrade the store to the schema of this version. False if it is up to date."""
-    before = version(store)
-    if before == HEAD:
+    if not needs_upgrade(store):
         return False
-    if before is not None and before > HEAD:
-        create_or_check(store)
     _run(store, only_if_fresh=False)
     return True
 
 
+def may_run_meanwhile(before: str) -> bool:
+    """Whether programs of the schema version `before` work on while and after the store is upgraded."""
+    return _oldest_served() <= before
+
+
+def _oldest_served() -> str:
+    from alembic.script import ScriptDirectory
+
+    steps = ScriptDirectory.from_config(_config()).walk_revisions()
+    return max(str(getattr(step.module, "compatible_from", step.revision)) for step in steps)
+
+
 def _run(store: Store, *, only_if_fresh: bool) -> None:
-    with store.write() as connection:
-        if not store.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        if only_if_fresh and _version(connection) is not None:
+    for left in reversed(range(_TRIES)):
+        try:
+            with store.write() as connection:
+                if not store.is_sqlite:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+                if only_if_fresh and _version(connection) is not None:
+                    return
+                _steps(connection, "head")
+                set_value(connection, _COMPATIBLE_FROM, f"{HEAD} {_oldest_served()}")
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _CONTENTION:
+                raise
+            if not left:
+                raise RefusedError(
+                    "Other processes use the tables without a pause, so nothing was changed. "
+                    "Try again when less is sent."
+                ) from None
+            time.sleep(0.5)
+        else:
             return
-        _steps(connection, "head")
 
 
 def _steps(connection: Connection, revision: str) -> None:
     # Imported here, because every other start of the program does not need Alembic.
     from alembic import command
+
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _config() -> Config:
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", SCRIPTS)
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    return config

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from tests.fixtures.newsroom import DAILY, DAY, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import RefusedError, StoreVersionError
@@ -107,6 +107,66 @@ def test_an_upgrade_makes_a_backup_first(newsroom: RunningNewsroom, request: pyt
     newsroom.tick(MONDAY + DAY)
     assert newsroom.editions() == ["daily/1 done", "daily/2 held"] or newsroom.editions() == ["daily/1 done"]
     assert newsroom.read(ada) == [["one"], ["two"]]
+
+
+def test_an_additive_upgrade_leaves_the_service_running(newsroom: RunningNewsroom, newer: pytest.MonkeyPatch) -> None:
+    """A fleet had to stop for each change of the schema."""
+    ada = newsroom.reader("ada")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    root, env = newsroom.folder.root, newsroom.folder.env
+    step = Path(migrate.SCRIPTS) / "versions" / f"m{NEW}_next.py"
+    step.write_text(NEXT_STEP.replace("branch_labels", f'compatible_from = "{OLD}"\nbranch_labels'))
+    result = upgrade(root, quiet, env)
+    assert result is not None and result.may_run_meanwhile
+    assert upgrade(root, quiet, env) is None, "nobody has to stop for nothing to do"
+    assert "shoe_size" in columns(newsroom)
+
+    # The version before works on, can be started again, and does not touch the schema.
+    newer.undo()
+    newsroom.item("two")
+    newsroom.tick(MONDAY + DAY)
+    newsroom.runtime.close()
+    newsroom.runtime = newsroom.folder.runtime()
+    bob = newsroom.reader("bob")
+    newsroom.item("three")
+    newsroom.tick(MONDAY + 2 * DAY)
+    assert newsroom.read(ada) == [["one"], ["two"], ["three"]]
+    assert newsroom.read(bob) == [["three"]]
+    with pytest.raises(StoreVersionError, match="cannot go back"):
+        upgrade(root, quiet, env)
+    if not newsroom.runtime.store.is_sqlite:
+        with pytest.raises(StoreVersionError, match="newer than this version"):
+            make_backup(root, root.parent / "b.tar.gz", quiet, env)
+
+
+def test_one_breaking_migration_ends_compatibility(newer: pytest.MonkeyPatch) -> None:
+    """A later migration that only adds must not hide an earlier one that breaks."""
+    versions, last = Path(migrate.SCRIPTS) / "versions", f"{int(NEW) + 1:04}"
+    marked = NEXT_STEP.replace("branch_labels", f'compatible_from = "{OLD}"\nbranch_labels')
+    later = marked.replace(f'revision = "{OLD}"', f'revision = "{NEW}"').replace(
+        f'revision = "{NEW}"\ndown', f'revision = "{last}"\ndown'
+    )
+    (versions / f"m{last}_last.py").write_text(later)
+    assert not migrate.may_run_meanwhile(OLD)
+    assert migrate.may_run_meanwhile(NEW)
+    (versions / f"m{NEW}_next.py").write_text(marked)
+    assert migrate.may_run_meanwhile(OLD)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_migration_never_queues_long_for_a_table(
+    newsroom: RunningNewsroom, newer: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a migration waits for a lock, every other process waits behind it."""
+    monkeypatch.setattr(migrate, "_LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(migrate, "_TRIES", 2)
+    store = newsroom.runtime.store
+    with store.write() as connection:
+        connection.execute(text("SELECT count(*) FROM subscribers"))
+        with pytest.raises(RefusedError, match="without a pause"):
+            migrate.upgrade(store)
+    assert migrate.upgrade(store)
 
 
 def test_a_restore_upgrades_an_older_backup(newsroom: RunningNewsroom, request: pytest.FixtureRequest) -> None:

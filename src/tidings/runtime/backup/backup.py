@@ -59,11 +59,8 @@ def make_backup(root: Path, path: Path, progress: Progress, env: Mapping[str, st
     with _written_store(root, env) as store:
         if store.path is not None and not store.path.exists():
             raise InputError(f"There is no store at {store.path} yet, so there is nothing to back up.")
-        occupancy = SharedHold(store)
-        try:
+        with _shared_hold(store):
             return back_up_store(store, root, path, progress, env)
-        finally:
-            occupancy.release()
 
 
 @contextmanager
@@ -218,11 +215,15 @@ def sync_folder(folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class UpgradeResult:
-    """The schema versions before and after, and the backup that was made first."""
+    """The schema versions before and after, and the backup that was made first.
+
+    `may_run_meanwhile`: processes of the former version work with the new schema, and are replaced one by one.
+    """
 
     before: str
     after: str
     backup: BackupResult
+    may_run_meanwhile: bool = False
 
 
 def upgrade(
@@ -230,18 +231,27 @@ def upgrade(
 ) -> UpgradeResult | None:
     """Make a backup and migrate the store of the newsroom in `root`. Returns None if the store is up to date.
 
-    Raises RefusedError while any process uses the store, StoreVersionError for a store of a newer version.
+    Raises RefusedError while any process uses the store, unless its version works with the new schema too;
+    StoreVersionError for a store of a newer version.
     """
     with _written_store(root, env) as store:
-        if store.path is not None and not store.path.exists():
+        if (store.path is not None and not store.path.exists()) or not migrate.needs_upgrade(store):
             return None
-        with exclusive_hold(store):
-            before = migrate.version(store)
-            if before is None or before == migrate.HEAD:
-                return None
-            if before > migrate.HEAD:
-                migrate.create_or_check(store)
+        before = migrate.version(store)
+        if before is None:
+            return None
+        may_run_meanwhile = migrate.may_run_meanwhile(before)
+        with _shared_hold(store) if may_run_meanwhile else exclusive_hold(store):
             stamp = f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}"
             made = back_up_store(store, root, root / f"before-upgrade-{before}-{stamp}.tar.gz", progress, env)
             migrate.upgrade(store)
-    return UpgradeResult(before, migrate.HEAD, made)
+    return UpgradeResult(before, migrate.HEAD, made, may_run_meanwhile)
+
+
+@contextmanager
+def _shared_hold(store: Store) -> Iterator[None]:
+    hold = SharedHold(store)
+    try:
+        yield
+    finally:
+        hold.release()
