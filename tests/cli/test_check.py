@@ -229,3 +229,28 @@ def test_a_picture_without_alt_text_is_refused(folder: NewsroomFolder, run: Run)
     assert "the picture a b.jpg has no alt text" in " ".join((ran.out + ran.err).split())
     folder.write("content/one.en.md", item("One", images=images.replace("}", ", alt: A well}")))
     run("check").ok()
+
+
+def test_a_kind_nearly_known_was_taken_without_a_word(folder: NewsroomFolder, run: Run) -> None:
+    """`kind: evento` has no date and no calendar; an event without `starts` neither."""
+    for name, kind in (("a", "evento"), ("b", "press-relase"), ("c", "event"), ("d", "recipe"), ("e", "sobytie")):
+        folder.write(f"content/{name}.en.md", f"---\ntitle: Fair\nkind: {kind}\n---\nCome.\n")
+    found = {
+        problem["file"]: f"{problem['message']} {problem['mend']}"
+        for problem in run("check", "--json").ok().json["problems"]
+        if problem["file"].startswith("content/")
+    }
+    assert set(found) == {f"content/{name}.en.md" for name in "abce"}
+    assert "did you mean `kind: event`?" in found["content/a.en.md"]
+    assert "did you mean `kind: press-release`?" in found["content/b.en.md"]
+    assert "no `starts`" in found["content/c.en.md"]
+    assert "did you mean `kind: event`?" in found["content/e.en.md"], "the word of a language of the site"
+
+
+def test_a_kind_that_the_yaml_names_is_meant(folder: NewsroomFolder, run: Run) -> None:
+    folder.write("content/a.en.md", "---\ntitle: Fair\nkind: events\n---\nCome.\n")
+    schedule = "cadence: {weekly: fri 09:00}\nselect: {kinds: [%s]}\ndeliver: [{list: digest, frequency: all}]\n"
+    folder.write("schedules/fair.yaml", schedule % "events")
+    assert "kind" not in run("check").ok().out
+    folder.write("schedules/fair.yaml", schedule % "storys")
+    assert "no story has the kind 'storys'. Did you mean 'story'?" in run("check").ok().out

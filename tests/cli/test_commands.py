@@ -15,12 +15,15 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+import typer
 
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
 from tests.fixtures.newsroom import stories_in
 from tests.fixtures.newsroom_folder import NewsroomFolder, item
 from tests.servers.object_store import KEYS, MotoStore
+from tidings.cli import newsroom as newsroom_commands
+from tidings.model.errors import RefusedError
 
 NOW = "2026-03-02T08:00"
 SLOT = "2026-03-02T09:00"
@@ -539,3 +542,23 @@ def test_build_says_what_went_into_the_bucket(
         refused = run("build")
         assert refused.code == 2
         assert "NoSuchBucket" in refused.err
+
+
+def test_hints_of_status_name_the_folder_they_are_about(folder: NewsroomFolder, run: Run) -> None:
+    folder.write("schedules/broken.yaml", "cadence: {weekly: fry 09:00}\n")
+    assert f"-> tidings -C {folder.root} check" in run("status").ok().out
+
+
+def test_init_broken_off_keeps_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-D at the third question lost the first two."""
+    answers = iter(["Oficina de prensa", "es,ar"])
+
+    def prompt(*_: object, **__: object) -> str:
+        if (answer := next(answers, None)) is None:
+            raise typer.Abort
+        return answer
+
+    monkeypatch.setattr(typer, "prompt", prompt)
+    with pytest.raises(RefusedError) as stopped:
+        newsroom_commands._choose(tmp_path / "n", {}, None, asks=True)
+    assert str(stopped.value).endswith(f"tidings init {tmp_path}/n --title 'Oficina de prensa' --languages es,ar")

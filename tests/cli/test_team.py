@@ -97,3 +97,9 @@ def test_a_key_is_shown_once_listed_and_revoked(run: Run) -> None:
     gone = run("team", "key", "remove", "website")
     assert gone.code == 2 and "there is no key 'website'" in gone.err
     assert "There is no key yet" in run("team", "key", "list").ok().out
+
+
+def test_a_sample_address_says_where_the_link_opens(folder: NewsroomFolder, run: Run) -> None:
+    lines = run("team", "add", "eli@example.org", "--role", "viewer").ok().out.splitlines()
+    assert lines[1].startswith("On this machine") and lines[2].strip().startswith("http://127.0.0.1:8080/room/join/")
+    assert lines[3].startswith("On a phone") and lines[4].rpartition("/")[2] == lines[2].rpartition("/")[2]

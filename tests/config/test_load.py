@@ -177,7 +177,7 @@ _TIDINGS = [
      "28:24: 'de' is not among site.languages (en, ru, kk). Add it there, or take this text out"),
     ("{en: Digest, ", "{en: [x], ", "28:12: en: expected one value here, not a list or a map"),
     ("timezone: Asia/Almaty", "timezone: Almaty",
-     "5:13: timezone: 'Almaty' is no time zone. Write it like Asia/Almaty or Europe/Geneva or UTC"),
+     "5:13: timezone: 'Almaty' is no time zone. Did you mean Asia/Almaty?"),
     ('colour: "#0077b6"', "colour: #0077b6",
      "7:3: colour: a # begins a comment, so the value is empty. Write six digits in quotes, like \"#0077b6\""),
     ('"#0077b6"', "blue", "7:11: colour: 'blue' is no colour. Write six digits in quotes, like \"#0077b6\""),
@@ -450,6 +450,11 @@ def test_holidays_weekends_and_seasons_arrive_typed(tmp_path: Path) -> None:
         ("weekly: [mon, thu]", "lacks a weekday or a time"),
         ("weekly: fri\u200b 09:00", "there is an invisible character here (U+200B, zero width space)"),
         ("weekly\u00a0: fri 09:00", "there is an invisible character here (U+00A0, no-break space)"),
+        ("weekly: fri 09:00\n  every_other: 2026-12-04", "write `every_other: {from: 2026-12-04}`".capitalize()),
+        ("weekly\uff1afri 09:00", "after 'weekly' is a fullwidth colon (U+FF1A). Write `weekly: fri 09:00`"),
+        ("weekly: “fri 09:00”", 'for YAML “ is no quote but a part of the text. Write `"fri 09:00"`'),
+        ("weekly: frі 09:00", "the letter 'і' in 'frі' is not Latin (U+0456, cyrillic small letter"),
+        ("wееkly: fri 09:00", "the letter 'е' in 'wееkly' is not Latin (U+0435, cyrillic small letter ie)"),
         ("weekly:fri 09:00", "a space is missing after 'weekly:'. Write `weekly: fri 09:00`"),
     ],
 )
@@ -459,6 +464,47 @@ def test_a_cadence_that_cannot_be_says_why_at_its_line(tmp_path: Path, written: 
     problems = [text for text in said(loaded) if "weekly.yaml" in text]
     assert len(problems) == 1 and words in problems[0], problems
     assert problems[0].startswith(("schedules/weekly.yaml:3:", "schedules/weekly.yaml:4:", "schedules/weekly.yaml:2:"))
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("cadence: {weekly:fri 09:00}\ndeliver: [{list: digest, frequency: all}]\n", "Write `weekly: fri 09:00`"),
+        ("cadence: {weekly: fri 09:00}\ndeliver: [{list:digest, frequency: all}]\n", "Write `list: digest`"),
+    ],
+)
+def test_a_space_missing_in_braces_is_named_once(tmp_path: Path, written: str, words: str) -> None:
+    (problem,) = said(read(write(tmp_path, schedules={"weekly": written})))
+    assert "a space is missing after" in problem and words in problem
+
+
+@pytest.mark.parametrize(
+    ("written", "zone"),
+    [
+        ("Tunis", "Africa/Tunis"),
+        ("asia/almati", "Asia/Almaty"),
+        ("Алматы", "Asia/Almaty"),
+        ("Bogotá", "America/Bogota"),
+        ("Tunisia", "Africa/Tunis"),
+        ("New York", "America/New_York"),
+        ("Geneva", "Europe/Zurich"),
+        ("تونس", "Africa/Tunis"),
+    ],
+)
+def test_the_zone_of_another_place_was_suggested(tmp_path: Path, written: str, zone: str) -> None:
+    problems = said(read(write(tmp_path, spoilt(MAIN, "timezone: Asia/Almaty", f"timezone: {written}"))))
+    assert len(problems) == 1 and f"Did you mean {zone}?" in problems[0], problems
+
+
+@pytest.mark.parametrize("written", ["UTC+6", "+05:00", "Zzyzx"])
+def test_no_zone_is_guessed_from_an_offset(tmp_path: Path, written: str) -> None:
+    problems = said(read(write(tmp_path, spoilt(MAIN, "timezone: Asia/Almaty", f'timezone: "{written}"'))))
+    assert len(problems) == 1 and "Write continent and city, like Asia/Almaty" in problems[0], problems
+
+
+def test_a_wrong_score_names_the_key_that_was_written(tmp_path: Path) -> None:
+    (problem,) = said(read(write(tmp_path, f"{MAIN}gates: {{spam: high}}\n")))
+    assert "spam: 'high' is no score" in problem and "score:" not in problem
 
 
 def test_a_dash_without_a_space_is_named(tmp_path: Path) -> None:

@@ -210,6 +210,14 @@ _NBSP, _ZERO, _SHY, _LS, _BOM = "\u00a0", "\u200b", "\u00ad", "\u2028", "\ufeff"
         (f"deliver:\n  -{_ZERO}list: digest\n    frequency: all\n", "f:2:4:", "U+200B, zero width space"),
         (f"cadence:\n  week{_SHY}ly:fri 09:00\n  holidays: KZ\n", "f:2:7:", "U+00AD, soft hyphen"),
         (f"site:\n  title: x\n{_LS}  url: y\n", "f:3:1:", "U+2028, line separator"),
+        (f"cadence:\n  weekly: fri 09:00{_LS}deliver: x\n", "f:2:20:", "U+2028, line separator"),
+        ("cadence:\n  weekly: fri 09:00\x85deliver: x\n", "f:2:20:", "U+0085"),
+        (
+            "cadence:\n  weekly\uff1afri 09:00\n  holidays: KZ\n",
+            "f:2:9:",
+            "a fullwidth colon (U+FF1A). Write `weekly: fri",
+        ),
+        ("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> b\n", "f:1:1:", "two versions of this file were not merged"),
         (
             "cadence:\n  weekly:fri 09:00\n  holidays: KZ\n",
             "f:2:9:",

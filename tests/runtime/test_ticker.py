@@ -91,7 +91,7 @@ def test_that_a_beat_is_still_at_work_is_logged_once(
 
     def count() -> int:
         return [record.getMessage() for record in caplog.records].count(
-            "the last cycle is still running; the next one follows it"
+            "the service still publishes or sends; it looks for changes again when that is done"
         )
 
     wait_until(lambda: count() > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ def init(
     given = {"title": title, "languages": languages, "timezone": timezone, "address": address, "colour": colour}
     asks = sys.stdin.isatty() and sys.stdout.isatty()
     is_plain = not any(given.values()) and sample is not False and (sample is True or not asks)
-    own = None if is_plain else _choose(given, sample, asks=asks)
+    own = None if is_plain else _choose(folder, given, sample, asks=asks)
     root = init_newsroom(session.root / folder, own)
     say(f"The newsroom is in {root}. Next:\n")
     say(f"  tidings check -C {folder}      check it")
@@ -46,8 +47,11 @@ def init(
     say(f"  tidings run -C {folder}        watch, publish and send; pages on http://127.0.0.1:8080/")
 
 
-def _choose(given: dict[str, str], sample: bool | None, *, asks: bool) -> OwnSettings:
-    """Return the settings that the options give. What they leave open is asked, or stays as it is by default."""
+def _choose(folder: Path, given: dict[str, str], sample: bool | None, *, asks: bool) -> OwnSettings:
+    """Return the settings that the options give. What they leave open is asked, or stays as it is by default.
+
+    Raises RefusedError if the questions are broken off. It has the command that goes on with the answers.
+    """
     from tidings.model.errors import RefusedError
     from tidings.runtime.init import OwnSettings, guess_timezone
 
@@ -60,16 +64,25 @@ def _choose(given: dict[str, str], sample: bool | None, *, asks: bool) -> OwnSet
         "colour": "Main colour",
     }
     values: dict[str, Any] = {name: OwnSettings.read(name, text) for name, text in given.items() if text}
-    for name, question in questions.items() if asks else ():
-        usual = getattr(default, name)
-        shown = ",".join(usual) if isinstance(usual, tuple) else usual
-        while name not in values:
-            try:
-                values[name] = OwnSettings.read(name, typer.prompt(question, default=shown))
-            except RefusedError as error:
-                say(str(error))
-    if sample is None:
-        sample = typer.confirm("With sample stories?", default=True) if asks else True
+    try:
+        for name, question in questions.items() if asks else ():
+            usual = getattr(default, name)
+            shown = ",".join(usual) if isinstance(usual, tuple) else usual
+            while name not in values:
+                try:
+                    values[name] = OwnSettings.read(name, typer.prompt(question, default=shown))
+                except RefusedError as error:
+                    say(str(error))
+        if sample is None and asks:
+            say("Sample stories show how a story is written, and give the first pages something to show.")
+            sample = typer.confirm("With sample stories, to delete later?", default=True)
+    except typer.Abort:
+        say()
+        answers = {key: ",".join(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        words = [word for key, value in answers.items() for word in (f"--{key}", shlex.quote(value))]
+        command = " ".join(["tidings init", shlex.quote(str(folder)), *words])
+        raise RefusedError(f"Stopped; nothing was made. To go on with your answers: {command}") from None
+    sample = sample is not False
     return replace(default, **values, with_sample=sample)
 
 

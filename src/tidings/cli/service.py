@@ -130,9 +130,11 @@ def show_clock(
         done = None
         with runtime.store.write() if set_to else runtime.store.read() as connection:
             if set_to:
-                done = set_back.set_back(connection, real, getpass.getuser())
+                done = set_back.set_back(connection, real, getpass.getuser(), runtime.newsroom.site.zone)
             if done is not None:
-                notices.add(connection, f"clock:{real.isoformat()}", "clock", _describe_set_back(done, real), real)
+                notices.add(
+                    connection, f"clock:{real.isoformat()}", "clock", _describe_set_back(done, real, runtime), real
+                )
             reached = clock.read_clock(connection)
         ahead = max(reached - real, timedelta(0)) if reached is not None else timedelta(0)
         if json:
@@ -141,7 +143,7 @@ def show_clock(
             )
             print_json({"clock": reached, "real": real, "ahead": round(ahead.total_seconds()), **held})
         elif done is not None:
-            say(_describe_set_back(done, real))
+            say(_describe_set_back(done, real, runtime))
         else:
             _print_clock(runtime, reached, real)
 
@@ -157,10 +159,9 @@ def _print_clock(runtime: Runtime, reached: datetime | None, real: datetime) -> 
         say("If this machine's clock is right, set it back: tidings clock --set now")
 
 
-def _describe_set_back(done: set_back.SetBack, real: datetime) -> str:
-    lines = [
-        f"The newsroom's clock was at {done.before:%Y-%m-%d %H:%M} UTC. It is set back to {real:%Y-%m-%d %H:%M} UTC."
-    ]
+def _describe_set_back(done: set_back.SetBack, real: datetime, runtime: Runtime) -> str:
+    before, after = format_moment(done.before, runtime), format_moment(real, runtime)
+    lines = [f"The newsroom's clock was at {before}. It is set back to {after} ({runtime.newsroom.site.timezone})."]
     if done.held:
         lines.append(f"These editions are held: {', '.join(done.held)}.")
     if done.schedules:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +32,13 @@ class CommandSession:
 
     root: Path = field(default_factory=Path)
     secrets: tuple[str, ...] = ()
+
+    def name_folder(self, text: str) -> str:
+        """Add `-C DIR` to the commands in a hint, if this command was given one."""
+        if self.root == Path():
+            return text
+        folder = shlex.quote(str(self.root))
+        return re.sub(r"\btidings (?=[a-z]+\b)(?! *-C)", lambda _: f"tidings -C {folder} ", text)
 
     def redact(self, text: str) -> str:
         """Remove every secret of the newsroom from a text."""

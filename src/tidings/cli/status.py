@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tidings.cli.session import Json, format_counts, format_moment, open_newsroom, print_json, say
+from tidings.cli.session import Json, format_counts, format_moment, open_newsroom, print_json, say, session
 from tidings.model.plurals import count_noun
 from tidings.runtime.monitoring.status import status as read_status
 from tidings.runtime.newsroom import Runtime
@@ -28,10 +28,10 @@ def _print(report: dict[str, Any], runtime: Runtime) -> None:
     say(f"{count_noun(len(wrong), 'thing')} {needs} a look." if wrong else "All is well.")
     for number, finding in enumerate(wrong, 1):
         say(f"{number}. {finding['text']}")
-        say(f"   -> {finding['mend']}")
+        say(f"   -> {session.name_folder(finding['mend'])}")
     say()
     for line in [*_describe_service(report, runtime), *_describe_pauses(report, runtime)]:
-        say(line)
+        say(session.name_folder(line))
     for line in _describe_restore(report, runtime):
         say(line)
     for slot in report["next"]:

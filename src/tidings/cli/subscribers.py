@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from tidings.cli.session import Json, log_action, open_newsroom, print_json, say, to_json
+from tidings.cli.session import Json, format_moment, log_action, open_newsroom, print_json, say, to_json
 from tidings.config.references import find_names
 from tidings.model.dates import parse_moment
 from tidings.model.errors import InputError, RefusedError, nearest
@@ -197,9 +197,9 @@ def show_person(address: Address, as_json: Json = False) -> None:
             origin = f"(from: {entry.source or 'unknown'}; number {entry.subscriber})"
             say(f"{entry.address}  {entry.name}  list {entry.list}: {entry.state}, {choices}  {origin}")
         for name, (reason, at) in consent.suppressions_of(connection, digest).items():
-            say(f"  {at:%Y-%m-%d %H:%M} UTC  never mailed by {f'list {name}' if name else 'every list'}: {reason}")
+            say(f"  {format_moment(at, runtime)}  never mailed by {f'list {name}' if name else 'every list'}: {reason}")
         for at, name, event, source in subscribers.consents_of(connection, address):
-            say(f"  {at:%Y-%m-%d %H:%M} UTC  {name}: {event}  {source}")
+            say(f"  {format_moment(at, runtime)}  {name}: {event}  {source}")
 
 
 def list_people(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from sqlalchemy import Connection
@@ -48,7 +49,7 @@ def add(
             link = _make_link(connection, runtime, member)
             log_action(connection, "team.added", address, team.describe_access(chosen, names))
         say(f"{address} is in the team as {chosen}. Give them this link. It works once, within three days:")
-        say(f"  {link}")
+        _say_link(runtime, link)
 
 
 def list_team(json: Json = False) -> None:
@@ -99,7 +100,7 @@ def change(
         say(f"{member.email}: {chosen}, {', '.join(names) or 'all lists'}.")
         if link:
             say("This link works once, within three days:")
-            say(f"  {_make_link(connection, runtime, member.id)}")
+            _say_link(runtime, _make_link(connection, runtime, member.id))
 
 
 def remove(address: Address) -> None:
@@ -226,6 +227,19 @@ def _read_lists(runtime: Runtime, text: str, role: Role) -> list[str]:
     if names and role is Role.ADMIN:
         raise RefusedError("an admin works on all lists: leave --lists away, or choose another role.")
     return names
+
+
+def _say_link(runtime: Runtime, link: str) -> None:
+    """Print a link. While the site has a sample address, also where it opens on this machine."""
+    from tidings.runtime.check import is_sample_domain
+
+    site, web = runtime.newsroom.site, runtime.newsroom.web
+    if is_sample_domain(urlsplit(site.url).hostname or ""):
+        host = f"[{web.host}]" if ":" in web.host else web.host
+        say("On this machine, while `tidings run` is running:")
+        say(f"  http://{host}:{web.port}/{link.removeprefix(site.url)}")
+        say("On a phone or elsewhere, once this address leads here (site.url is a sample until you write yours):")
+    say(f"  {link}")
 
 
 def _make_link(connection: Connection, runtime: Runtime, member: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from tidings.config import yaml_text
 from tidings.config.file_reader import ConfigReader, Reference
 from tidings.config.types import NestedValueError
-from tidings.config.yaml_text import INVISIBLE, Node, describe_invisible
+from tidings.config.yaml_text import INVISIBLE, Node, describe_invisible, describe_key_without_space
 from tidings.model.errors import Problem, nearest
 
 Path = tuple[str | int, ...]
@@ -58,20 +59,22 @@ def describe_errors(
         if reference is None and (slip := _slip(node, fault.path)) is not None:
             place_, (message, mend) = slip
         problems.append(Problem(file, *place_, message, mend))
-    return sorted(problems, key=lambda problem: (problem.line, problem.column))
+    # Two faults of one entry may have the same slip.
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column))
 
 
 def _slip(node: Node, path: Path) -> tuple[tuple[int, int], tuple[str, str]] | None:
     """Return a slip of typing that explains a fault: its place, what is wrong, and how to fix it.
 
-    It is an invisible character or a missing space, in a key on the way to `path` or in the value.
+    It is an invisible character, a missing space, a letter of another script or a curly quote, in a key on the way to
+    `path` or in the value.
     """
     current: Node | None = node
     keys: list[yaml_text.Scalar] = []
     for part in path:
         if isinstance(current, yaml_text.Mapping) and isinstance(part, str):
             keys += [key for key, _ in current.entries if key.text == part]
-            current = current.get(part)
+            current = current.get(part) or current
         elif isinstance(current, yaml_text.Sequence) and isinstance(part, int) and part < len(current.items):
             current = current.items[part]
     if isinstance(current, yaml_text.Mapping):
@@ -81,13 +84,36 @@ def _slip(node: Node, path: Path) -> tuple[tuple[int, int], tuple[str, str]] | N
             return (key.line, key.column), describe_invisible(hidden[0])
         if re.match(r"-[A-Za-z_]", key.text):
             return (key.line, key.column), (f"a space is missing in '{key.text}:'", f"write `- {key.text[1:]}:`")
+        words = None if key.quoted else describe_key_without_space(key.text)
+        if (words := words or _foreign_letter(key.text)) is not None:
+            return (key.line, key.column), words
     if not isinstance(current, yaml_text.Scalar) or current.quoted:
         return None
-    if match := re.match(r"([A-Za-z_][\w-]*:)(?=[^\s/:])", current.text):
-        words = f"a space is missing after '{match[1]}'", f"write `{match[1]} {current.text[match.end() :][:60]}`"
-        return (current.line, current.column), words
+    place = current.line, current.column
+    if (words := describe_key_without_space(current.text)) is not None:
+        return place, words
     if hidden := INVISIBLE.search(current.text):
-        return (current.line, current.column), describe_invisible(hidden[0])
+        return place, describe_invisible(hidden[0])
+    if current.text.startswith(tuple(_CURLY_QUOTES)):
+        bare = current.text.strip(_CURLY_QUOTES)
+        return place, (f"for YAML {current.text[0]} is no quote but a part of the text", f'write `"{bare[:60]}"`')
+    if (words := _foreign_letter(current.text)) is not None:
+        return place, words
+    return None
+
+
+_CURLY_QUOTES = "\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb"
+
+
+def _foreign_letter(text: str) -> tuple[str, str] | None:
+    """Return the message and the mend for a Cyrillic or Greek letter that looks like one of its Latin neighbours."""
+    for word in re.findall(r"[^\W\d_]+", text):
+        foreign = re.search("[\u0370-\u052f]", word)
+        if foreign is not None and re.search("[A-Za-z]", word):
+            name = unicodedata.name(foreign[0], "").lower()
+            return f"the letter {foreign[0]!r} in {word!r} is not Latin (U+{ord(foreign[0]):04X}, {name})", (
+                "type the word again"
+            )
     return None
 
 

@@ -108,6 +108,14 @@ class CadenceText(ConfigModel):
             parse_rule(info.field_name, written)
         return written
 
+    @field_validator("every_other", mode="before")
+    @classmethod
+    def _every_other(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            fault = f"{value!r} is no map; write `every_other: {{from: 2026-12-04}}` with the first day"
+            raise ValueError(fault)  # noqa: TRY004 - pydantic reports a ValueError
+        return value
+
     @field_validator("from_", "until")
     @classmethod
     def _season(cls, text: str | None) -> str | None:

@@ -43,6 +43,7 @@ from tidings.config.types import (
     TopicText,
     Url,
     Zone,
+    read_score,
 )
 from tidings.model.cadence import load_zone
 from tidings.model.item import Media
@@ -238,7 +239,10 @@ class Room(ConfigModel):
 
 
 def _read_spam(written: Any) -> Any:
-    return {"score": written} if isinstance(written, str) else written
+    if not isinstance(written, str):
+        return written
+    # A fault belongs to the key `spam` that was written, not to `score`.
+    return {"score": read_score(written)}
 
 
 GateAction = Literal["hold", "warn", "off"]

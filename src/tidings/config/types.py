@@ -8,11 +8,12 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import timedelta
+from difflib import get_close_matches
 from email.utils import parseaddr
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfoNotFoundError
+from zoneinfo import ZoneInfoNotFoundError, available_timezones
 
 import idna
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
@@ -64,7 +65,7 @@ def _int(value: Any) -> int:
     return int(value)
 
 
-def _score(value: Any) -> float:
+def read_score(value: Any) -> float:
     if isinstance(value, float):
         return value
     if not re.fullmatch(r"[0-9]{1,3}(?:\.[0-9]{1,3})?", _text(value)):
@@ -276,8 +277,66 @@ def _zone(value: Any) -> str:
     try:
         load_zone(text)
     except ZoneInfoNotFoundError:
-        raise ValueError(f"{text!r} is no time zone; write it like Asia/Almaty or Europe/Geneva or UTC") from None
+        zones = _likely_zones(text)
+        mend = f"did you mean {' or '.join(zones)}?" if zones else "write continent and city, like Asia/Almaty"
+        raise ValueError(f"{text!r} is no time zone; {mend}") from None
     return text
+
+
+_CITIES = {
+    "astana": "Asia/Almaty",
+    "beijing": "Asia/Shanghai",
+    "北京": "Asia/Shanghai",
+    "北京市": "Asia/Shanghai",
+    "geneva": "Europe/Zurich",
+    "delhi": "Asia/Kolkata",
+    "new delhi": "Asia/Kolkata",
+    "mumbai": "Asia/Kolkata",
+    "islamabad": "Asia/Karachi",
+    "ankara": "Europe/Istanbul",
+    "hanoi": "Asia/Ho_Chi_Minh",
+    "abuja": "Africa/Lagos",
+    "rabat": "Africa/Casablanca",
+    "brasilia": "America/Sao_Paulo",
+    "washington": "America/New_York",
+    "ottawa": "America/Toronto",
+    "canberra": "Australia/Sydney",
+}
+"""Capitals and large cities after which no zone is named."""
+
+
+def _likely_zones(text: str) -> list[str]:
+    """Return up to three zones of a city or country as people write it, in English or a language of the pages."""
+    from babel import Locale
+    from babel.core import get_global
+
+    word = _fold(text.rpartition("/")[2])
+    if re.fullmatch(r"(?:utc|gmt)? ?[+-][0-9:]+", word):
+        return []
+    places = {city: [zone] for city, zone in _CITIES.items()}
+    for zone in sorted(available_timezones()):
+        if "/" in zone and not zone.startswith("Etc/"):
+            places.setdefault(_fold(zone.rpartition("/")[2]), []).append(zone)
+    territory_zones = get_global("territory_zones")
+    for language in ("en", "ru", "kk", "ar", "fr", "es", "zh"):
+        locale = Locale(language)
+        for zone, names in locale.time_zones.items():
+            if "/" in zone and "city" in names:
+                places.setdefault(_fold(names["city"]), []).append(zone)
+        for territory, name in locale.territories.items():
+            if territory in territory_zones:
+                places.setdefault(_fold(name), []).extend(territory_zones[territory])
+    if word not in places:
+        close = get_close_matches(word, places, n=1, cutoff=0.8)
+        word = close[0] if close else ""
+    zones = dict.fromkeys(places.get(word, ()))
+    return [zone for zone in zones if zone in available_timezones()][:3]
+
+
+def _fold(name: str) -> str:
+    """Return a name of a place without accents, capitals and underscores, to compare it."""
+    letters = unicodedata.normalize("NFKD", name.replace("_", " ").replace("-", " ").casefold())
+    return "".join(letter for letter in letters if not unicodedata.combining(letter)).strip()
 
 
 def _name(value: Any) -> str:
@@ -414,7 +473,7 @@ ONE_OR_MANY = BeforeValidator(one_or_many, json_schema_input_type=str | list[str
 
 Bool = Annotated[bool, _typed(_bool, bool)]
 Int = Annotated[int, _typed(_int, int)]
-Score = Annotated[float, _typed(_score, float)]
+Score = Annotated[float, _typed(read_score, float)]
 Duration = Annotated[timedelta, _typed(_duration)]
 Line = Annotated[str, _typed(_line, str | float)]
 Address = Annotated[str, _typed(_address)]

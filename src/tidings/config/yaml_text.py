@@ -46,6 +46,10 @@ _LINE = re.compile(
     r"(?P<indent>[ \t]*(?:-[ \t]+)*)(?P<dash>-(?=[^\W\d]|[\"'\u200b\u00a0\u2028\u00ad\ufeff]))?"
     r"(?P<key>[A-Za-z_][\w-]*)?(?P<colon>:)?(?P<value>.*)"
 )
+_LINE_SEPARATOR = re.compile("[\x85\u2028\u2029]")
+"""Characters that begin a line for the library and not for editors."""
+_MERGE_MARK = re.compile("^(?:<{7}|>{7})(?: .*)?$", re.MULTILINE)
+_WIDE_COLONS = "\ufe55\uff1a\u2236"
 _DIRECTIVE = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(?=%)")
 _MENDS = (
     ("'\\t'", "write spaces instead of the tab"),
@@ -148,6 +152,18 @@ def describe_invisible(character: str) -> tuple[str, str]:
     )
 
 
+def describe_key_without_space(text: str) -> tuple[str, str] | None:
+    """Return the message and the mend for `weekly:fri 09:00`, also with a wide colon; None for other texts."""
+    match = re.match(rf"([A-Za-z_][\w-]*)[ \t]*(?:(:)(?=[^\s/:])|([{_WIDE_COLONS}]))[ \t]*", text)
+    if match is None:
+        return None
+    mend = f"write `{match[1]}: {text[match.end() :].strip()[:60]}`"
+    if match[3]:
+        name = unicodedata.name(match[3]).lower()
+        return f"after {match[1]!r} is a {name} (U+{ord(match[3]):04X})", mend
+    return f"a space is missing after '{match[1]}:'", mend
+
+
 def mask_days_and_times(text: str) -> str:
     """Return a text of the same length in which `[mon, thu] 09:00`, which is no YAML, is a plain word."""
     return _DAYS_AND_TIMES.sub(lambda match: f"{match[0][: -len(match[1])]}{'x' * len(match[1])}", text)
@@ -174,6 +190,9 @@ class _Reader:
         return bool(self._taken)
 
     def document(self) -> Node | None:
+        if (mark := _MERGE_MARK.search(self._text)) is not None:
+            mend = "keep one of the two versions, and delete the lines with <<<<<<<, ======= and >>>>>>>"
+            self._refuse(mark.start(), "two versions of this file were not merged", mend)
         self._characters()
         self._directives()
         events: Iterator[Any] = iter(YAML(typ="safe", pure=True).parse(self._text))
@@ -237,6 +256,8 @@ class _Reader:
             assert match is not None
             key, value = match["key"] or "", match["value"]
             hidden = INVISIBLE.search(line, 0, len(line) - len(value.lstrip(_HIDDEN)))
+            if hidden is None and number == current:
+                hidden = _LINE_SEPARATOR.search(line, 0, index - start + 1)
             if hidden is not None:
                 self.note(start + hidden.start(), *describe_invisible(hidden[0]))
                 return True
@@ -244,9 +265,9 @@ class _Reader:
                 shown = f"-{key}{match['colon'] or ''}"
                 self.note(start + match.start("dash"), f"a space is missing in {shown!r}", f"write `- {shown[1:]}`")
                 return True
-            if match["colon"] and value[:1] not in ("", " ", "\t", "/", ":"):
-                mend = f"write `{key}: {value.strip()[:60]}`"
-                self.note(start + match.start("colon"), f"a space is missing after {key + ':'!r}", mend)
+            missing = describe_key_without_space(line[match.end("indent") :])
+            if missing is not None:
+                self.note(start + match.end("key"), *missing)
                 return True
             if number == current and match["colon"] and "mapping values are not allowed" in message and ": " in value:
                 text = value.strip()[:60].replace("\\", "\\\\").replace('"', '\\"')

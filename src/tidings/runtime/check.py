@@ -7,8 +7,9 @@ import ipaddress
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Literal
@@ -26,11 +27,12 @@ from tidings.config.settings import Newsroom
 from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence, read_text, read_yaml
 from tidings.model.cadence import At, OnNew, OnRequest, next_slots
 from tidings.model.errors import Problem, RefusedError, nearest
-from tidings.model.item import Image
+from tidings.model.item import EVENT, Image
 from tidings.model.plurals import count_noun
+from tidings.model.text import slugify
 from tidings.pipeline.compose.baseline import cadence_key, describe_cadence_edit
 from tidings.pipeline.compose.gates import has_spamassassin
-from tidings.render.i18n import count_missing_words
+from tidings.render.i18n import KINDS, count_missing_words, load_catalogue
 from tidings.render.mail.content_gates import find_leftovers, read_words
 from tidings.render.template_check import find_subject_problems, find_template_problems
 from tidings.render.templates import MailTemplates
@@ -60,7 +62,9 @@ def check_newsroom(root: Path) -> list[Problem]:
     problems += _check_traps(newsroom)
     store = Store(store_address(newsroom), newsroom.root) if store_exists(newsroom) else None
     try:
-        problems += _check_items(newsroom, store)
+        kinds: set[str] = set()
+        problems += _check_items(newsroom, store, kinds)
+        problems += _check_selected_kinds(newsroom, kinds)
         problems += _check_frequencies(newsroom, store) if store is not None else ()
         problems += _check_cadences(newsroom, store) if store is not None else ()
         problems += _check_moments(newsroom, store, datetime.now(UTC))
@@ -70,8 +74,8 @@ def check_newsroom(root: Path) -> list[Problem]:
     return list(dict.fromkeys(problems))
 
 
-def _check_items(newsroom: Newsroom, store: Store | None) -> Iterator[Problem]:
-    """Check all items of the folders, and those that websites have delivered so far."""
+def _check_items(newsroom: Newsroom, store: Store | None, kinds: set[str]) -> Iterator[Problem]:
+    """Check all items of the folders, and those that websites have delivered so far. Adds their kinds to `kinds`."""
     for source in make_sources(newsroom, store).values():
         sweep = source.sweep(datetime.now(UTC))
         # Only in folders is a ref the name of a file.
@@ -81,6 +85,7 @@ def _check_items(newsroom: Newsroom, store: Store | None) -> Iterator[Problem]:
         ]
         repeated = {warn_of_missing_alt(item, _original_url(item, image)) for item, image in without_alt}
         yield from (problem for problem in sweep.problems if problem not in repeated)
+        kinds.update(item.kind for item in sweep.items)
         for item in sweep.items:
             yield from _check_item(newsroom, item, newsroom.root / item.ref if is_folder else None)
 
@@ -185,8 +190,12 @@ def _addresses(newsroom: Newsroom) -> Iterator[tuple[tuple[str | int, ...], str]
 
 def _is_sample(address: str) -> bool:
     """Whether an address is of a domain for examples (RFC 2606, RFC 6761)."""
-    domain = parseaddr(address)[1].rpartition("@")[2].lower()
-    return bool(re.search(r"(?:^|\.)example(?:\.(?:com|net|org))?$", domain))
+    return is_sample_domain(parseaddr(address)[1].rpartition("@")[2])
+
+
+def is_sample_domain(domain: str) -> bool:
+    """Whether a domain is one for examples (RFC 2606, RFC 6761)."""
+    return bool(re.search(r"(?:^|\.)example(?:\.(?:com|net|org))?$", domain.lower()))
 
 
 def _secret_files(node: Node) -> Iterator[tuple[str, int, int]]:
@@ -282,6 +291,8 @@ def _check_item(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iter
                 mend = nearest(name, known) if known else otherwise
                 yield Problem(item.ref, _find_line(file, key, name), 0, message.format(name), mend, "warning")
     yield from _check_leftovers(newsroom, item, file)
+    if file is not None:
+        yield from _check_kind(newsroom, item, file)
     for image in _images_without_alt(newsroom, item, file is not None):
         url = _original_url(item, image)
         name = unquote(url.rsplit("/", 1)[-1])
@@ -290,6 +301,51 @@ def _check_item(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iter
         # Items of the backlog are never sent by mail.
         level: Literal["error", "warning"] = "warning" if item.backlog else "error"
         yield Problem(item.ref, _find_line(file, "images", name), 0, text, mend, level)
+
+
+def _check_kind(newsroom: Newsroom, item: SourceItem, file: Path) -> Iterator[Problem]:
+    """Warn about a kind that is most likely a known one misspelt, and about an event without a date."""
+    selected = {kind for _, kinds in _selections(newsroom) for kind in kinds}
+    known = None if item.kind in selected else _find_known_kind(item.kind, newsroom.site.languages)
+    if known:
+        line = _find_line(file, "kind", item.kind)
+        message = f"kind {item.kind!r} is unknown, so the story has neither label nor rules of {known!r}"
+        mend = f"did you mean `kind: {known}`? To keep your own kind, name it in `select: {{kinds: [{item.kind}]}}`"
+        yield Problem(item.ref, line, 0, message, mend, "warning")
+    if item.kind == EVENT and item.starts is None:
+        line = _find_line(file, "kind", item.kind)
+        message = "this event has no `starts`: its page shows no date, and it stands in no calendar"
+        yield Problem(item.ref, line, 0, message, "write its day and time, like `starts: 2026-12-01T10:00`", "warning")
+
+
+def _check_selected_kinds(newsroom: Newsroom, kinds: set[str]) -> Iterator[Problem]:
+    """Warn about a kind in `select` that no item has, and that is most likely a known one misspelt."""
+    for where, selected in _selections(newsroom):
+        for kind in selected:
+            known = None if kind in kinds else _find_known_kind(kind, newsroom.site.languages)
+            if known:
+                message = f"{where}.select: no story has the kind {kind!r}"
+                yield Problem(MAIN, 0, 0, message, f"did you mean {known!r}?", "warning")
+
+
+def _selections(newsroom: Newsroom) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield what selects kinds, with the kinds."""
+    for name, feed in newsroom.feeds.items():
+        yield f"feeds.{name}", feed.select.kinds
+    for name, schedule in newsroom.schedules.items():
+        yield f"schedules.{name}", schedule.select.kinds
+
+
+def _find_known_kind(kind: str, languages: Iterable[str]) -> str | None:
+    """Return the known kind that an unknown one resembles, in English or as the site's languages call it."""
+    if kind in KINDS:
+        return None
+    words = {name: name for name in KINDS}
+    for language in languages:
+        catalogue = load_catalogue(language)
+        words |= {slugify(catalogue.gettext(text)): name for name, texts in KINDS.items() for text in texts}
+    close = get_close_matches(kind, words, n=1, cutoff=0.8)
+    return words[close[0]] if close else None
 
 
 def _check_leftovers(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iterator[Problem]:

@@ -243,8 +243,12 @@ class Service:
             return
         self._say("Nobody is in the team of the comms room yet. This link makes its first admin, once:")
         here = _address("127.0.0.1" if web.host in ("0.0.0.0", "::") else web.host, web.port)  # noqa: S104
-        for place in dict.fromkeys([f"{here}/", self._runtime.newsroom.site.url]):
-            self._say(f"  {place}room/join/{token}")
+        url = self._runtime.newsroom.site.url
+        if f"{here}/" == url:
+            self._say(f"  {url}room/join/{token}")
+            return
+        self._say(f"  on this machine:          {here}/room/join/{token}")
+        self._say(f"  on a phone or elsewhere:  {url}room/join/{token}  (once that address leads to this machine)")
 
     def _say(self, line: str) -> None:
         self._say_to(self._redactor.text(line))

@@ -223,7 +223,7 @@ class Ticker:
         if event.code == EVENT_JOB_MAX_INSTANCES:
             # APScheduler dropped this run. Request it again: a changed file or a slot must not wait a whole cycle.
             if not self._is_reported:
-                log.info("the last cycle is still running; the next one follows it")
+                log.info("the service still publishes or sends; it looks for changes again when that is done")
             self._is_reported = True
             self.wake(datetime.now(UTC) + _AGAIN)
         elif event.code == EVENT_JOB_MISSED:

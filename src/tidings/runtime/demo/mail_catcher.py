@@ -65,7 +65,7 @@ class MailCatcher:
             for recipient in envelope.rcpt_tos:
                 number = len(self._mails) + 1
                 self._mails.append(CaughtMail(number, envelope.mail_from, recipient, envelope.content))
-        return f"250 2.0.0 kept as {number}"
+        return f"250 2.0.0 caught as message {number}"
 
     def __enter__(self) -> MailCatcher:
         self._controller.start()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from sqlalchemy import Column, Connection, delete, func, select, update
@@ -41,12 +41,16 @@ class SetBack:
     """Editions that were not finished, and are held now."""
 
 
-def set_back(connection: Connection, now: datetime, who: str) -> SetBack | None:
-    """Set the clock to `now`, the real time. Returns None, unchanged, if it is not ahead."""
+def set_back(connection: Connection, now: datetime, who: str, zone: tzinfo = UTC) -> SetBack | None:
+    """Set the clock to `now`, the real time. Returns None, unchanged, if it is not ahead.
+
+    `zone` is that of the moment in the reason that people read.
+    """
     before = clock.read_clock(connection)
     if before is None or before <= now:
         return None
-    cause = f"the newsroom's clock was ahead, at {before:%Y-%m-%d %H:%M} UTC, and {who} set it back"
+    reached = f"{before.astimezone(zone):%Y-%m-%d %H:%M} {zone}"
+    cause = f"the newsroom's clock was ahead, at {reached}, and {who} set it back"
     held = _hold_editions(connection, cause, now)
     names = _reopen_slots(connection, now)
     _mend_items(connection, now)
