@@ -11,13 +11,14 @@ class Holidays:
 
     def __init__(self, code: str) -> None:
         import holidays  # late: slow to import, and few schedules need it
+        from holidays.registry import EntityLoader
 
         country, _, part = code.partition("-")
-        known = holidays.list_supported_countries(include_aliases=False)
-        if country not in known:
+        if country not in EntityLoader.get_country_codes(include_aliases=False):
             raise ValueError(f"{code!r} is no country whose holidays are known; write its two letters, like KZ")
-        if part and part not in known[country]:
-            raise ValueError(f"{country} has no part {part!r}; known are {', '.join(known[country]) or 'none'}")
+        # Only a part needs the country's class: to get one, `holidays` imports all 250 of them.
+        if part and part not in (parts := getattr(holidays, country).subdivisions):
+            raise ValueError(f"{country} has no part {part!r}; known are {', '.join(parts) or 'none'}")
         self.code = code
 
     def __call__(self, day: date) -> str | None:

@@ -43,6 +43,7 @@ from tidings.store.service.heartbeat import load_heartbeats
 if TYPE_CHECKING:
     # The parts of a runtime import the pipeline and the renderer on first use: most commands need only a few.
     from tidings.pipeline.compose.composer import Composer
+    from tidings.pipeline.compose.drafter import Drafter
     from tidings.pipeline.compose.lifecycle import EditionLifecycle
     from tidings.pipeline.compose.mail import MailRenderer
     from tidings.pipeline.deliver.context import DeliverySummary
@@ -271,6 +272,13 @@ class Runtime:
         from tidings.pipeline.compose.lifecycle import EditionLifecycle
 
         return EditionLifecycle(self.store, self.newsroom)
+
+    @cached_property
+    def drafter(self) -> Drafter:
+        """The part of the composer that chooses stories."""
+        from tidings.pipeline.compose.drafter import Drafter
+
+        return Drafter(self.store, self.newsroom)
 
     @cached_property
     def composer(self) -> Composer:
@@ -503,6 +511,7 @@ _PARTS = (
     "member_mails",
     "mail",
     "editions",
+    "drafter",
     "composer",
     "deliverer",
 )

@@ -14,23 +14,19 @@ from tidings.config.schedule import ListDelivery, Schedule
 from tidings.model.cadence import Slot
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import InputError, RefusedError
-from tidings.model.item import Item
-from tidings.model.plurals import count_noun
 from tidings.model.tokens import TokenKeys
 from tidings.pipeline import notices
-from tidings.pipeline.address.channels import describe_untranslated
 from tidings.pipeline.address.lists import has_waiting_readers, plan_deliveries
 from tidings.pipeline.compose import review
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup, message_groups
+from tidings.pipeline.compose.drafter import Drafter
 from tidings.pipeline.compose.edit import EditionChanges
-from tidings.pipeline.compose.freeze import RenderResult, correction_version, write_frozen
+from tidings.pipeline.compose.freeze import RenderResult, write_frozen
 from tidings.pipeline.compose.gates import ContentGates
 from tidings.pipeline.compose.lifecycle import EditionLifecycle
 from tidings.pipeline.compose.mail import MailRenderer
 from tidings.pipeline.compose.posts import make_post
-from tidings.pipeline.compose.select import group_stories, is_note, select_stories
 from tidings.store.content import edition_archive, editions, schedules
-from tidings.store.content.items import items_version, load_items
 from tidings.store.delivery import ledger
 from tidings.store.people import subscribers
 from tidings.store.service import restored, set_back
@@ -45,8 +41,8 @@ class ComposeResult:
     reason: str = ""
 
 
-class Composer:
-    """Composes editions. The commands `plan`, `preview` and `send` use the same methods."""
+class Composer(Drafter):
+    """Composes editions. The commands `preview` and `send` use the same methods."""
 
     def __init__(
         self,
@@ -56,87 +52,13 @@ class Composer:
         keys: TokenKeys,
         owner: str,
     ) -> None:
+        super().__init__(lifecycle.store, lifecycle.newsroom)
         self.lifecycle = lifecycle
-        self.store = lifecycle.store
-        self.newsroom = lifecycle.newsroom
         self.channels = channels
         self.mail = mail
         self.keys = keys
         self.owner = owner
         self.gates = ContentGates(self.newsroom, self.store)
-        self._items_cache: tuple[int, Sequence[Item]] | None = None
-
-    # -- drafting: changes nothing ------------------------------------------------------------------------------------
-
-    def draft(
-        self,
-        connection: Connection,
-        schedule: Schedule,
-        now: datetime,
-        *,
-        edition: int | None = None,
-        stories: Sequence[str] = (),
-        only: str = "",
-        freed: frozenset[str] = frozenset(),
-        every: bool = False,
-    ) -> EditionDraft:
-        """Return the draft of an edition of `schedule` at `now`.
-
-        `stories`: keys that a person named. `only`: the one outlet that a person named. `freed`: stories of held
-        editions that this one would supersede. `every`: include stories that were used before, for a preview when
-        nothing is new.
-        """
-        schedule = schedule.for_outlet(only)
-        if stories:
-            schedule = schedule.model_copy(update={"select": schedule.select.model_copy(update={"stories": stories})})
-        all_stories = group_stories(self._items(connection), now)
-        rules = schedule.select
-        unknown = [key for key in rules.stories if key not in all_stories]
-        if unknown and stories:
-            raise InputError(
-                f"There is no published story {unknown[0]!r}. The name of a story is the name of its file without the "
-                "language. `tidings plan` lists the stories."
-            )
-        used = set[str]() if every else schedules.used_stories(connection, schedule.name) - freed
-        has_notes = any(isinstance(part, ListDelivery) and part.per == "edition" for part in schedule.deliver)
-        notes = [story for story in all_stories.values() if is_note(story) and story.key not in used]
-        corrected = {
-            key: {
-                language: (item.corrected_at, correction_version(item.correction))
-                for language, item in story.items.items()
-                if item.correction and item.corrected_at is not None
-            }
-            for key, story in all_stories.items()
-        }
-        return EditionDraft(
-            schedule=schedule,
-            edition=edition if edition is not None else editions.newest_edition_id(connection) + 1,
-            now=now,
-            stories=tuple(select_stories(all_stories.values(), rules, used, None if every else now)),
-            notes=tuple(notes) if has_notes else (),
-            all_stories=all_stories,
-            explicit=bool(rules.stories),
-            to_one_outlet=bool(only),
-            corrected={key: versions for key, versions in corrected.items() if versions},
-        )
-
-    def _items(self, connection: Connection) -> Sequence[Item]:
-        """Return all items. Reads them again only after a change."""
-        version = items_version(connection)
-        if self._items_cache is None or self._items_cache[0] != version:
-            self._items_cache = (version, load_items(connection))
-        return self._items_cache[1]
-
-    def explain_skip(self, connection: Connection, draft: EditionDraft) -> str:
-        """Return why no edition is made, or '' if there are enough stories (new, or waiting since earlier)."""
-        count, needed = len(draft.stories), draft.schedule.select.min_items
-        if count >= max(needed, 1):
-            return ""
-        if count == 0 and needed <= 1 and has_waiting_readers(connection, self.newsroom, draft):
-            return ""
-        if count == 0:
-            return "; ".join(filter(None, ["nothing new", describe_untranslated(connection, self.newsroom, draft)]))
-        return f"{count} of at least {count_noun(needed, 'story', 'stories')} (min_items); they wait"
 
     # -- composing ----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
@@ -14,13 +15,16 @@ from tidings.pipeline import notices
 from tidings.pipeline.address.channels import translation_deadlines
 from tidings.pipeline.address.lists import has_waiting_readers
 from tidings.pipeline.compose.baseline import find_cadence_edit
-from tidings.pipeline.compose.composer import Composer, ComposeResult
 from tidings.pipeline.compose.draft import EditionDraft
+from tidings.pipeline.compose.drafter import Drafter
 from tidings.store.content import editions, schedules
 from tidings.store.content.items import next_visible_at
 from tidings.store.content.schedules import ScheduleState
 from tidings.store.locks import Liveness
 from tidings.store.service import pauses, restored
+
+if TYPE_CHECKING:
+    from tidings.pipeline.compose.composer import Composer, ComposeResult
 
 _A_MOMENT = timedelta(seconds=1)
 """The slot after an edition must have another key than the edition's own slot."""
@@ -28,14 +32,14 @@ _LOOKAHEAD = 5
 """Slots to check per schedule, because the first slots may be skipped (holidays)."""
 
 
-def find_due_slot(composer: Composer, connection: Connection, schedule: Schedule, now: datetime) -> DueSlots | None:
+def find_due_slot(drafter: Drafter, connection: Connection, schedule: Schedule, now: datetime) -> DueSlots | None:
     """Return the unsettled slot that is due at `now`, with the slots that merge into it, or None."""
     rule = schedule.cadence.rule
     state = schedules.find_schedule(connection, schedule.name)
     if state is None or isinstance(rule, OnRequest):
         return None
     if isinstance(rule, OnNew):
-        first = find_first_new(composer, connection, schedule, now, state)
+        first = find_first_new(drafter, connection, schedule, now, state)
         slot = None if first is None else find_slot_for_new(schedule.cadence, first)
         return None if slot is None or slot.at > now else DueSlots(slot=slot, merged=(), skipped=())
     due = find_due_slots(schedule.cadence, _last_settled(state), now + _approval_time(schedule), since=state.baseline)
@@ -68,44 +72,44 @@ def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime)
 
 
 def find_first_new(
-    composer: Composer, connection: Connection, schedule: Schedule, now: datetime, state: ScheduleState
+    drafter: Drafter, connection: Connection, schedule: Schedule, now: datetime, state: ScheduleState
 ) -> datetime | None:
     """Return when the first unsent story of a schedule came out, or stopped waiting for a translation."""
     since = max(state.last_cut or state.baseline, find_cadence_edit(connection, schedule, now) or state.baseline)
-    draft = composer.draft(connection, schedule, now)
+    draft = drafter.draft(connection, schedule, now)
     moments = [story.out_at for story in draft.stories]
-    moments += [moment for moment in translation_deadlines(connection, composer.newsroom, draft) if moment <= now]
+    moments += [moment for moment in translation_deadlines(connection, drafter.newsroom, draft) if moment <= now]
     first = min((moment for moment in moments if moment > since), default=None)
-    if first is None and state.last_cut is not None and _has_leftovers(composer, connection, draft):
+    if first is None and state.last_cut is not None and _has_leftovers(drafter, connection, draft):
         # What the last edition had no room for goes next, without waiting for something new. It is never late.
         assert isinstance(schedule.cadence.rule, OnNew)
         first = max(state.last_cut + _A_MOMENT, now - schedule.cadence.rule.settle)
     return first
 
 
-def _has_leftovers(composer: Composer, connection: Connection, draft: EditionDraft) -> bool:
+def _has_leftovers(drafter: Drafter, connection: Connection, draft: EditionDraft) -> bool:
     """Whether stories wait since an earlier edition, such as those beyond `max_items`."""
     schedule = draft.schedule
-    if schedule.select.min_items > 1 or not has_waiting_readers(connection, composer.newsroom, draft):
+    if schedule.select.min_items > 1 or not has_waiting_readers(connection, drafter.newsroom, draft):
         return False
     # An edition that waits for a person would be superseded again and again.
     return not editions.list_editions(connection, schedule=schedule.name, states=[EditionState.HELD])
 
 
-def find_next_moment(composer: Composer, now: datetime) -> datetime | None:
+def find_next_moment(drafter: Drafter, now: datetime) -> datetime | None:
     """Return the next moment after `now` at which a story, an edition, a pause or a slot is due."""
     moments: list[datetime | None] = []
-    with composer.store.read() as connection:
+    with drafter.store.read() as connection:
         moments.append(next_visible_at(connection, now))
         waiting = editions.list_editions(connection, states=[EditionState.HELD, EditionState.SENDING])
         moments += [edition.starts for edition in waiting]
         moments += [pause.until for pause in pauses.active_pauses(connection)]
-        for schedule in composer.newsroom.schedules.values():
+        for schedule in drafter.newsroom.schedules.values():
             rule = schedule.cadence.rule
             if isinstance(rule, OnNew):
                 state = schedules.find_schedule(connection, schedule.name)
                 if state is not None and rule.settle:
-                    first = find_first_new(composer, connection, schedule, now, state)
+                    first = find_first_new(drafter, connection, schedule, now, state)
                     moments.append(find_slot_for_new(schedule.cadence, first).at if first else None)
             elif not isinstance(rule, OnRequest):
                 ahead = _approval_time(schedule)

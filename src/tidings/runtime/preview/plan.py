@@ -62,7 +62,7 @@ def open_scratch_runtime(runtime: Runtime) -> Iterator[Runtime]:
         with closing(sqlite3.connect(path)) as origin, closing(sqlite3.connect(copy)) as target:
             origin.backup(target)
         newsroom = runtime.newsroom.model_copy(update={"store": SecretStr(f"sqlite:///{copy}")})
-        with Runtime(newsroom, keys=runtime.keys) as scratch:
+        with Runtime(newsroom, keys=runtime.keys, lazy=True) as scratch:
             scratch.set_clock(runtime.now())
             collect(scratch.store, scratch.sources, now=scratch.now(), url=newsroom.site.url)
             with scratch.store.write() as connection:
@@ -176,7 +176,7 @@ def _describe_embargoed(
 ) -> Iterator[str]:
     """Name the stories whose embargo ends after the next slot, with the slot that takes them."""
     for key, until in items.find_embargoes(connection, after).items():
-        draft = runtime.composer.draft(connection, schedule, until)
+        draft = runtime.drafter.draft(connection, schedule, until)
         if key not in {story.key for story in draft.stories}:
             continue
         cadence = schedule.cadence
@@ -220,9 +220,9 @@ def _find_slots(runtime: Runtime, connection: Connection, schedule: Schedule, no
     if isinstance(rule, OnNew):
         if state is None:
             return []
-        first = find_first_new(runtime.composer, connection, schedule, now, state)
+        first = find_first_new(runtime.drafter, connection, schedule, now, state)
         return [] if first is None else [find_slot_for_new(schedule.cadence, first)]
-    overdue = None if state is None else find_due_slot(runtime.composer, connection, schedule, now)
+    overdue = None if state is None else find_due_slot(runtime.drafter, connection, schedule, now)
     started = [overdue.slot] if overdue and overdue.slot else []
     after = max([now, *(slot.at for slot in started)])
     edited = find_cadence_edit(connection, schedule, now)
@@ -254,7 +254,7 @@ def _fill_slot(
     slot.stories = [(story.key, find_title(draft, story.key, runtime)) for story in draft.stories]
     ends = items.find_embargoes(connection, now)
     slot.embargoed = {story.key: ends[story.key] for story in draft.stories if story.key in ends}
-    reason = runtime.composer.explain_skip(connection, draft)
+    reason = runtime.drafter.explain_skip(connection, draft)
     if reason:
         slot.note = slot.note or f"would be skipped: {reason}"
         return
@@ -296,7 +296,7 @@ def look_ahead(
     state = schedules.find_schedule(connection, schedule.name)
     held = editions.list_editions(connection, schedule=schedule.name, states=["held"])
     freed = frozenset(key for edition in held for key in edition.stories)
-    draft = runtime.composer.draft(connection, schedule, moment, freed=freed)
+    draft = runtime.drafter.draft(connection, schedule, moment, freed=freed)
     draft = replace(draft, superseded=frozenset(edition.id for edition in held))
     if not embargoed:
         draft = draft.without_embargoed(runtime.now())
