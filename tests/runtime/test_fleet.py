@@ -68,7 +68,9 @@ def test_roles_share_the_work_and_fire_a_slot_once(tmp_path: Path, database_url:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
 def test_a_rolling_upgrade_during_a_send(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The schema is upgraded while a send goes on, then each process is replaced by one of the next version."""
     readers = 120

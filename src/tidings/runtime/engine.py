@@ -26,9 +26,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidings.model.cadence import load_zone
 from tidings.model.delivery import WEBHOOK_LANE
 from tidings.model.errors import InputError, RefusedError
-from tidings.runtime.monitoring.log import Redactor
+from tidings.runtime.monitoring.log import Redactor, is_json, start_log
 from tidings.runtime.newsroom import Runtime, load_valid_newsroom, open_runtime
 from tidings.runtime.service_cycle import ServiceCycle
 from tidings.runtime.tick import record_failures, send_notices
@@ -76,7 +77,16 @@ def _application() -> Any:
     newsroom = load_valid_newsroom(root)
     if newsroom.engine is None:
         raise RefusedError("This newsroom has no task engine. Write `engine:` into tidings.yaml, or use `tidings run`.")
-    return make_app(newsroom.engine.broker.get_secret_value(), lambda queues: open_process(root, queues))
+    redactor, zone = Redactor(newsroom.secrets), load_zone(newsroom.site.timezone)
+    app = make_app(newsroom.engine.broker.get_secret_value(), lambda queues: open_process(root, queues, redactor))
+    from celery import signals
+
+    def set_up_log(**_: Any) -> None:
+        start_log(redactor, zone)
+        logging.getLogger("celery").setLevel(logging.INFO)
+
+    signals.setup_logging.connect(set_up_log, weak=False)
+    return app
 
 
 @cache
@@ -228,22 +238,22 @@ class WorkerProcess:
             worker.stop()
 
 
-def open_process(root: Path, queues: str) -> EngineWorker:
-    """Open the newsroom of a folder in a process of a worker."""
+def open_process(root: Path, queues: str, redactor: Redactor | None = None) -> EngineWorker:
+    """Open the newsroom of a folder in a process of a worker. `redactor`: that of its log."""
     stamp = configuration_stamp(root)
-    return EngineWorker(open_runtime(root), queues, stamp)
+    return EngineWorker(open_runtime(root), queues, stamp, redactor)
 
 
 class EngineWorker:
     """One process that works for the engine. It has a heartbeat, and loads a changed configuration by itself."""
 
-    def __init__(self, runtime: Runtime, queues: str, stamp: Any) -> None:
+    def __init__(self, runtime: Runtime, queues: str, stamp: Any, redactor: Redactor | None = None) -> None:
         self.runtime = runtime
         self._working = threading.Lock()
         self._stopping = threading.Event()
         self._cycle = ServiceCycle(
             runtime,
-            Redactor(runtime.newsroom.secrets),
+            redactor or Redactor(runtime.newsroom.secrets),
             stamp=stamp,
             delivering=self._working,
             stopping=self._stopping,
@@ -449,7 +459,8 @@ def run_worker(root: Path, queues: Sequence[str], *, concurrency: int) -> int:
     if not report.problem:
         with app.connection_for_write() as connection:
             declare_queues(app, connection)
-    arguments = ["worker", "--queues", ",".join(queues), "--concurrency", str(concurrency), "--loglevel", "INFO"]
+    arguments = ["--quiet"] if is_json() else []
+    arguments += ["worker", "--queues", ",".join(queues), "--concurrency", str(concurrency), "--loglevel", "INFO"]
     arguments += ["--without-gossip", "--without-mingle", "--prefetch-multiplier", "1"]
     arguments += ["--hostname", f"tidings-{os.getpid()}@%h"]
     return int(app.worker_main(arguments) or 0)

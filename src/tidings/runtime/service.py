@@ -26,7 +26,7 @@ from tidings.model.delivery import WEBHOOK_LANE
 from tidings.model.errors import RefusedError
 from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.runtime.bounces.receivers import FeedbackReceivers
-from tidings.runtime.monitoring.log import Redactor, start_log
+from tidings.runtime.monitoring.log import Redactor, is_json, start_log
 from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime, load_valid_newsroom, open_runtime
 from tidings.runtime.rehearsal.stand_ins import CatchAll
@@ -103,7 +103,8 @@ class Service:
     ) -> None:
         self._runtime = runtime
         self._redactor = Redactor(runtime.newsroom.secrets)
-        self._say_to = say
+        # Whoever reads JSON wants nothing else between its lines.
+        self._say_to = log.info if is_json() else say
         self._make_app = make_app
         self._make_metrics_app = make_metrics_app
         self._protocol = protocol

@@ -154,7 +154,9 @@ def test_one_breaking_migration_ends_compatibility(newer: pytest.MonkeyPatch) ->
     assert migrate.may_run_meanwhile(OLD)
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
 def test_a_migration_never_queues_long_for_a_table(
     newsroom: RunningNewsroom, newer: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,18 @@
-"""The log of the service: single lines in the site's time zone, without secrets."""
+"""The log of the service: single lines in the site's time zone, or JSON for programs, without secrets."""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from tidings.model.errors import InputError
 from tidings.model.plurals import count_noun
+
+FORM = "TIDINGS_LOG"
+"""The environment variable with the form of the log: `text`, the default, or `json`."""
 
 _MINUTE = 60.0
 _REPEATS = 5
@@ -78,10 +84,34 @@ class LocalTime(logging.Formatter):
         return f"{datetime.fromtimestamp(record.created, UTC).astimezone(self.zone):%Y-%m-%d %H:%M:%S}"
 
 
+class JsonLines(logging.Formatter):
+    """Formats a JSON object on one line, with the moment in UTC (RFC 3339)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the record."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "process": record.process,
+            "thread": record.threadName,
+        }
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def is_json() -> bool:
+    """Whether the log is JSON. Raises InputError for an unknown form."""
+    form = os.environ.get(FORM) or "text"
+    if form not in ("text", "json"):
+        raise InputError(f"{FORM} is {form!r} in the environment. Write json or text.")
+    return form == "json"
+
+
 def start_log(redactor: Redactor, zone: ZoneInfo) -> None:
-    """Log to stderr: our own lines from INFO, those of libraries from WARNING."""
+    """Log to stderr: our own lines from INFO, those of libraries from WARNING. Raises InputError as `is_json` does."""
     handler = logging.StreamHandler()
-    handler.setFormatter(LocalTime(zone))
+    handler.setFormatter(JsonLines() if is_json() else LocalTime(zone))
     handler.addFilter(RepeatFilter())
     handler.addFilter(redactor)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
