@@ -123,13 +123,13 @@ def _take(connection: socket.socket) -> None:
 
 def test_a_certificate_that_is_not_good_means_that_nothing_was_sent(pair: tuple[Path, Path]) -> None:
     with Server(_take, pair) as server, pytest.raises(NotSentError, match="certificate"):
-        GuardedSession(allow_private=True, timeout=20).post(f"https://localhost:{server.port}/", b"body", {})
+        GuardedSession(allow_private=True, timeout=120).post(f"https://localhost:{server.port}/", b"body", {})
 
 
 def test_no_tls_at_the_other_side_means_that_nothing_was_sent() -> None:
     greeting = b"220 hello\r\n" * 9
     with Server(lambda connection: connection.sendall(greeting)) as server, pytest.raises(NotSentError, match="TLS"):
-        GuardedSession(allow_private=True, timeout=20).post(f"https://localhost:{server.port}/", b"body", {})
+        GuardedSession(allow_private=True, timeout=120).post(f"https://localhost:{server.port}/", b"body", {})
 
 
 @pytest.mark.parametrize("last", [b"", b"\x15\x03\x03\x00\x02\x02\x50", b"\x17\x03\x03\x00\x20" + b"x" * 32])
@@ -142,7 +142,7 @@ def test_tls_that_breaks_after_the_request_means_that_it_may_have_been_taken(
         _take(connection)
         os.write(connection.fileno(), last)
 
-    session = GuardedSession(allow_private=True, timeout=20)
+    session = GuardedSession(allow_private=True, timeout=120)
     session._session.verify = str(pair[0])
     with Server(talk, pair) as server, pytest.raises(ConnectionLostError):
         session.post(f"https://localhost:{server.port}/", b"body", {})

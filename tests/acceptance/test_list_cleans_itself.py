@@ -99,12 +99,12 @@ def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
             assert _returned(newsroom, 4)["ada"] == ""
             _is_strict(port, relay, newsroom)
         finally:
-            assert ears.stop(10)
+            assert ears.stop(120)
 
 
 def _is_strict(port: int, relay: Postfix, newsroom: RunningNewsroom) -> None:
     """Mail to other addresses is refused. A forged bounce is accepted and has no effect."""
-    with smtplib.LMTP("127.0.0.1", port, local_hostname="x", timeout=20) as session:
+    with smtplib.LMTP("127.0.0.1", port, local_hostname="x", timeout=120) as session:
         session.ehlo()
         assert session.mail("")[0] == 250
         assert session.rcpt("ada@example.org")[0] == 550
@@ -136,7 +136,7 @@ def test_bounces_from_a_mailbox(newsroom: RunningNewsroom) -> None:
             relay.until(lambda: _returned(newsroom, 1)["unknown"] == "hard")
             relay.until(lambda: server.flags() == [r"\Seen", ""])
         finally:
-            assert ears.stop(10)
+            assert ears.stop(120)
         with newsroom.runtime.store.read() as connection:
             [one] = subscribers.subscriptions(connection, address="unknown@example.org")
         assert one.state == UNSUBSCRIBED

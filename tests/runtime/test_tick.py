@@ -57,7 +57,7 @@ def test_two_processes_fire_a_slot_once(newsroom: RunningNewsroom) -> None:
         try:
             with newsroom.folder.runtime() as other:
                 other.set_clock(MONDAY)
-                start.wait(20)
+                start.wait(120)
                 done.append(tick(other, MONDAY))
         except BaseException as error:
             errors.append(error)

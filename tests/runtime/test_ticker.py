@@ -58,7 +58,7 @@ def ticking(beats: Beats) -> Iterator[Callable[[float], Ticker]]:
     beats.free.set()
     for each in made:
         if each._scheduler.running:
-            each.stop(10)
+            each.stop(120)
 
 
 def test_it_beats_at_once_and_then_regularly(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
@@ -130,6 +130,8 @@ def test_a_wall_clock_that_is_set_back_stops_nothing(beats: Beats, ticking: Call
     beats.reach(1)
     # As it stands after somebody sets the clock back by an hour.
     ticker._scheduler.modify_job("cycle", next_run_time=datetime.now(UTC) + timedelta(hours=1))
+    # A run that was due before has begun and ended.
+    wait_until(lambda: not ticker._scheduler._executors["default"]._instances["cycle"])
     count = len(beats.at)
     time.sleep(1)
     assert len(beats.at) == count
@@ -172,7 +174,7 @@ def test_stop_says_whether_the_last_beat_has_ended(beats: Beats, ticking: Callab
     beats.reach(1)
     begun = time.monotonic()
     assert ticker.stop(0.3) is False
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60
     beats.free.set()
     assert ticker._idle.wait(60)
     ticker.wake()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.waiting import wait_until
 from tidings.runtime.watch import Watcher, configuration_stamp
 
 
@@ -41,7 +42,10 @@ def told(room: Path) -> Iterator[Told]:
     found = Told()
     watcher = Watcher(room, [room / "content"], found.event.set)
     watcher.start()
-    time.sleep(0.5)
+    # On a busy machine it takes a while until both are watched.
+    for probe in (room / "tidings.yaml", room / "content" / "probe"):
+        found.event.clear()
+        wait_until(lambda probe=probe: replaced(probe, "site: {}\n") or found.within(1))
     found.quiet()
     yield found
     begun = time.monotonic()

@@ -173,7 +173,7 @@ def test_one_moment_while_others_write(store: Store, target: Store) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        assert wrote.wait(10)
+        assert wrote.wait(120)
         counts = copying.copy_store(store, target)
     finally:
         stop.set()

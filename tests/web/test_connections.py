@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 
+from tests.fixtures.waiting import GENEROUS
 from tidings.web import connections
 from tidings.web.connections import BoundedProtocol, bound_connections
 
@@ -47,7 +48,7 @@ def bounded(**limits: Any) -> Iterator[int]:
 
 
 def dial(port: int, begin: bytes = b"") -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", port), timeout=20)
+    client = socket.create_connection(("127.0.0.1", port), timeout=GENEROUS)
     client.sendall(begin)
     return client
 
@@ -74,7 +75,7 @@ def test_idle_connections_never_keep_readers_out() -> None:
     with bounded(most=10, head_seconds=60.0) as port:
         idle = [dial(port) for _ in range(40)]
         for _ in range(3):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=GENEROUS) as answer:
                 assert answer.read() == b"0 bytes"
         for client in idle[:25]:
             assert is_ended(client)
@@ -115,8 +116,15 @@ def test_a_body_that_never_ends_is_cut_off() -> None:
 
 
 def test_who_takes_no_answer_is_cut_off() -> None:
-    with bounded(stall_seconds=0.3) as port, dial(port, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n") as client:
-        time.sleep(1.5)
+    lost = threading.Event()
+
+    def connection_lost(self: BoundedProtocol, exc: Exception | None) -> None:
+        BoundedProtocol.connection_lost(self, exc)
+        lost.set()
+
+    begin = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
+    with bounded(stall_seconds=0.3, connection_lost=connection_lost) as port, dial(port, begin) as client:
+        assert lost.wait(GENEROUS)
         size = 0
         with contextlib.suppress(ConnectionResetError):
             while chunk := client.recv(65_536):

@@ -46,8 +46,8 @@ def _closed() -> Iterator[None]:
 
 
 def _sender(name: str, sink: SmtpSink, **options: Any) -> MailSender:
-    login = Login("127.0.0.1", sink.port, timeout=10)
-    return MailSender(name, lambda: SmtpRelay(login, timeouts=Timeouts(10, 10)), **options)
+    login = Login("127.0.0.1", sink.port, timeout=60)
+    return MailSender(name, lambda: SmtpRelay(login, timeouts=Timeouts(60, 60)), **options)
 
 
 def _deliverer(store: Store, alive: locks.Liveness, *senders: MailSender, **options: Any) -> Deliverer:

@@ -53,7 +53,7 @@ def test_a_hub_hears_of_what_changed_and_finds_itself_in_it(folder: NewsroomFold
             heard = pinged(hub)
             assert first == len(heard) == len(set(heard)) == 9  # three languages, three formats
             for address in heard:
-                answer = requests.get(address.replace("https://news.example.org/", url), timeout=20)
+                answer = requests.get(address.replace("https://news.example.org/", url), timeout=120)
                 if address.endswith(".json"):
                     told = json.loads(answer.content)
                     assert (told["feed_url"], told["hubs"]) == (address, [{"type": "WebSub", "url": hub.url}])

@@ -102,7 +102,7 @@ def test_a_backup_of_a_running_newsroom_is_consistent(newsroom: RunningNewsroom)
     worker = threading.Thread(target=work)
     worker.start()
     try:
-        assert begun.wait(20)
+        assert begun.wait(120)
         made = make_backup(newsroom.folder.root, newsroom.folder.root.parent / "b.tar.gz", quiet, newsroom.folder.env)
     finally:
         stop.set()

@@ -49,7 +49,7 @@ def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
 
 
 def _hand(port: int, to: str, data: bytes = BOUNCE) -> tuple[int, bytes]:
-    with smtplib.LMTP("127.0.0.1", port, local_hostname="x", timeout=20) as session:
+    with smtplib.LMTP("127.0.0.1", port, local_hostname="x", timeout=120) as session:
         session.ehlo()
         session.mail("")
         code, text = session.rcpt(to)
@@ -78,7 +78,7 @@ def test_bounce_to_the_return_path_is_handled(
         with pytest.raises(RefusedError, match="lmtp"):
             FeedbackReceivers(newsroom.runtime, lambda: None).open_port()
     finally:
-        assert ears.stop(5)
+        assert ears.stop(120)
     assert {entry.address: entry.returned for entry in newsroom.entries()} == {ada: "hard", eve: ""}
     # Who is gone gets no more.
     newsroom.item("two")
@@ -103,7 +103,7 @@ def test_mail_server_keeps_bounces_while_the_store_is_away(newsroom: RunningNews
             connection.exec_driver_sql("ALTER TABLE away RENAME TO feedback")
         assert _hand(port, mail.sender) == (250, b"2.0.0 noted")
     finally:
-        assert ears.stop(5)
+        assert ears.stop(120)
 
 
 def test_without_verp_every_mail_has_the_same_return_path(newsroom: RunningNewsroom) -> None:

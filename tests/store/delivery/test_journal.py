@@ -165,7 +165,7 @@ def test_no_intent_is_written_while_somebody_leaves(store: Store) -> None:
         beginning.start()
         beginning.join(0.3)
         assert beginning.is_alive()
-    beginning.join(20)
+    beginning.join(120)
     assert results == [False]
     assert Journal(store).read("me").intents == set()
     writer.close()

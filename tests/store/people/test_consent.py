@@ -163,7 +163,7 @@ def test_who_leaves_first_is_not_claimed(store: Store, seen_before: bool) -> Non
         with store.write() as connection:
             subscribers.unsubscribe(connection, readers["ada"], "digest", source="test", now=NOW)
             holding.set()
-            go_on.wait(10)
+            go_on.wait(120)
 
     found: list[claims.Claim] = []
 
@@ -173,15 +173,15 @@ def test_who_leaves_first_is_not_claimed(store: Store, seen_before: bool) -> Non
 
     leaving = threading.Thread(target=leave)
     leaving.start()
-    assert holding.wait(10)
+    assert holding.wait(120)
     claiming = threading.Thread(target=claim)
     claiming.start()
     # It waits for the one who is leaving, though nothing of that has committed.
     claiming.join(0.3)
     assert claiming.is_alive()
     go_on.set()
-    leaving.join(10)
-    claiming.join(10)
+    leaving.join(120)
+    claiming.join(120)
     assert found[0].deliveries == []
     assert [reason for _, reason in found[0].skipped] == [SkipReason.UNSUBSCRIBED]
 
@@ -201,20 +201,20 @@ def test_who_leaves_second_is_noticed_before_the_message_begins(store: Store, se
         with store.write() as connection:
             found.append(_claim(connection))
             holding.set()
-            go_on.wait(10)
+            go_on.wait(120)
 
     claiming = threading.Thread(target=claim)
     claiming.start()
-    assert holding.wait(10)
+    assert holding.wait(120)
     leaving = threading.Thread(target=_leave, args=(store, readers["ada"]))
     leaving.start()
     leaving.join(0.3)
     # Who leaves waits until the permission stands: only then can it be seen that it is void.
     assert leaving.is_alive()
     go_on.set()
-    claiming.join(10)
+    claiming.join(120)
     assert len(found[0].deliveries) == 1
-    leaving.join(10)
+    leaving.join(120)
     with store.read() as connection:
         assert claims.recheck(connection, "me", found[0].deliveries)[0] == set()
 
