@@ -19,6 +19,7 @@ import typer
 
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
+from tests.fixtures.items import write_fresh_store
 from tests.fixtures.newsroom import stories_in
 from tests.fixtures.newsroom_folder import NewsroomFolder, item
 from tests.servers.object_store import KEYS, MotoStore
@@ -54,6 +55,7 @@ def rows(folder: NewsroomFolder) -> str:
 
 def working(folder: NewsroomFolder, run: Run, *, readers: int = 3, schedule: str = DAILY) -> None:
     """A newsroom with a baseline, readers and two new stories."""
+    write_fresh_store("sqlite:///tidings.db", folder.root)
     folder.write("schedules/daily.yaml", schedule)
     run("tick", "--now", at(-24)).ok()
     for number in range(readers):

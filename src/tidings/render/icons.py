@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
@@ -21,9 +22,18 @@ _DRAWN = 512
 def render_icon(name: str, colour: str, logo: Path | None = None) -> bytes:
     """Make `favicon.ico` or the icon for home screens. A logo that cannot be read counts as none."""
     picture = _read_logo(logo) if logo is not None else None
-    touch = name == TOUCH_ICON
+    return _render_sign(name, colour) if picture is None else _render(name, colour, picture)
+
+
+@lru_cache(maxsize=16)
+def _render_sign(name: str, colour: str) -> bytes:
+    """Make an icon without a logo: the same for each newsroom of this colour."""
+    return _render(name, colour, None)
+
+
+def _render(name: str, colour: str, picture: Image.Image | None) -> bytes:
     out = BytesIO()
-    if touch:
+    if name == TOUCH_ICON:
         # Phones show transparent parts as black.
         square = _draw_sign(colour) if picture is None else _fit(picture, _TOUCH, "#ffffff", margin=16)
         square.convert("RGB").resize((_TOUCH, _TOUCH), Image.Resampling.LANCZOS).save(out, "PNG", optimize=True)
