@@ -275,7 +275,7 @@ class GuardedSession:
         reason = getattr(error.args[0], "reason", None) if error.args else None
         cause = reason.args[0] if isinstance(error, requests.exceptions.SSLError) and reason and reason.args else None
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return NotSentError("the certificate is not good for this name")
+            return NotSentError("the certificate is not valid for this name")
         if isinstance(error, requests.exceptions.SSLError):
             return NotSentError("no TLS session")
         if isinstance(reason, ForbiddenAddressError):

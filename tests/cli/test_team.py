@@ -54,7 +54,7 @@ def test_the_last_admin_cannot_be_lost(run: Run, admin: str) -> None:
         (["add", "eli@example.org", "--role", "writer", "--lists", "pres"], "Did you mean 'press'?"),
         (["add", "eli@example.org", "--role", "admin", "--lists", "press"], "an admin works on all lists"),
         (["add", "eli", "--role", "writer"], "is not an e-mail address"),
-        (["set", "eli@example.org"], "name what changes"),
+        (["set", "eli@example.org"], "say what to change"),
     ],
 )
 def test_a_mistake_is_named(run: Run, arguments: list[str], text: str) -> None:

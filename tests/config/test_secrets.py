@@ -92,7 +92,7 @@ def test_where_it_is_missing_the_variable_or_file_is_named(tmp_path: Path) -> No
     write(tmp_path)
     (tmp_path / "slack.txt").unlink()
     lines = said(read(tmp_path, {"SMTP_USER": "u", "SMTP_PASSWORD": "", "DESK_URL": "https://d.example/"}))
-    mend = "Put the secret alone into that file; check permissions"
+    mend = "Write only the secret into that file; check its permissions"
     assert lines == [
         "tidings.yaml:21:19: SMTP_PASSWORD is empty. Set it before you start: export SMTP_PASSWORD=..., "
         "or write SMTP_PASSWORD=... into secrets.env",

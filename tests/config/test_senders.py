@@ -91,7 +91,7 @@ def test_a_list_names_its_senders(tmp_path: Path, written: str, names: list[str]
         ("mail:\n  - {type: sendgrid, api_key: {env: KEY}}\n  - {type: sendgrid, api_key: {env: KEY}}\n",
          "18:5: two senders are called 'sendgrid'. Give this one a name"),
         ("mail: {type: sendgrid, api_key: {env: KEY}, endpoint: 'http://api.example.org'}\n",
-         "16:55: endpoint: keys and mail would travel in the clear. Write https://..."),
+         "16:55: endpoint: keys and mail would be sent unencrypted. Write https://..."),
         ("mail: {host: a, password: hunter2}\n", "16:27: password: secrets belong in the environment or in a file"),
     ],
 )  # fmt: skip

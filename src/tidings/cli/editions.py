@@ -43,7 +43,9 @@ _HIGHEST_ID = 2**53
 
 
 def preview(
-    name: Annotated[str, typer.Argument(metavar="SCHEDULE|EDITION", help="A schedule, or the frozen SCHEDULE/NUMBER.")],
+    name: Annotated[
+        str, typer.Argument(metavar="SCHEDULE|EDITION", help="A schedule, or an edition (SCHEDULE/NUMBER).")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write. Default: preview/ here.")] = Path(),
     language: Annotated[str, typer.Option("--language", metavar="L", help="Only this language.")] = "",
     now: Now = "",
@@ -254,7 +256,8 @@ def edit_edition(
         typer.Option("--note", metavar="TEXT", help="A text before the stories; LANG=TEXT for one language."),
     ] = [],  # noqa: B006
     subject: Annotated[
-        list[str], typer.Option("--subject", metavar="LANG=TEXT", help="The subject in a language; empty: the usual.")
+        list[str],
+        typer.Option("--subject", metavar="LANG=TEXT", help="The subject in a language. Empty: the usual one."),
     ] = [],  # noqa: B006
     now: Now = "",
 ) -> None:
@@ -307,7 +310,7 @@ def resolve(
         bool, typer.Option("--alone", help="With --accepted: do not send the further posts of its thread.")
     ] = False,
     believe: Annotated[
-        bool, typer.Option("--believe", help="The bounces that hold this edition are right: take these readers off.")
+        bool, typer.Option("--believe", help="The bounces are true: send these readers no more mail.")
     ] = False,
 ) -> None:
     """Settle a delivery in doubt, or an edition that was restored or held for bounces.

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist or is empty.")],
     title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Name of the publisher.")] = "",
-    languages: Annotated[str, typer.Option("--languages", metavar="A,B", help="Such as en,ru; the first leads.")] = "",
+    languages: Annotated[
+        str, typer.Option("--languages", metavar="A,B", help="Such as en,ru. The first is the main one.")
+    ] = "",
     timezone: Annotated[str, typer.Option("--timezone", metavar="ZONE", help="Such as Asia/Almaty.")] = "",
     address: Annotated[str, typer.Option("--address", metavar="TEXT", help="Postal address, for every digest.")] = "",
     colour: Annotated[str, typer.Option("--colour", metavar="#RRGGBB", help="Main colour.")] = "",
@@ -41,7 +43,7 @@ def init(
     root = init_newsroom(session.root / folder, own)
     say(f"The newsroom is in {root}. Next:\n")
     say(f"  tidings check -C {folder}      check it")
-    say(f"  tidings tick -C {folder}       start: the stories of now count as known, the next ones are sent")
+    say(f"  tidings tick -C {folder}       start: stories that exist now count as known, later ones are sent")
     say(f"  tidings plan -C {folder}       see what goes out next, to whom, and why")
     say(f"  tidings run -C {folder} --catch-mail    try it: pages and caught mail on http://127.0.0.1:8080/inbox")
     say(f"  tidings run -C {folder}        watch, publish and send; pages on http://127.0.0.1:8080/")
@@ -121,7 +123,9 @@ def doctor(
     sending: Annotated[
         list[str] | None,
         typer.Option(
-            "--sending-ip", metavar="ADDRESS", help="Where mail leaves from, if not the mail host. Repeat it."
+            "--sending-ip",
+            metavar="ADDRESS",
+            help="IP address from which mail leaves, if not the mail host. Repeatable.",
         ),
     ] = None,
     json: Json = False,

@@ -193,7 +193,7 @@ def build() -> None:
 
 
 def sweep(
-    accept: Annotated[bool, typer.Option("--accept", help="Accept that so many items are really gone.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Confirm that the vanished items are really gone.")] = False,
 ) -> None:
     """Read every source now.
 

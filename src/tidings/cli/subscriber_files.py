@@ -73,7 +73,7 @@ def import_people(
         str, typer.Option("--status-column", metavar="NAME", help="The column that says who has left.")
     ] = "",
     left: Annotated[
-        str, typer.Option("--left", metavar="A,B", help="Its values that mean it; `(empty)` for an empty one.")
+        str, typer.Option("--left", metavar="A,B", help="Values that mean: has left. Write `(empty)` for an empty one.")
     ] = "",
     ignore_column: Annotated[
         list[str] | None, typer.Option("--ignore-column", metavar="NAME", help="A column about something else.")

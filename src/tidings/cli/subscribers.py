@@ -49,7 +49,7 @@ def add(
     address: Address,
     list_name: List,
     language: Language = "",
-    name: Annotated[str, typer.Option("--name", help="How to greet them.")] = "",
+    name: Annotated[str, typer.Option("--name", help="The name that mails greet them by.")] = "",
     topics: Topics = "",
     frequency: Frequency = "",
     confirmed: Confirmed = False,
@@ -91,7 +91,7 @@ def change(
     address: Address,
     list_name: Annotated[str, typer.Option("--list", metavar="L", help="Only this list.")] = "",
     language: Language = "",
-    name: Annotated[str | None, typer.Option("--name", help="How to greet them.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The name that mails greet them by.")] = None,
     topics: Annotated[str | None, typer.Option("--topics", metavar="A;B", help="Topics. Empty means all.")] = None,
     frequency: Frequency = "",
     lift: Annotated[
@@ -153,7 +153,7 @@ def remove(
 def reconfirm(
     list_name: List,
     until: Annotated[str, typer.Option("--until", metavar="DATE", help="The last day, such as 2027-01-31.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the number.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask to type the number of readers.")] = False,
 ) -> None:
     """Ask everybody on an old list to confirm again by a date.
 
@@ -197,7 +197,7 @@ def show_person(address: Address, as_json: Json = False) -> None:
             origin = f"(from: {entry.source or 'unknown'}; number {entry.subscriber})"
             say(f"{entry.address}  {entry.name}  list {entry.list}: {entry.state}, {choices}  {origin}")
         for name, (reason, at) in consent.suppressions_of(connection, digest).items():
-            say(f"  {format_moment(at, runtime)}  never mailed by {f'list {name}' if name else 'every list'}: {reason}")
+            say(f"  {format_moment(at, runtime)}  never mailed by {f'list {name}' if name else 'any list'}: {reason}")
         for at, name, event, source in subscribers.consents_of(connection, address):
             say(f"  {format_moment(at, runtime)}  {name}: {event}  {source}")
 
@@ -210,7 +210,7 @@ def list_people(
     state: Annotated[
         str,
         typer.Option(
-            "--state", metavar="S", help="pending, confirmed, unsubscribed or all. Default: who has not left."
+            "--state", metavar="S", help="pending, confirmed, unsubscribed or all. Default: all who have not left."
         ),
     ] = "",
     count: Annotated[bool, typer.Option("--count", help="Only the number.")] = False,
@@ -273,7 +273,7 @@ def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do 
                 raise _nobody(address)
             log_action(connection, "subscriber.erased", about)
         wiped = truncate_log(runtime.store)
-        say(f"{address} is erased. Backups made before still contain it.")
+        say(f"{address} is erased. Older backups still contain it.")
         if not wiped:
             say("So does the database's log, until the processes that are reading now have finished.")
 

@@ -44,7 +44,7 @@ def add(
             member = team.add_member(connection, address, chosen, names, real_now(), name)
             if member is None:
                 raise RefusedError(
-                    f"{address} is in the team already. `tidings team set {address} --link` helps them in."
+                    f"{address} is in the team already. `tidings team set {address} --link` makes a new sign-in link."
                 )
             link = _make_link(connection, runtime, member)
             log_action(connection, "team.added", address, team.describe_access(chosen, names))
@@ -87,7 +87,7 @@ def change(
 ) -> None:
     """Change a member's role, lists or name, or print a new one-time link. It holds at once."""
     if role is None and lists is None and name is None and not link:
-        raise RefusedError("name what changes: --role, --lists, --name or --link.")
+        raise RefusedError("say what to change: --role, --lists, --name or --link.")
     with open_newsroom(needs="store") as runtime, runtime.store.write() as connection:
         member = _find(connection, address)
         chosen = member.role if role is None else _read_role(role)
@@ -225,7 +225,7 @@ def _read_lists(runtime: Runtime, text: str, role: Role) -> list[str]:
         if name not in runtime.newsroom.lists:
             raise RefusedError(f"there is no list {name!r}. {nearest(name, runtime.newsroom.lists)}")
     if names and role is Role.ADMIN:
-        raise RefusedError("an admin works on all lists: leave --lists away, or choose another role.")
+        raise RefusedError("an admin works on all lists: leave out --lists, or choose another role.")
     return names
 
 

@@ -178,7 +178,7 @@ def _unaligned(main: Mapping[str, Any]) -> Iterator[Finding]:
 def organisational_domain(domain: str) -> str:
     """Return the domain that an organisation registered, such as example.org or example.co.uk.
 
-    DNS tells exactly (RFC 9989 §4.10); a check without a network goes by the usual second levels of countries.
+    The DNS has the exact answer (RFC 9989 §4.10). Without a network this guesses by common domains of countries.
     """
     labels = domain.rstrip(".").split(".")
     is_country = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVELS
@@ -227,7 +227,7 @@ def _rare_days(schedule: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _outlets(schedule: Mapping[str, Any]) -> Iterator[Finding]:
-    """Each list and channel is there once. A repeating schedule names the frequency that it serves on a list."""
+    """Report lists and channels that are named twice, and lists without `frequency` in a schedule that repeats."""
     seen: set[tuple[str, str]] = set()
     for number, part in enumerate(_parts(schedule)):
         kind = next((kind for kind in ("list", "channel") if isinstance(part.get(kind), str)), None)

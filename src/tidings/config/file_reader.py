@@ -204,10 +204,10 @@ class ConfigReader:
             reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
             message = f"{name.text!r} cannot be read{reason}"
             self.problem(
-                file, (name.line, name.column), message, "put the secret alone into that file; check permissions"
+                file, (name.line, name.column), message, "write only the secret into that file; check its permissions"
             )
         if value == "":
-            self.problem(file, (name.line, name.column), f"{name.text!r} is empty", "put the secret alone into it")
+            self.problem(file, (name.line, name.column), f"{name.text!r} is empty", "write only the secret into it")
         if not self.needs_secrets and len(self.problems) > before:
             del self.problems[before:]
             self.unset.append(name.text)

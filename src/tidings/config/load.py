@@ -228,7 +228,7 @@ def _with_known_outlets(schedules: Mapping[str, Schedule], document: NewsroomCon
 
 
 def _context(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the types need to know. Without languages if one is wrong: else one mistake is reported often."""
+    """Return what the types need to know. It has no languages if one of them is wrong: one mistake is reported once."""
     site = plain["site"] if isinstance(plain.get("site"), dict) else {}
     languages = site.get("languages", ["en"])
     languages = [languages] if isinstance(languages, str) else languages

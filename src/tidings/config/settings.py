@@ -228,7 +228,7 @@ class OpenIdSettings(ConfigModel):
     def _is_encrypted(self) -> OpenIdSettings:
         """Refuse plain http: whoever reads along could sign in as anybody."""
         if self.issuer.startswith("http:") and not self.allow_private:
-            raise ValueError("issuer must begin with https://; http is for `allow_private: true` alone")
+            raise ValueError("issuer must begin with https://; http is only allowed with `allow_private: true`")
         return self
 
 

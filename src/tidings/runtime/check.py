@@ -448,8 +448,8 @@ def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) 
     for outlet, host in hosts.items():
         if not _is_loopback(host):
             raise RefusedError(
-                f"--now is more than an hour from real time, and {outlet} would send to other machines: people would "
-                "get mail for another day. Set its host to 127.0.0.1, or leave out --now."
+                f"--now is more than an hour from real time, and {outlet} would send to other machines. People would "
+                "get mail at the wrong date. Set its host to 127.0.0.1, or leave out --now."
             )
 
 

@@ -69,7 +69,7 @@ def explain(
         raise InputError(f"No subscriber has the address {address}, and nothing was ever sent to it.")
     if story is not None and not load_story(connection, story):
         raise InputError(
-            f"There is no story {story!r}. The name of a story is the name of its file without language and ending."
+            f"There is no story {story!r}. The name of a story is the name of its file, without the language and `.md`."
         )
     subscriptions = list(subscribers.subscriptions(connection, address=address))
     entries = [

@@ -417,7 +417,7 @@ class Runtime:
         """Send everything that is due and finish complete editions. With `only`, send just this mailing.
 
         `part`: only mail or only posts. After `seconds` no further message begins.
-        `patient`: leave channels that cannot post alone until their rest is over.
+        `patient`: do not try channels that cannot post now before their waiting time is over.
         """
         from tidings.pipeline.deliver.context import DeliverySummary
         from tidings.pipeline.deliver.deliverer import finish_editions

@@ -178,7 +178,7 @@ class Service:
                 notify_systemd("WATCHDOG=1")
             elif pages is None:
                 # Nobody asks this process for /healthz.
-                log.error("the work does not go on; this process stops, so that it is started again")
+                log.error("the work has stopped; this process ends, so that it is started again")
                 sys.stdout.flush()
                 os._exit(1)
             if pages is not None and not pages.is_alive():

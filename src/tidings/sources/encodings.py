@@ -45,7 +45,7 @@ def decode_document(body: bytes, content_type: str) -> str:
 
 
 def find_codec(label: str, *, is_own: bool = False) -> str | None:
-    """Return Python's codec for a label, or None. A page that we can read to its label is not in UTF-16 (`is_own`)."""
+    """Return Python's codec for a label, or None. `is_own`: the label is in the page itself, so it cannot be UTF-16."""
     name = label.strip().lower()
     name = _LABELS.get(name, name)
     if is_own and name.startswith("utf-16"):

@@ -139,7 +139,7 @@ class ChannelContract:
         assert "400" in outcome.reason
 
     def test_a_refused_login_stops_the_channel(self) -> None:
-        """Not this post is at fault: it waits until a person has renewed the token or the webhook."""
+        """The post is not at fault, so it waits until a person has renewed the token or the webhook."""
         for status in (401, 403, 404):
             with HttpSink([Step(status, b"{}")]) as sink:
                 channel = self.make(sink.url)

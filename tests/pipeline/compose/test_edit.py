@@ -103,7 +103,7 @@ def test_an_edited_edition_waits_until_somebody_looked(tmp_path: Path) -> None:
         newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "vera")
         newsroom.tick(MONDAY + 2 * HOUR)
         assert newsroom.read("anna@example.org") == [["good"]]
-        with pytest.raises(RefusedError, match="only a held edition"):
+        with pytest.raises(RefusedError, match="must be held"):
             edit(newsroom, lead="good")
 
 

@@ -489,7 +489,7 @@ def test_a_missing_type_or_api_is_reported_with_advice(site: Drupal, monkeypatch
     assert "article, page, recipe" in done.problem
     done = source_of(site, api="api").fetch(NOW, force=True)
     assert "404" in done.problem
-    assert "switch on the module JSON:API" in done.problem
+    assert "Switch on the module JSON:API" in done.problem
     site.node("A story")
     monkeypatch.setattr(site, "answer", lambda path, asked: "no document")
     assert "has no type" in source_of(site).fetch(NOW, force=True).problem

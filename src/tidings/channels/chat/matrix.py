@@ -149,7 +149,7 @@ class MatrixChannel(HttpChannel[Settings]):
         return event if is_ours and _EVENT.fullmatch(event) else ""
 
     def _put(self, content: dict[str, Any], attempt: Attempt, receipt: str) -> Outcome:
-        """Send an event. `receipt` is that of the event that it replaces: edits always refer to the first event."""
+        """Send an event. `receipt` is the id of the first event if this one replaces it, else empty."""
         room = self._find_room()
         if isinstance(room, Outcome):
             return room

@@ -46,7 +46,7 @@ class ApiSettings(SenderSettings):
     @model_validator(mode="after")
     def _is_encrypted(self) -> ApiSettings:
         if self.endpoint and self.endpoint.startswith("http:") and not self.allow_private:
-            raise NestedValueError("keys and mail would travel in the clear; write https://...", "endpoint")
+            raise NestedValueError("keys and mail would be sent unencrypted; write https://...", "endpoint")
         return self
 
     @property
@@ -118,7 +118,7 @@ class ApiTransport(ABC, Generic[S]):
         """Send one message to one recipient."""
         try:
             if _SEVERAL_ADDRESSES.search(recipient):
-                raise CannotCarryError("this provider's API could read the address as several")
+                raise CannotCarryError("this provider's API could read the address as several addresses")
             request = self.request(sender, recipient, data)
         except CannotCarryError as error:
             return Outcome(Verdict.REJECTED, reason=str(error))

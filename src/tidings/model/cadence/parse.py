@@ -240,7 +240,7 @@ def _every(text: str) -> Every:
     if seconds < 86400 and 86400 % seconds:
         raise CadenceError(f"every: {text} does not divide the day; 5m, 10m, 15m, 30m, 1h, 2h, 3h, 4h, 6h and 12h do")
     if seconds > 86400 and seconds % 86400:
-        raise CadenceError(f"every: {text} is longer than a day and no whole number of days; write it like 2d")
+        raise CadenceError(f"every: {text} is longer than a day, but is not a whole number of days; write it like 2d")
     return Every(step)
 
 

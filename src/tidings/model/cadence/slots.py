@@ -230,7 +230,7 @@ def is_in_window(cadence: Cadence, now: datetime) -> bool:
 
 
 def find_window_end(cadence: Cadence, now: datetime) -> datetime | None:
-    """Return the first moment after `now` at which sending is not allowed. None if it is not now, or always is."""
+    """Return when the current sending window ends. None if sending is not allowed now, or is always allowed."""
     window = cadence.window
     if window is None or window.is_always or not is_in_window(cadence, now):
         return None

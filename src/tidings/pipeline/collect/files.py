@@ -42,7 +42,7 @@ class _Part:
 
 
 class FileSweep:
-    """One sweep of a source of files. `sources`: its name, then sources that are no longer configured."""
+    """One sweep of a source of files. `sources`: its name, and those that are no longer configured."""
 
     def __init__(
         self,
@@ -260,7 +260,7 @@ class FileSweep:
 
 @dataclass(slots=True)
 class _Keys:
-    """The keys that were not asked for before."""
+    """Keys by which files and stored items can be confused with each other."""
 
     refs: set[str] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)

@@ -160,7 +160,9 @@ class Composer(Drafter):
         with self.store.write() as connection:
             edition = self.lifecycle.reload(connection, edition)
             if edition.state is not EditionState.HELD or editions.has_begun(connection, edition.id):
-                raise RefusedError(f"{edition.name} cannot be changed: only a held edition, before any of it is sent.")
+                raise RefusedError(
+                    f"{edition.name} cannot be changed. An edition must be held, and nothing of it may be sent yet."
+                )
             changes.check(edition.stories, self.newsroom.site.languages)
             request = editions.get_request(connection, edition.id)
             merged = changes.after(EditionChanges.of_request(request))

@@ -65,7 +65,7 @@ class EditionChanges:
                 raise RefusedError(f"there is no story {key!r} in this edition. {nearest(key, stories)}".strip())
         for key in filter(None, (self.lead, *self.order)):
             if key in self.drop:
-                raise RefusedError(f"the story {key!r} cannot be dropped and have a place too.")
+                raise RefusedError(f"the story {key!r} cannot be dropped and also be put first.")
         for language in (*filter(None, self.note), *self.subject):
             if language not in languages:
                 raise RefusedError(f"{language!r} is not a language of the site: {', '.join(languages)}.")

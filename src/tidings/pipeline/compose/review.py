@@ -62,7 +62,7 @@ def _mark(address: str) -> str:
 
 
 def approval_deadline(edition: Edition, schedule: Schedule) -> datetime:
-    """Return when no answer counts as an answer: at the slot, or `ahead` after composing if the slot had passed."""
+    """Return when the time to answer ends: at the slot, or `ahead` after composing if the slot had passed."""
     ahead = schedule.approval.ahead if schedule.approval is not None else timedelta(0)
     return edition.starts if edition.starts > edition.cutoff else edition.cutoff + ahead
 

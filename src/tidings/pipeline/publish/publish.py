@@ -82,7 +82,7 @@ def hash_basis(configuration: str, basis: object) -> str:
 
 
 def _describe(value: object, parts: list[str]) -> None:
-    """Add a text for a value: the same for equal values, in every process. An item counts by its version."""
+    """Append a text that is the same for equal values in every process. An item is described by its id and version."""
     kind: Any = type(value)
     if isinstance(value, str):
         parts.append(f"{len(value)} {value}")

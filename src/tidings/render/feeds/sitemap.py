@@ -77,7 +77,7 @@ def render_sitemap_index(urls: Sequence[str]) -> bytes:
 
 
 def render_robots(site_url: str) -> bytes:
-    """Everything may be read but the pages of one person; names the sitemap."""
+    """Render robots.txt: it allows everything except the pages of one person, and names the sitemap."""
     base = urlsplit(ascii_url(site_url)).path or "/"
     rules = [f"Disallow: {base}{name}/" for name in _PRIVATE]
     return "\n".join(["User-agent: *", *rules, "", f"Sitemap: {ascii_url(site_url)}sitemap.xml", ""]).encode()

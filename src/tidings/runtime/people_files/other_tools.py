@@ -244,7 +244,7 @@ class _StatusFormat(_ToolFormat):
 class MailPoet(_StatusFormat):
     """Source: MailPoet, Export: email, first and last name, list, global status, list status.
 
-    Inactive people only have not opened a mail for long.
+    `inactive` only means that they have not opened a mail recently.
     """
 
     columns = _parse_columns(

@@ -24,7 +24,7 @@ def _plain(text: str) -> str:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """Alternatives, separated by spaces, for a text as `fold_value` returns it."""
+    """Compile words separated by spaces into one pattern that matches any of them, in a text from `fold_value`."""
     return re.compile("|".join(_plain(text).split()))
 
 

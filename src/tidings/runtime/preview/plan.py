@@ -291,7 +291,7 @@ def look_ahead(
 ) -> EditionDraft:
     """Draft the edition of `moment`, with the stories that a held edition would pass on to it.
 
-    `embargoed`: also those that are under embargo now, and not at that moment.
+    `embargoed` adds stories that are under embargo now but will be free at that moment.
     """
     state = schedules.find_schedule(connection, schedule.name)
     held = editions.list_editions(connection, schedule=schedule.name, states=["held"])

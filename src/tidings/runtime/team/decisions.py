@@ -25,7 +25,7 @@ _PATIENCE = 20.0
 
 
 class ComposingNowError(RefusedError):
-    """The service builds an edition for long. Nothing was done."""
+    """The service is still building another edition. Nothing was done."""
 
 
 def decide(runtime: Runtime, edition: Edition, decision: Decision, now: datetime, who: str) -> str:
@@ -59,7 +59,7 @@ def decide(runtime: Runtime, edition: Edition, decision: Decision, now: datetime
 
 
 def count_lacking(connection: Connection, edition: Edition, schedule: Schedule | None, who: str) -> int:
-    """Return how many approvals an edition that several must approve would still lack after one of this person."""
+    """Return how many approvals the edition would still need after this person approves it; 0 if one is enough."""
     approval = schedule.approval if schedule is not None else None
     if schedule is None or approval is None or approval.needed < 2 or not review.waits_for_approval(edition):
         return 0
@@ -89,7 +89,7 @@ def find_schedule(runtime: Runtime, edition: Edition) -> Schedule:
 
 @contextmanager
 def _composing(runtime: Runtime) -> Iterator[None]:
-    """Let no other thread of the service compose meanwhile. Raises ComposingNowError if one does so for long."""
+    """Let no other thread of the service compose meanwhile. Raises ComposingNowError if one takes too long."""
     if not runtime.composing.acquire(timeout=_PATIENCE):
         raise ComposingNowError("An edition is being built now. Please try again in a minute.")
     try:

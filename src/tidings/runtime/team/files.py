@@ -119,7 +119,7 @@ def add_file(root: Path, name: str, data: bytes, *, who: str) -> None:
 
 
 def _swap(fresh: Path, path: Path, opened: str) -> None:
-    """Exchange two files in one step, and back if the old one is not what was opened (an editor was faster)."""
+    """Exchange two files in one step. Undo this if somebody changed the old file after it was opened."""
     try:
         _exchange(fresh, path)
     except (OSError, AttributeError):

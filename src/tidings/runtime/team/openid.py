@@ -97,7 +97,7 @@ def find_address(
 ) -> str:
     """Return the verified e-mail address of the person who comes back with `answer`. Raises OpenIdError."""
     if not hmac.compare_digest(answer.get("state", "").encode(), request.state.encode()):
-        raise OpenIdError(OpenIdFailure.STALE, "the state is not that of this browser")
+        raise OpenIdError(OpenIdFailure.STALE, "the sign-in was not started in this browser")
     with _session(settings) as http:
         provider = _discover(settings, http)
         # RFC 9207: the answer of another provider is not taken for this one's.

@@ -83,7 +83,7 @@ def read_schedule(text: str) -> ScheduleForm:
                 frequency = read_value(text, ["deliver", number, "frequency"])
                 form.deliver.append(DeliveryForm(kind, name, frequency if isinstance(frequency, str) else ""))
     if len({(part.kind, part.name) for part in form.deliver}) < max(1, count_items(text, ["deliver"])):
-        raise ValueError("a list or channel gets it twice, which the form cannot show")
+        raise ValueError("a list or channel is in `deliver` twice, and the form cannot show that")
     return form
 
 

@@ -185,7 +185,7 @@ def _digest(email: str) -> str:
 
 
 def is_network_limited(store: Store, network: str, now: datetime) -> bool:
-    """Count a try of a network, by any way in; returns whether it made too many."""
+    """Count an attempt to sign in from a network. Returns whether there were too many."""
     with store.write() as connection:
         return _count(connection, "room-network", network, now) > BY_NETWORK
 

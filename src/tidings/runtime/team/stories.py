@@ -182,7 +182,7 @@ def write_story(text: str, form: StoryForm) -> str:
     if body.strip("\n") != before.body.strip("\n"):
         head = changed[: len(changed) - len(before.body)] if changed.endswith(before.body) else None
         if head is None:
-            raise ValueError("the text has characters that only an editor on the machine can keep")
+            raise ValueError("the text has characters that a browser would change; edit the file on the machine")
         changed = head + body.rstrip("\n") + "\n"
     return bom + (changed.replace("\n", "\r\n") if has_crlf else changed)
 

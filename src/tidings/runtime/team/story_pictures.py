@@ -130,7 +130,7 @@ def set_pictures(text: str, pictures: str) -> str:
         isinstance(entry, dict) and entry.keys() <= _KEYS and all(isinstance(value, str) for value in entry.values())
         for entry in entries
     ):
-        raise ValueError("the pictures of the form are not those that it was given")
+        raise ValueError("the form sent back other pictures than it showed")
     written = [
         ", ".join(f"{key}: {json.dumps(one_line(value), ensure_ascii=False)}" for key, value in entry.items())
         for entry in entries

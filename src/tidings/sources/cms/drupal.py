@@ -237,8 +237,8 @@ class DrupalSource(CmsSource):
             if error.status not in (200, *REFUSED):
                 raise
             raise SourceError(
-                f"{self.settings.url} does not show the JSON:API of a Drupal site ({error}); switch on the module "
-                "JSON:API, set `api` to its path, or read the site's feed (`type: feed`)",
+                f"{self.settings.url} does not show the JSON:API of a Drupal site ({error}). Switch on the module "
+                "JSON:API, or set `api` to its path, or read the site's feed (`type: feed`)",
                 status=error.status,
             ) from None
         links = as_mapping(as_mapping(index).get("links"))

@@ -155,7 +155,7 @@ class WordPressSource(CmsSource):
         if root:
             return self._fetch_types_at(root)
         raise SourceError(
-            f"{self.settings.url} does not show the REST API of a WordPress site ({refusal}); allow `wp/v2` to be "
+            f"{self.settings.url} does not show the REST API of a WordPress site ({refusal}). Allow `wp/v2` to be "
             "read, or read the site's feed (`type: feed`)"
         )
 

@@ -259,7 +259,7 @@ def renew_confirmation(connection: Connection, subscriber: int, list_name: str, 
 
 
 def expire_reconfirmations(connection: Connection, now: datetime) -> int:
-    """Return expired re-confirmations to `pending`; returns how many. Waits while the question is not sent yet.
+    """Return expired re-confirmations to `pending`; returns how many. Skips people whose question is not sent yet.
 
     Their consent is over: neither an import nor the end of a suppression brings it back.
     """
@@ -364,9 +364,9 @@ def list_names(connection: Connection, name: str) -> list[str]:
 
 
 def names_to_leave(connection: Connection, subscriber: int, name: str, *, by_link: bool = False) -> list[str]:
-    """The names under which a person leaves a list, of several lists that had the name: the present one.
+    """Return the names of the lists that a person leaves. If several lists had this name, the present one is meant.
 
-    `by_link`: an old mail of a former one may have the link, so they leave that too, if they were on it first.
+    `by_link`: the link may be in an old mail of a former list, so they leave that list too if they joined it first.
     """
     names, s = list_names(connection, name), t.subscriptions.c
     query = select(s.list, s.created).where(s.subscriber == subscriber, s.list.in_(names), s.state != UNSUBSCRIBED)
@@ -379,7 +379,7 @@ def names_to_leave(connection: Connection, subscriber: int, name: str, *, by_lin
 def may_be_list_of(connection: Connection, subscriber: int, names: Collection[str]) -> bool:
     """Whether a person was ever on one of these lists, or is on no list at all.
 
-    If not, leaving these lists may leave them on the list that they mean.
+    If this is False, the person may mean another list, and would stay on it.
     """
     s, p, u = t.subscriptions.c, t.subscribers.c, t.suppressions.c
     left = select(u.hash).join(t.subscribers, p.address_hash == u.hash).where(p.id == subscriber, u.list.in_(names))

@@ -57,7 +57,7 @@ class TeamMember:
 
     @property
     def has_joined(self) -> bool:
-        """Whether they have a way in: a password, or a used link that led to a passkey or a provider."""
+        """Whether they can sign in: with a password, or with a passkey or provider after they used the link."""
         return self.has_password or self.link_until is None
 
     @property
@@ -282,7 +282,7 @@ def find_session(connection: Connection, token: str, now: datetime) -> tuple[Tea
 
 
 def is_stale(seen: datetime, now: datetime) -> bool:
-    """Whether the moment of the last visit should be stored again: not at each request."""
+    """Whether to store the time of the last visit again. This is not needed at each request."""
     return now - seen > _SEEN_EVERY
 
 

@@ -88,7 +88,7 @@ def _decide(visit: Visit, edition: Edition, action: str) -> Response:
 
 
 def _act(visit: Visit, edition: Edition, action: str, now: datetime) -> str:
-    """Do it and return the key of what is said; empty for an unknown button. Raises InputError, RefusedError."""
+    """Do it. Returns the key of the text to show, empty for an unknown button. Raises InputError, RefusedError."""
     runtime, who = visit.runtime, visit.person.email
     if action == "send_back":
         runtime.editions.send_back(edition, visit.field("comment", 2_000), now, who)

@@ -132,7 +132,7 @@ class Visit:
         return self.words.gettext(message, **values)
 
     def site(self) -> SiteView:
-        """The publisher in the member's language, if the site has it."""
+        """The publisher, in the member's language if the site has it, else in its first language."""
         languages = self.newsroom.site.languages
         return site_view(self.newsroom, self.language if self.language in languages else languages[0], languages)
 

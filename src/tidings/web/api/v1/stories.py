@@ -346,7 +346,7 @@ def _describe(source: FolderSource, story: str, language: str, opened: OpenedFil
 
 
 def _no_story(story: str) -> ApiRefusal:
-    return ApiRefusal(404, f"there is no story {story!r}. Its name is that of its file, without language and ending.")
+    return ApiRefusal(404, f"there is no story {story!r}. Its name is that of its file without language and `.md`.")
 
 
 _ONLY_EDITORS = "only an editor changes a story that is ready, or makes one ready. Keep it a draft."

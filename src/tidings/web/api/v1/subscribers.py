@@ -310,7 +310,7 @@ def erase_subscriber(caller: Who, subscriber: SubscriberNumber, erasure: Erasure
         subscribers.erase(connection, person.id, now=caller.runtime.now())
         caller.record(connection, "subscriber.erased", f"subscriber {person.id}")
     truncate_log(caller.runtime.store)
-    return Explanation(lines=["The person is erased. Backups made before still contain them."])
+    return Explanation(lines=["The person is erased. Older backups still contain them."])
 
 
 def import_subscribers(caller: Who, request: ImportRequest) -> ImportOutcome:
