@@ -23,7 +23,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sqlalchemy import make_url
+
 from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
+from tests.servers.cable import Cable
 from tests.servers.postgresql import Server
 from tests.servers.rabbitmq import RabbitMq
 from tidings.runtime import engine
@@ -34,6 +37,8 @@ from tidings.store.people import subscribers
 from tidings.store.service.heartbeat import load_heartbeats
 
 CONNECTIONS = 4
+CUT = 90.0
+"""Seconds without a network."""
 PATIENCE = 240.0
 """Seconds after which a round that does not converge has failed."""
 SCHEDULE = "cadence: {on: new, settle: 0m}\ndeliver:\n  - {list: digest, frequency: all}\n  - {channel: desk}\n"
@@ -68,6 +73,8 @@ class Fleet:
     server: Server
     url: str
     logs: Path
+    cable: Cable
+    """Between worker-2 and the database."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     COMMANDS: ClassVar = {
@@ -79,10 +86,13 @@ class Fleet:
 
     def start(self, name: str) -> None:
         """Start one process, with its children in a group of its own."""
+        environment = {**os.environ, **self.folder.env}
+        if name == "worker-2":
+            environment["TIDINGS_STORE"] = make_url(self.url).set(port=self.cable.port).render_as_string()
         with (self.logs / name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "tidings", *self.COMMANDS[name], "-C", str(self.folder.root)],
-                env={**os.environ, **self.folder.env}, stdout=log, stderr=log, start_new_session=True,
+                env=environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
     def keep(self) -> None:
@@ -154,6 +164,12 @@ def _restart_database(fleet: Fleet, dice: random.Random, mailing: int) -> None:
     fleet.server.resume()
 
 
+def _cut_network(fleet: Fleet, dice: random.Random, mailing: int) -> None:
+    fleet.cable.cut()
+    time.sleep(CUT)
+    fleet.cable.mend()
+
+
 def _double_messages(fleet: Fleet, dice: random.Random, mailing: int) -> None:
     app = engine.make_app(fleet.broker.url, lambda queues: None)  # type: ignore[arg-type, return-value]
     messages = [(queue, number) for queue in ("mail", "social") for number in (mailing, 1, 10**9)] * 10
@@ -173,6 +189,7 @@ FAULTS: dict[str, Fault] = {
     "broker killed and emptied": _flush_broker,
     "pg_terminate_backend of every session, three times": _end_sessions,
     "database killed and started": _restart_database,
+    "network between a worker and the database cut for 90 s": _cut_network,
     "every message ten times in another order, and false ones": _double_messages,
 }
 
@@ -198,7 +215,11 @@ def _open_fleet(readers: int) -> Iterator[tuple[Fleet, Runtime]]:
                     connection, f"reader{number}@example.org", "digest", language="en", frequency="weekly",
                     now=datetime.now(UTC), confirmed=True,
                 )  # fmt: skip
-        fleet = Fleet(folder, broker, server, url, Path(place))
+        port = make_url(url).port
+        assert port is not None
+        cable = Cable(port)
+        stack.callback(cable.close)
+        fleet = Fleet(folder, broker, server, url, Path(place), cable)
         stack.callback(fleet.end)
         fleet.keep()
         yield fleet, runtime

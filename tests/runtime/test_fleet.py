@@ -13,12 +13,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import make_url
 
 import tidings
 from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tests.fixtures.waiting import wait_until
 from tests.runtime.backup.test_upgrade import NEW, NEXT_STEP, OLD
 from tests.runtime.test_service import prepared, running, stop
+from tests.servers.cable import Cable
 from tidings import __version__
 from tidings.runtime.monitoring.diagnosis import diagnose_versions
 from tidings.runtime.monitoring.status import status
@@ -120,6 +122,50 @@ def test_a_rolling_upgrade_during_a_send(tmp_path: Path, database_url: str, monk
         assert sum(entry.doubts for entry in found) == 0, "a drained process leaves nothing in doubt"
         copies = Counter(to_readers(folder))
         assert len(copies) == readers and set(copies.values()) == {2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
+def test_a_cut_between_a_worker_and_its_database(tmp_path: Path, database_url: str) -> None:
+    """What the worker had claimed is settled or in doubt; the other worker goes on, and nobody is lost."""
+    readers = 150
+    address = make_url(database_url)
+    assert address.port is not None
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder, contextlib.ExitStack() as stack:
+        prepared(folder, readers)
+        settings = (folder.root / "tidings.yaml").read_text()
+        folder.write("tidings.yaml", settings.replace("mail: {", "mail: {rate: 40/s, "))
+        cable = Cable(address.port)
+        stack.callback(cable.close)
+        processes = [stack.enter_context(running(folder, tmp_path / "ticker", "--only", "ticker"))]
+        processes += [stack.enter_context(running(folder, tmp_path / "direct", "--only", "worker"))]
+        folder.env["TIDINGS_STORE"] = address.set(port=cable.port).render_as_string()
+        processes += [stack.enter_context(running(folder, tmp_path / "cut", "--only", "worker"))]
+        del folder.env["TIDINGS_STORE"]
+        with folder.runtime() as runtime:
+            wait_until(lambda: len(status(runtime, runtime.now())["services"]) == len(processes))
+            assert cable.connections
+            folder.write("content/new.en.md", item("New"))
+            wait_until(lambda: len(to_readers(folder)) >= 20)
+            cable.cut()
+            before = len(to_readers(folder))
+            wait_until(lambda: len(to_readers(folder)) >= before + 20)
+            cable.mend()
+
+            def rows() -> list[ledger.LedgerEntry]:
+                with runtime.store.read() as connection:
+                    return list(ledger.entries(connection, schedule="alert"))
+
+            wait_until(lambda: Counter(row.state for row in rows()) == {"accepted": readers})
+            doubts = sum(row.doubts for row in rows())
+            wait_until(lambda: len(status(runtime, runtime.now())["services"]) == len(processes))
+        for process in processes:
+            stop(process)
+        copies = Counter(to_readers(folder))
+    assert len(copies) == readers
+    assert sum(count - 1 for count in copies.values()) <= doubts, "each doubled mail was known as in doubt"
 
 
 def make_next_version(folder: Path) -> Path:
