@@ -14,17 +14,20 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 import tidings
+from tests.conftest import missing
 from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tests.fixtures.waiting import wait_until
 from tests.runtime.backup.test_upgrade import NEW, NEXT_STEP, OLD
 from tests.runtime.test_service import prepared, running, stop
 from tests.servers.cable import Cable
+from tests.servers.postgresql import Server
 from tidings import __version__
 from tidings.runtime.monitoring.diagnosis import diagnose_versions
 from tidings.runtime.monitoring.status import status
-from tidings.runtime.newsroom import Runtime
+from tidings.runtime.newsroom import Runtime, load_valid_newsroom
 from tidings.runtime.tick import tick
 from tidings.runtime.watch import configuration_version
 from tidings.store import migrate
@@ -161,6 +164,51 @@ def test_a_cut_between_a_worker_and_its_database(tmp_path: Path, database_url: s
             wait_until(lambda: Counter(row.state for row in rows()) == {"accepted": readers})
             doubts = sum(row.doubts for row in rows())
             wait_until(lambda: len(status(runtime, runtime.now())["services"]) == len(processes))
+        for process in processes:
+            stop(process)
+        copies = Counter(to_readers(folder))
+    assert len(copies) == readers
+    assert sum(count - 1 for count in copies.values()) <= doubts, "each doubled mail was known as in doubt"
+
+
+@pytest.mark.slow
+@pytest.mark.needs_postgresql
+def test_a_synchronous_standby_takes_over(tmp_path: Path) -> None:
+    """The primary dies during a send and its standby is promoted: nothing acknowledged is forgotten."""
+    readers = 120
+    if not Server.is_installed():
+        missing("PostgreSQL")
+    with contextlib.ExitStack() as stack:
+        primary = Server()
+        stack.callback(primary.stop)
+        primary.start()
+        standby = primary.start_synchronous_standby()
+        stack.callback(standby.stop)
+        address = primary.fresh_database()
+        folder = stack.enter_context(make_newsroom_folder(tmp_path / "newsroom", address))
+        prepared(folder, readers)
+        both = address.replace(f":{primary.port}", f":{primary.port},127.0.0.1:{standby.port}")
+        settings = (folder.root / "tidings.yaml").read_text()
+        settings = settings.replace(address, f"{both}?target_session_attrs=read-write")
+        folder.write("tidings.yaml", settings.replace("mail: {", "mail: {rate: 40/s, "))
+        processes = [
+            stack.enter_context(running(folder, tmp_path / role, "--only", role)) for role in ("ticker", "worker")
+        ]
+        runtime = Runtime(load_valid_newsroom(folder.root, folder.env))
+        stack.callback(runtime.close)
+        wait_until(lambda: len(status(runtime, runtime.now())["services"]) == len(processes))
+        folder.write("content/new.en.md", item("New"))
+        wait_until(lambda: len(to_readers(folder)) >= 20)
+        primary.halt()
+        standby.promote()
+
+        def rows() -> list[ledger.LedgerEntry]:
+            with contextlib.suppress(SQLAlchemyError), runtime.store.read() as connection:
+                return list(ledger.entries(connection, schedule="alert"))
+            return []
+
+        wait_until(lambda: Counter(row.state for row in rows()) == {"accepted": readers})
+        doubts = sum(row.doubts for row in rows())
         for process in processes:
             stop(process)
         copies = Counter(to_readers(folder))

@@ -77,6 +77,29 @@ class Server:
         self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "tidings", "-E", "UTF8", "--locale=C", "-N")
         self.resume()
 
+    def start_synchronous_standby(self) -> Server:
+        """Start a server that has every commit before this one acknowledges it. `promote` makes it the primary."""
+        standby = Server()
+        if os.geteuid() == 0:
+            shutil.chown(standby._folder, self._user)
+        standby._run(
+            "pg_basebackup", "-D", str(standby._data), "-R", "-X", "stream", "-c", "fast",
+            "-d", self._url("postgres"),
+        )  # fmt: skip
+        standby.resume()
+        self._administer("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self._administer("SELECT pg_reload_conf()")
+        return standby
+
+    def promote(self) -> None:
+        """Make this standby the primary."""
+        self._run("pg_ctl", "-D", str(self._data), "-w", "promote")
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._port
+
     def halt(self) -> None:
         """End it at once, as a crash does. Its data stay, and `resume` starts it at the same port."""
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
