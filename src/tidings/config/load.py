@@ -59,7 +59,7 @@ def load_config(
     """Read tidings.yaml and schedules/*.yaml below `root`. `env` wins over `secrets.env`.
 
     `lenient` returns a newsroom in spite of problems, without the wrong parts, so that `check` can check the rest.
-    Never run such a newsroom, nor one that was loaded for other `needs` than everything. With `store`, the
+    Never run such a newsroom, nor one loaded with `needs` other than `everything`. With `store`, the
     problems are in its `faults`. Raises InputError if the address of the store cannot be read.
     """
     if not (root / MAIN).is_file():

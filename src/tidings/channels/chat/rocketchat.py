@@ -16,7 +16,7 @@ class Settings(mattermost.Settings):
 
 
 class RocketChatChannel(mattermost.MattermostChannel):
-    """The same Markdown; it answers `success: true`."""
+    """Posts the same Markdown as Mattermost. Success is `success: true`."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
     ACCOUNT_WORDS = r"invalid integration id or token|invalid-(?:channel|room|user)|error-(?:not-allowed|room-archived)"

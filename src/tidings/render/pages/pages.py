@@ -237,7 +237,7 @@ class Pages:
         return self._page("review.html.j2", context, page)
 
     def letter(self, context: PageContext, subject: str, values: dict[str, Any]) -> bytes:
-        """The HTML of a mail with one request: `texts`, a `link` with its `label`, and a `last` sentence."""
+        """The HTML of a mail that asks for one thing: `texts`, a `link` with its `label`, and a `last` sentence."""
         return self._page("letter.html.j2", context, context.page("", subject) | values)
 
     def subscribe_page(self, context: PageContext, title: str, paths: dict[str, str], values: dict[str, Any]) -> bytes:

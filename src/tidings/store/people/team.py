@@ -231,7 +231,7 @@ def use_link(connection: Connection, link: str, *, password: str, totp: str, ste
 
 
 def drop_link(connection: Connection, member: int) -> None:
-    """Let the one-time link of a member who is in by another way stop working."""
+    """End the one-time link of a member who signed in another way."""
     values = {"link": None, "link_until": None}
     connection.execute(update(t.team_members).where(t.team_members.c.id == member).values(**values))
 
