@@ -177,15 +177,15 @@ def stopped(tried: Round, calm: Said, took: float) -> None:
         tried.ended(heir)
     tried.deaths += 1
     tried.points += taken_over
-    late = [when for when, _ in tried.said(2).intents if when > woken]
+    late = sum(when > woken for when, _ in tried.said(2).intents)
+    # Nobody took over the posts and the mails to the team: the sleeper claims them anew, and may send them.
+    late -= sum(event["t"] > woken for event in journal.read(tried.newsroom.http_journal))
     # An envelope without a body is no message: the sleeper had it on the way, looked at the clock and hung up.
-    begun = [
-        event
-        for event in journal.read(tried.newsroom.smtp_journal)
-        if event["e"] == "body" and event["t"] > woken and not event["to"].startswith("comms@")
-    ]
-    if taken_over and late and begun:
-        tried.broken.append(f"I2: a sender that slept past its lease began {len(late)} more messages")
+    bodies = [e for e in journal.read(tried.newsroom.smtp_journal) if e["e"] == "body" and e["t"] > woken]
+    begun = [event for event in bodies if not event["to"].startswith("comms@")]
+    late -= len(bodies) - len(begun)
+    if taken_over and late > 0 and begun:
+        tried.broken.append(f"I2: a sender that slept past its lease began {late} more messages")
     tried.finish()
 
 
