@@ -92,7 +92,7 @@ def _posted(
     root: Path, services: Callable[[Received], Step], *, dead: bool = False
 ) -> tuple[RunningNewsroom, dict[str, tuple[str, str]]]:
     """Return state and reason of each kind after days of attempts."""
-    with HttpSink(answer=services) as sink, open_newsroom(root, "sqlite:///tidings.db", public=False) as newsroom:
+    with HttpSink(answer=services) as sink, open_newsroom(root, "sqlite:///tidings.db") as newsroom:
         _open(newsroom, "http://127.0.0.1:9" if dead else sink.url.removesuffix("/hook/secret-part-of-the-path"))
         newsroom.tick(MONDAY - HOUR)
         newsroom.item("one")

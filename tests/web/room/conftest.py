@@ -88,7 +88,7 @@ class RoomSite:
 @contextmanager
 def open_room(root: Path) -> Iterator[RoomSite]:
     """A daily edition for two readers waits for approval; its title would break a page that does not escape."""
-    with ExitStack() as clients, open_newsroom(root, "sqlite:///tidings.db", public=False) as newsroom:
+    with ExitStack() as clients, open_newsroom(root, "sqlite:///tidings.db") as newsroom:
         newsroom.schedule("daily", APPROVED)
         newsroom.schedule("press", PRESS)
         newsroom.reader("anna")
