@@ -109,3 +109,18 @@ def test_missing_words_are_counted() -> None:
         assert i18n.count_missing_words(language)[0] == 0, language
     missing, known = i18n.count_missing_words("de")
     assert missing == known and known >= used - 5
+
+
+@pytest.mark.parametrize(
+    ("topic", "shown"), [("sdg-4", "SDG 4"), ("clean-water", "Clean water"), ("youth", "The young"), ("вода", "Вода")]
+)
+def test_a_topic_without_a_label_is_written_out(topic: str, shown: str) -> None:
+    assert i18n.topic_label(topic, {"youth": "The young"}) == shown
+
+
+def test_french_signs_stand_after_a_space_that_does_not_break() -> None:
+    for message, forms in _translations("fr", "tidings").items():
+        for form in forms:
+            assert not re.search(r" [:;!?»]|« ", form), message
+            assert not re.search(r"[^\W\d][:;!?](?:\s|$)", form), message
+    assert i18n.load_catalogue("fr").gettext(":") == "\u00a0:"

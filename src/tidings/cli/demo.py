@@ -61,7 +61,7 @@ def demo(
     with MailCatcher() as catcher, PostReceiver(secret) as receiver:
         sample = Demo(FOLDER.resolve(), catcher, receiver, secret, report, unsubscribe)
         with sample.prepare() as runtime:
-            inbox = inbox_router(catcher, receiver, runtime.newsroom.site.url)
+            inbox = inbox_router(catcher, receiver, runtime.newsroom.site.url, runtime.newsroom.lists)
             app = newsroom_app(runtime, extra=[inbox, demo_room_router(runtime, EDITOR)])
             server = uvicorn.Server(
                 uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)

@@ -278,7 +278,7 @@ def _run_caught() -> int:
         caught = CatchAll(catcher.port)
 
         def make_app(runtime: Runtime, health: Health) -> Any:
-            inbox = inbox_router(catcher, caught, runtime.newsroom.site.url)
+            inbox = inbox_router(catcher, caught, runtime.newsroom.site.url, runtime.newsroom.lists)
             return newsroom_app(runtime, health, extra=[inbox])
 
         return run_service(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -46,6 +47,11 @@ class Media:
     path: str
     media_type: str
     length: int
+
+
+EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+PHONE = re.compile(r"[+(]?\d[\d ().\u00a0/-]{4,30}\d(?: ?(?:ext|доб)\.? ?\d{1,6})?")
+"""What an e-mail address and a phone number of a press contact look like."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,6 +192,16 @@ def format_count(count: int, language: str) -> str:
     return format_decimal(count, locale=find_locale(language))
 
 
+def topic_label(topic: str, labels: Mapping[str, str]) -> str:
+    """The name of a topic. A topic without a label is shown as it would be written: SDG 4, Clean water."""
+    if label := labels.get(topic):
+        return label
+    if match := re.fullmatch(r"([A-Za-z]{2,4})[-_]?(\d{1,3})", topic):
+        return f"{match[1].upper()} {match[2]}"
+    words = topic.replace("-", " ").replace("_", " ").strip()
+    return words[:1].upper() + words[1:] or topic
+
+
 def kind_label(kind: str, language: str, n: int | None = None) -> str:
     """The name of an item's kind: singular if `n` is 1, else as a heading over several items.
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tidings.model.item import Item
 from tidings.model.text import clean, one_line
-from tidings.render.i18n import format_date, kind_label, to_zone
+from tidings.render.i18n import format_date, kind_label, to_zone, topic_label
 from tidings.render.site_views import SiteView
 from tidings.render.urls import page_path
 
@@ -24,7 +24,12 @@ _WORD = re.compile(r"\w+")
 def _render_entry(item: Item, site: SiteView) -> bytes:
     """Return what the search knows of an item: what it shows, and each word of the text once."""
     title, summary = one_line(item.title), one_line(item.summary)
-    labels = [*(site.topics.get(topic, topic) for topic in item.topics), *item.organisations, *item.authors, item.place]
+    labels = [
+        *(topic_label(topic, site.topics) for topic in item.topics),
+        *item.organisations,
+        *item.authors,
+        item.place,
+    ]
     values = {
         "path": page_path(item.language, item.slug),
         "title": title,

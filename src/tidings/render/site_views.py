@@ -16,7 +16,7 @@ MAX_ITEMS = 50
 class SiteView:
     """The publisher in one language. `url` ends with a slash, `zone` is an IANA name, the logo's size is in pixels.
 
-    `topics` maps a topic's key to its name; a key without a name is shown unchanged.
+    `topics` maps a topic's key to its name; `topic_label` names the others.
     """
 
     title: str

@@ -11,11 +11,20 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from tidings.child_process import ChildError, run_in_child
 from tidings.model.errors import Problem
-from tidings.model.item import Attachment, CachedItem, Image
+from tidings.model.item import EMAIL, PHONE, Attachment, CachedItem, Contact, Image
 from tidings.model.text import one_line, shorten_slug, slugify, summarise
 from tidings.sources.base import SourceContext, SourceItem
 from tidings.sources.body import Body, list_pictures, missing_alt_message, sanitise
@@ -62,6 +71,31 @@ class ArticleFile(_Model):
     length: Annotated[int | None, Field(ge=0, le=2**53)] = Field(default=None, description="Its size in bytes.")
 
 
+def _check_email(value: str) -> str:
+    if value.strip() and not EMAIL.fullmatch(value.strip()):
+        raise ValueError(f"{value[:60]!r} is not an e-mail address, such as NAME@example.org")
+    return value
+
+
+def _check_phone(value: str) -> str:
+    if value.strip() and not PHONE.fullmatch(value.strip()):
+        raise ValueError(f"{value[:60]!r} is not a phone number, such as +7 727 000 00 00")
+    return value
+
+
+class ArticleContact(_Model):
+    """A person or an office that answers the press about the item."""
+
+    name: _Line = ""
+    role: _Line = ""
+    email: Annotated[_Line, AfterValidator(_check_email)] = ""
+    phone: Annotated[_Line, AfterValidator(_check_phone)] = ""
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
 class Article(_Model):
     """An item in one language. Texts are plain except `html`; times have an offset from UTC."""
 
@@ -83,6 +117,9 @@ class Article(_Model):
     authors: Annotated[tuple[_Line, ...], Field(max_length=100)] = ()
     images: Annotated[tuple[ArticlePicture, ...], Field(max_length=200)] = ()
     attachments: Annotated[tuple[ArticleFile, ...], Field(max_length=200)] = ()
+    contact: Annotated[tuple[ArticleContact, ...], Field(max_length=20), BeforeValidator(_as_list)] = Field(
+        default=(), description="Who answers the press: a list, or one object."
+    )
     translations: Mapping[Annotated[str, Field(max_length=40)], _Address] = Field(
         default_factory=dict, description="Pages of the same story in other languages, by language."
     )
@@ -228,6 +265,9 @@ def build_item(article: Article, request: ItemRequest) -> BuiltItem:
             Attachment(src, one_line(file.title) or unquote(src.rsplit("/", 1)[-1]), one_line(file.type), file.length)
             for file in article.attachments
             if (src := links.absolute(file.src)) is not None
+        ),
+        contacts=tuple(
+            Contact(*map(one_line, (each.name, each.role, each.email, each.phone))) for each in article.contact
         ),
         correction=one_line(article.correction),
         withdrawn=one_line(article.withdrawn),

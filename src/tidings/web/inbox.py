@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Protocol
 
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
+from tidings.config.settings import MailingList
 from tidings.model.plurals import count_noun
 from tidings.runtime.demo.mail_catcher import CaughtMail, MailCatcher
 from tidings.runtime.demo.post_receiver import ReceivedPost
@@ -31,9 +32,9 @@ h1 { font-size: 1.25rem; margin: 0; }
 h2 { font-size: 1.05rem; }
 a { color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
-table { border-collapse: collapse; width: 100%; }
-th { text-align: left; color: var(--muted); font-weight: 600; font-size: .9rem; }
-th, td { padding: .4rem .8rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+.mails { list-style: none; margin: 1rem 0 0; padding: 0; }
+.mails li { padding: .5rem 0; border-bottom: 1px solid var(--line); }
+.mails p { margin: 0; overflow-wrap: anywhere; }
 .tools { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem; margin: .8rem 0; padding: 0; list-style: none; }
 .tools [aria-current] { color: var(--ink); font-weight: 700; text-decoration: none; }
 .muted { color: var(--muted); }
@@ -48,6 +49,11 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--tint); p
 .post h2 { margin: 0; font-size: .95rem; color: var(--muted); }
 .post p { white-space: pre-wrap; overflow-wrap: anywhere; }
 summary { cursor: pointer; color: var(--muted); }
+@media (max-width: 40rem) {
+  header, main { padding-inline: 1rem; }
+  .frame { padding: 0; margin-inline: -1rem; }
+  .wide { min-width: 0; }
+}
 """
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; form-action 'none'; base-uri 'none'"
 _MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
@@ -61,8 +67,14 @@ class CaughtPosts(Protocol):
     def posts(self) -> Sequence[ReceivedPost]: ...
 
 
-def inbox_router(catcher: MailCatcher, receiver: CaughtPosts, site_url: str) -> APIRouter:
-    """`/inbox/`, `/inbox/{number}` with its views, and `/inbox/posts`. This server sends the pictures of `site_url`."""
+def inbox_router(
+    catcher: MailCatcher, receiver: CaughtPosts, site_url: str, lists: Mapping[str, MailingList] | None = None
+) -> APIRouter:
+    """`/inbox/`, `/inbox/{number}` with its views, and `/inbox/posts`. This server sends the pictures of `site_url`.
+
+    The header of a mail names its list in the newsroom's first language, so that filters know it; `lists` names it in
+    the language of the mail.
+    """
     router = APIRouter(prefix="/inbox")
 
     @router.get("")
@@ -71,14 +83,8 @@ def inbox_router(catcher: MailCatcher, receiver: CaughtPosts, site_url: str) -> 
 
     @router.get("/")
     def mails() -> Response:
-        rows = "".join(
-            f'<tr><td>{mail.number}</td><td><a href="{mail.number}">{escape(mail.subject)}</a></td>'
-            f"<td>{escape(mail.recipient)}</td><td>{escape(_list(mail))}</td>"
-            f"<td>{escape(str(mail.message['Content-Language'] or ''))}</td><td>{escape(_date(mail))}</td></tr>"
-            for mail in reversed(catcher.mails)
-        )
-        head = "<th>No.</th><th>Subject</th><th>To</th><th>List</th><th>Language</th><th>Date</th>"
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        rows = "".join(_row(mail, lists or {}) for mail in reversed(catcher.mails))
+        table = f'<ol class="mails" reversed>{rows}</ol>' if rows else ""
         count = count_noun(len(receiver.posts), "post")
         posts = f'<p>The receiver got <a href="posts">{count}</a>. <a href="/">The newsroom</a></p>'
         return _page(f"Inbox: {count_noun(len(catcher.mails), 'mail')}", posts + table)
@@ -143,8 +149,20 @@ def _find(catcher: MailCatcher, number: int) -> CaughtMail | None:
     return mails[number - 1] if 1 <= number <= len(mails) else None
 
 
-def _list(mail: CaughtMail) -> str:
-    return str(mail.message["List-Id"] or "").partition("<")[0].strip() or "notice"
+def _row(mail: CaughtMail, lists: Mapping[str, MailingList]) -> str:
+    language = str(mail.message["Content-Language"] or "")
+    tongue = f' lang="{escape(language)}"' if re.fullmatch(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}", language) else ""
+    facts = (f"<bdi{tongue}>{escape(_list(mail, lists, language))}</bdi>", escape(language), escape(_date(mail)))
+    return (
+        f'<li><p><a href="{mail.number}" dir="auto"{tongue}>{escape(mail.subject)}</a></p>'
+        f'<p class="muted">{mail.number}. To {escape(mail.recipient)} · {" · ".join(filter(None, facts))}</p></li>'
+    )
+
+
+def _list(mail: CaughtMail, lists: Mapping[str, MailingList], language: str) -> str:
+    title, _, identity = str(mail.message["List-Id"] or "").partition("<")
+    settings = lists.get(identity.partition(".")[0])
+    return (settings.name.get(language) if settings else title.strip()) or "notice"
 
 
 def _date(mail: CaughtMail) -> str:

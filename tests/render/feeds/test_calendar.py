@@ -52,7 +52,7 @@ def test_an_event_says_when_where_and_who_answers() -> None:
     assert read["DTSTART"] == "20260401T040000Z" and read["DTEND"] == "20260401T060000Z"
     assert read["SUMMARY"] == RICH.title and read["LOCATION"] == "Almaty, Abay square"
     assert read["DESCRIPTION"].split("\n")[-1] == read["URL"] == RICH.url
-    assert read["UID"] == RICH.id and read["CATEGORIES"] == "Young people,Water & rivers,unnamed"
+    assert read["UID"] == RICH.id and read["CATEGORIES"] == "Young people,Water & rivers,Unnamed"
     assert read["CONTACT"] == "Jane Doe, Press; media, jane@example.org, +7 727 000 00 00"
 
 

@@ -113,7 +113,7 @@ def test_the_item_page_shows_everything_of_the_item() -> None:
     assert [image.get("alt") for image in page.cssselect("figure img")] == ["A river", "A lake"]
     assert text(page, "figcaption") == ["The river in May Photo: N. Photographer"]
     assert text(page, ".files li") == ["Brief PDF, 1.2 MB", "Table XLSX, 45 kB"]
-    assert text(page, ".tags dd") == ["Young people", "Water & rivers", "unnamed", "UNICEF"]
+    assert text(page, ".tags dd") == ["Young people", "Water & rivers", "Unnamed", "UNICEF"]
     assert "By A. Author, B. Writer" in text(page, ".item-head")[0]
     assert "Published on 9 March 2026" in text(page, ".item-head")[0]
     assert text(page, ".body h2") == ["Why"]
@@ -356,3 +356,8 @@ def test_same_input_same_bytes() -> None:
 def test_text_in_pre_keeps_its_lines() -> None:
     page = item_page(item(1, body="<pre>a\n\n  b \n</pre>"))
     assert page.cssselect("pre")[0].text == "a\n\n  b \n"
+
+
+def test_a_text_that_begins_with_its_summary_is_shown_once() -> None:
+    for body, shown in (("<p>One <b>day</b>.</p>", []), ("<p>Other.</p>", ["One day."])):
+        assert text(item_page(replace(RICH, summary="One day.", body=body)), ".summary") == shown

@@ -100,3 +100,24 @@ def test_a_notice_in_the_inbox_was_an_empty_white_box(tmp_path: Path) -> None:
             assert httpx.get(f"{url}inbox").headers["location"] == "/inbox/"
     assert '<a href="https://x.example/?a=1&amp;b=2" rel="noreferrer">' in posts and "*Bold* news</p>" in posts
     assert "Hi, <a href=" in posts
+
+
+def test_the_inbox_names_a_list_in_the_mails_language(tmp_path: Path) -> None:
+    from smtplib import SMTP
+
+    from tidings.config.settings import MailingList
+
+    name = {"en": "News digest", "ar": "نشرة الأخبار"}
+    news = MailingList.model_validate({"name": name, "from": "News <news@example.org>"})
+    mail = "List-Id: News digest <digest.example.org>\r\nContent-Language: ar\r\nSubject: x\r\n\r\nx\r\n"
+    with MailCatcher() as catcher:
+        with SMTP("127.0.0.1", catcher.port) as smtp:
+            smtp.sendmail("a@example.org", ["b@example.org"], mail.encode())
+        for lists, shown in (({"digest": news}, name["ar"]), ({}, name["en"])):
+            app = FastAPI()
+            app.include_router(inbox_router(catcher, CatchAll(catcher.port), "https://news.example.org/", lists))
+            with served(app) as url:
+                page = httpx.get(f"{url}inbox/").text
+            assert f'<bdi lang="ar">{shown}</bdi>' in page
+            # A table of six columns is cut off on a phone.
+            assert "<table" not in page

@@ -60,3 +60,24 @@ def test_topics_and_flags_are_changed_alone() -> None:
 @pytest.mark.parametrize("text", ["", "no front matter", "---\nkind: [\n---\n", "---\nnever closed\n"])
 def test_a_file_that_cannot_be_read_has_no_form(text: str) -> None:
     assert read_story(text) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "lines"),
+    [
+        ("contact: Ada L, Press officer, ada@un.example", ("Ada L, Press officer, ada@un.example",)),
+        (
+            "contact:\n  - {name: Ada L, email: ada@un.example}\n  - Desk, +7 727 000 00 00",
+            ("Ada L, ada@un.example", "Desk, +7 727 000 00 00"),
+        ),
+    ],
+)
+def test_press_contacts_are_lines_of_the_form(written: str, lines: tuple[str, ...]) -> None:
+    text = FILE.replace("lead: yes", f"{written}\nlead: yes")
+    form = read_story(text)
+    assert form is not None and form.contact == lines
+    assert write_story(text, form) == text
+    changed = ("Zoé: press, z@un.example", 'The "desk", d@un.example')
+    for contact in (changed, changed[:1], ()):
+        again = read_story(write_story(text, replace(form, contact=contact)))
+        assert again is not None and again.contact == contact

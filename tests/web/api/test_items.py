@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.fixtures.newsroom_folder import NewsroomFolder, make_newsroom_folder
 from tests.web.server import served
-from tidings.model.item import Item
+from tidings.model.item import Contact, Item
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import tick
 from tidings.store.content.items import load_items
@@ -136,6 +136,19 @@ def test_half_a_character_is_refused_with_the_reason(cms: Cms) -> None:
     ):
         answer = cms.ask("POST", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code == 422 and answer.json()["detail"]
+
+
+def test_press_contacts_of_a_pushed_item_reach_its_page(cms: Cms) -> None:
+    one = {"name": "Ada L", "role": "Press officer", "email": "ada@un.example", "phone": "+7 727 000 00 00"}
+    story = {key: value for key, value in ITEM.items() if key != "url"} | {"contact": one}
+    assert cms.ask("POST", told=story).status_code == 201
+    [item] = cms.items()
+    assert item.contacts == (Contact(**one),)
+    page = cms.folder.root / "public" / "ru" / item.slug / "index.html"
+    assert 'href="mailto:ada@un.example"' in page.read_text(encoding="utf-8")
+    for wrong, part in (({"email": "ada at un"}, "e-mail"), ({"phone": "ask Ada"}, "phone"), ({"mail": "a"}, "email")):
+        answer = cms.ask("POST", told=story | {"contact": [wrong]})
+        assert answer.status_code == 422 and part in answer.text
 
 
 def test_an_item_in_an_unknown_language_is_refused(cms: Cms) -> None:

@@ -59,12 +59,13 @@ def test_only_the_changed_lines_of_a_file_change(room: RoomSite) -> None:
         title='"New": a #title',
         published="2026-02-28",
         correction='66: not "60"',
+        contact="Ada, ada@un.example\r\nDesk, +7 727 000 00 00\r\n",
         body="More.\r\n",
     )
     assert status == 200
     assert read_story_file(room) == (
         '---\n# ours\nkind: story  # the kind\ntitle: "New": a #title\npublished: 2026-02-28 # Sunday\nown: x\n'
-        'correction: "66: not \\"60\\""\n---\nMore.\n'
+        'correction: "66: not \\"60\\""\ncontact: ["Ada, ada@un.example", "Desk, +7 727 000 00 00"]\n---\nMore.\n'
     )
     room.newsroom.tick(BEFORE + HOUR / 2)
     page = room.browser("viewer").get("stories/one").text

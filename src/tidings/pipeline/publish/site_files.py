@@ -18,7 +18,7 @@ from tidings.model.text import one_line
 from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.render.feeds.json_opml import render_json, render_opml
 from tidings.render.feeds.rss_atom import render_atom, render_rss
-from tidings.render.i18n import kind_label, load_catalogue
+from tidings.render.i18n import kind_label, load_catalogue, topic_label
 from tidings.render.pages.pages import STYLESHEET, PageContext, Pages, choose_front_items
 from tidings.render.site_views import MAX_ITEMS, FeedLink, FeedView, SectionLink, SiteView, Translation
 from tidings.render.urls import ALL, feed_path, page_path, section_slug
@@ -200,7 +200,8 @@ def _list_sections(public: PublicSite, language: str, group: str) -> list[Sectio
         # Of several spellings the most frequent one counts.
         key = min(spellings, key=lambda each: (-spellings[each], each))
         view = public.views[language]
-        label = kind_label(key, language) if group == "kinds" else one_line(view.topics.get(key, key))
+        labels = {"kinds": kind_label(key, language), "topics": one_line(topic_label(key, view.topics))}
+        label = labels.get(group) or one_line(key)
         sections.append(SectionLink(group, slug, label, spellings.total()))
     return sorted(sections, key=lambda each: (each.label.casefold(), each.slug))
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from tidings.model.item import Item
 from tidings.model.text import clean, one_line
-from tidings.render.i18n import whole_days
+from tidings.render.i18n import topic_label, whole_days
 from tidings.render.site_views import SiteView
 from tidings.render.urls import ascii_url
 
@@ -54,7 +54,7 @@ def _event(item: Item, site: SiteView) -> Iterator[str]:
     if item.place:
         yield f"LOCATION:{_escape(one_line(item.place))}"
     yield f"URL:{address}"
-    topics = [_escape(one_line(site.topics.get(topic, topic))) for topic in item.topics]
+    topics = [_escape(one_line(topic_label(topic, site.topics))) for topic in item.topics]
     if topics:
         yield f"CATEGORIES:{','.join(topics)}"
     for contact in item.contacts:

@@ -20,6 +20,7 @@ from tidings.render.i18n import (
     load_catalogue,
     text_direction,
     to_zone,
+    topic_label,
 )
 from tidings.render.site_views import FeedView, SiteView, Translation
 from tidings.render.urls import ascii_url
@@ -78,7 +79,7 @@ def build_entries(feed: FeedView, site: SiteView) -> tuple[FeedEntry, ...]:
 
 
 def _build_entry(item: Item, site: SiteView, translations: Sequence[Translation]) -> FeedEntry:
-    topics = [(key, one_line(site.topics.get(key, key))) for key in item.topics]
+    topics = [(key, one_line(topic_label(key, site.topics))) for key in item.topics]
     categories = [("kind", item.kind, kind_label(item.kind, site.language, 1))]
     categories += [("topic", one_line(key), label) for key, label in topics]
     categories += [("organisation", name, name) for name in map(one_line, item.organisations)]
@@ -138,12 +139,13 @@ def _content(item: Item, site: SiteView) -> str:
     """Correction, facts of an event, the first picture, the text, the other pictures, the files."""
     words = load_catalogue(site.language)
     when = format_range(item.starts, item.ends, site.language, site.zone) if item.starts is not None else ""
+    colon = words.gettext(":")
     facts = {
         words.gettext("Correction"): one_line(item.correction) if item.correction else "",
         words.gettext("When"): when,
         words.gettext("Where"): one_line(item.place) if item.place else "",
     }
-    parts = [f"<p><strong>{label}:</strong> {escape(text)}</p>" for label, text in facts.items() if text]
+    parts = [f"<p><strong>{label}{colon}</strong> {escape(text)}</p>" for label, text in facts.items() if text]
     body = _TAG.sub(_with_ascii_targets, clean(item.body)).strip()
     images = [_clean_image(image) for image in item.images if escape(image.src) not in item.body]
     figures = [_figure(image, site.language) for image in images]

@@ -23,6 +23,7 @@ from tidings.render.i18n import (
     language_name,
     load_catalogue,
     text_direction,
+    topic_label,
 )
 from tidings.render.mail.personal import escape_placeholders
 from tidings.render.mail.plaintext import fit_headings, html_to_text
@@ -219,7 +220,7 @@ def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mappi
         contacts=tuple(
             Contact(*map(escape_placeholders, (each.name, each.role, each.email, each.phone))) for each in item.contacts
         ),
-        topics=tuple(topic_labels.get(topic, topic) for topic in item.topics),
+        topics=tuple(topic_label(topic, topic_labels) for topic in item.topics),
         organisations=tuple(map(escape_placeholders, item.organisations)),
         authors=tuple(map(escape_placeholders, item.authors)),
         extra={key: escape_placeholders(value) for key, value in sorted(item.extra.items())},

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from tidings.model.item import Item
 from tidings.model.text import one_line
-from tidings.render.i18n import to_zone, whole_days
+from tidings.render.i18n import to_zone, topic_label, whole_days
 from tidings.render.site_views import SiteView
 from tidings.render.urls import ascii_url, page_path, search_path
 
@@ -54,7 +54,7 @@ def describe_item(item: Item, site: SiteView) -> Markup:
         authors = [{"@type": "Person", "name": one_line(name)} for name in item.authors]
         values |= {"author": authors or [publisher], "publisher": publisher, "mainEntityOfPage": ascii_url(item.url)}
         if item.topics:
-            values["keywords"] = [one_line(site.topics.get(topic, topic)) for topic in item.topics]
+            values["keywords"] = [one_line(topic_label(topic, site.topics)) for topic in item.topics]
     if item.summary:
         values["description"] = one_line(item.summary)
     if item.images:

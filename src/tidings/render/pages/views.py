@@ -5,6 +5,7 @@ URLs are relative to the page, so that the same files work under the site's URL,
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tidings.render.i18n import (
     format_size,
     kind_label,
     language_name,
+    topic_label,
 )
 from tidings.render.mail.plaintext import fit_headings
 from tidings.render.pages.linked_data import describe_item, iso_date
@@ -128,6 +130,8 @@ class PageItem:
     contacts: tuple[PageContact, ...]
     calendar: str
     """The path of an event as a calendar file, or ''."""
+    opening: str
+    """The summary, or '' if the text begins with it: nobody reads it twice."""
 
     @property
     def picture(self) -> PagePicture | None:
@@ -162,7 +166,7 @@ def build_page_item(
         when=format_range(item.starts, item.ends, site.language, site.zone) if item.starts else "",
         place=one_line(item.place),
         authors=tuple(map(one_line, item.authors)),
-        topics=tuple(one_line(site.topics.get(topic, topic)) for topic in item.topics),
+        topics=tuple(one_line(topic_label(topic, site.topics)) for topic in item.topics),
         organisations=tuple(map(one_line, item.organisations)),
         pictures=tuple(_picture(image, item, site, root) for image in item.images),
         files=tuple(_file(each, site, root) for each in item.attachments),
@@ -181,12 +185,21 @@ def build_page_item(
             for each in item.contacts
         ),
         calendar=calendar_path(item.language, item.slug) if item.starts is not None else "",
+        opening="" if _begins_with(item.body, one_line(item.summary)) else one_line(item.summary),
     )
+
+
+def _begins_with(body: str, summary: str) -> bool:
+    """Whether a text begins with its summary, which may be shortened."""
+    beginning = html.unescape(re.sub(r"<[^<>]*>", " ", body[: 4 * len(summary) + 2_000]))
+    return "".join(beginning.split()).startswith("".join(summary.removesuffix("…").split()))
 
 
 def _links(group: str, keys: Sequence[str], item: Item, site: SiteView) -> tuple[PageLink, ...]:
     """Return the links to the sections of an item, each once."""
-    names = {section_slug(key): one_line(site.topics.get(key, key)) for key in reversed(keys) if one_line(key)}
+    keys = [key for key in keys if one_line(key)]
+    labels = {key: topic_label(key, site.topics) if group == "topics" else key for key in keys}
+    names = {section_slug(key): one_line(labels[key]) for key in reversed(keys)}
     return tuple(PageLink(names[slug], section_path(item.language, group, slug)) for slug in reversed(names))
 
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tidings.config.yaml_text import Node, Scalar
+from tidings.config.yaml_text import Mapping, Node, Scalar
 from tidings.config.yaml_text import Sequence as YamlSequence
 from tidings.model.errors import Problem
 from tidings.model.text import clean, one_line, slugify
 from tidings.runtime.newsroom import Runtime
 from tidings.sources.base import SourceItem
+from tidings.sources.folder.document import CONTACT
 from tidings.sources.folder.front_matter import change_front_matter, node_text, read_front_matter
 from tidings.sources.folder.source import FolderSource
 
@@ -33,6 +34,8 @@ class StoryForm:
 
     texts: dict[str, str] = field(default_factory=dict)
     topics: tuple[str, ...] = ()
+    contact: tuple[str, ...] = ()
+    """Who answers the press, each in one line: Jane Doe, Press officer, jane@example.org, +7 727 000 00 00."""
     draft: bool = True
     lead: bool = False
     body: str = ""
@@ -145,12 +148,25 @@ def read_story(text: str) -> StoryForm | None:
     return StoryForm(
         texts={key: value(key) for key in TEXTS},
         topics=tuple(one_line(node.text) for node in items if isinstance(node, Scalar)),
+        contact=tuple(_read_contacts(values.get("contact"))),
         draft=value("draft").lower() in _TRUE,
         lead=value("lead").lower() in _TRUE,
         body=front.body,
         pictures=_count_entries(values.get("images")) + len(_PICTURE.findall(front.body)),
         files=_count_entries(values.get("attachments")),
     )
+
+
+def _read_contacts(node: Node | None) -> Iterator[str]:
+    """Yield each press contact as one line."""
+    for each in node.items if isinstance(node, YamlSequence) else () if node is None else (node,):
+        if isinstance(each, Mapping):
+            values = {key.text: one_line(node_text(value)) for key, value in each.entries}
+            line = ", ".join(filter(None, (values.get(key) for key in CONTACT)))
+        else:
+            line = one_line(node_text(each))
+        if line:
+            yield line
 
 
 def _count_entries(node: Node | None) -> int:
@@ -174,6 +190,9 @@ def write_story(text: str, form: StoryForm) -> str:
             changes[key] = wanted if key in _PLAIN or not wanted else json.dumps(wanted, ensure_ascii=False)
     if form.topics != before.topics:
         changes["topics"] = f"[{', '.join(form.topics)}]" if form.topics else ""
+    if form.contact != before.contact:
+        lines = [json.dumps(line, ensure_ascii=False) for line in form.contact]
+        changes["contact"] = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]" if lines else ""
     for key, flag, was in (("draft", form.draft, before.draft), ("lead", form.lead, before.lead)):
         if flag != was:
             changes[key] = "true" if flag else ""

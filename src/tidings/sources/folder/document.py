@@ -14,7 +14,7 @@ from tidings.config.yaml_text import Mapping, Node, Scalar
 from tidings.config.yaml_text import Sequence as YamlSequence
 from tidings.model.dates import parse_moment
 from tidings.model.errors import Problem
-from tidings.model.item import EVENT, Attachment, Contact, Image
+from tidings.model.item import EMAIL, EVENT, PHONE, Attachment, Contact, Image
 from tidings.model.text import clean, has_forbidden, one_line, slugify, summarise
 from tidings.sources.article import add_fingerprint
 from tidings.sources.base import SourceContext, SourceItem
@@ -30,9 +30,8 @@ _SLUG = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 # git, Syncthing and editors mark two versions of a part so (git-merge(1), "How conflicts are presented").
 _MERGE_CONFLICT = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: .*)?$", re.MULTILINE)
 _MERGE_MIDDLE = re.compile(r"^={7}$", re.MULTILINE)
-_CONTACT = ("name", "role", "email", "phone")
-_EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
-_PHONE = re.compile(r"[+(]?\d[\d ().\u00a0/-]{4,30}\d(?: ?(?:ext|доб)\.? ?\d{1,6})?")
+CONTACT = ("name", "role", "email", "phone")
+"""The keys of a press contact."""
 _TRUE = ("true", "yes", "on")
 _FALSE = ("false", "no", "off")
 _NOT = (*_FALSE, "~", "null", "none", "n/a", "-")
@@ -356,13 +355,13 @@ def _read_contacts(reader: _FileReader) -> tuple[Contact, ...]:
     """Read `contact`: a map with name, role, email and phone, or a text with them, or a list of these."""
     contacts = []
     for node in reader.nodes("contact"):
-        values = _split_contact(node.text) if isinstance(node, Scalar) else reader.values(node, "contact", _CONTACT)
+        values = _split_contact(node.text) if isinstance(node, Scalar) else reader.values(node, "contact", CONTACT)
         contact = Contact(**{key: one_line(value) for key, value in values.items()})
         if contact == Contact():
             continue
-        if contact.email and not _EMAIL.fullmatch(contact.email):
+        if contact.email and not EMAIL.fullmatch(contact.email):
             reader.report_at(node, f"{contact.email[:60]!r} is not an e-mail address", "write email: NAME@example.org")
-        if contact.phone and not _PHONE.fullmatch(contact.phone):
+        if contact.phone and not PHONE.fullmatch(contact.phone):
             reader.report_at(node, f"{contact.phone[:60]!r} is not a phone number", "write phone: +7 727 000 00 00")
         contacts.append(contact)
     return tuple(contacts)
@@ -370,8 +369,8 @@ def _read_contacts(reader: _FileReader) -> tuple[Contact, ...]:
 
 def _split_contact(text: str) -> dict[str, str]:
     """Find the parts of `Jane Doe, Press officer, jane@example.org, +7 727 000 00 00`."""
-    email = _EMAIL.search(text)
-    phone = _PHONE.search(text.replace(email[0], " ") if email else text)
+    email = EMAIL.search(text)
+    phone = PHONE.search(text.replace(email[0], " ") if email else text)
     for match in (email, phone):
         text = text.replace(match[0], ",") if match else text
     names = [part for part in (part.strip(" <>()-–—:") for part in re.split(r"[,;|\n]", text)) if part]

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidings.model.errors import nearest
 from tidings.model.text import clean
 from tidings.runtime.newsroom import Runtime
-from tidings.sources.article import Article, ArticleFile, ArticlePicture, match_language
+from tidings.sources.article import Article, ArticleContact, ArticleFile, ArticlePicture, match_language
 from tidings.sources.web import push
 from tidings.store.content.fetch_cache import StoredFetchCache
 
@@ -64,7 +64,11 @@ _PUT_RESPONSES: dict[int | str, dict[str, object]] = {
     415: {"model": ErrorDetail},
     **_REFUSALS,
 }
-_PARTS: dict[object, type[BaseModel]] = {"images": ArticlePicture, "attachments": ArticleFile}
+_PARTS: dict[object, type[BaseModel]] = {
+    "images": ArticlePicture,
+    "attachments": ArticleFile,
+    "contact": ArticleContact,
+}
 
 
 @dataclass(frozen=True, slots=True)

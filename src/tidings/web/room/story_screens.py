@@ -9,6 +9,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from tidings.model.errors import InputError, Problem, RefusedError
+from tidings.model.text import one_line
 from tidings.render.i18n import kind_label
 from tidings.render.room.room_pages import SCRIPT, RoomWords
 from tidings.runtime.team import files, stories, story_pictures
@@ -303,6 +304,7 @@ def _take_form(visit: Visit, editing: _Editing) -> str:
     form = stories.StoryForm(
         texts={key: visit.field(key, 2_000) for key in stories.TEXTS},
         topics=(*(topic for topic in known if topic in raw.get("topic", [])), *others),
+        contact=tuple(filter(None, map(one_line, visit.field("contact", 10_000).splitlines()))),
         draft=visit.field("state") != "ready",
         lead=bool(visit.field("lead")),
         body=raw.get("body", [""])[0],

@@ -39,12 +39,13 @@ def test_a_story_is_written_made_ready_corrected_and_withdrawn(room: RoomSite, p
     assert "only an editor" in _detail(
         writer.patch("stories/a-new-bridge/en", json={"version": ready["version"], "title": "No"}), 403
     )
-    edit = {"version": ready["version"], "correction": "It is 60 m long."}
+    edit = {"version": ready["version"], "correction": "It is 60 m long.", "contact": ["Ada, ada@un.example"]}
     corrected = editor.patch("stories/a-new-bridge/en", json=edit).json()
     gone = editor.post(
         "stories/a-new-bridge/en/withdraw", json={"version": corrected["version"], "reason": "An error."}
     ).json()
     assert (gone["correction"], gone["withdrawn"]) == ("It is 60 m long.", "An error.")
+    assert gone["contact"] == ["Ada, ada@un.example"]
     text = (room.newsroom.folder.root / "content/a-new-bridge.en.md").read_text()
     assert "title: A new: bridge\n" in text and 'withdrawn: "An error."' in text and "draft" not in text
     who = [line[0] for line in _log(room)]

@@ -88,6 +88,7 @@ class StoryFile(ApiModel):
     correction: str
     withdrawn: str
     topics: list[str]
+    contact: list[str] = Field(description="Who answers the press, each in one line.")
     draft: bool
     lead: bool
     body: str
@@ -105,6 +106,9 @@ class StoryFields(ApiModel):
     expires: Line | None = None
     correction: Line | None = Field(default=None, description="What was wrong, for readers who had the story.")
     topics: list[Topic] | None = Field(default=None, max_length=100)
+    contact: list[Line] | None = Field(
+        default=None, max_length=20, description="Who answers the press, each in one line: name, role, e-mail, phone."
+    )
     lead: bool | None = None
     body: str | None = Field(default=None, max_length=1_000_000, description="Markdown or HTML.")
     draft: bool | None = None
@@ -115,7 +119,8 @@ class StoryFields(ApiModel):
         texts = {key: one_line(str(value)) for key, value in given.items() if key in stories.TEXTS}
         others = {key: value for key, value in given.items() if key in ("lead", "body", "draft")}
         topics = form.topics if self.topics is None else tuple(self.topics)
-        return replace(form, texts=form.texts | texts, topics=topics, **others)
+        lines = form.contact if self.contact is None else tuple(filter(None, map(one_line, self.contact)))
+        return replace(form, texts=form.texts | texts, topics=topics, contact=lines, **others)
 
 
 class NewStory(StoryFields):
@@ -338,6 +343,7 @@ def _describe(source: FolderSource, story: str, language: str, opened: OpenedFil
         version=opened.digest,
         **{key: form.texts[key] for key in stories.TEXTS},
         topics=list(form.topics),
+        contact=list(form.contact),
         draft=form.draft,
         lead=form.lead,
         body=form.body,
