@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from tidings.model.edition import Edition, HoldReason
 from tidings.model.plurals import count_noun
 from tidings.render.i18n import load_catalogue
+from tidings.render.room.team_notices import translate_hold, translate_notice
 from tidings.store.delivery import ledger
 from tidings.store.delivery.notices import Notice, add_notice, mark_sent, unsent_notices
 from tidings.store.engine import Store
@@ -34,6 +35,7 @@ def add_held(connection: Connection, edition: Edition, now: datetime, language: 
         return
     words = load_catalogue(language)
     name = edition.name
+    reasons = "; ".join(translate_hold(hold.detail, language) for hold in edition.holds)
     lines = (
         words.gettext("Edition %(edition)s is held and was not sent: %(reasons)s.")
         % {"edition": name, "reasons": reasons},
@@ -66,12 +68,13 @@ def send_notices(
         mark_sent(connection, [notice.key for notice in notices], now)
         if not to and not channel:
             return 0
-        first = notices[0].text.splitlines()[0]
+        texts = [translate_notice(notice.text, language) for notice in notices]
+        first = texts[0].splitlines()[0]
         several = load_catalogue(language).ngettext(
             "%(count)s notice needs your attention", "%(count)s notices need your attention", len(notices)
         )
         subject = f"[{title}] {first if len(notices) == 1 else several % {'count': len(notices)}}"
-        message = {"subject": subject, "text": "\n\n".join(notice.text for notice in notices)}
+        message = {"subject": subject, "text": "\n\n".join(texts)}
         key = f"notice:{notices[0].key}:{now.isoformat()}"
         common = {
             "mailing": ledger.get_or_create_mailing(connection, key, "notice", now=now, open=True),

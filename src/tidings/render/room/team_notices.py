@@ -1,0 +1,151 @@
+"""Notices to the team in the first language of the newsroom.
+
+They are stored in English, as commands print them. Before one is sent, each line that is known here is translated; the
+values in it stay: names, commands, what a mail host said. A line that is not known stays English.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from tidings.render.i18n import load_catalogue
+
+
+def _(message: str) -> str:
+    """Mark a message for the catalogues."""
+    return message
+
+
+_LINES = (
+    _(
+        "%(count)s of %(present)s items of the source %(source)s vanished at once (%(examples)s, ...). Its items stay unchanged. If they were removed on purpose: %(command)s"  # noqa: E501
+    ),
+    _("%(who)s about edition %(edition)s: %(text)s"),
+    _("%(who)s sent edition %(edition)s back: %(text)s"),
+    _("A mail server refuses our mail because of its sender or content (%(kind)s): %(text)s"),
+    _("A mail server refuses our mail for a reason that is not clear (%(kind)s): %(text)s"),
+    _(
+        "A message about delivery %(delivery)s came back, and Tidings cannot read it (%(reason)s). Nobody was removed. Please look at it."  # noqa: E501
+    ),
+    _("A message came back, and Tidings cannot read it (%(reason)s). Nobody was removed. Please look at it."),
+    _(
+        "A subscriber of the list %(list)s complained (%(kind)s) and gets no more mail from it. To see the mail: %(command)s."  # noqa: E501
+    ),
+    _("An item was refused until it is corrected. All other items were taken."),
+    _("Deliveries failed: %(counts)s. To see them: %(command)s"),
+    _("Edition %(edition)s is held: %(reasons)s."),
+    _("If only this post is at fault: %(command)s, and the others go on."),
+    _("Its posts wait. They go out after the mend."),
+    _("Mail cannot be sent: %(reason)s"),
+    _("More than three complaints in a thousand mails make providers move all of your mail to spam."),
+    _("No subscriber was removed. The ledger shows these mails as returned: soft."),
+    _("Pages and feeds are not up to date: %(cause)s"),
+    _("The changed configuration has errors. The last good one stays in use. Correct this:"),
+    _("The channel %(channel)s cannot post: %(reason)s."),
+    _(
+        "The newsroom's clock is ahead, at %(moment)s. Nothing is published or sent until then. If this machine's clock is right: %(command)s"  # noqa: E501
+    ),
+    _("The service had an error and continues: %(error)s"),
+    _("The source %(source)s cannot be read (%(reason)s). Its items stay unchanged."),
+    _("The source %(source)s cannot be read since %(moment)s: %(reason)s"),
+    _("The source %(source)s has had nothing new since %(moment)s, much longer than usual."),
+    _("The source %(source)s is no longer fetched: %(reason)s. Set another `url`, or delete the source."),
+    _("To go on without believing this: %(command)s"),
+    _("To take these readers off: %(command)s"),
+    _("What to do: %(mend)s. No subscriber was removed. The ledger shows these mails as returned: soft."),
+)
+"""Whole lines of notices."""
+
+_REASONS = (
+    _("%(count)s of %(needed)s approved it; waits for %(people)s"),
+    _(
+        "%(failed)s of %(tried)s mails at %(domain)s were refused or returned by %(sender)s, so nobody was removed: %(words)s"  # noqa: E501
+    ),
+    _("%(failed)s of %(tried)s mails were refused or returned by %(sender)s, so nobody was removed: %(words)s"),
+    _("%(failed)s of %(tried)s mails were refused or returned, so nobody was removed: %(words)s"),
+    _("%(story)s was withdrawn: %(text)s"),
+    _("%(where)s contains %(words)s, which looks like a part of a draft"),
+    _("%(who)s changed it; look at it, then release it"),
+    _("%(who)s sent it back: %(text)s"),
+    _("add alt to the item's images"),
+    _("it cannot be rendered: %(reason)s"),
+    _("its slot was %(hours)s hours ago, more than max_late allows"),
+    _("replace it with the real text"),
+    _("the link %(url)s in %(where)s is dead: %(reason)s"),
+    _("the picture %(picture)s has no alt text"),
+    _("waits for %(needed)s of %(people)s"),
+    _("waits for %(people)s"),
+)
+"""Reasons of a held edition."""
+
+_COUNTS = (_("%(count)s in doubt"), _("%(count)s quarantined"), _("%(count)s rejected"))
+
+_NAME = re.compile(r"%\((\w+)\)s")
+
+
+def translate_notice(text: str, language: str) -> str:
+    """Return the text of a notice with the lines that are known in this language."""
+    return "\n".join(_translate(line, _LINES, language) for line in text.split("\n"))
+
+
+def translate_hold(detail: str, language: str) -> str:
+    """Return the reason of a held edition in a language. `digest (en): ` before it stays."""
+    whole = _translate(detail, _REASONS, language)
+    if whole != detail:
+        return whole
+    outlet, found, rest = detail.partition("): ")
+    before = f"{outlet}{found}" if found and " (" in outlet else ""
+    parts = (rest if before else detail).split("; ")
+    return before + "; ".join(_translate(part, _REASONS, language) for part in parts)
+
+
+def _translate(line: str, messages: tuple[str, ...], language: str) -> str:
+    catalogue = load_catalogue(language, "room")
+    for message in messages:
+        values = _find_values(message, line)
+        if values is not None and (translated := catalogue.gettext(message)) != message:
+            inner = {name: _INNER[name](value, language) for name, value in values.items() if name in _INNER}
+            return translated % {**values, **inner}
+    return line
+
+
+def _translate_counts(text: str, language: str) -> str:
+    return ", ".join(_translate(part, _COUNTS, language) for part in text.split(", "))
+
+
+_INNER: Mapping[str, Callable[[str, str], str]] = {"counts": _translate_counts, "reasons": translate_hold}
+"""Values that are translated too."""
+
+
+def _find_values(message: str, line: str) -> dict[str, str] | None:
+    """Return what a line has for each `%(name)s` of a message, or None if it is another line.
+
+    A value ends where the text after it begins for the first time: no search goes back, whatever a stranger wrote.
+    """
+    literals = _split(message)
+    name, before = "", 0
+    values: dict[str, str] = {}
+    for literal, following in literals:
+        if not name:
+            if not line.startswith(literal):
+                return None
+            begin = 0
+        elif not following:
+            begin = len(line) - len(literal)
+            if begin < before or not line.endswith(literal):
+                return None
+        else:
+            begin = line.find(literal, before)
+            if begin < 0:
+                return None
+        if name:
+            values[name] = line[before:begin]
+        before, name = begin + len(literal), following
+    return values if before == len(line) else None
+
+
+def _split(message: str) -> Iterator[tuple[str, str]]:
+    """Yield each piece of text with the name of the value after it; the last one has none."""
+    pieces = _NAME.split(message)
+    yield from zip(pieces[::2], [*pieces[1::2], ""], strict=True)

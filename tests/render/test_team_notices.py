@@ -1,0 +1,72 @@
+"""Notices to the team in the first language of the newsroom: lines that are known, values as they are."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tidings.render.room import team_notices
+from tidings.render.room.team_notices import translate_hold, translate_notice
+
+MESSAGES = (*team_notices._LINES, *team_notices._REASONS, *team_notices._COUNTS)
+
+
+@pytest.mark.parametrize("language", ["ru", "kk", "ar"])
+@pytest.mark.parametrize("message", MESSAGES)
+def test_every_line_for_the_team_is_translated(message: str, language: str) -> None:
+    """Each message is found again in its own text, and keeps all of its values."""
+    line = re.sub(r"%\((\w+)\)s", r"<\1>", message)
+    values = {f"<{name}>" for name in re.findall(r"%\((\w+)\)s", message)}
+    known = message in team_notices._LINES
+    translated = translate_notice(line, language) if known else team_notices._translate(line, (message,), language)
+    assert translated != line
+    assert all(value in translated for value in values)
+    assert team_notices._translate(line, (message,), "en") == line
+
+
+@pytest.mark.parametrize(
+    ("text", "russian"),
+    [
+        (
+            "An item was refused until it is corrected. All other items were taken.\na.md:2:1: unknown",
+            "Материал отложен, пока его не исправят. Все остальные материалы приняты.\na.md:2:1: unknown",
+        ),
+        (
+            "Deliveries failed: 3 rejected, 1 in doubt. To see them: tidings ledger --state rejected",
+            "Не всё доставлено: отклонено: 3, под вопросом: 1. Чтобы посмотреть: tidings ledger --state rejected",
+        ),
+        (
+            "Edition weekly/1 is held: 9 of 12 mails were refused or returned by mx1, so nobody was removed: 550 no.\n"
+            "To take these readers off: tidings resolve weekly/1 --believe",
+            "Выпуск weekly/1 задержан: писем отклонено или вернулось: 9 из 12 (mx1), поэтому никто не исключён: "
+            "550 no.\nЧтобы исключить этих читателей: tidings resolve weekly/1 --believe",
+        ),
+        ("A text that nobody knows: 100%(x)s\n", "A text that nobody knows: 100%(x)s\n"),
+        ("Mail cannot be sent: 100%(reason)s %s", "Почту нельзя отправить: 100%(reason)s %s"),
+    ],
+)
+def test_a_notice_to_the_team_was_english_only(text: str, russian: str) -> None:
+    assert translate_notice(text, "ru") == russian
+    assert translate_notice(text, "en") == text
+
+
+@pytest.mark.parametrize(
+    ("detail", "russian"),
+    [
+        ("waits for boss@example.org", "ждёт решения: boss@example.org"),
+        ("waits for 2 of a@example.org, b@example.org", "нужно решений: 2; от кого: a@example.org, b@example.org"),
+        (
+            "digest (en): the picture 'a.jpg' has no alt text; add alt to the item's images",
+            "digest (en): у картинки 'a.jpg' нет alt-текста; добавьте к картинкам материала alt",
+        ),
+        (
+            "boss@example.org sent it back: too long; cut it",
+            "boss@example.org вернул(а) на доработку: too long; cut it",
+        ),
+        ("something new", "something new"),
+    ],
+)
+def test_the_reasons_of_a_held_notice_were_english(detail: str, russian: str) -> None:
+    assert translate_hold(detail, "ru") == russian
+    assert translate_hold(detail, "en") == detail
