@@ -190,7 +190,7 @@ def test_no_secret_is_shown_when_a_channel_fails(
         if path.is_file():
             outputs[str(path.relative_to(root))] = path.read_bytes().decode("utf-8", "replace")
     if what == "failed":
-        assert "tidings resolve" in outputs["status"]
+        assert "resolve DELIVERY" in outputs["status"]
     told = {
         (where, kind, secret)
         for where, text in outputs.items()
