@@ -403,7 +403,7 @@ def test_a_hard_bounce_that_was_wrong_is_lifted_by_a_person_who_says_why(folder:
     assert run("tick", "--now", SLOT).code == 3
     run("tick", "--now", "2026-03-02T10:00").ok()
     folder.mails.handle_DATA = takes  # type: ignore[method-assign]
-    assert "every list: hard" in run("subscribers", "show", "ada@example.org").ok().out
+    assert "any list: hard" in run("subscribers", "show", "ada@example.org").ok().out
     assert run("subscribers", "add", "ada@example.org", "--list", "digest").code == 2
     lift = ("subscribers", "set", "ada@example.org", "--lift", "she rang us")
     assert run(*lift, "--language", "ru").code == 2
@@ -431,7 +431,7 @@ def test_send_acts_on_a_refusal_as_tick_does(folder: NewsroomFolder, run: Run) -
 
     folder.mails.handle_RCPT = choose  # type: ignore[attr-defined]
     assert run("send", "daily", "--yes").code == 3
-    assert "every list: hard" in run("subscribers", "show", "ada@example.org").ok().out
+    assert "any list: hard" in run("subscribers", "show", "ada@example.org").ok().out
     assert "confirmed" in run("subscribers", "show", "bob@example.org").ok().out
 
 
@@ -446,7 +446,7 @@ def test_a_refused_test_mail_acts_as_any_other(folder: NewsroomFolder, run: Run)
 
     folder.mails.handle_RCPT = refuse  # type: ignore[attr-defined]
     assert run("test", "daily", "stranger@example.org", "Ada@example.org").code == 3
-    assert "every list: hard" in run("subscribers", "show", "ada@example.org").ok().out
+    assert "any list: hard" in run("subscribers", "show", "ada@example.org").ok().out
 
 
 # -- init, build, sweep, schema ---------------------------------------------------------------------------------------
