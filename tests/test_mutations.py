@@ -154,6 +154,11 @@ MUTATIONS = (
         "find_json_problem(body)",
         "tests/sources/test_child_process.py::test_huge_json_of_a_website_is_never_built_here",
     ),
+    Mutation(
+        "refused-posts-without-name", "pipeline/deliver/batch.py",
+        'return f"{reason} (delivery {delivery.id})" if self._lane.channel else reason', "return reason",
+        "tests/pipeline/deliver/test_deliverer.py::test_a_channels_refusal_names_the_delivery",
+    ),
 )  # fmt: skip
 CHOSEN = os.environ.get("MUTATIONS", "intents-after-leaving,claims-for-who-has-left,forgeable-marks").split(",")
 

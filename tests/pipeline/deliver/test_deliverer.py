@@ -565,6 +565,15 @@ def test_a_gone_or_unknown_channel_is_reported(store: Store, alive: locks.Livene
     assert "former" in done.stalled["former"]
 
 
+@pytest.mark.parametrize("disable", [False, True])
+def test_a_channels_refusal_names_the_delivery(store: Store, alive: locks.Liveness, disable: bool) -> None:
+    """If the cause is in the post, a person can cancel that one, and the channel goes on."""
+    _post(store)
+    room = _Room(Idempotency.NONE, [Outcome(Verdict.NOT_STARTED, reason="HTTP 403: not allowed", disable=disable)])
+    done = _poster(store, alive, room, Clock()).run_until_idle()
+    assert done.stalled["team"] == f"HTTP 403: not allowed (delivery {rows(store)[0]['id']})"
+
+
 @pytest.mark.parametrize("idempotency", [Idempotency.NONE, Idempotency.NATIVE])
 def test_a_post_sent_during_a_crash_is_never_doubled(
     store: Store, alive: locks.Liveness, idempotency: Idempotency
