@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import html
+
+import httpx
+
 from tests.fixtures.newsroom import HOUR
 from tests.web.room.conftest import BEFORE, RoomSite
 from tidings.store.people import subscribers
+from tidings.web.room.visit import csrf_token
 
 
 def _number(room: RoomSite, email: str = "anna@example.org") -> int:
@@ -108,6 +113,25 @@ def test_a_table_is_tried_then_imported_without_those_who_left(room: RoomSite) -
     other = room.browser("editor", ("press",), "press-editor@example.org")
     assert other.post("subscribers/export", list="digest").status_code == 404
     assert other.post("subscribers/import", do="import", **fields).status_code == 422
+
+
+def test_a_csv_file_is_tried_then_imported_from_the_form(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    fields = {"csrf": csrf_token(editor.cookie), "list": "digest", "source": "the forum", "agreed": "yes"}
+
+    def send(data: bytes, **more: str) -> httpx.Response:
+        files = {"file": ("people.csv", data, "text/csv")}
+        return editor.client.post("room/subscribers/import", data=fields | more, files=files)
+
+    tried = send("\ufeffemail,name\r\ndana@example.org,Дана\r\nno address,X\r\n".encode(), do="check").text
+    assert "added: 1" in tried and "Line 3" in tried and _state(room, "dana@example.org") == {}
+    table = html.unescape(tried.partition("<textarea")[2].partition(">")[2].partition("</textarea>")[0])
+    assert "dana@example.org,Дана" in table, "the second step needs no file again"
+    done = editor.client.post("room/subscribers/import", data=fields | {"do": "import", "table": table})
+    assert "Imported" in done.text and _state(room, "dana@example.org")["digest"][0] == "confirmed"
+    old = send("email,name\nx@example.org,Дана\n".encode("cp1251"), do="check")
+    assert old.status_code == 422 and "not UTF-8" in old.text
+    assert send(b"", do="check").status_code == 422
 
 
 def test_the_calendar_shows_editions_slots_and_coming_stories(room: RoomSite) -> None:

@@ -81,12 +81,19 @@ def import_people(
 
 
 def import_text(
-    store: Store, newsroom: Newsroom, text: str, options: ImportOptions, *, now: datetime, watcher: ImportWatcher
+    store: Store,
+    newsroom: Newsroom,
+    text: str | bytes,
+    options: ImportOptions,
+    *,
+    now: datetime,
+    watcher: ImportWatcher,
 ) -> ImportSummary:
-    """Import a table that somebody pasted or sent. Raises InputError."""
+    """Import a table that somebody pasted, or the bytes of a file that they sent. Raises InputError."""
     with tempfile.TemporaryDirectory(prefix="tidings-") as folder:
         path = Path(folder) / "table.csv"
-        path.write_text(text.replace("\r\n", "\n"), encoding="utf-8")
+        data = text.encode() if isinstance(text, str) else text
+        path.write_bytes(data.replace(b"\r\n", b"\n"))
         try:
             return import_people(store, newsroom, path, options, now=now, watcher=watcher)
         except InputError as error:

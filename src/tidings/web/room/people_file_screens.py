@@ -1,4 +1,4 @@
-"""Import people from a table that is pasted, with a dry run first, and export the people of a list."""
+"""Import people from a CSV file or a table that is pasted, with a dry run first, and export the people of a list."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from tidings.store.people.bulk_import import ImportResult
 from tidings.web.room.visit import HEADERS, Visit
 
 LARGEST_IMPORT = 6_000_000
-"""Bytes of the form: about 50,000 lines."""
+"""Bytes of the form, with its file: about 50,000 lines."""
 _MOST_REFUSED = 100
 
 
 def show_import(visit: Visit) -> Response:
-    """The form: list, consent, and the table as text."""
+    """The form: list, consent, and the table as a file or as text."""
     return _page(visit)
 
 
 def submit_import(visit: Visit) -> Response:
     """Show what each line would do, or import: the button's `do`. An import mails nobody."""
     words, name, source = visit.words, visit.field("list"), visit.field("source", 300)
-    text = visit.fields.get("table", [""])[0]
+    upload = visit.files.get("file")
+    table: str | bytes = upload.data if upload is not None else visit.fields.get("table", [""])[0]
     if name not in _lists(visit):
         return _page(visit, wrong=words.gettext("Choose a list."), status=422)
-    if not text.strip():
-        return _page(visit, wrong=words.gettext("Paste the lines of a table first."), status=422)
+    if not table.strip():
+        return _page(visit, wrong=words.gettext("Choose a file, or paste the lines of a table."), status=422)
     if not source:
         return _page(
             visit, wrong=words.gettext("Say how these people agreed, in case somebody asks later."), status=422
@@ -53,7 +54,7 @@ def submit_import(visit: Visit) -> Response:
         summary = import_text(
             visit.runtime.store,
             visit.newsroom,
-            text,
+            table,
             options,
             now=visit.runtime.now(),
             watcher=ImportWatcher(refused=keep),
@@ -77,6 +78,17 @@ def export(visit: Visit) -> Response:
         visit.record(connection, "subscriber.exported", name)
     headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}.csv"'}
     return Response(body, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _shown_table(visit: Visit) -> str:
+    """Return the table for the form, so that what was tried can be imported without choosing the file again."""
+    upload = visit.files.get("file")
+    if upload is None:
+        return visit.fields.get("table", [""])[0]
+    try:
+        return upload.data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return ""
 
 
 def _lists(visit: Visit) -> dict[str, str]:
@@ -107,7 +119,7 @@ def _page(
         chosen=visit.field("list"),
         source=visit.field("source", 300),
         is_agreed=visit.field("agreed") != "no",
-        table="" if is_done else visit.fields.get("table", [""])[0],
+        table="" if is_done else _shown_table(visit),
         counts=[(results[key], count) for key, count in summary.counts.items() if count and key in results]
         if summary is not None
         else [],

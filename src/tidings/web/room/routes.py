@@ -147,7 +147,12 @@ ROUTES = (
     RoomRoute("POST", "subscribers/add", Role.EDITOR, subscriber_screens.add),
     RoomRoute("GET", "subscribers/import", Role.EDITOR, people_file_screens.show_import),
     RoomRoute(
-        "POST", "subscribers/import", Role.EDITOR, people_file_screens.submit_import, people_file_screens.LARGEST_IMPORT
+        "POST",
+        "subscribers/import",
+        Role.EDITOR,
+        people_file_screens.submit_import,
+        people_file_screens.LARGEST_IMPORT,
+        people_file_screens.LARGEST_IMPORT,
     ),
     RoomRoute("POST", "subscribers/export", Role.EDITOR, people_file_screens.export),
     RoomRoute("GET", "subscribers/{number}", Role.EDITOR, subscriber_screens.show_person),
