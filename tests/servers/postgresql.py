@@ -166,7 +166,7 @@ class Server:
         if server is None:
             return
         with psycopg.connect(url) as connection:
-            if connection.execute("SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchone():
+            if connection.execute("SELECT 1 FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchone():
                 return
         if not server._template:
             template = server.fresh_database()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import Connection
 
 from tests.fixtures.items import make_newsroom, media_file, open_store, put
 from tests.render.samples import START, item
@@ -14,7 +16,10 @@ from tests.web.server import served
 from tidings.config.settings import Newsroom
 from tidings.model.item import Attachment, Image
 from tidings.pipeline.publish.publish import publish
+from tidings.runtime.team import sign_in
 from tidings.store.engine import Store
+from tidings.store.people import sign_ups
+from tidings.store.service.clock import real_now
 from tidings.web.app import create_app
 
 NOW = START.replace(month=8)
@@ -53,3 +58,15 @@ def store(tmp_path: Path, newsroom: Newsroom) -> Iterator[Store]:
 def client(store: Store, newsroom: Newsroom) -> Iterator[httpx.Client]:
     with served(create_app(store, newsroom.public)) as address, httpx.Client(base_url=address) as made:
         yield made
+
+
+@pytest.fixture
+def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All requests fall into one window of the limits, also if the clock passes the end of one during the test."""
+    moment, count = real_now(), sign_ups.count_request
+
+    def count_now(connection: Connection, scope: str, value: str, window: timedelta, now: datetime) -> int:
+        return count(connection, scope, value, window, moment)
+
+    for module in (sign_ups, sign_in):
+        monkeypatch.setattr(module, "count_request", count_now)

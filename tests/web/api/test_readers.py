@@ -46,6 +46,7 @@ def test_the_api_from_sign_up_to_unsubscription(site: Site) -> None:
     assert httpx.post(f"{api}confirmations/{token}").status_code == 410
 
 
+@pytest.mark.usefixtures("one_window")
 def test_errors_are_explained_and_private_lists_hidden(site: Site) -> None:
     api = site.url + "api/"
     assert httpx.post(api + "subscriptions", json={"email": ADA, "lists": ["inner"]}).status_code == 404

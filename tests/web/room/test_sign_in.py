@@ -129,6 +129,7 @@ def test_a_session_never_takes_the_cookie_that_the_browser_sent(room: RoomSite) 
     assert attacker.get("").status_code == 303
 
 
+@pytest.mark.usefixtures("one_window")
 def test_guessing_ends_after_a_few_tries(room: RoomSite) -> None:
     browser = room.browser()
     answers = [_sign_in(browser, sign_in.make_totp_secret()).status_code for _ in range(sign_in.BY_PAIR + 1)]

@@ -165,6 +165,7 @@ def test_a_dead_mailbox_gets_no_confirmation_mail(site: Site, name: str, reason:
     assert site.mails() == []
 
 
+@pytest.mark.usefixtures("one_window")
 def test_requests_of_robots_and_floods_are_dropped(site: Site) -> None:
     assert site.ask("robot@example.org", website="https://spam.example").status_code == 200
     codes = [site.ask(f"reader{number}@example.org").status_code for number in range(40)]
@@ -285,6 +286,7 @@ def test_links_of_older_versions_still_confirm(site: Site) -> None:
     assert httpx.post(old).status_code == 410 and site.states() == {"digest": "pending"}
 
 
+@pytest.mark.usefixtures("one_window")
 def test_plus_addresses_of_one_mailbox_are_limited(site: Site) -> None:
     codes = [site.ask(f"ada+{number}@example.org").status_code for number in range(16)]
     assert codes.count(200) == 5 and set(codes[5:]) == {429}
@@ -464,6 +466,7 @@ def test_nobody_can_tell_known_from_unknown_by_the_clock(site: Site, monkeypatch
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_window")
 def test_500_requests_a_second_of_one_address_end_in_one_mail(site: Site) -> None:
     with httpx.Client() as client:
         codes = [client.post(site.url + "subscribe/digest", data={"email": ADA}).status_code for _ in range(500)]

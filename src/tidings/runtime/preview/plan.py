@@ -102,6 +102,10 @@ class PlannedSchedule:
     """Editions that are composed and wait for a person."""
 
 
+MOST_COUNTED = 2_000
+"""Subscribers of a schedule for whom the room and the API count exactly who would get its next edition."""
+
+
 def plan(runtime: Runtime, now: datetime, runs: int = 3, *, most_counted: int | None = None) -> list[PlannedSchedule]:
     """Return the next `runs` slots of every schedule. Changes nothing.
 
@@ -340,7 +344,9 @@ def plan_as_json(planned: list[PlannedSchedule]) -> list[dict[str, object]]:
             "cadence": schedule.cadence,
             "note": schedule.note,
             "waiting": [_slot_as_json(slot) | {"edition": slot.edition} for slot in schedule.waiting],
-            "slots": [_slot_as_json(slot) | {"embargoed": slot.embargoed} for slot in schedule.slots],
+            "slots": [
+                _slot_as_json(slot) | {"at_most": slot.at_most, "embargoed": slot.embargoed} for slot in schedule.slots
+            ],
         }
         for schedule in planned
     ]

@@ -13,12 +13,10 @@ from tidings.config.file_reader import MAIN
 from tidings.config.load import LoadResult
 from tidings.model.errors import Problem
 from tidings.runtime.newsroom import Runtime, load_newsroom
-from tidings.runtime.preview.plan import PlannedSchedule, open_scratch_runtime, plan
+from tidings.runtime.preview.plan import MOST_COUNTED, PlannedSchedule, open_scratch_runtime, plan
 
 SCHEDULES = "schedules"
 _RUNS = 2
-_MOST_COUNTED = 2_000
-"""Subscribers of a schedule for whom the recipients are counted exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +54,9 @@ def check_settings(runtime: Runtime, name: str, text: str) -> CheckedSettings:
                 before = plan(runtime, runtime.now(), _RUNS)
                 return CheckedSettings(problems, before, plan(reader, reader.now(), _RUNS))
         with open_scratch_runtime(runtime) as copy:
-            before = plan(copy, copy.now(), _RUNS, most_counted=_MOST_COUNTED)
+            before = plan(copy, copy.now(), _RUNS, most_counted=MOST_COUNTED)
             copy.apply_configuration(newsroom.model_copy(update={"root": runtime.root, "store": copy.newsroom.store}))
-            return CheckedSettings(problems, before, plan(copy, copy.now(), _RUNS, most_counted=_MOST_COUNTED))
+            return CheckedSettings(problems, before, plan(copy, copy.now(), _RUNS, most_counted=MOST_COUNTED))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from tidings.model.errors import RefusedError
 from tidings.render.room.room_pages import SCRIPT
 from tidings.runtime.team import files, stories
 from tidings.runtime.team.files import FileChangedError, OpenedFile
+from tidings.runtime.team.rights import may_decide, may_see_schedule
 from tidings.runtime.team.settings_files import SCHEDULES, check_settings
 from tidings.runtime.team.yaml_edit import set_value
 from tidings.store.content import editions
@@ -28,7 +29,7 @@ from tidings.store.people.team import Role
 from tidings.web.room import file_screens
 from tidings.web.room.edition_screen import choose_title, edition_states
 from tidings.web.room.settings_screens import compare_plans
-from tidings.web.room.today import may_decide, may_see_schedule, schedule_title
+from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import Visit
 
 _MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")

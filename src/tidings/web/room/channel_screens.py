@@ -14,6 +14,7 @@ from tidings.pipeline.deliver.corrections import allowed_changes, change_post
 from tidings.pipeline.deliver.recovery import resolve_in_doubt
 from tidings.runtime.monitoring.health import read_health
 from tidings.runtime.report.report import PostRow, make_report
+from tidings.runtime.team.rights import may_decide, may_see_schedule, may_settle
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
 from tidings.store.delivery.corrections import find_online_post, list_post_changes
@@ -23,7 +24,7 @@ from tidings.store.service import pauses
 from tidings.store.service.clock import real_now
 from tidings.store.service.pauses import Scope
 from tidings.web.room.edition_screen import delivery_states
-from tidings.web.room.today import Asker, may_decide, may_see_schedule, schedule_title
+from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import Visit
 
 _RECENT = timedelta(days=30)
@@ -115,11 +116,6 @@ def _shown_doubt(visit: Visit, entry: LedgerEntry) -> dict[str, Any]:
         else words.gettext("List %(name)s", name=entry.list)
     )
     return {"entry": entry, "what": what, "path": f"editions/{entry.edition}" if entry.edition else ""}
-
-
-def may_settle(visit: Asker, entry: LedgerEntry) -> bool:
-    """Whether a delivery concerns the lists of the member."""
-    return visit.person.may_see_list(entry.list) if entry.list else may_see_schedule(visit, entry.schedule)
 
 
 def change(visit: Visit) -> Response:

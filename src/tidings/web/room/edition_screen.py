@@ -17,12 +17,13 @@ from tidings.render.room.room_pages import SCRIPT, RoomWords
 from tidings.runtime.preview.preview import preview_edition, queue_edition_test
 from tidings.runtime.team import decisions
 from tidings.runtime.team.decisions import count_lacking, goes_at_once
+from tidings.runtime.team.rights import may_decide, may_see_schedule
 from tidings.store.content import editions
 from tidings.store.content.editions import count_recipients, frozen_digest
 from tidings.store.content.items import load_story
 from tidings.store.delivery import ledger
 from tidings.store.people.team import Role
-from tidings.web.room.today import hold_texts, may_decide, may_see_schedule, schedule_title
+from tidings.web.room.today import hold_texts, schedule_title
 from tidings.web.room.visit import Visit
 from tidings.web.site.review import MAIL_HEADERS, message_html, reviewed_messages
 

@@ -5,23 +5,21 @@ All of it comes from the functions behind `tidings status`, `plan` and `report`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.responses import Response
 
-from tidings.config.schedule import ListDelivery, Schedule
-from tidings.config.settings import Newsroom
+from tidings.config.schedule import Schedule
 from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.render.room.room_pages import RoomWords
 from tidings.runtime.monitoring.diagnosis import diagnose
 from tidings.runtime.monitoring.health import read_health
-from tidings.runtime.preview.plan import PlannedSchedule, plan
+from tidings.runtime.preview.plan import MOST_COUNTED, PlannedSchedule, plan
 from tidings.runtime.report.report import Report, make_report
+from tidings.runtime.team.rights import may_pause, may_see_schedule
 from tidings.store.content import editions
 from tidings.store.content.items import load_refused
-from tidings.store.people.team import TeamMember
 from tidings.store.service import pauses
 from tidings.store.service.pauses import Pause, Scope
 from tidings.web.room.demo import first_look
@@ -30,8 +28,6 @@ from tidings.web.room.visit import Visit
 _RECENT = timedelta(days=7)
 _MOST_RECENT = 8
 _MOST_STORIES = 5
-_MOST_COUNTED = 2_000
-"""Subscribers of a schedule for whom the page counts exactly who would get its next edition."""
 
 
 def show(visit: Visit) -> Response:
@@ -58,46 +54,10 @@ def show(visit: Visit) -> Response:
         pauses=[_shown_pause(visit, pause) for pause in active],
         waiting=[describe_held(visit, edition) for edition in mine],
         sent=_sent(visit, report),
-        coming=_coming(visit, plan(runtime, now, 2, most_counted=_MOST_COUNTED), active),
+        coming=_coming(visit, plan(runtime, now, 2, most_counted=MOST_COUNTED), active),
         is_empty=not visit.newsroom.schedules,
         first_look=first_look(visit, mine),
     )
-
-
-class Asker(Protocol):
-    """Who asks, in which newsroom: a member in the room, or a key of the API."""
-
-    @property
-    def newsroom(self) -> Newsroom:
-        """The present configuration."""
-
-    @property
-    def person(self) -> TeamMember:
-        """The member, or the key as one."""
-
-
-def schedule_lists(newsroom: Newsroom, name: str) -> set[str]:
-    """Return the lists that a schedule delivers to."""
-    schedule = newsroom.schedules.get(name)
-    parts = schedule.deliver if schedule is not None else ()
-    return {part.list for part in parts if isinstance(part, ListDelivery)}
-
-
-def may_see_schedule(visit: Asker, name: str) -> bool:
-    """Whether a schedule concerns the member: they work on all lists, or on one of its lists."""
-    member = visit.person
-    return not member.lists or bool(schedule_lists(visit.newsroom, name) & set(member.lists))
-
-
-def may_decide(visit: Asker, name: str) -> bool:
-    """Whether the member may decide on a schedule's editions: they must work on every list that it mails."""
-    lists = schedule_lists(visit.newsroom, name)
-    return covers(visit.person, lists) and may_see_schedule(visit, name)
-
-
-def covers(member: TeamMember, lists: Iterable[str]) -> bool:
-    """Whether a member works on all of these lists."""
-    return all(member.may_see_list(name) for name in lists)
 
 
 def schedule_title(visit: Visit, name: str) -> str:
@@ -230,16 +190,6 @@ def _headings(words: RoomWords) -> dict[str, str]:
 
 
 # -- pausing ----------------------------------------------------------------------------------------------------------
-
-
-def may_pause(visit: Asker, scope: Scope, name: str) -> bool:
-    """Whether the member may pause this: a member for some lists may not stop what others work on."""
-    member = visit.person
-    if not member.lists:
-        return True
-    if scope is Scope.LIST:
-        return name in member.lists
-    return scope is Scope.SCHEDULE and may_decide(visit, name)
 
 
 def _pause_target(visit: Visit, *, known_only: bool) -> tuple[Scope, str] | None:

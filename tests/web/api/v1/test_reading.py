@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from tests.fixtures.newsroom import HOUR
 from tests.web.api.v1.conftest import Program
 from tests.web.room.conftest import BEFORE, RoomSite
+from tidings.web.api.v1 import overview
 
 
 def _walk(client: httpx.Client, path: str, **query: str) -> list[dict[str, object]]:
@@ -81,3 +83,15 @@ def test_pages_of_each_list_hold_every_entry_once(room: RoomSite, program: Progr
     assert [row["action"] for row in log] == ["subscriber.exported"] * 3
     assert {(row["who"], row["via"]) for row in log} == {("key admin", "api")}
     assert [row["edition"] for row in _walk(admin, "editions")] == ["daily/1"]
+
+
+def test_a_plan_for_a_large_list_counts_nobody(
+    room: RoomSite, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting who gets what reads each subscriber."""
+    room.newsroom.item("fresh")
+    room.newsroom.tick(room.newsroom.runtime.now(), deliver=False)
+    monkeypatch.setattr(overview, "MOST_COUNTED", 1)
+    [daily] = [row for row in program("viewer").get("plan").json() if row["schedule"] == "daily"]
+    slot = next(each for each in daily["slots"] if not each["skipped"])
+    assert (slot["outlets"], slot["at_most"]) == ([], 2)

@@ -13,6 +13,7 @@ from tidings.model.delivery import DeliveryState
 from tidings.model.errors import nearest
 from tidings.pipeline.deliver.recovery import resolve_in_doubt
 from tidings.runtime.monitoring.health import read_health
+from tidings.runtime.team.rights import may_pause, may_see_schedule, may_settle
 from tidings.store.delivery import ledger
 from tidings.store.delivery.ledger import LedgerEntry
 from tidings.store.service import pauses
@@ -30,8 +31,6 @@ from tidings.web.api.v1.access import (
     make_page,
     read_id,
 )
-from tidings.web.room.channel_screens import may_settle
-from tidings.web.room.today import may_pause, may_see_schedule
 
 
 class ChannelInfo(ApiModel):

@@ -17,6 +17,7 @@ from tidings.model.plurals import count_noun
 from tidings.pipeline.compose.edit import EditionChanges, describe_edition
 from tidings.runtime.preview.preview import PreviewedMessage, preview_edition, queue_edition_test
 from tidings.runtime.team import decisions
+from tidings.runtime.team.rights import may_decide, may_see_schedule
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
 from tidings.store.people import team
@@ -32,7 +33,6 @@ from tidings.web.api.v1.access import (
     make_page,
     read_id,
 )
-from tidings.web.room.today import may_decide, may_see_schedule
 from tidings.web.site.review import message_html
 
 Schedule = Annotated[str, Field(max_length=100)]

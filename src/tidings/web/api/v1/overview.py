@@ -13,12 +13,12 @@ from tidings.model.delivery import WEBHOOK_LANE, EventType
 from tidings.model.errors import nearest
 from tidings.pipeline.webhooks import queue_test
 from tidings.runtime.monitoring.status import status
-from tidings.runtime.preview.plan import plan, plan_as_json
+from tidings.runtime.preview.plan import MOST_COUNTED, plan, plan_as_json
 from tidings.runtime.report.report import make_report
+from tidings.runtime.team.rights import may_see_schedule
 from tidings.store.people import team
 from tidings.store.service import events, pauses
 from tidings.web.api.v1.access import ApiModel, ApiRefusal, ApiRoute, Cursor, Limit, Page, Who, make_page, read_id
-from tidings.web.room.today import may_see_schedule
 
 _REPORTED = timedelta(days=30)
 
@@ -110,6 +110,7 @@ class PlanSlot(ApiModel):
     note: str
     stories: list[str] | None
     outlets: list[PlannedOutlet]
+    at_most: int = Field(default=0, description="Subscribers, if there are too many to count who gets it: no outlets.")
     embargoed: dict[str, datetime] = Field(default_factory=dict)
     edition: str = ""
 
@@ -224,7 +225,7 @@ def show_plan(
     caller: Who, runs: Annotated[int, Field(ge=1, le=20, description="Slots of each schedule.")] = 3
 ) -> list[PlanEntry]:
     """Show the next slots of each schedule, and which stories would go to whom. Changes nothing."""
-    planned = plan(caller.runtime, caller.runtime.now(), runs)
+    planned = plan(caller.runtime, caller.runtime.now(), runs, most_counted=MOST_COUNTED)
     mine = [entry for entry in planned if may_see_schedule(caller, entry.name)]
     return [PlanEntry.model_validate(entry) for entry in plan_as_json(mine)]
 

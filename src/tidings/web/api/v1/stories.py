@@ -16,6 +16,7 @@ from pydantic import Field
 from tidings.model.text import one_line
 from tidings.runtime.team import files, stories
 from tidings.runtime.team.files import FileChangedError, OpenedFile
+from tidings.runtime.team.rights import may_see_schedule
 from tidings.runtime.team.stories import StoryForm
 from tidings.sources.folder.source import FolderSource
 from tidings.store.content import editions
@@ -34,7 +35,6 @@ from tidings.web.api.v1.access import (
     make_cursor,
     read_cursor,
 )
-from tidings.web.room.today import may_see_schedule
 
 Key = Annotated[str, Field(max_length=300)]
 Topic = Annotated[str, Field(max_length=100, pattern=r"^[\w-]+$")]
