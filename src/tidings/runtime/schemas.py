@@ -99,7 +99,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         _row(
             "schedule cadence note",
             waiting=_list(_row(f"{_SLOT} edition", outlets=_list(_row(_OUTLET)))),
-            slots=_list(_row(f"{_SLOT} embargoed:labels", outlets=_list(_row(_OUTLET)))),
+            slots=_list(_row(f"{_SLOT} at_most:number embargoed:labels", outlets=_list(_row(_OUTLET)))),
         )
     ),
     "tick": _row(
