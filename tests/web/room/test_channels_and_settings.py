@@ -198,7 +198,7 @@ def test_today_counts_no_crowd_reader_by_reader(room: RoomSite, monkeypatch: pyt
     """With 50,000 subscribers who have had nothing yet, Today took 12 seconds."""
     editor = room.browser("editor")
     assert "to 2 recipients" in editor.get("").text
-    monkeypatch.setattr("tidings.web.room.today._MOST_COUNTED", 1)
+    monkeypatch.setattr("tidings.web.room.today.MOST_COUNTED", 1)
     monkeypatch.setattr("tidings.runtime.preview.plan.plan_deliveries", lambda *given: pytest.fail("counted"))
     assert "to at most 2 recipients" in editor.get("").text
 

