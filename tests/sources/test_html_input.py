@@ -282,6 +282,13 @@ def test_an_element_that_only_a_script_fills_is_no_loss() -> None:
     assert not read('<figure data-component-name="Image2ToDOM"><img src="/a.png" alt="A"></figure>')[1]
 
 
+def test_thousands_of_nested_players_are_one_link() -> None:
+    address = "https://cdn.embedly.com/widgets/media?url=" * 3_000 + "https://youtu.be/abcDEF12345"
+    body, [problem] = read(f'<iframe src="{address}"></iframe>')
+    assert body.count("<a ") == 1
+    assert "Embedly" in problem.message
+
+
 @pytest.mark.parametrize(
     ("address", "page", "label"),
     [

@@ -163,8 +163,11 @@ _GENERIC = re.compile(
 )
 
 
-def find_embed(address: str) -> Embed | None:
-    """Find the page behind the absolute address of a frame or player. None for advertising and buttons."""
+def find_embed(address: str, *, is_within: bool = False) -> Embed | None:
+    """Find the page behind the absolute address of a frame or player. None for advertising and buttons.
+
+    `is_within`: a service of players named this address. It is not looked into again: a stranger may nest thousands.
+    """
     parts = urlsplit(address)
     place = re.sub(r"^(?:www|m)\.", "", parts.netloc.lower()) + parts.path
     if _NOT_CONTENT.match(place) or _NOT_CONTENT.match(parts.netloc.lower() + parts.path):
@@ -173,8 +176,8 @@ def find_embed(address: str) -> Embed | None:
     for service, pattern, build in _RULES:
         if match := pattern.match(place):
             url = build(match, query) or address
-            if service in ("Embedly", "Iframely") and url != address:
-                return find_embed(url)
+            if service in ("Embedly", "Iframely") and url != address and not is_within:
+                return find_embed(url, is_within=True)
             return Embed(url, service, _find_thumbnail(service, url))
     return Embed(address, re.sub(r"^www\.", "", parts.hostname or parts.netloc))
 
