@@ -77,6 +77,7 @@ def test_comments_of_editors_are_not_published() -> None:
     text = "One %%ask Ada first%% two, 100%% and 50%%.\n\n%%\nA whole\n\npart\n%%\n\nThree ^a1b2c3\n"
     assert read(text) == "<p>One  two, 100%% and 50%%.</p><p>Three</p>"
     assert "%%kept%%" in read("`%%kept%%`")
+    assert read("```\n%%\nx = 1\n%%\ny = 2\n```\n") == "<pre><code>%%x = 1%%y = 2</code></pre>"
     assert "x ^2" in read("x ^2")
 
 

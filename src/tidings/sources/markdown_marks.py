@@ -24,7 +24,9 @@ _FENCE = re.compile(r" {0,3}(?:`{3,}|~{3,})")
 # Attributes of kramdown, Pandoc and Hugo, after a link, a picture or a heading, or on a line of their own.
 _ATTRIBUTES_AFTER = re.compile(r"(?<=[)\]])\{(?:[.#:]|\w+=)[^{}\n]{0,200}\}")
 _ATTRIBUTES_ALONE = re.compile(r" {0,3}\{(?::|[.#][\w-])[^{}\n]{0,200}\}[ \t]*$")
-_HEADING_ATTRIBUTES = re.compile(r"^( {0,3}#{1,6} [^{}\n]{0,500}?)[ \t]*\{[.#:][^{}\n]{0,200}\}[ \t]*$")
+_HEADING_ATTRIBUTES = re.compile(
+    r"^( {0,3}#{1,6}(?=[ \t])(?:[ \t]+[^ \t{}\n]+){0,100})[ \t]*\{[.#:][^{}\n]{0,200}\}[ \t]*$"
+)
 _BLOCK_ID = re.compile(r"[ \t]\^[a-z0-9]{6}$")
 # Liquid writes the address of the site before a path. Here paths begin at the newsroom's folder.
 _SITE_ADDRESS = re.compile(r"\{\{-? {0,5}(?:site|page)\.(?:baseurl|url) {0,5}-?\}\}")
@@ -32,7 +34,8 @@ _PATH_FILTER = re.compile(
     r"\{\{-? {0,5}([\"'])([^\"'{}\n]{1,300})\1 {0,5}\| {0,5}"
     r"(?:relative_url|absolute_url|url|prepend: ?site\.baseurl) {0,5}-?\}\}"
 )
-_BLOCK_COMMENT = re.compile(r"^%%[ \t]*\n(?:(?!%%[ \t]*$).*\n){0,500}%%[ \t]*$", re.MULTILINE)
+_LONGEST_COMMENT = 500
+"""Lines between two lines `%%`. What is further apart is no comment."""
 _COMMENT = re.compile(r"(?<![\w%])%%(?!%).{1,5000}?%%(?![\w%])", re.DOTALL)
 _TEXTS, _ORDER = "footnote_texts", "footnote_order"
 
@@ -63,9 +66,14 @@ def _leave_out_layout(text: str) -> str:
     """Remove the marks that readers of the page never see. Code stays as it is."""
     if "{" not in text and "^" not in text and "%%" not in text:
         return text
-    lines, fence = [], ""
-    for line in _BLOCK_COMMENT.sub("", text).split("\n"):
-        if match := _FENCE.match(line):
+    given, lines, fence, hidden_until = text.split("\n"), [], "", 0
+    for number, line in enumerate(given):
+        if number < hidden_until:
+            continue
+        if not fence and line.rstrip() == "%%" and (end := _find_comment_end(given, number)):
+            hidden_until = end
+            line = ""
+        elif match := _FENCE.match(line):
             sign = match[0].strip()[0]
             fence = "" if fence == sign else fence or sign
         elif not fence and not line.startswith(("    ", "\t")):
@@ -75,6 +83,12 @@ def _leave_out_layout(text: str) -> str:
             line = _BLOCK_ID.sub("", _HEADING_ATTRIBUTES.sub(r"\1", _ATTRIBUTES_AFTER.sub("", line)))
         lines.append(line)
     return "\n".join(lines)
+
+
+def _find_comment_end(lines: list[str], start: int) -> int:
+    """Return the number of the line after a comment that begins here; 0 if it has no end."""
+    following = range(start + 1, min(start + 2 + _LONGEST_COMMENT, len(lines)))
+    return next((number + 1 for number in following if lines[number].rstrip() == "%%"), 0)
 
 
 def _read_footnote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
