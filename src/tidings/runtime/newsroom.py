@@ -183,7 +183,7 @@ class Runtime:
         """Use another configuration with the same store."""
         self.newsroom = self._divert_mail(newsroom) if self._divert_mail is not None else newsroom
         self._close_deliverer()
-        for part in _PARTS:
+        for part in (*_PARTS, "bucket"):
             self.__dict__.pop(part, None)
         for part in _PARTS:
             getattr(self, part)
@@ -200,7 +200,10 @@ class Runtime:
 
     @cached_property
     def bucket(self) -> Bucket | None:
-        """The bucket that gets a copy of public/. Nothing leaves while mail and posts are caught."""
+        """The bucket that gets a copy of public/. Nothing leaves while mail and posts are caught.
+
+        It is made when it is first used: its library takes long to load, and most commands copy nothing.
+        """
         settings = self.newsroom.publish
         if settings is None or self.is_caught:
             return None
@@ -275,7 +278,9 @@ class Runtime:
 
     @cached_property
     def drafter(self) -> Drafter:
-        """The part of the composer that chooses stories."""
+        """The part of the composer that chooses stories: the composer, where there is one, so that items load once."""
+        if "composer" in self.__dict__:
+            return self.composer
         from tidings.pipeline.compose.drafter import Drafter
 
         return Drafter(self.store, self.newsroom)
@@ -505,14 +510,13 @@ _PARTS = (
     "channels",
     "webhooks",
     "hubs",
-    "bucket",
     "sources",
     "templates",
     "member_mails",
     "mail",
     "editions",
-    "drafter",
     "composer",
+    "drafter",
     "deliverer",
 )
 """The parts of a runtime that depend on the configuration."""

@@ -120,7 +120,6 @@ def publish_site(runtime: Runtime, result: TickResult) -> None:
     try:
         result.published = publish(runtime.store, runtime.newsroom, now=result.now)
         _record_unpublished(runtime, result, result.published.failed)
-        _copy_to_bucket(runtime, result)
     except InputError as error:
         _record_unpublished(runtime, result, [str(error)])
     except OSError as error:
@@ -129,22 +128,25 @@ def publish_site(runtime: Runtime, result: TickResult) -> None:
 
 
 def publish_editions(runtime: Runtime, result: TickResult) -> None:
-    """Publish the edition archive, before the first mail that links to it is sent."""
+    """Publish the edition archive, before the first mail that links to it is sent. Then copy all into the bucket."""
     try:
         archived = publish_archive(runtime.store, runtime.newsroom, now=result.now)
         _record_unpublished(runtime, result, archived.failed)
-        _copy_to_bucket(runtime, result)
     except InputError as error:
         _record_unpublished(runtime, result, [str(error)])
     except OSError as error:
         public = runtime.newsroom.public
         _record_unpublished(runtime, result, [describe_unwritable(Path(error.filename or public), error, public)])
+    _copy_to_bucket(runtime, result)
 
 
 def _copy_to_bucket(runtime: Runtime, result: TickResult) -> None:
-    """Bring the bucket of `publish` up to date. What failed is tried again by the next cycle."""
-    if not result.unpublished and (failed := runtime.copy_to_bucket().failed):
-        _record_unpublished(runtime, result, [failed])
+    """Bring the bucket of `publish` up to date, also if a page failed. The next cycle tries again what failed here."""
+    try:
+        failed = runtime.copy_to_bucket().failed
+    except InputError as error:
+        failed = str(error)
+    _record_unpublished(runtime, result, [failed] if failed else [])
 
 
 def _record_unpublished(runtime: Runtime, result: TickResult, causes: Sequence[str]) -> None:

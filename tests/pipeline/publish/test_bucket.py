@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +21,7 @@ from tidings.config.settings import ObjectStore
 from tidings.model.errors import RefusedError
 from tidings.model.item import Attachment
 from tidings.pipeline.publish.bucket import Bucket, copy_to_bucket
-from tidings.pipeline.publish.publish import publish
+from tidings.pipeline.publish.publish import PublishResult, publish
 from tidings.runtime.check import check_clock_override
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import tick
@@ -72,7 +75,7 @@ def test_the_bucket_follows_the_folder(store: Store, tmp_path: Path, bucket: Mot
 
 
 @SQLITE
-def test_a_gone_page_leaves_the_bucket_last(store: Store, tmp_path: Path, bucket: MotoStore) -> None:
+def test_a_gone_page_leaves_the_bucket(store: Store, tmp_path: Path, bucket: MotoStore) -> None:
     from tests.pipeline.publish.test_publish import gone
 
     newsroom = make_newsroom(tmp_path)
@@ -166,6 +169,28 @@ def test_an_unknown_bucket_is_told_and_stops_no_mail(folder: NewsroomFolder) -> 
         result = tick(runtime, datetime.now(UTC))
         assert re.search("/other/ refuses: .*NoSuchBucket", result.unpublished)
         assert runtime.newsroom.public.joinpath("feeds/en/all.atom").exists()
+
+
+def test_only_a_copy_needs_the_library(folder: NewsroomFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client was made whenever a command opened the newsroom."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with folder.runtime() as runtime:
+        assert "tidings[s3]" in tick(runtime, datetime.now(UTC)).unpublished
+        assert runtime.newsroom.public.joinpath("feeds/en/all.atom").exists()
+
+
+def test_a_page_that_fails_keeps_no_other_back(
+    folder: NewsroomFolder, bucket: MotoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A withdrawn story must leave the bucket although another file cannot be written."""
+
+    def publish_most(*about: Any, **options: Any) -> PublishResult:
+        return replace(publish(*about, **options), failed=("robots.txt cannot be written",))
+
+    monkeypatch.setattr("tidings.runtime.tick.publish", publish_most)
+    with folder.runtime() as runtime:
+        assert tick(runtime, datetime.now(UTC)).unpublished == "robots.txt cannot be written"
+    assert "feeds/en/all.atom" in bucket.list()
 
 
 def test_nothing_is_copied_while_mail_is_caught(folder: NewsroomFolder, bucket: MotoStore) -> None:

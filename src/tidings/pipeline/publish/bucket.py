@@ -6,7 +6,6 @@ them. A file that did not change is not sent again, so its ETag stays.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,8 +26,8 @@ _AT_ONCE = 8
 """Requests at the same time."""
 _PAGE = 200
 """Files of which the store notes together that they were copied."""
-_LISTS = ("index.html", "sitemap", "feeds.opml", "robots.txt", "search/")
-"""Files that point to pages."""
+_LISTS = ("sitemap", "feeds.opml", "robots.txt", "search/")
+"""Beginnings of paths of files that point to pages, beside feeds and front pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +132,8 @@ def _rank(path: str) -> int:
     """Order files so that nothing points to what is not there yet."""
     if is_media(path) or path.endswith((".css", ".js", ".ico", ".png")):
         return 0
-    is_list = path.endswith(_LISTS[0]) and path.count("/") < 2
-    return 2 if is_feed(path) or is_list or path.startswith(_LISTS[1:]) else 1
+    is_front_page = path.endswith("index.html") and path.count("/") < 2
+    return 2 if is_feed(path) or is_front_page or path.startswith(_LISTS) else 1
 
 
 def _pages(files: Iterable[PublishedFile]) -> Iterable[Sequence[PublishedFile]]:
@@ -147,12 +146,10 @@ def _pages(files: Iterable[PublishedFile]) -> Iterable[Sequence[PublishedFile]]:
 def _copy(public: Path, bucket: Bucket, file: PublishedFile) -> bool:
     """Copy one file. Returns False if it was just changed: then the next call copies it."""
     try:
-        with (public / file.path).open("rb") as opened:
-            content = opened.read()
-            if int(os.fstat(opened.fileno()).st_mtime) != int(file.modified.timestamp()):
-                return False
+        content = (public / file.path).read_bytes()
     except FileNotFoundError:
         return False
+    # After reading: a row is saved after its file, so what was read is this version or a newer one.
     if not is_intact(public, file):
         return False
     bucket.put(file.path, content)
