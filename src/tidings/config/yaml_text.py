@@ -48,7 +48,8 @@ _LINE = re.compile(
 )
 _LINE_SEPARATOR = re.compile("[\x85\u2028\u2029]")
 """Characters that begin a line for the library and not for editors."""
-_MERGE_MARK = re.compile("^(?:<{7}|>{7})(?: .*)?$", re.MULTILINE)
+# git, Syncthing and editors mark two versions of a part so (git-merge(1), "How conflicts are presented").
+MERGE_MARK = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: .*)?$", re.MULTILINE)
 _WIDE_COLONS = "\ufe55\uff1a\u2236"
 _DIRECTIVE = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(?=%)")
 _MENDS = (
@@ -190,7 +191,7 @@ class _Reader:
         return bool(self._taken)
 
     def document(self) -> Node | None:
-        if (mark := _MERGE_MARK.search(self._text)) is not None:
+        if (mark := MERGE_MARK.search(self._text)) is not None:
             mend = "keep one of the two versions, and delete the lines with <<<<<<<, ======= and >>>>>>>"
             self._refuse(mark.start(), "two versions of this file were not merged", mend)
         self._characters()

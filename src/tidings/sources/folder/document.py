@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
-from tidings.config.yaml_text import Mapping, Node, Scalar
+from tidings.config.yaml_text import MERGE_MARK, Mapping, Node, Scalar
 from tidings.config.yaml_text import Sequence as YamlSequence
 from tidings.model.dates import parse_moment
 from tidings.model.errors import Problem
@@ -27,8 +27,6 @@ MAX_BYTES = 5_000_000
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _SLUG = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
-# git, Syncthing and editors mark two versions of a part so (git-merge(1), "How conflicts are presented").
-_MERGE_CONFLICT = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: .*)?$", re.MULTILINE)
 _MERGE_MIDDLE = re.compile(r"^={7}$", re.MULTILINE)
 CONTACT = ("name", "role", "email", "phone")
 """The keys of a press contact."""
@@ -174,7 +172,7 @@ def read_document(
         mend = "delete them; they often come with text pasted from a PDF"
         warnings = [Problem(ref, line, 1, message, mend, "warning")]
     text = clean(text)
-    if (conflict := _MERGE_CONFLICT.search(text)) and _MERGE_MIDDLE.search(text):
+    if (conflict := MERGE_MARK.search(text)) and _MERGE_MIDDLE.search(text):
         line = text[: conflict.start()].count("\n") + 1
         mend = "keep one of the two versions, and delete the lines with <<<<<<<, ======= and >>>>>>>"
         return None, [Problem(ref, line, 1, "two versions of the text were merged and both are still here", mend)]
