@@ -103,3 +103,11 @@ def test_a_sample_address_says_where_the_link_opens(folder: NewsroomFolder, run:
     lines = run("team", "add", "eli@example.org", "--role", "viewer").ok().out.splitlines()
     assert lines[1].startswith("On this machine") and lines[2].strip().startswith("http://127.0.0.1:8080/room/join/")
     assert lines[3].startswith("On a phone") and lines[4].rpartition("/")[2] == lines[2].rpartition("/")[2]
+
+
+def test_a_link_never_leads_to_the_address_of_all_networks(folder: NewsroomFolder, run: Run) -> None:
+    """No browser opens 0.0.0.0 everywhere: it means each network of the machine."""
+    main = folder.root / "tidings.yaml"
+    main.write_text(f"{main.read_text()}web: {{host: 0.0.0.0}}\n")
+    lines = run("team", "add", "eli@example.org", "--role", "viewer").ok().out.splitlines()
+    assert lines[2].strip().startswith("http://127.0.0.1:8080/room/join/")

@@ -235,9 +235,8 @@ def _say_link(runtime: Runtime, link: str) -> None:
 
     site, web = runtime.newsroom.site, runtime.newsroom.web
     if is_sample_domain(urlsplit(site.url).hostname or ""):
-        host = f"[{web.host}]" if ":" in web.host else web.host
         say("On this machine, while `tidings run` is running:")
-        say(f"  http://{host}:{web.port}/{link.removeprefix(site.url)}")
+        say(f"  {web.local_url}{link.removeprefix(site.url)}")
         say("On a phone or elsewhere, once this address leads here (site.url is a sample until you write yours):")
     say(f"  {link}")
 

@@ -74,6 +74,11 @@ class Site(ConfigModel):
         return load_zone(self.timezone)
 
 
+def http_address(host: str, port: int) -> str:
+    """Return the address of a server, without a final slash. An IPv6 address gets brackets (RFC 3986 §3.2.2)."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 class Web(ConfigModel):
     """Where `tidings run` serves the pages."""
 
@@ -92,6 +97,11 @@ class Web(ConfigModel):
         if value is not None and value.rpartition(":")[2].lstrip("0") == str(port):
             raise ValueError(f"port {port} serves the public pages; give metrics another port, like 127.0.0.1:9464")
         return value
+
+    @property
+    def local_url(self) -> str:
+        """The address of the pages for a browser on this machine, with a final slash."""
+        return f"{http_address('127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host, self.port)}/"  # noqa: S104
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from tidings.config.settings import Web
+from tidings.config.settings import Web, http_address
 from tidings.model.cadence import load_zone
 from tidings.model.delivery import WEBHOOK_LANE
 from tidings.model.errors import RefusedError
@@ -150,11 +150,11 @@ class Service:
             listener = _listen(web.host, web.port, "web: {port: ...}")
             pages = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True)
             pages.start()
-            self._say(f"Pages: {_address(web.host, web.port)}/")
+            self._say(f"Pages: {http_address(web.host, web.port)}/")
             self._invite_first_admin(web)
         if metrics_thread is not None and web.metrics_address is not None:
             metrics_thread.start()
-            self._say(f"Metrics: {_address(*web.metrics_address)}/metrics")
+            self._say(f"Metrics: {http_address(*web.metrics_address)}/metrics")
         watcher.start()
         self._ticker.start()
         work = self._deliver_loop if self._dispatcher is None else self._dispatch_loop
@@ -195,7 +195,7 @@ class Service:
     def _say_role(self, web: Web) -> None:
         """Print what this process does, once it does it."""
         if self._runtime.is_caught:
-            self._say(f"Caught mail and posts: {_address(web.host, web.port)}/inbox/ Nothing leaves this machine.")
+            self._say(f"Caught mail and posts: {http_address(web.host, web.port)}/inbox/ Nothing leaves this machine.")
             self._say("Watching, publishing and catching. Stop with Ctrl-C.")
             return
         if self._dispatcher is not None:
@@ -243,12 +243,11 @@ class Service:
         if token is None:
             return
         self._say("Nobody is in the team of the comms room yet. This link makes its first admin, once:")
-        here = _address("127.0.0.1" if web.host in ("0.0.0.0", "::") else web.host, web.port)  # noqa: S104
         url = self._runtime.newsroom.site.url
-        if f"{here}/" == url:
+        if web.local_url == url:
             self._say(f"  {url}room/join/{token}")
             return
-        self._say(f"  on this machine:          {here}/room/join/{token}")
+        self._say(f"  on this machine:          {web.local_url}room/join/{token}")
         self._say(f"  on a phone or elsewhere:  {url}room/join/{token}  (once that address leads to this machine)")
 
     def _say(self, line: str) -> None:
@@ -409,10 +408,6 @@ def notify_systemd(state: str) -> None:
     if address:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
-
-
-def _address(host: str, port: int) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _listen(host: str, port: int, key: str) -> socket.socket:
