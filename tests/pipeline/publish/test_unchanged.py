@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -16,6 +17,7 @@ from tidings.config.settings import Newsroom
 from tidings.model.item import Item
 from tidings.pipeline.publish import publish as publishing
 from tidings.pipeline.publish.discovery import plan_discovery
+from tidings.pipeline.publish.newest import plan_newest_feeds
 from tidings.pipeline.publish.publish import publish
 from tidings.pipeline.publish.sections import plan_sections
 from tidings.pipeline.publish.site_files import make_public_site, plan_site_files
@@ -117,6 +119,37 @@ def test_changes_give_the_bytes_of_a_build_from_nothing(store: Store, newsroom: 
 @pytest.mark.parametrize("seed", range(10, 12))
 def test_many_changes_give_the_bytes_of_a_build(store: Store, newsroom: Newsroom, seed: int) -> None:
     live(store, newsroom, seed, 25)
+
+
+def test_feeds_of_the_newest_items_are_those_of_a_build(store: Store, newsroom: Newsroom) -> None:
+    """They are written first, so other bytes would reach readers for a moment."""
+    random_ = random.Random(3)
+    put(store, *(item(number, topics=("water",)) for number in range(1, 55)))
+    publish(store, newsroom, now=NOW)
+    now = NOW
+    for _ in range(5):
+        now += timedelta(hours=1)
+        change(random_, store, newsroom, now)
+        with store.read() as connection:
+            identity = find_identity(connection)
+            assert identity is not None
+            files = plan_newest_feeds(connection, newsroom, identity, now, None, None)
+        wanted = build(store, newsroom, now)
+        feeds = {path for path in wanted if re.fullmatch(r"feeds/\w+/\w+\.(rss|atom|json)", path)}
+        assert {file.path: file.render() for file in files} == {path: wanted[path] for path in feeds}
+
+
+def test_a_new_story_is_in_the_feeds_before_all_items_are_read(
+    store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at 50,000 items takes seconds."""
+    put(store, item(1))
+    publish(store, newsroom, now=NOW)
+    put(store, item(2, title="Fresh"))
+    monkeypatch.setattr(publishing, "load_items", lambda *_, **__: pytest.fail("all items were read"))
+    with pytest.raises(pytest.fail.Exception):
+        publish(store, newsroom, now=NOW)
+    assert b"Fresh" in (newsroom.public / "feeds" / "en" / "all.atom").read_bytes()
 
 
 def test_only_pages_that_show_a_story_are_rendered(

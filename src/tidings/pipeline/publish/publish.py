@@ -28,6 +28,7 @@ from tidings.model.file_names import hash_program
 from tidings.model.item import MAIL_COPY, Item, Media
 from tidings.pipeline import notices
 from tidings.pipeline.publish.discovery import find_news_end, plan_discovery
+from tidings.pipeline.publish.newest import plan_newest_feeds
 from tidings.pipeline.publish.sections import plan_sections
 from tidings.pipeline.publish.site_files import SiteFile, make_public_site, media_path, plan_site_files
 from tidings.render.pages.pages import STYLESHEET
@@ -35,7 +36,7 @@ from tidings.render.templates import find_shipped_templates
 from tidings.render.urls import ALL, FORMATS, feed_path, page_path
 from tidings.store.content import site_files, websub
 from tidings.store.content.items import items_version, load_items, next_visible_at
-from tidings.store.content.site_files import PublishedFile, PublishStamp
+from tidings.store.content.site_files import NewsroomIdentity, PublishedFile, PublishStamp
 from tidings.store.engine import Store, lock_file
 from tidings.store.key_values import find_value, set_value
 
@@ -136,17 +137,19 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
                 if all(is_intact(public, published) for published in some):
                     unchanged = site_files.count_files(connection)
                     is_idle = True
-            if is_idle:
-                known, items = {}, []
-            else:
-                files = site_files.load_files(connection)
-                known = {path: file for path, file in files.items() if not path.startswith(NOT_OURS)}
-                items = load_items(connection, include_gone=True)
         if is_idle:
             if unchanged > CHECKED:
                 with store.write() as connection:
                     set_value(connection, _CHECKED, after)
             return PublishResult(unchanged=unchanged)
+        logo_size = _logo_size(newsroom)
+        first = frozenset[str]()
+        if stamp is not None and identity is not None and stamp.key.startswith(f"{configuration}.") and not force:
+            first = _write_newest(store, newsroom, identity, stamp, now, configuration, logo_size)
+        with store.read() as connection:
+            files = site_files.load_files(connection)
+            known = {path: file for path, file in files.items() if not path.startswith(NOT_OURS)}
+            items = load_items(connection, include_gone=True)
         if identity is None:
             with store.write() as connection:
                 identity = site_files.create_identity(connection, now)
@@ -155,7 +158,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
                 site_files.keep_media(connection, 0, logo)
         kept -= _withdrawn_media(items)
         there = [path for path in sorted(kept) if _is_kept(newsroom, path, known.get(path))]
-        site = make_public_site(newsroom, items, identity, now, logo_size=_logo_size(newsroom), broken_pictures=broken)
+        site = make_public_site(newsroom, items, identity, now, logo_size=logo_size, broken_pictures=broken)
         ends = [moment for moment in (current.until, find_news_end(site)) if moment is not None]
         current = replace(current, until=min(ends, default=None))
         planned = chain(
@@ -171,7 +174,31 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             site_files.save_stamp(connection, current if complete else None)
             if broken_now != set(broken):
                 set_value(connection, _BROKEN, " ".join(sorted(broken_now)))
-        return result
+        again = first - set(result.written)
+        return replace(
+            result, written=tuple(sorted({*result.written, *first})), unchanged=result.unchanged - len(again)
+        )
+
+
+def _write_newest(
+    store: Store,
+    newsroom: Newsroom,
+    identity: NewsroomIdentity,
+    stamp: PublishStamp,
+    now: datetime,
+    configuration: str,
+    logo_size: tuple[int, int] | None,
+) -> frozenset[str]:
+    """Write the feeds that changed items are in, before all items are looked at. Returns what was written."""
+    # What a time that passed brought out has no new version.
+    is_due = stamp.until is not None and stamp.until <= now
+    since = None if is_due else int(stamp.key.split(".")[1])
+    with store.read() as connection:
+        planned = plan_newest_feeds(connection, newsroom, identity, now, since, logo_size)
+        found = {file.path: site_files.find_file(connection, file.path) for file in planned}
+    known = {path: file for path, file in found.items() if file is not None}
+    result, _ = write_files(store, newsroom, known, planned, now, configuration)
+    return frozenset(result.written)
 
 
 def write_files(

@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from itertools import islice
@@ -127,28 +127,17 @@ def plan_site_files(public: PublicSite) -> Iterator[SiteFile]:
     newsroom, items, now, pages = public.newsroom, public.items, public.now, public.pages
     translations, languages = public.translations, public.languages
     for language in languages:
-        site, frame = public.views[language], public.context(language)
+        frame = public.context(language)
         own = public.by_language[language]
-        for name, feed in _feeds(newsroom).items():
-            view = FeedView(
-                id=uuid.uuid5(public.identity.id, f"{language}/{name}").urn,
-                name=name,
-                title=_feed_title(newsroom, feed, language),
-                items=tuple(islice((item for item in own if _selects(feed, item)), MAX_ITEMS)),
-                changed=feed_date(
-                    (item for item in items if item.language == language and _selects(feed, item)),
-                    public.identity,
-                    now,
-                ),
-            )
-            view = replace(view, translations={item.id: translations[item.id] for item in view.items})
-            for ending, render in RENDERERS.items():
-                yield SiteFile(feed_path(language, name, ending), partial(render, view, site), basis=view)
-        topics, shown = public.sections(language, "topics"), choose_front_items(own)
+        for name, feed in list_feeds(newsroom).items():
+            shown = islice((item for item in own if is_selected(feed, item)), MAX_ITEMS)
+            theirs = (item for item in items if item.language == language and is_selected(feed, item))
+            yield from plan_feed(public, language, name, tuple(shown), feed_date(theirs, public.identity, now))
+        topics, front = public.sections(language, "topics"), choose_front_items(own)
         yield SiteFile(
             page_path(language) + "index.html",
-            partial(pages.language_page, frame, shown, topics),
-            basis=(languages, shown, topics),
+            partial(pages.language_page, frame, front, topics),
+            basis=(languages, front, topics),
         )
     # After all feeds: a new story is in the feeds before the program has looked at every page.
     for language in languages:
@@ -180,6 +169,22 @@ def plan_site_files(public: PublicSite) -> Iterator[SiteFile]:
                 continue
             copy = partial(_mail_copy, each, public)
             yield SiteFile(path + MAIL_COPY, copy, is_fixed=True)
+
+
+def plan_feed(
+    public: PublicSite, language: str, name: str, items: tuple[Item, ...], changed: datetime
+) -> Iterator[SiteFile]:
+    """Yield one feed in each format. `changed` is the last significant change of all its items (`feed_date`)."""
+    view = FeedView(
+        id=uuid.uuid5(public.identity.id, f"{language}/{name}").urn,
+        name=name,
+        title=_feed_title(public.newsroom, list_feeds(public.newsroom)[name], language),
+        items=items,
+        changed=changed,
+        translations={item.id: public.translations[item.id] for item in items},
+    )
+    for ending, render in RENDERERS.items():
+        yield SiteFile(feed_path(language, name, ending), partial(render, view, public.views[language]), basis=view)
 
 
 def section_keys(item: Item, group: str) -> tuple[str, ...]:
@@ -234,11 +239,12 @@ def feed_links(newsroom: Newsroom, language: str) -> list[FeedLink]:
     """Return the links to all feeds of a language, `all` first."""
     return [
         FeedLink(name, _feed_title(newsroom, feed, language), language, _feed_label(newsroom, feed, language))
-        for name, feed in _feeds(newsroom).items()
+        for name, feed in list_feeds(newsroom).items()
     ]
 
 
-def _feeds(newsroom: Newsroom) -> Mapping[str, FeedSettings | None]:
+def list_feeds(newsroom: Newsroom) -> Mapping[str, FeedSettings | None]:
+    """Return the feeds of each language by name. `all` has no settings."""
     return {ALL: None} | dict(newsroom.feeds)
 
 
@@ -253,7 +259,8 @@ def _feed_label(newsroom: Newsroom, feed: FeedSettings | None, language: str) ->
     return feed.title.get(language, newsroom.site.languages[0])
 
 
-def _selects(feed: FeedSettings | None, item: Item) -> bool:
+def is_selected(feed: FeedSettings | None, item: Item) -> bool:
+    """Whether an item belongs to a feed."""
     if feed is None:
         return True
     kinds, topics = feed.select.kinds, feed.select.topics

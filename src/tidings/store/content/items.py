@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from sqlalchemy import (
@@ -13,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     and_,
     bindparam,
     delete,
@@ -24,13 +26,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from tidings.model.item import Attachment, Contact, Image, Item, Media
+from tidings.model.item import NOTE, Attachment, Contact, Image, Item, Media
 from tidings.store import schema as t
 from tidings.store.engine import Store, run_sql
 from tidings.store.key_values import find_value
 
 VERSION = "items_version"
 """The fact that counts changes of items: a decision at an older version must be made again."""
+_PAGE = 60
+"""Items that are read at a time where only the first ones are needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,49 @@ def load_items(
     if not include_gone:
         query = query.where(t.items.c.gone_at.is_(None))
     return [_item(row) for row in connection.execute(query)]
+
+
+def find_changed_languages(connection: Connection, since: int) -> set[str]:
+    """Return the languages of all stories of which an item changed after this version of the items."""
+    i, other = t.items.c, t.items.alias("other").c
+    changed = select(other.story).where(other.version > since)
+    return set(connection.execute(select(i.language).where(i.story.in_(changed)).distinct()).scalars())
+
+
+def read_newest(connection: Connection, language: str, now: datetime) -> Iterator[Item]:
+    """Yield the items of a language that are out, in the order of feeds."""
+    i = t.items.c
+    is_out = (i.published <= now, or_(i.embargo.is_(None), i.embargo <= now), i.withdrawn == "", i.gone_at.is_(None))
+    query = _in_language(language).where(*is_out)
+    return _read_pages(connection, query.order_by(i.published.desc(), i.changed.desc(), i.id.desc()))
+
+
+def read_changed(connection: Connection, language: str) -> Iterator[Item]:
+    """Yield the items of a language that are not gone, by their last significant change, the latest first."""
+    query = _in_language(language).where(t.items.c.gone_at.is_(None))
+    return _read_pages(connection, query.order_by(t.items.c.changed.desc(), t.items.c.id))
+
+
+def read_gone(connection: Connection, language: str) -> Iterator[Item]:
+    """Yield the items of a language that are gone and were out before, the latest first."""
+    i = t.items.c
+    query = _in_language(language).where(i.gone_at.is_not(None), i.out_at <= i.gone_at)
+    return _read_pages(connection, query.order_by(i.gone_at.desc(), i.id))
+
+
+def _in_language(language: str) -> Select[Any]:
+    """Select the items of a language that are neither drafts nor notes."""
+    i = t.items.c
+    return select(t.items).where(i.language == language, i.draft.is_(False), i.kind != NOTE)
+
+
+def _read_pages(connection: Connection, query: Select[Any]) -> Iterator[Item]:
+    """Read items page by page: whoever needs only the first ones does not load the others."""
+    for offset in count(0, _PAGE):
+        rows = connection.execute(query.offset(offset).limit(_PAGE)).all()
+        yield from map(_item, rows)
+        if len(rows) < _PAGE:
+            return
 
 
 def existing_refs(connection: Connection, source: str, refs: Collection[str]) -> frozenset[str]:
