@@ -89,6 +89,8 @@ class ConfigReader:
     root: Path
     env: Mapping[str, str]
     needs_secrets: bool = True
+    changed: Mapping[str, bytes] = field(default_factory=dict)
+    """Files by name that are read as this instead of from the disk."""
     unset: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -104,7 +106,7 @@ class ConfigReader:
         """
         name = path.relative_to(self.root).as_posix()
         try:
-            raw = path.read_bytes()
+            raw = self.changed[name] if name in self.changed else path.read_bytes()
         except OSError as error:
             self.problem(name, (0, 0), f"cannot be read: {error.strerror}", "check name and permissions")
             return None, None

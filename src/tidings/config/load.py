@@ -55,19 +55,23 @@ def load_config(
     env: Mapping[str, str] | None = None,
     needs: Needs = "everything",
     lenient: bool = False,
+    changed: Mapping[str, bytes] | None = None,
 ) -> LoadResult:
     """Read tidings.yaml and schedules/*.yaml below `root`. `env` wins over `secrets.env`.
 
     `lenient` returns a newsroom in spite of problems, without the wrong parts, so that `check` can check the rest.
     Never run such a newsroom, nor one loaded with `needs` other than `everything`. With `store`, the
-    problems are in its `faults`. Raises InputError if the address of the store cannot be read.
+    problems are in its `faults`. `changed` holds files by name that are read as this instead of from the disk.
+    Raises InputError if the address of the store cannot be read.
     """
     if not (root / MAIN).is_file():
         mend = "go to a newsroom's folder, name it with -C, or make one with `tidings init`"
         return LoadResult(None, (Problem(MAIN, 0, 0, f"there is no newsroom in {root}", mend),))
     env, warnings = read_environment(root, env)
     salvage = needs == "store"
-    loading = _Loading(ConfigReader(root, env, needs == "everything", problems=warnings), lenient or salvage)
+    loading = _Loading(
+        ConfigReader(root, env, needs == "everything", changed or {}, problems=warnings), lenient or salvage
+    )
     reading = loading.reading
     # The address is no secret that a command can do without: a guess would be another database.
     address = read_store_address(root, env, salvage=salvage) if needs != "everything" else None

@@ -59,9 +59,14 @@ RESTORING = Path(".restoring/moves.json")
 
 
 def load_newsroom(
-    root: Path, env: Mapping[str, str] | None = None, *, needs: Needs = "everything", lenient: bool = False
+    root: Path,
+    env: Mapping[str, str] | None = None,
+    *,
+    needs: Needs = "everything",
+    lenient: bool = False,
+    changed: Mapping[str, bytes] | None = None,
 ) -> LoadResult:
-    """Load the configuration of a folder, with the installed adapters."""
+    """Load the configuration of a folder, with the installed adapters. `changed` replaces files by name."""
     return load_config(
         root,
         channel_settings=plugins.AdapterSettings(plugins.channels()),
@@ -70,6 +75,7 @@ def load_newsroom(
         env=env,
         needs=needs,
         lenient=lenient,
+        changed=changed,
     )
 
 

@@ -174,6 +174,30 @@ def test_a_schedule_is_changed_by_a_form_with_its_plan(room: RoomSite, admin: Br
     assert admin.get("settings/schedule", file="tidings.yaml").status_code == 404
 
 
+def test_a_form_sets_every_other_week_and_a_first_day(room: RoomSite, admin: Browser) -> None:
+    """The form had no field for either, so a team had to write YAML."""
+    room.newsroom.schedule("daily", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: all}]\n")
+    fields = {"file": SCHEDULE, "deliver": ["list:digest"], "rule": "weekly", "when": "thu 10:00", "holidays": "KZ"}
+    fields |= {"frequency.digest": "all"}
+    fields |= {
+        "every_other": "2026-03-12",
+        "from": "2026-03-09",
+        "opened": _opened(admin.get("settings/schedule", file=SCHEDULE).text),
+    }
+    shown = admin.post("settings/schedule", do="check", **fields).text
+    assert "12 March 2026, 10:00" in shown and "26 March 2026, 10:00" in shown and "19 March" not in shown
+    assert "Saved." in admin.post("settings/schedule", do="save", **fields).text
+    assert "every_other: {from: 2026-03-12}, from: 2026-03-09, holidays: KZ" in _file(room)
+    room.newsroom.reload()
+    assert "Next: 12 March 2026, 10:00" in admin.get("settings").text
+    page = admin.get("settings/schedule", file=SCHEDULE).text
+    assert 'name="every_other" value="2026-03-12" type="date"' in page
+    fields |= {"every_other": "", "from": "03-01", "until": "10-31", "opened": _opened(page)}
+    assert "Saved." in admin.post("settings/schedule", do="save", **fields).text
+    assert "{weekly: thu 10:00, from: 03-01, holidays: KZ, until: 10-31}" in _file(room)
+    assert 'name="until" value="10-31" type="text"' in admin.get("settings/schedule", file=SCHEDULE).text
+
+
 def test_settings_with_an_error_are_not_saved(room: RoomSite, admin: Browser) -> None:
     status, page = _send(admin, APPROVED.replace("daily:", "daly:"), do="save")
     assert status == 422 and "It was not saved" in page and "daly" in page

@@ -15,7 +15,10 @@ from tidings.runtime.team.yaml_edit import (
 
 RULES = ("weekly", "daily", "monthly", "every", "cron", "at", "on")
 """The rules that the form offers, each with one line of text."""
-TEXTS = {
+TEXTS: dict[str, tuple[str, ...]] = {
+    "every_other": ("cadence", "every_other", "from"),
+    "from": ("cadence", "from"),
+    "until": ("cadence", "until"),
     "window": ("cadence", "window"),
     "holidays": ("cadence", "holidays"),
     "on_holiday": ("cadence", "on_holiday"),
@@ -28,7 +31,7 @@ TEXTS = {
     "needed": ("approval", "needed"),
 }
 """Fields of one line, each with its place in the YAML."""
-LISTS = {
+LISTS: dict[str, tuple[str, ...]] = {
     "skip_dates": ("cadence", "skip_dates"),
     "kinds": ("select", "kinds"),
     "topics": ("select", "topics"),
@@ -110,7 +113,8 @@ def write_schedule(text: str, form: ScheduleForm) -> str:
         value = form.texts[key]
         if value != before.texts[key] and (path[0] != "approval" or form.lists["by"]):
             written: Value = int(value) if key in _NUMBERS and value.isdecimal() else value
-            text = set_value(text, path, written if value else None, after="cadence")
+            place = path if value or key != "every_other" else path[:-1]  # an empty map has no meaning
+            text = set_value(text, place, written if value else None, after="cadence")
     return _write_deliveries(text, before.deliver, form.deliver)
 
 

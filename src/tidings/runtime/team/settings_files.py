@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tidings.config.file_reader import MAIN
-from tidings.config.load import LoadResult
 from tidings.model.errors import Problem
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.preview.plan import MOST_COUNTED, PlannedSchedule, open_scratch_runtime, plan
@@ -42,34 +37,18 @@ def settings_files(root: Path) -> list[str]:
 
 def check_settings(runtime: Runtime, name: str, text: str) -> CheckedSettings:
     """Load the newsroom with one changed file and plan with it: on a copy of the store, which PostgreSQL only reads."""
-    with _load_changed(runtime, name, text) as loaded:
-        problems = list(loaded.problems)
-        newsroom = loaded.newsroom
-        if newsroom is None or any(problem.level == "error" for problem in problems):
-            return CheckedSettings(problems)
-        if runtime.store.path is None:
-            changed = newsroom.model_copy(update={"root": runtime.root, "store": runtime.newsroom.store})
-            with Runtime(changed, keys=runtime.keys, lazy=True) as reader:
-                reader.set_clock(runtime.now())
-                before = plan(runtime, runtime.now(), _RUNS)
-                return CheckedSettings(problems, before, plan(reader, reader.now(), _RUNS))
-        with open_scratch_runtime(runtime) as copy:
-            before = plan(copy, copy.now(), _RUNS, most_counted=MOST_COUNTED)
-            copy.apply_configuration(newsroom.model_copy(update={"root": runtime.root, "store": copy.newsroom.store}))
-            return CheckedSettings(problems, before, plan(copy, copy.now(), _RUNS, most_counted=MOST_COUNTED))
-
-
-@contextmanager
-def _load_changed(runtime: Runtime, name: str, text: str) -> Iterator[LoadResult]:
-    """Load a folder of links to the newsroom, with one file of its own."""
-    with tempfile.TemporaryDirectory(prefix="tidings-") as made:
-        folder, root = Path(made), runtime.root
-        for path in root.iterdir():
-            if path.name not in (MAIN, SCHEDULES) and not path.name.startswith("."):
-                (folder / path.name).symlink_to(path.resolve())
-        (folder / SCHEDULES).mkdir()
-        for known in settings_files(root):
-            if known != name and (root / known).is_file():
-                shutil.copyfile(root / known, folder / known)
-        (folder / name).write_bytes(text.encode())
-        yield load_newsroom(folder)
+    loaded = load_newsroom(runtime.root, changed={name: text.encode()})
+    problems = list(loaded.problems)
+    newsroom = loaded.newsroom
+    if newsroom is None or any(problem.level == "error" for problem in problems):
+        return CheckedSettings(problems)
+    if runtime.store.path is None:
+        changed = newsroom.model_copy(update={"store": runtime.newsroom.store})
+        with Runtime(changed, keys=runtime.keys, lazy=True) as reader:
+            reader.set_clock(runtime.now())
+            before = plan(runtime, runtime.now(), _RUNS)
+            return CheckedSettings(problems, before, plan(reader, reader.now(), _RUNS))
+    with open_scratch_runtime(runtime) as copy:
+        before = plan(copy, copy.now(), _RUNS, most_counted=MOST_COUNTED)
+        copy.apply_configuration(newsroom.model_copy(update={"store": copy.newsroom.store}))
+        return CheckedSettings(problems, before, plan(copy, copy.now(), _RUNS, most_counted=MOST_COUNTED))

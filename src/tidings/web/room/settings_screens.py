@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from tidings.model.cadence import next_slots
 from tidings.model.errors import RefusedError
 from tidings.render.room.room_pages import SCRIPT
 from tidings.runtime.preview.plan import PlannedSchedule
@@ -17,6 +18,8 @@ from tidings.web.room import file_screens
 from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import Visit
 
+_SLOTS = 10
+"""How many slots are looked at to find one that is not skipped."""
 LARGEST_FILE = 500_000
 """Bytes of the form."""
 
@@ -27,7 +30,12 @@ def show_list(visit: Visit) -> Response:
     for name in settings_files(visit.runtime.root):
         schedule = name.removeprefix(f"{SCHEDULES}/").removesuffix(".yaml") if name.startswith(SCHEDULES) else ""
         title = schedule_title(visit, schedule) if schedule else visit.words.gettext("The newsroom")
-        rows.append({"name": name, "file": quote(name), "title": title, "is_schedule": bool(schedule)})
+        known = visit.newsroom.schedules.get(schedule)
+        found = next_slots(known.cadence, visit.runtime.now(), _SLOTS) if known is not None else []
+        following = next((slot.at for slot in found if not slot.skip_reason), None)
+        rows.append(
+            {"name": name, "file": quote(name), "title": title, "is_schedule": bool(schedule), "next": following}
+        )
     return visit.page("settings.html.j2", visit.words.gettext("Settings"), rows=rows)
 
 
