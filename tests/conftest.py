@@ -14,13 +14,14 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import HealthCheck, settings
-from sqlalchemy import Dialect, Engine
+from sqlalchemy import ColumnElement, Dialect, Engine
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.util import LRUCache
 
 from tests.servers.postgresql import Server
 from tidings.store import engine
+from tidings.store.delivery import claims
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
@@ -138,6 +139,7 @@ def _shared_statements() -> Iterator[None]:
     """Compile each SQL statement once, not once for every store that a test opens.
 
     An engine keeps its compiled statements by statement and dialect. All stores of a run have the same two dialects.
+    A claimant keeps those of its own, which take longest.
     """
     caches: dict[type[Dialect], LRUCache[Any, Any]] = {}
     create = Engine.__init__
@@ -146,7 +148,18 @@ def _shared_statements() -> Iterator[None]:
         create(self, pool, dialect, *args, **kwargs)
         self._compiled_cache = caches.setdefault(type(dialect), LRUCache(5_000))
 
+    compile_due, due = claims._due_sql, {}
+
+    def compile_due_once(dialect: str, condition: ColumnElement[bool]) -> str:
+        key = condition._generate_cache_key()
+        assert key is not None
+        whole = (dialect, key.key, *(bind.effective_value for bind in key.bindparams))
+        if whole not in due:
+            due[whole] = compile_due(dialect, condition)
+        return due[whole]
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claims, "_due_sql", compile_due_once)
         patch.setattr(Engine, "__init__", create_with_shared_cache)
         for kind in (sqlite.dialect, psycopg.dialect):
             patch.setattr(kind, "__hash__", lambda self: hash(type(self)))

@@ -1,7 +1,7 @@
 """Random sessions with a relay that is wrong about us: nobody is taken off or lost.
 
-The relay is scripted, in this process. Everything else is real: the SMTP session, the deliverer, the ledger, and what
-acts on refusals and bounces.
+The relay is scripted, in this process, and each SMTP session with it has a script of its own. Everything else is real:
+the session, the deliverer, the ledger, and what acts on refusals and bounces.
 """
 
 from __future__ import annotations
@@ -9,31 +9,39 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 from typing import IO
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 
-from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer
+from tests.fixtures.items import open_store
+from tests.fixtures.ledger import NOW, deliverer
 from tests.model.test_refusal import samples
 from tidings.channels.smtp.login import Login
 from tidings.channels.smtp.protocol import Timeouts
 from tidings.channels.smtp.relay import SmtpRelay
 from tidings.config.bounces import Bounces
+from tidings.model.delivery import list_target
 from tidings.model.refusal import RefusalKind, classify
 from tidings.model.tokens import TokenKeys
-from tidings.pipeline.deliver import deliverer as delivery
+from tidings.pipeline.deliver import batch
 from tidings.pipeline.deliver.deliverer import Deliverer, finish_editions
+from tidings.pipeline.deliver.pacing import SendRates
 from tidings.pipeline.track.bounces import act_on_refusals
 from tidings.pipeline.track.incoming_mail import receive_message
 from tidings.store import locks
 from tidings.store import schema as t
+from tidings.store.delivery import ledger, threads
 from tidings.store.engine import Store
+from tidings.store.people import consent
 
 RULES = Bounces()
 KEYS = TokenKeys({1: b"k" * 32})
@@ -45,34 +53,71 @@ OTHERS = tuple(sample.text for sample in samples() if sample.about != "us" and s
 
 
 @dataclass
+class Edition:
+    """An edition with readers of its own, and what the relay did to it in all its sessions."""
+
+    number: int
+    """Also the id of its mailing."""
+    readers: dict[int, str]
+    """Addresses by the id of the subscriber."""
+    named_gone: set[str] = field(default_factory=set)
+    accepted: list[str] = field(default_factory=list)
+    sessions: list[Script] = field(default_factory=list)
+
+
+@dataclass
 class Script:
     """How the relay answers in one session: a fitting reply for each stage of each mail, or '' to go on."""
 
     chance: random.Random
+    edition: Edition = field(repr=False)
     replies: list[str]
     stages: list[str]
     first: int
+    """How many mails are treated well."""
     share: float
+    most: int
+    """After how many mails the relay ends the session."""
+    end: str
     seen: int = 0
-    named_gone: set[str] = field(default_factory=set)
-    accepted: list[str] = field(default_factory=list)
 
     def answer(self, stage: str, address: str = "") -> str:
+        if stage == "mail" and self.seen >= self.most:
+            return self.end
         if self.seen < self.first or stage not in self.stages or self.chance.random() > self.share:
             return ""
         reply = re.sub("^([45]..)-", r"\1 ", self.chance.choice(self.replies)).replace("{r}", address)
         if address and reply != DROP:
             found = classify(reply, stage="RCPT", recipient=address)
             if found.kind is RefusalKind.GONE:
-                self.named_gone.add(address)
+                self.edition.named_gone.add(address)
         return reply
+
+
+def _write_script(number: int, edition: Edition) -> Script:
+    chance = random.Random(number)
+    pool = [chance.choice(ABOUT_US) for _ in range(3)]
+    pool += chance.choice([[], [chance.choice(OTHERS)], [GONE], [DROP], [DROP]])
+    return Script(
+        chance,
+        edition,
+        chance.sample(pool, chance.randint(1, len(pool))),
+        chance.sample(STAGES, chance.randint(1, 2)),
+        first=chance.choice([0, 0, 1, 2]),
+        share=chance.choice([0.1, 0.3, 0.6, 1.0]),
+        most=chance.randint(1, 3),
+        end=chance.choice(
+            [DROP, "421 4.7.0 closing", "451 4.7.1 enough for one session", "452 4.5.3 too many messages"]
+        ),
+    )
 
 
 class ScriptedRelay:
     """An SMTP server on loopback in one thread, for one connection after the other."""
 
     def __init__(self) -> None:
-        self.script = Script(random.Random(0), [], [], 0, 0)
+        self.seed = self.sessions = 0
+        self.edition = Edition(0, {})
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -97,7 +142,9 @@ class ScriptedRelay:
                 continue
 
     def _talk(self, stream: IO[bytes]) -> None:
-        script = self.script
+        self.sessions += 1
+        script = _write_script(self.seed + self.sessions, self.edition)
+        self.edition.sessions.append(script)
         rcpt = ""
 
         def say(stage: str, usual: str, address: str = "") -> bool:
@@ -138,7 +185,7 @@ class ScriptedRelay:
                     if not line:
                         return  # the connection ended before the dot, so nothing was accepted
                     if say("dot", "250 2.0.0 queued", rcpt):
-                        script.accepted.append(rcpt)
+                        self.edition.accepted.append(rcpt)
             elif verb == b"QUIT":
                 stream.write(b"221 bye\r\n")
                 stream.flush()
@@ -155,12 +202,44 @@ def relay() -> Iterator[ScriptedRelay]:
     server.close()
 
 
-def _script(chance: random.Random) -> Script:
-    pool = [chance.choice(ABOUT_US) for _ in range(3)]
-    pool += chance.choice([[], [], [chance.choice(OTHERS)], [GONE], [DROP]])
-    replies = chance.sample(pool, chance.randint(1, len(pool)))
-    stages = chance.sample(STAGES, chance.randint(1, 2))
-    return Script(chance, replies, stages, chance.randint(0, 4), chance.choice([0.2, 0.6, 1.0]))
+_hash = cache(consent.address_hash)
+
+
+def _add_editions(store: Store, chance: random.Random) -> list[Edition]:
+    """Write the editions with their readers and deliveries, all at once. Their mailings are closed."""
+    result, people, deliveries = [], [], []
+    for number in range(1, _TOGETHER + 1):
+        count = chance.choice([*range(1, 20), 30])
+        edition = Edition(number, {number * 100 + at: f"n{number}r{at}@example.org" for at in range(count)})
+        result.append(edition)
+        for reader, address in edition.readers.items():
+            digest = _hash(address)
+            people.append(
+                {"id": reader, "address": address, "address_hash": digest, "name": "", "language": "en", "created": NOW}
+            )
+            deliveries.append(
+                {"mailing": number, "target": list_target("digest", reader), "purpose": "edition", "list": "digest",
+                 "subscriber": reader, "selection": 1, "rendition": 1, "address_hash": digest, "at": NOW}
+            )  # fmt: skip
+    subscription = {
+        "list": "digest", "state": "confirmed", "topics": [], "frequency": "weekly", "mark": 0, "source": "test",
+        "created": NOW, "confirmed_at": NOW,
+    }  # fmt: skip
+    row = {
+        "schedule": "friday", "cut": NOW, "starts": NOW, "state": "sending", "holds": [], "stories": [], "owner": "",
+        "history": [], "request": {}, "at": NOW,
+    }  # fmt: skip
+    mailing = {"kind": "edition", "schedule": "friday", "open": False, "urgent": False, "marked": False, "at": NOW}
+    with store.write() as connection:
+        connection.execute(insert(t.subscribers), people)
+        connection.execute(insert(t.subscriptions), [{"subscriber": each["id"], **subscription} for each in people])
+        numbers = [edition.number for edition in result]
+        connection.execute(insert(t.editions), [{"id": at, "number": at, **row} for at in numbers])
+        connection.execute(
+            insert(t.mailings), [{"id": at, "key": f"edition:{at}", "edition": at, **mailing} for at in numbers]
+        )
+        ledger.add_deliveries(connection, deliveries)
+    return result
 
 
 def _bounce(store: Store, delivery: int, address: str, reply: str) -> None:
@@ -174,77 +253,99 @@ def _bounce(store: Store, delivery: int, address: str, reply: str) -> None:
     receive_message(store, KEYS, raw.encode(), recipients=[path], rules=RULES, via="lmtp", now=NOW + timedelta(hours=1))
 
 
-def make_sender(store: Store, alive: locks.Liveness, relay: ScriptedRelay) -> Deliverer:
-    login = Login("127.0.0.1", relay.port, timeout=5)
-    return deliverer(store, alive, relay.port, connect=lambda: SmtpRelay(login, timeouts=Timeouts(5, 5)), connections=1)
-
-
-def _run_session(store: Store, sender: Deliverer, relay: ScriptedRelay, chance: random.Random, number: int) -> None:
-    script = relay.script = _script(chance)
-    readers = add_readers(store, [f"n{number}r{reader}" for reader in range(chance.randint(1, 8))])
-    edition = add_edition(store, number)
-    mailing = add_mailing(store, readers, edition)
-    done = sender.run_until_idle()
-    sender.close()  # its connections: the next session begins anew
-    act_on_refusals(store, RULES, NOW, done.refused)
-    finish_editions(store, NOW)
-    query = (
-        select(t.deliveries.c.id, t.deliveries.c.state, t.subscribers.c.address)
-        .join_from(t.deliveries, t.subscribers, t.subscribers.c.id == t.deliveries.c.subscriber)
-        .where(t.deliveries.c.mailing == mailing)
-    )
+def _find_states(store: Store) -> dict[int, dict[int, tuple[int, str]]]:
+    """The delivery and its state by reader, by edition."""
+    d = t.deliveries.c
+    states: dict[int, dict[int, tuple[int, str]]] = {}
     with store.read() as connection:
-        mine = connection.execute(query).all()
-    for row in mine:
-        if row.state == "accepted" and chance.random() < 0.1:
-            reply = chance.choice([*ABOUT_US, GONE]).replace("{r}", row.address)
+        for row in connection.execute(select(d.id, d.mailing, d.subscriber, d.state)):
+            states.setdefault(row.mailing, {})[row.subscriber] = (row.id, row.state)
+    return states
+
+
+def _bounce_some(store: Store, edition: Edition, states: Mapping[int, tuple[int, str]], chance: random.Random) -> None:
+    """Some of the accepted mails come back."""
+    for reader, (number, state) in states.items():
+        if state == "accepted" and chance.random() < 0.05:
+            address = edition.readers[reader]
+            reply = chance.choice([*ABOUT_US, GONE]).replace("{r}", address)
             if reply.startswith("550 5.1.1 <") and "User unknown" in reply:
-                script.named_gone.add(row.address)
-            _bounce(store, row.id, row.address, reply)
+                edition.named_gone.add(address)
+            _bounce(store, number, address, reply)
+
+
+def _send(sender: Deliverer, store: Store, edition: Edition) -> set[int]:
+    """Send one edition. Nothing of the sessions before is remembered, and nothing that they left is sent."""
+    mailings = t.mailings.c
     with store.write() as connection:
-        mine = connection.execute(query).all()
-        suppressed = set(
-            connection.execute(
-                select(t.subscribers.c.address)
-                .join_from(t.subscribers, t.suppressions, t.suppressions.c.hash == t.subscribers.c.address_hash)
-                .where(t.subscribers.c.id.in_(list(readers.values())))
-            ).scalars()
-        )
-        left = connection.execute(
-            select(t.subscriptions.c.subscriber).where(
-                t.subscriptions.c.subscriber.in_(list(readers.values())), t.subscriptions.c.state != "confirmed"
-            )
-        ).all()
-        # Later sessions have nothing to do with what waits.
-        connection.execute(
-            update(t.deliveries)
-            .where(t.deliveries.c.mailing == mailing, t.deliveries.c.state.in_(["pending", "deferred", "in_doubt"]))
-            .values(state="cancelled")
-        )
-        connection.execute(delete(t.sending_rates))
+        connection.execute(update(t.mailings).values(open=mailings.id == edition.number))
         connection.execute(delete(t.senders))
-        connection.execute(update(t.editions).where(t.editions.c.id == edition).values(state="done"))
-    assert suppressed <= script.named_gone, (suppressed, script)
-    assert len(left) <= len(suppressed), (left, suppressed, script)
-    states = {row.address: row.state for row in mine}
-    assert len(states) == len(readers), (states, script)
-    assert set(states.values()) <= {"accepted", "pending", "deferred", "rejected", "in_doubt"}, (states, script)
-    assert {address for address, state in states.items() if state == "accepted"} == set(script.accepted), (
-        states,
-        script,
-    )
+    refused = sender.run_until_idle().refused
+    sender.close()  # its connections
+    return refused
 
 
-SESSIONS = int(os.environ.get("SESSIONS", "150"))
-"""How many `make test-all` plays. SESSIONS=10000 takes most of an hour."""
+def _play(folder: Path, relay: ScriptedRelay, chance: random.Random) -> None:
+    """One edition after the other, in a new store: in one with many old deliveries each takes longer."""
+    store = open_store("sqlite:///tidings.db", folder)
+    alive = locks.acquire_liveness(store)
+    try:
+        editions = _add_editions(store, chance)
+        login = Login("127.0.0.1", relay.port, timeout=5)
+        sender = deliverer(
+            store, alive, relay.port, connect=lambda: SmtpRelay(login, timeouts=Timeouts(5, 5)), connections=1
+        )
+        refused: set[int] = set()
+        for edition in editions:
+            relay.edition = edition
+            refused |= _send(sender, store, edition)
+        act_on_refusals(store, RULES, NOW, refused)
+        finish_editions(store, NOW)
+        states = _find_states(store)
+        for edition in editions:
+            _bounce_some(store, edition, states[edition.number], chance)
+        _check(store, editions)
+    finally:
+        alive.release()
+        store.close()
 
 
-@pytest.mark.parametrize(("seed", "count"), [(0, 20), pytest.param(14, SESSIONS, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def _check(store: Store, editions: Sequence[Edition]) -> None:
+    s, p = t.subscriptions.c, t.subscribers.c
+    with store.read() as connection:
+        left = set(connection.execute(select(s.subscriber).where(s.state != "confirmed")).scalars())
+        barred = select(p.id).join_from(t.subscribers, t.suppressions, t.suppressions.c.hash == p.address_hash)
+        suppressed = set(connection.execute(barred).scalars())
+    states = _find_states(store)
+    for edition in editions:
+        readers = edition.readers
+        mine = suppressed & set(readers)
+        assert {readers[one] for one in mine} <= edition.named_gone, (mine, edition)
+        assert len(left & set(readers)) <= len(mine), (left, mine, edition)
+        ends = {readers[one]: state for one, (_, state) in states[edition.number].items()}
+        assert set(ends) == set(readers.values()), (ends, edition)
+        assert set(ends.values()) <= {"accepted", "pending", "deferred", "rejected", "in_doubt"}, (ends, edition)
+        accepted = sorted(address for address, state in ends.items() if state == "accepted")
+        assert accepted == sorted(edition.accepted), (ends, edition)
+
+
+SESSIONS = int(os.environ.get("SESSIONS", "10000"))
+"""How many `make test-all` plays."""
+_TOGETHER = 50
+"""Editions in one store."""
+
+
+@pytest.mark.parametrize(("seed", "least"), [(0, 100), pytest.param(1_000_003, SESSIONS, marks=pytest.mark.slow)])
 def test_random_sessions_suppress_and_lose_nobody(
-    store: Store, alive: locks.Liveness, relay: ScriptedRelay, seed: int, count: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, relay: ScriptedRelay, seed: int, least: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "_SHORT_WAIT", timedelta(0))  # a slowed domain is not waited for
-    sender = make_sender(store, alive, relay)
-    for number in range(1, count + 1):
-        _run_session(store, sender, relay, random.Random(seed * 1_000_003 + number), number)
+    monkeypatch.setattr(SendRates, "learn", lambda *_: None)  # nothing waits for a slowed domain
+    monkeypatch.setattr(threads, "decided_replies", lambda connection: [])  # no mail answers another
+    # All claim in the same way. Working out how takes longer than a session.
+    monkeypatch.setattr(batch, "Claimant", cache(batch.Claimant))
+    relay.seed = seed
+    chance = random.Random(seed)
+    while relay.sessions < least:
+        folder = tmp_path / str(relay.sessions)
+        _play(folder, relay, chance)
+        shutil.rmtree(folder)
