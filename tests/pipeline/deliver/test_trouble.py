@@ -194,10 +194,21 @@ def test_a_slow_relay_keeps_all_connections_busy() -> None:
     """It is not asked for less because each message takes longer than a second."""
     window = SendWindow(400, least=40)
     window.seconds = 2.0
-    assert window.room(0, 0, math.inf) == 20
+    assert window.room(0, 0, math.inf) == 40
     assert window.room(20, 0, math.inf) == 20
+    assert window.room(21, 0, math.inf) == 0
     # Where a rate is set, that is what counts.
     assert window.room(0, 0, 0.5) == 1
+
+
+def test_a_claim_takes_all_of_the_window_that_is_free() -> None:
+    """Each claim costs a disk sync: a limited sender claimed one mail at a time, and a fast one half of its window."""
+    window = SendWindow(400, least=8)
+    window.seconds = 1 / 4_000
+    assert [window.room(permitted, 0, math.inf) for permitted in (0, 100, 101)] == [200, 100, 0]
+    assert [window.room(0, scheduled, 100.0) for scheduled in (0, 25, 26)] == [50, 25, 0]
+    # Mail that waits for a slow domain stops no other mail below the limit.
+    assert [window.room(0, scheduled, math.inf) for scheduled in (0, 300, 400)] == [200, 100, 0]
 
 
 @pytest.mark.parametrize(

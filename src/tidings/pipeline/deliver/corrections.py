@@ -174,7 +174,8 @@ def _corrected_post(newsroom: Newsroom, step: _Step, now: datetime) -> Post:
     """Return the post with the correction in it, or a reply with the correction."""
     item = step.item
     site = newsroom.site
-    correction = f"{load_catalogue(item.language).gettext('Correction')}: {item.correction}"
+    words = load_catalogue(item.language)
+    correction = f"{words.gettext('Correction')}{words.gettext(':')} {item.correction}"
     post = Post(
         title=item.title,
         url=item.url,

@@ -328,7 +328,7 @@ class Deliverer:
         share = max(1, sender.connections // self._processes)
         if isinstance(first, SmtpRelay):
             connections = min(share, count)
-            least = 2 * connections
+            least = 4 * connections
             window = SendWindow(max(MAX_PERMITTED, least), least)
             return [lambda: self._run_relay(sender, first, self._batch(lane, summary, window), connections)]
         others = min(share, -(-count // _MAILS_PER_WORKER)) - 1

@@ -55,9 +55,10 @@ class SendWindow:
         return min(rate, _FIRST_GROUP if self.seconds is None else 1.0 / max(self.seconds, 1e-6))
 
     def room(self, permitted: int, scheduled: int, rate: float) -> int:
-        """Return how many more messages may be permitted: none until half of the window is free.
+        """Return how many more messages may be permitted: none until half of the window is free, then all that is free.
 
-        `scheduled` messages are permitted too, but not before their time. `rate` is the limit of the whole sender.
+        Each claim costs a disk sync, so claims are large. `scheduled` messages are permitted too, but not before their
+        time. `rate` is the limit of the whole sender.
         """
         if self.limit == 1:
             window = 1
@@ -67,11 +68,11 @@ class SendWindow:
             if rate == math.inf:
                 # A relay that answers slowly would become slower with one message at a time.
                 window = max(window, self._least)
-        if permitted > window // 2:
-            return 0
         # Other mail may overtake a slow domain, but nothing may exceed the rate of the sender.
-        total = self.limit if rate == math.inf else window
-        return max(0, min(max(1, window // 2), total - permitted - scheduled))
+        used = permitted if rate == math.inf else permitted + scheduled
+        if used > window // 2:
+            return 0
+        return max(0, min(window - used, self.limit - permitted - scheduled))
 
 
 class SendRates:
