@@ -43,7 +43,12 @@ $(VENV)/.dev-installed: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.run-installed
 
-demo: $(VENV)/.run-installed ## run the sample newsroom end to end, for real (ARGS=--once exits at the end)
+$(VENV)/.fleet-installed: deploy/requirements.lock | $(VENV)/.run-installed
+	@echo "Adding what a fleet needs to $(VENV), once ..."
+	@$(PIP) install --quiet --require-hashes -r deploy/requirements.lock
+	@touch $@
+
+demo: $(VENV)/.run-installed $(if $(findstring --fleet,$(ARGS)),$(VENV)/.fleet-installed) ## run the sample newsroom end to end, for real (ARGS=--once exits at the end, --fleet sends by three workers)
 	@$(BIN)/tidings demo $(ARGS)
 
 test: lint types ## lint, types, import contracts and the tests

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -18,10 +22,10 @@ from tidings.cli.session import console, format_counts, make_table, say
 from tidings.model.plurals import count_noun
 from tidings.net import GuardedSession
 from tidings.runtime.demo.demo import EDITOR, ZONE, Demo, new_secret
+from tidings.runtime.demo.fleet import WORKERS, DemoFleet
 from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.runtime.demo.post_receiver import PostReceiver
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.tick import tick
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
 from tidings.store.people import subscribers
@@ -38,11 +42,32 @@ LANGUAGES = ("en", "ru", "kk")
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Exit at the end instead of serving the result.")] = False,
     port: Annotated[int, typer.Option("--port", help="Where to serve. If it is taken, the next free one.")] = 8080,
+    fleet: Annotated[
+        bool, typer.Option("--fleet", help="Send by three workers, on a private RabbitMQ and PostgreSQL.")
+    ] = False,
 ) -> None:
     """Play two weeks of the sample newsroom on this machine.
 
     Mail and posts are sent for real, to a mail catcher and a receiver.
     """
+    with _open_fleet() if fleet else nullcontext() as workers:
+        differences = _play(once, port, workers)
+    raise typer.Exit(1 if differences else 0)
+
+
+@contextmanager
+def _open_fleet() -> Iterator[DemoFleet]:
+    """Start the servers of the fleet, and end them also on SIGTERM."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    log = FOLDER.with_name("workers.log")
+    with DemoFleet(log.resolve()) as fleet:
+        say(f"PostgreSQL, RabbitMQ and {WORKERS} workers run on this machine. The log of the workers: {log}")
+        yield fleet
+
+
+def _play(once: bool, port: int, fleet: DemoFleet | None) -> list[str]:
+    """Play, and serve the result unless `once`. Returns the differences between the ledger and what arrived."""
     say("Two weeks in the sample newsroom. All mail goes to a mail catcher on this machine.\n")
     secret = new_secret()
     listener = _listen(port)
@@ -59,7 +84,7 @@ def demo(
             raise AssertionError(f"unsubscribing was answered with {answer.status}")
 
     with MailCatcher() as catcher, PostReceiver(secret) as receiver:
-        sample = Demo(FOLDER.resolve(), catcher, receiver, secret, report, unsubscribe)
+        sample = Demo(FOLDER.resolve(), catcher, receiver, secret, report, unsubscribe, fleet)
         with sample.prepare() as runtime:
             inbox = inbox_router(catcher, receiver, runtime.newsroom.site.url, runtime.newsroom.lists)
             app = newsroom_app(runtime, extra=[inbox, demo_room_router(runtime, EDITOR)])
@@ -78,14 +103,17 @@ def demo(
                 say(f"The ledger and what arrived differ: {line}")
             if not differences:
                 say(f"\nThe ledger agrees with what arrived, all {count_noun(mails + posts, 'message')}.")
-                say(f"Look into this newsroom: tidings status -C {FOLDER}")
+                if fleet is not None:
+                    say(f"{WORKERS} workers sent them. The broker and the database end with the demo.")
+                if fleet is None or not once:
+                    say(f"Look into this newsroom: tidings status -C {FOLDER}")
                 if once:
                     say(f"Without --once, the comms room opens at {base}/room/")
                 else:
-                    _serve(runtime, base)
+                    _serve(sample, runtime, base)
             server.should_exit = True
             thread.join(timeout=5)
-    raise typer.Exit(1 if differences else 0)
+    return differences
 
 
 def _print_deliveries(runtime: Runtime) -> None:
@@ -110,7 +138,7 @@ def _print_deliveries(runtime: Runtime) -> None:
     console().print(table)
 
 
-def _serve(runtime: Runtime, base: str) -> None:
+def _serve(sample: Demo, runtime: Runtime, base: str) -> None:
     """Serve until Ctrl-C. The newsroom's clock goes on, so that what is released in the room is sent."""
     say(f"\nThe comms room, as a demo editor:  {base}/room/   two editions wait for you")
     say(f"The newsroom's pages and feeds:    {base}/")
@@ -122,7 +150,7 @@ def _serve(runtime: Runtime, base: str) -> None:
             time.sleep(_EVERY)
             now = start + timedelta(seconds=time.monotonic() - began)
             runtime.set_clock(now)
-            tick(runtime, now)
+            sample.tick(runtime, now)
     except KeyboardInterrupt:
         say("\nGoodbye.")
 

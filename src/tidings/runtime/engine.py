@@ -59,26 +59,28 @@ _DELIVERY_LIMIT = 20
 _MAILS_PER_MESSAGE = 500
 _MOST_WAITING = 32
 """Messages that may wait in one queue. More would only find that nothing is left."""
+OpenWorker = Callable[[Path, str, "Redactor | None"], "EngineWorker"]
+"""Opens the newsroom of a folder in a process that works for these queues."""
 log = logging.getLogger("tidings.engine")
 
 
 def __getattr__(name: str) -> Any:
     """Make the Celery application when an operator's tool first asks for it."""
     if name == "app":
-        return _application()
+        return _application(open_process)
     if name == "EngineConsumer":
         return _consumer_class()
     raise AttributeError(name)
 
 
 @cache
-def _application() -> Any:
+def _application(open_worker: OpenWorker) -> Any:
     root = Path(os.environ.get(FOLDER, ".")).resolve()
     newsroom = load_valid_newsroom(root)
     if newsroom.engine is None:
         raise RefusedError("This newsroom has no task engine. Write `engine:` into tidings.yaml, or use `tidings run`.")
     redactor, zone = Redactor(newsroom.secrets), load_zone(newsroom.site.timezone)
-    app = make_app(newsroom.engine.broker.get_secret_value(), lambda queues: open_process(root, queues, redactor))
+    app = make_app(newsroom.engine.broker.get_secret_value(), lambda queues: open_worker(root, queues, redactor))
     from celery import signals
 
     def set_up_log(**_: Any) -> None:
@@ -445,8 +447,8 @@ def read_queues(broker: str) -> QueueReport:
         return QueueReport(problem=f"{type(error).__name__}: {error}"[:200])
 
 
-def run_worker(root: Path, queues: Sequence[str], *, concurrency: int) -> int:
-    """Run a Celery worker until SIGTERM. Returns the exit code.
+def run_worker(root: Path, queues: Sequence[str], *, concurrency: int, open_worker: OpenWorker = open_process) -> int:
+    """Run a Celery worker until SIGTERM. Returns the exit code. `open_worker` opens the newsroom in each process.
 
     Raises RefusedError for an unknown queue or without `engine:`, InputError for an invalid configuration.
     """
@@ -454,7 +456,7 @@ def run_worker(root: Path, queues: Sequence[str], *, concurrency: int) -> int:
     if unknown or not queues:
         raise RefusedError(f"There is no queue {', '.join(unknown) or '(none given)'}. Known: {', '.join(QUEUES)}.")
     os.environ[FOLDER] = str(root)
-    app = _application()
+    app = _application(open_worker)
     report = read_queues(app.conf.broker_url)
     if not report.problem:
         with app.connection_for_write() as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import httpx
@@ -11,14 +12,56 @@ import pytest
 import typer
 from fastapi import FastAPI
 
+from tests.conftest import missing
 from tests.web.server import served
 from tidings.cli.demo import demo
+from tidings.model.errors import InputError
 from tidings.runtime.demo.demo import new_secret
+from tidings.runtime.demo.fleet import DemoFleet
 from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.runtime.demo.post_receiver import PostReceiver
+from tidings.runtime.demo.servers import PrivatePostgres, PrivateRabbitMq
 from tidings.runtime.rehearsal.stand_ins import CatchAll
 from tidings.web.app import create_app
 from tidings.web.inbox import inbox_router
+
+
+@pytest.mark.slow
+@pytest.mark.needs_postgresql
+def test_the_demo_of_a_fleet_ends_with_all_agreeing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three workers send what one process sends, by RabbitMQ and PostgreSQL, and nothing is left running."""
+    if not PrivateRabbitMq.is_installed():
+        missing("RabbitMQ")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "140")
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            demo(once=True, port=18300, fleet=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    said = capsys.readouterr().out
+    assert ended.value.exit_code == 0, said
+    assert "The ledger agrees with what arrived, all 124 messages." in said
+    assert "3 workers sent them" in said
+    log = (tmp_path / ".demo" / "workers.log").read_text()
+    assert log.count("Warm shutdown") == 3 and "tidings.social" in log
+
+
+def test_a_demo_without_a_broker_names_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tidings.runtime.demo.servers._find_program", lambda name: None)
+    with pytest.raises(InputError, match=r"RabbitMQ is not installed.* apt install rabbitmq-server"):
+        DemoFleet(tmp_path / "log")
+    monkeypatch.undo()
+    monkeypatch.setattr(PrivatePostgres, "find_programs", staticmethod(lambda: None))
+    with pytest.raises(InputError, match=r"PostgreSQL is not installed.* apt install postgresql"):
+        DemoFleet(tmp_path / "log")
+    monkeypatch.undo()
+    monkeypatch.setattr("tidings.runtime.demo.fleet.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r'needs celery and psycopg. .* -m pip install "tidings\[cluster\]"'):
+        DemoFleet(tmp_path / "log")
 
 
 @pytest.mark.slow

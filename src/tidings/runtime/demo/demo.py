@@ -15,6 +15,8 @@ from tidings.config.file_reader import SECRETS
 from tidings.model.cadence import load_zone
 from tidings.model.edition import EditionState
 from tidings.model.plurals import count_noun
+from tidings.runtime.demo.fleet import SETTINGS as FLEET_SETTINGS
+from tidings.runtime.demo.fleet import DemoFleet
 from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.runtime.demo.post_receiver import PostReceiver
 from tidings.runtime.init import find_sample_newsroom
@@ -37,6 +39,7 @@ _FIRST_LOOK = Path(__file__).with_name("first_look")
 """Two stories and a schedule for a visitor of the comms room: one edition to mend, and one to approve."""
 _COMMENTED = re.compile(r"^# (channels:|  desk:|  team:|  - channel:|    per:|    max_posts:)", re.MULTILINE)
 _EMBARGO = re.compile(r"^embargo: (\S+)", re.MULTILINE)
+_STORE = re.compile(r"^store: .*$", re.MULTILINE)
 _PUBLISHED = re.compile(r"^published: (\S+)", re.MULTILINE)
 _NAMES = ["Aigerim", "Bolat", "Camila", "Daniyar", "Elena", "Farida", "Gulnara", "Hanna", "Ivan", "Jamilya"]
 _TOPICS = ("sdg-3", "sdg-4", "sdg-5", "sdg-6", "sdg-13", "youth")
@@ -58,6 +61,8 @@ class Demo:
     say: Say
     leave: Callable[[str], None]
     """Sends the POST of a one-click unsubscribe, as a mail program does."""
+    fleet: DemoFleet | None = None
+    """The workers that send, on a broker and PostgreSQL; None if this process sends."""
     mended: list[str] = field(default_factory=list)
     """Editions that were held and then recomposed."""
 
@@ -71,6 +76,8 @@ class Demo:
         shutil.copytree(sample / "content" / "media", self.folder / "content" / "media")
         text = (sample / "tidings.yaml").read_text(encoding="utf-8")
         text = re.sub(r"^(  port:) 1025", rf"\1 {self.catcher.port}", text, flags=re.MULTILINE)
+        if self.fleet is not None:
+            text = _STORE.sub(FLEET_SETTINGS, text)
         (self.folder / "tidings.yaml").write_text(_COMMENTED.sub(r"\1", text), encoding="utf-8")
         for path in (self.folder / "schedules").glob("*.yaml"):
             path.write_text(_COMMENTED.sub(r"\1", path.read_text(encoding="utf-8")), encoding="utf-8")
@@ -78,6 +85,7 @@ class Demo:
             "DESK_URL": self.receiver.url("desk"),
             "DESK_SECRET": self.secret,
             "SLACK_URL": self.receiver.url("team"),
+            **(self.fleet.env if self.fleet is not None else {}),
         }
         # So that every command can look at this newsroom afterwards.
         descriptor = os.open(self.folder / SECRETS, os.O_CREAT | os.O_WRONLY, 0o600)
@@ -90,7 +98,13 @@ class Demo:
         runtime.is_demo = True
         with runtime.store.write() as connection:
             team.add_member(connection, EDITOR, Role.EDITOR, (), real_now(), "Demo Editor")
+        if self.fleet is not None:
+            self.fleet.start_workers(runtime)
         return runtime
+
+    def tick(self, runtime: Runtime, now: datetime) -> TickResult:
+        """Do everything that is due at `now`, by this process or by the fleet."""
+        return tick(runtime, now) if self.fleet is None else self.fleet.tick(runtime, now)
 
     def play(self, runtime: Runtime) -> None:
         """Play the two weeks, tick by tick."""
@@ -113,7 +127,7 @@ class Demo:
                 self.say(now, f"new files: {', '.join(arrived)}")
             if now in events:
                 events[now](now)
-            self._report(now, tick(runtime, now))
+            self._report(now, self.tick(runtime, now))
 
     def prepare_first_look(self, runtime: Runtime) -> None:
         """Let two editions wait for the visitor: one with a mistake to mend, and one to approve."""
@@ -131,7 +145,7 @@ class Demo:
                 for path in arrived:
                     shutil.copy(path, self.folder / "content")
                 self.say(moment, f"new files: {', '.join(path.name for path in arrived)}")
-            self._report(moment, tick(runtime, moment))
+            self._report(moment, self.tick(runtime, moment))
 
     def _add_subscribers(self, runtime: Runtime) -> None:
         start = local(FIRST, "07:00")
@@ -177,7 +191,7 @@ class Demo:
 
         def mend(now: datetime) -> None:
             shutil.copy(find_sample_newsroom() / "content" / "girls-code.en.md", content)
-            tick(runtime, now)
+            self.tick(runtime, now)
             with runtime.store.read() as connection:
                 held = editions.list_editions(connection, states=[EditionState.HELD])
             for edition in held:
@@ -227,6 +241,9 @@ class Demo:
 
     def disagreements(self, runtime: Runtime) -> list[str]:
         """Return the differences between the ledger and the received messages, or an empty list."""
+        return self._compare(runtime) if self.fleet is None else self.fleet.agree(lambda: self._compare(runtime))
+
+    def _compare(self, runtime: Runtime) -> list[str]:
         with runtime.store.read() as connection:
             accepted = [entry for entry in ledger.entries(connection) if entry.state == "accepted"]
         mails = sorted(entry.address for entry in accepted if not entry.channel)
