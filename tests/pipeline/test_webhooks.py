@@ -21,8 +21,11 @@ from tidings.model.delivery import EventType
 from tidings.model.errors import RefusedError
 from tidings.pipeline import webhooks
 from tidings.pipeline.deliver.senders import channel_key
+from tidings.pipeline.track.complaints_and_unsubscribes import record_provider_unsubscribe
+from tidings.pipeline.track.events import FeedbackEvent
+from tidings.runtime.people_files.importer import ImportOptions, import_people
 from tidings.store.delivery import senders
-from tidings.store.people import feedback, subscribers
+from tidings.store.people import consent, feedback, subscribers
 from tidings.store.people.feedback import Recipient
 from tidings.store.service.events import delete_old_events, record_event, unqueued_events
 from tidings.testing.http_sink import HttpSink, Step
@@ -159,6 +162,68 @@ def test_mail_goes_while_a_receiver_hangs(tmp_path: Path, database_url: str, mon
         assert len(newsroom.mails("anna@example.org")) == 1 and not sink.received
         newsroom.runtime.deliver_events()
         assert ("edition.composed", "daily/1") in _told(sink)
+
+
+def test_an_import_tells_who_joins_and_leaves_once(tmp_path: Path, database_url: str) -> None:
+    with HttpSink() as sink, _newsroom(tmp_path / "n", database_url, sink) as newsroom:
+        newsroom.reader("anna")
+        newsroom.reader("boris")
+        store, settings = newsroom.runtime.store, newsroom.runtime.newsroom
+        with store.write() as connection:
+            subscribers.add(connection, "waits@example.org", "digest", language="en", frequency="", now=newsroom.now)
+            people = {
+                name: subscribers.find_id(connection, f"{name}@example.org") for name in ("anna", "boris", "waits")
+            }
+        path = tmp_path / "people.csv"
+        path.write_text(
+            "email,state,confirmed_at,left_at\nanna@example.org,confirmed,,\n"
+            "boris@example.org,unsubscribed,,\nwaits@example.org,confirmed,,\n"
+            "new@example.org,confirmed,,\nlater@example.org,pending,,\naway@example.org,unsubscribed,,\n",
+            encoding="utf-8",
+        )
+        for dry_run in (True, False, False):
+            options = ImportOptions("digest", True, "the fair", dry_run=dry_run)
+            import_people(store, settings, path, options, now=newsroom.now)
+        with store.read() as connection:
+            people["new"] = subscribers.find_id(connection, "new@example.org")
+        newsroom.tick(_later(newsroom, 1))
+        joined = [("subscriber.joined", str(people[name])) for name in ("anna", "boris", "waits", "new")]
+        assert _told(sink) == [*joined, ("subscriber.left", str(people["boris"]))]
+        data = json.loads(sink.received[3].body)["data"]
+        assert data == {"subscriber": people["new"], "list": "digest", "language": "en"}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_import_records_no_event_that_nobody_wants(tmp_path: Path, database_url: str) -> None:
+    with HttpSink() as sink, _newsroom(tmp_path / "n", database_url, sink, "story.out") as newsroom:
+        path = tmp_path / "people.csv"
+        path.write_text("email\nnew@example.org\n", encoding="utf-8")
+        store, settings = newsroom.runtime.store, newsroom.runtime.newsroom
+        import_people(store, settings, path, ImportOptions("digest", True, "the fair"), now=newsroom.now)
+        with store.read() as connection:
+            assert unqueued_events(connection) == []
+
+
+def test_who_is_erased_or_leaves_every_list_is_told(tmp_path: Path, database_url: str) -> None:
+    with HttpSink() as sink, _newsroom(tmp_path / "n", database_url, sink, "subscriber.left") as newsroom:
+        for name in ("anna", "boris"):
+            newsroom.reader(name)
+            newsroom.reader(name, "press")
+        with newsroom.runtime.store.write() as connection:
+            anna, boris = (subscribers.find_id(connection, f"{name}@example.org") for name in ("anna", "boris"))
+            assert anna is not None and boris is not None
+            subscribers.unsubscribe(connection, anna, "press", source="test", now=newsroom.now)
+            subscribers.erase(connection, anna, now=newsroom.now)
+            # A provider's own list of people who left does not say which list they left.
+            everywhere = Recipient(consent.address_hash("boris@example.org"), "", boris)
+            event = FeedbackEvent(everywhere, "", "unsubscribed", "provider", newsroom.now)
+            for _ in range(2):
+                record_provider_unsubscribe(connection, event)
+        newsroom.tick(_later(newsroom, 1))
+        told = [json.loads(received.body)["data"] for received in sink.received]
+        assert [(data["subscriber"], data["list"]) for data in told] == [
+            (anna, "press"), (anna, "digest"), (boris, "digest"), (boris, "press"),
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -51,6 +51,9 @@ def record_provider_unsubscribe(connection: Connection, event: FeedbackEvent) ->
     if target.list and target.subscriber is not None:
         is_new = subscribers.unsubscribe(connection, target.subscriber, target.list, source=event.via, now=event.at)
     else:
+        if target.subscriber is not None:
+            for name in subscribers.lists_of(connection, target.subscriber):
+                subscribers.unsubscribe(connection, target.subscriber, name, source=event.via, now=event.at)
         is_new = consent.suppress(connection, target.address_hash, "", subscribers.UNSUBSCRIBED, event.at)
     return FeedbackResult(LEFT if is_new else KNOWN)
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tidings.config.settings import Newsroom
+from tidings.model.delivery import EventType
 from tidings.model.errors import InputError
 from tidings.runtime.people_files.csv_format import AS_IT_LOOKS, OwnFormat, PeopleFile, StatusChoice, read_table
 from tidings.runtime.people_files.csv_reader import check_encoding
@@ -111,6 +112,8 @@ class _Import:
         watcher: ImportWatcher,
     ) -> None:
         self._store, self._options, self._now, self._watcher = store, options, now, watcher
+        events = (EventType.SUBSCRIBER_JOINED, EventType.SUBSCRIBER_LEFT)
+        self._has_webhook = any(settings.wants(event) for settings in newsroom.webhooks.values() for event in events)
         size = check_encoding(path)
         self._choices = ListChoices.of(newsroom, options.list_name)
         if options.tool:
@@ -186,7 +189,9 @@ class _Import:
             results = self._predict(entries)
         else:
             with self._store.write() as connection:
-                results = bulk_import.import_people(connection, self._options.list_name, entries, self._now)
+                results = bulk_import.import_people(
+                    connection, self._options.list_name, entries, self._now, record_events=self._has_webhook
+                )
         for (person, _), result in zip(chunk, results, strict=True):
             if result in _REPORTED:
                 self._refuse(str(result), RefusedLine(person.line, _REPORTED[result], person.cells))

@@ -60,15 +60,32 @@ def plan_import(connection: Connection, list_name: str, entries: Sequence[Import
 
 
 def import_people(
-    connection: Connection, list_name: str, entries: Sequence[ImportedPerson], now: datetime
+    connection: Connection,
+    list_name: str,
+    entries: Sequence[ImportedPerson],
+    now: datetime,
+    *,
+    record_events: bool = True,
 ) -> list[ImportResult]:
-    """Import people and return the result of each line."""
+    """Import people and return the result of each line.
+
+    With `record_events`, webhooks are told of each person who joins or leaves.
+    """
     known = _Known(connection, list_name, entries)
     results = known.results()
-    pairs = list(zip(entries, results, strict=True))
-    _add(connection, list_name, [entry for entry, result in pairs if result is ImportResult.ADDED], now)
-    _confirm(connection, list_name, [entry for entry, result in pairs if result is ImportResult.CONFIRMED], known, now)
-    _keep_away(connection, list_name, [entry for entry, result in pairs if result is ImportResult.AWAY], now)
+    added, confirmed, away = (
+        [entry for entry, result in zip(entries, results, strict=True) if result is wanted]
+        for wanted in (ImportResult.ADDED, ImportResult.CONFIRMED, ImportResult.AWAY)
+    )
+    _add(connection, list_name, added, now)
+    _confirm(connection, list_name, confirmed, known, now)
+    if record_events:
+        joined = [entry.digest for entry in (*added, *confirmed) if entry.state == CONFIRMED]
+        left = [entry.digest for entry in away if entry.state == UNSUBSCRIBED and known.is_on(entry.digest)]
+        for what, digests in ((CONFIRMED, joined), (UNSUBSCRIBED, left)):
+            consent.record_changes(connection, digests, list_name, what, now)
+    _record(connection, list_name, [*added, *confirmed], now)
+    _keep_away(connection, list_name, away, now)
     return results
 
 
@@ -93,6 +110,11 @@ class _Known:
             self.reasons[row.hash] = row.reason
             if not row.list:
                 self.everywhere.add(row.hash)
+
+    def is_on(self, digest: str) -> bool:
+        """Whether the person is on the list, confirmed or pending."""
+        row = self.subscriptions.get(digest)
+        return row is not None and row.state != UNSUBSCRIBED
 
     def results(self) -> list[ImportResult]:
         # A person who unsubscribes in this chunk is not added by it, whichever line comes first.
@@ -171,7 +193,6 @@ def _add(connection: Connection, list_name: str, entries: Sequence[ImportedPerso
         for entry in entries
     ]
     connection.execute(insert_once(connection, t.subscriptions), rows)
-    _record(connection, list_name, entries, now)
 
 
 def _confirm(
@@ -203,7 +224,6 @@ def _confirm(
         ),
         rows,
     )
-    _record(connection, list_name, entries, now)
 
 
 def _keep_away(connection: Connection, list_name: str, entries: Sequence[ImportedPerson], now: datetime) -> None:
@@ -227,6 +247,8 @@ def _keep_away(connection: Connection, list_name: str, entries: Sequence[Importe
 
 
 def _record(connection: Connection, list_name: str, entries: Sequence[ImportedPerson], now: datetime) -> None:
+    if not entries:
+        return
     events = {CONFIRMED: "confirmed", PENDING: "joined", UNSUBSCRIBED: UNSUBSCRIBED}
     rows = [
         {

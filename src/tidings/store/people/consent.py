@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import Any
 
 import email_validator
 import idna
@@ -18,7 +19,7 @@ from tidings.store import schema as t
 from tidings.store.engine import insert_once, run_sql
 from tidings.store.key_values import find_value
 from tidings.store.people.eligibility import UNSUBSCRIBED
-from tidings.store.service.events import record_event
+from tidings.store.service.events import record_events
 
 VERSION = "consent_version"
 """Name in `facts` of the consent version, which every suppression increases."""
@@ -215,23 +216,30 @@ def record(
     """
     row = {"address_hash": digest, "list": list_name, "what": what, "source": source, "at": now}
     if what in _EVENTS:
-        _record_event(connection, digest, list_name, what, now)
+        record_changes(connection, [digest], list_name, what, now)
     connection.execute(insert(t.consents).values(wording=wording, ip=ip, **row))
 
 
 _EVENTS = {"confirmed": EventType.SUBSCRIBER_JOINED, UNSUBSCRIBED: EventType.SUBSCRIBER_LEFT}
 
 
-def _record_event(connection: Connection, digest: str, list_name: str, what: str, now: datetime) -> None:
-    """Record that a person joined or left a list, unless they only confirm again."""
+def record_changes(connection: Connection, hashes: Collection[str], list_name: str, what: str, now: datetime) -> None:
+    """Record for webhooks that people joined or left a list, unless they only confirm again.
+
+    `what` is confirmed or unsubscribed. Call it before the consent itself is recorded, and before a person is deleted.
+    """
     c, p = t.consents.c, t.subscribers.c
-    mine = (c.address_hash == digest) & (c.list == list_name)
-    last = select(c.id, c.what).where(mine, c.what.in_(("confirmed", "imported", UNSUBSCRIBED))).order_by(c.id.desc())
-    row = connection.execute(last.limit(1)).one_or_none()
-    if row is not None and what == "confirmed" and row.what != UNSUBSCRIBED:
-        return
-    person = connection.execute(select(p.id, p.language).where(p.address_hash == digest)).one_or_none()
-    if person is not None:
-        key = f"{person.id}:{list_name}:{row.id if row is not None else 0}"
-        data = {"subscriber": person.id, "list": list_name, "language": person.language}
-        record_event(connection, _EVENTS[what], key, data, now)
+    mine = c.address_hash.in_(hashes) & (c.list == list_name) & c.what.in_(("confirmed", "imported", UNSUBSCRIBED))
+    newest = select(func.max(c.id)).where(mine).group_by(c.address_hash)
+    last = {
+        row.address_hash: row
+        for row in connection.execute(select(c.id, c.address_hash, c.what).where(c.id.in_(newest)))
+    }
+    changed: dict[str, dict[str, Any]] = {}
+    people = select(p.id, p.address_hash, p.language).where(p.address_hash.in_(hashes)).order_by(p.id)
+    for person in connection.execute(people):
+        row = last.get(person.address_hash)
+        if row is None or what == UNSUBSCRIBED or row.what == UNSUBSCRIBED:
+            data = {"subscriber": person.id, "list": list_name, "language": person.language}
+            changed[f"{person.id}:{list_name}:{row.id if row is not None else 0}"] = data
+    record_events(connection, _EVENTS[what], changed, now)
