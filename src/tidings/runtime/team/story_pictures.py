@@ -6,18 +6,21 @@ import base64
 import hashlib
 import io
 import json
+import re
 import warnings
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from PIL import Image, ImageCms, ImageOps
 
 from tidings.child_process import ChildError, run_in_child
+from tidings.config.yaml_text import Mapping
 from tidings.config.yaml_text import Sequence as YamlSequence
 from tidings.model.errors import InputError
 from tidings.model.text import clean, one_line, shorten_slug, slugify
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.team import files
+from tidings.runtime.team import files, stories
 from tidings.sources.folder.front_matter import change_front_matter, node_text, read_front_matter
 from tidings.sources.folder.source import FolderSource
 from tidings.sources.media import FORMATS, MAX_PIXELS, MediaError, measure_picture
@@ -29,7 +32,18 @@ _LONGEST_SIDE = 2_000
 _SECONDS = 20
 _QUALITY = 86
 _MEDIA = "media"
-_KEYS = {"src", "alt", "credit"}
+_KEYS = {"src", "alt", "caption", "credit"}
+_IN_TEXT = re.compile(r"!\[((?:[^\[\]\\\n]|\\.)*)\]\(([^()\s]+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class StoryPicture:
+    """A picture of a story: its own one (`images`), or one in its text."""
+
+    src: str
+    alt: str
+    credit: str = ""
+    in_text: bool = False
 
 
 def add_picture(runtime: Runtime, source: FolderSource, name: str, data: bytes, who: str) -> str:
@@ -118,8 +132,7 @@ def place_picture(text: str, path: str, alt: str, credit: str) -> str:
         entry = {"src": path, "alt": one_line(alt)} | ({"credit": one_line(credit)} if credit else {})
         changed = set_pictures(plain, json.dumps([entry]))
     else:
-        words = one_line(alt).replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
-        changed = f"{plain.rstrip()}\n\n![{words}]({path})\n"
+        changed = f"{plain.rstrip()}\n\n{_markdown(path, alt)}\n"
     return changed.replace("\n", "\r\n") if "\r\n" in text else changed
 
 
@@ -135,7 +148,7 @@ def set_pictures(text: str, pictures: str) -> str:
         ", ".join(f"{key}: {json.dumps(one_line(value), ensure_ascii=False)}" for key, value in entry.items())
         for entry in entries
     ]
-    value = f"[{', '.join(f'{{{entry}}}' for entry in written)}]"
+    value = f"[{', '.join(f'{{{entry}}}' for entry in written)}]" if written else ""
     bom = "\ufeff" if text.startswith("\ufeff") else ""
     has_crlf = "\r\n" in text
     changed = change_front_matter(text.removeprefix("\ufeff").replace("\r\n", "\n"), {"images": value})
@@ -151,3 +164,62 @@ def read_pictures(text: str) -> str:
     pictures = json.loads(node_text(node)) if isinstance(node, YamlSequence) else None
     is_ours = isinstance(pictures, list) and all(isinstance(each, dict) and each.keys() <= _KEYS for each in pictures)
     return json.dumps(pictures, ensure_ascii=False) if is_ours else ""
+
+
+def list_pictures(text: str) -> list[StoryPicture]:
+    """Return the pictures of a story: its own ones, then those in its text.
+
+    Raises ValueError if the file cannot be read, or its own pictures have more than `set_pictures` can write.
+    """
+    form = stories.read_story(text)
+    if form is None:
+        raise ValueError("the front matter cannot be read")
+    own = [StoryPicture(one.get("src", ""), one.get("alt", ""), one.get("credit", "")) for one in _own(text)]
+    found = _IN_TEXT.finditer(form.body)
+    return own + [StoryPicture(one[2], re.sub(r"\\(.)", r"\1", one[1]), in_text=True) for one in found]
+
+
+def replace_picture(text: str, number: int, picture: StoryPicture | None) -> str:
+    """Return the text of a story with other words for a picture of `list_pictures`, or without it.
+
+    Raises ValueError as `list_pictures` does.
+    """
+    own = _own(text)
+    if number < len(own):
+        entry = own.pop(number)
+        if picture is not None:
+            words = {"alt": one_line(picture.alt), "credit": one_line(picture.credit)}
+            own.insert(number, {key: value for key, value in {**entry, **words}.items() if value or key == "alt"})
+        return set_pictures(text, json.dumps(own))
+    form = stories.read_story(text)
+    if form is None:
+        raise ValueError("the front matter cannot be read")
+    found = list(_IN_TEXT.finditer(form.body))[number - len(own)]
+    before, after = form.body[: found.start()], form.body[found.end() :]
+    if picture is not None:
+        body = before + _markdown(picture.src, picture.alt) + after
+    elif before.endswith("\n\n") and after[:1] in ("", "\n"):
+        body = before.rstrip("\n") + "\n\n" + after.lstrip("\n")
+    else:
+        body = before + after
+    return stories.write_story(text, replace(form, body=body))
+
+
+def _own(text: str) -> list[dict[str, str]]:
+    """Return the story's own pictures. Raises ValueError if they have other keys, which would be lost."""
+    front, _ = read_front_matter(clean(text.removeprefix("\ufeff")), "story")
+    node = front.values.get("images") if front is not None else None
+    pictures = []
+    for each in node.items if isinstance(node, YamlSequence) else () if node is None else (node,):
+        if isinstance(each, Mapping):
+            pictures.append({key.text: one_line(node_text(value)) for key, value in each.entries})
+        elif source := one_line(node_text(each)):
+            pictures.append({"src": source})
+    if any(not picture.keys() <= _KEYS for picture in pictures):
+        raise ValueError("`images` has other keys than src, alt, caption and credit. Change it in the text of the file")
+    return pictures
+
+
+def _markdown(path: str, alt: str) -> str:
+    words = one_line(alt).replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
+    return f"![{words}]({path})"

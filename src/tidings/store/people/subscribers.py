@@ -107,13 +107,6 @@ def subscription_states(connection: Connection, subscriber: int, lists: Collecti
     }
 
 
-def lists_of(connection: Connection, subscriber: int) -> list[str]:
-    """Return the lists that a person is on, confirmed or pending."""
-    s = t.subscriptions.c
-    query = select(s.list).where(s.subscriber == subscriber, s.state != UNSUBSCRIBED).order_by(s.list)
-    return list(connection.execute(query).scalars())
-
-
 def has_confirmed(connection: Connection, subscriber: int) -> bool:
     """Whether the person has a confirmed subscription to any list."""
     s = t.subscriptions.c

@@ -170,24 +170,26 @@ def items_router(runtime: Runtime) -> APIRouter:
 
 
 class SizeLimit:
-    """Refuses requests of more than `most` bytes before they are read into memory. Plain ASGI."""
-
-    most = MAX_BODY
+    """Refuses requests of more than `limit` bytes before they are read into memory. Plain ASGI."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    def refuse(self) -> Response:
-        """Return the answer to a request that is too large."""
+    def limit(self, scope: Scope) -> int:
+        """Return the most bytes of a request."""
+        return MAX_BODY
+
+    def refuse(self, most: int) -> Response:
+        """Return the answer to a request of more than `most` bytes."""
         return Response(_TOO_LARGE, 413)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self.most:
-            await self.refuse()(scope, receive, send)
+        length, most = dict(scope["headers"]).get(b"content-length", b"0"), self.limit(scope)
+        if not length.isdigit() or int(length) > most:
+            await self.refuse(most)(scope, receive, send)
             return
         received = 0
 
@@ -195,7 +197,7 @@ class SizeLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.most:
+            if received > most:
                 raise HTTPException(413, _TOO_LARGE)
             return message
 

@@ -9,11 +9,57 @@ from tests.web.api.v1.conftest import Program
 from tests.web.room.conftest import RoomSite
 from tidings.store.people import api_keys
 from tidings.store.people.team import Role
-from tidings.web.api.v1.access import GUESSES_PER_MINUTE, ApiRefusal, ApiRoute, RequestLimit
+from tidings.web.api.v1.access import GUESSES_PER_MINUTE, ApiRefusal, RequestLimit
 from tidings.web.api.v1.app import ROUTES, create_team_api
 from tidings.web.room.routes import ROUTES as ROOM_ROUTES
 
+TABLE = """
+viewer GET /me                                            viewer GET /status
+viewer GET /schedules                                     viewer GET /plan
+viewer GET /report                                        editor GET /log
+viewer GET /pauses                                        viewer GET /channels
+editor POST /pauses                                       editor POST /pauses/end
+viewer GET /stories                                       viewer GET /stories/{story}
+writer POST /stories                                      writer GET /stories/{story}/{language}
+writer PATCH /stories/{story}/{language}                  editor POST /stories/{story}/{language}/ready
+editor POST /stories/{story}/{language}/withdraw          writer GET /stories/{story}/{language}/text
+writer PUT /stories/{story}/{language}/text               writer GET /stories/{story}/{language}/pictures
+writer POST /stories/{story}/{language}/pictures          writer GET /stories/{story}/{language}/versions
+writer PATCH /stories/{story}/{language}/pictures/{number}
+writer DELETE /stories/{story}/{language}/pictures/{number}
+writer GET /stories/{story}/{language}/versions/{former}
+editor POST /stories/{story}/{language}/versions/{former}/restore
+viewer GET /editions                                      viewer GET /editions/{schedule}/{number}
+viewer GET /editions/{schedule}/{number}/messages         editor PATCH /editions/{schedule}/{number}
+editor POST /editions/{schedule}/{number}/release         editor POST /editions/{schedule}/{number}/cancel
+editor POST /editions/{schedule}/{number}/recompose       writer POST /editions/{schedule}/{number}/comment
+writer POST /editions/{schedule}/{number}/test
+editor GET /subscribers                                   editor POST /subscribers
+editor POST /subscribers/import                           editor GET /subscribers/export
+editor GET /subscribers/{subscriber}                      editor PATCH /subscribers/{subscriber}
+editor DELETE /subscribers/{subscriber}/lists/{list}      admin POST /subscribers/{subscriber}/erase
+editor GET /subscribers/{subscriber}/explain
+editor GET /deliveries                                    editor POST /deliveries/{delivery}/resolve
+editor GET /deliveries/{delivery}/post                    editor POST /deliveries/{delivery}/post
+admin GET /settings                                       admin GET /settings/file
+admin POST /settings/check                                admin PUT /settings/file
+admin GET /settings/versions                              admin GET /settings/versions/{former}
+admin POST /settings/versions/{former}/restore
+viewer GET /team                                          admin POST /team
+admin PATCH /team/{member}                                admin DELETE /team/{member}
+admin POST /team/{member}/link                            admin POST /team/{member}/sign-out
+admin GET /keys                                           admin POST /keys
+admin DELETE /keys/{name}
+admin GET /webhooks                                       admin POST /webhooks/{name}/test
+"""
+"""What each role may do. It is written here a second time on purpose: a wrong entry in the code's table must fail."""
+NEEDED = {
+    (method, path): Role(role)
+    for role, method, path in zip(TABLE.split()[0::3], TABLE.split()[1::3], TABLE.split()[2::3], strict=True)
+}
 VALUES = {
+    "former": "none",
+    "member": "999",
     "schedule": "daily",
     "number": "1",
     "story": "one",
@@ -25,18 +71,19 @@ VALUES = {
 }
 
 
-def _ask(client: httpx.Client, route: ApiRoute) -> httpx.Response:
+def _ask(client: httpx.Client, method: str, path: str) -> httpx.Response:
     """Ask with a body that no address accepts: the role is checked before it."""
-    body = None if route.method in ("GET", "DELETE") else {"no such field": 1}
-    return client.request(route.method, route.path.format_map(VALUES), json=body)
+    body = None if method in ("GET", "DELETE") else {"no such field": 1}
+    return client.request(method, path.format_map(VALUES), json=body)
 
 
 def test_every_address_of_the_api_is_in_the_table(room: RoomSite) -> None:
     app = create_team_api(lambda: room.newsroom.runtime)
     document = app.openapi()
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    assert described == {(route.method, route.path) for route in ROUTES}
+    assert described == NEEDED.keys()
     assert len(described) == len(ROUTES), "an address stands twice in the table"
+    assert {(route.method, route.path): route.least for route in ROUTES} == NEEDED
     assert document["openapi"].startswith("3.1")
 
 
@@ -57,21 +104,21 @@ def test_a_revoked_key_stops_at_once(room: RoomSite, program: Program) -> None:
     assert client.get("me").status_code == 401
 
 
-def test_each_key_may_do_exactly_what_the_table_says(program: Program) -> None:
+def test_each_key_may_do_exactly_what_the_table_says(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RequestLimit, "check", lambda self, client: None)
     for role in (None, *Role):
         client = program(role)
-        for route in ROUTES:
-            if role is Role.ADMIN and route.method == "DELETE":
+        for (method, path), needed in NEEDED.items():
+            if role is Role.ADMIN and method == "DELETE" and "lists" in path:
                 continue
-            answer = _ask(client, route)
-            where = (route.method, route.path, role, answer.status_code, answer.text[:200])
+            answer = _ask(client, method, path)
+            where = (method, path, role, answer.status_code, answer.text[:200])
             if role is None:
-                assert answer.status_code in (401, 429), where
-                assert answer.status_code == 429 or answer.headers["www-authenticate"] == "Bearer", where
-            elif not role.includes(route.least):
-                assert answer.status_code == 403 and f"role of {route.least}" in answer.json()["detail"], where
+                assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer", where
+            elif not role.includes(needed):
+                assert answer.status_code == 403 and f"role of {needed}" in answer.json()["detail"], where
             else:
-                assert answer.status_code in (200, 404, 409, 422), where
+                assert answer.status_code in (200, 201, 404, 409, 422, 428), where
             if answer.status_code >= 400:
                 assert answer.headers["content-type"] == "application/problem+json", where
                 assert answer.json()["status"] == answer.status_code, where

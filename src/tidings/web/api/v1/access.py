@@ -26,6 +26,7 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError, RefusedError, TidingsError, nearest
@@ -40,13 +41,14 @@ from tidings.web.room.routes import ROUTES as ROOM_ROUTES
 
 LARGEST = 6_000_000
 """Bytes of a request: an import of about 50,000 lines."""
+LARGEST_PICTURE = 28_000_000
+"""Bytes of a request with a picture of 20 MB, which is a third longer in base64."""
 PER_MINUTE = 300
 """Requests of one key."""
 GUESSES_PER_MINUTE = 30
 """Requests of one network with a key that does not exist."""
 _MOST_CLIENTS = 10_000
 _NO_KEY = "Send a key of this newsroom: `Authorization: Bearer KEY`. An admin makes it: tidings team key add."
-_TOO_LARGE = f"The request is larger than {LARGEST // 1_000_000} MB."
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _ROOM_ROLES = {f"{route.method} {route.path}": route.least for route in ROOM_ROUTES}
 T = TypeVar("T")
@@ -69,6 +71,12 @@ class ApiModel(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+
+class VersionedModel(ApiModel):
+    """Something that two programs may change at the same time. Its version is also the ETag of the answer."""
+
+    version: str = Field(description="Send it back with a change, so that nothing of others is lost.")
 
 
 class Page(ApiModel, Generic[T]):
@@ -111,6 +119,8 @@ class Caller:
     runtime: Runtime
     key: ApiKey
     network: str
+    read_versions: frozenset[str] = frozenset()
+    """The versions of the header If-Match."""
 
     @property
     def newsroom(self) -> Newsroom:
@@ -136,6 +146,14 @@ class Caller:
             raise ApiRefusal(404, f"there is no list {name!r}, or not for this key. {nearest(name, self.lists())}")
         return name
 
+    def check_version(self, name: str, present: str, seen: str) -> None:
+        """Raise ApiRefusal unless the caller read the present version: `seen` of the body, or the header If-Match."""
+        known = {seen} if seen else self.read_versions
+        if not known:
+            raise ApiRefusal(428, f"send the `version` of {name} that you read, or its ETag in the header If-Match.")
+        if present not in known:
+            raise ApiRefusal(412, f"{name} has changed in the meantime. Read it again, then change it.")
+
     def record(self, connection: Connection, action: str, about: str, details: str = "") -> None:
         """Write a line of the log in the key's name."""
         who = self.person.email
@@ -148,6 +166,9 @@ def _get_caller(request: Request) -> Caller:
 
 
 Who = Annotated[Caller, Depends(_get_caller)]
+ReadVersion = Annotated[
+    str, Field(max_length=64, description="`version` of what was read; or send its ETag in the header If-Match.")
+]
 Cursor = Annotated[str, Field(max_length=1_000, description="`next` of the page before.")]
 Limit = Annotated[int, Field(ge=1, le=100, description="Entries of a page.")]
 
@@ -164,6 +185,10 @@ class ApiRoute:
     like: str | Role
     endpoint: Callable[..., Any]
     status: int = 200
+    is_versioned: bool = False
+    """It changes something that others may have changed meanwhile, so that it takes the header If-Match."""
+    is_secret: bool = False
+    """Its answer holds a secret, which is not kept for a repeat of the request."""
 
     @property
     def least(self) -> Role:
@@ -274,10 +299,11 @@ class RequestLimit:
 class LargeBodies(SizeLimit):
     """Refuses a request that is too large before it is read into memory."""
 
-    most = LARGEST
+    def limit(self, scope: Scope) -> int:
+        return LARGEST_PICTURE if scope["path"].endswith("/pictures") else LARGEST
 
-    def refuse(self) -> Response:
-        return problem(413, _TOO_LARGE)
+    def refuse(self, most: int) -> Response:
+        return problem(413, f"The request is larger than {most // 1_000_000} MB.")
 
 
 # -- one request ------------------------------------------------------------------------------------------------------
@@ -307,24 +333,28 @@ class Gate:
                 api_keys.touch_key(connection, key.id, now)
         if not key.role.includes(least):
             raise ApiRefusal(403, f"This needs the role of {least}. The key {key.name} has the role of {key.role}.")
-        return Caller(runtime, key, client_network(request))
+        tags = re.findall(r'"([^"]{1,64})"', request.headers.get("if-match", "")[:1_000])
+        return Caller(runtime, key, client_network(request), frozenset(tags))
 
 
-def make_route_class(gate: Gate, roles: Mapping[tuple[str, str], Role]) -> type[APIRoute]:
-    """Return the class of routes that go through the gate. `roles` are the least roles by method and path."""
+def make_route_class(gate: Gate, routes: Mapping[tuple[str, str], ApiRoute]) -> type[APIRoute]:
+    """Return the class of routes that go through the gate. `routes` is the table by method and path."""
 
     class GatedRoute(APIRoute):
         """Identifies the caller, then answers, or repeats the answer to the same Idempotency-Key."""
 
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             handle, path = super().get_route_handler(), self.path
+            has_version = isinstance(self.response_model, type) and issubclass(self.response_model, VersionedModel)
 
             async def answer(request: Request) -> Response:
                 try:
-                    least = roles[request.method, path]
-                    caller = await run_in_threadpool(gate.identify, request, least)
+                    route = routes[request.method, path]
+                    caller = await run_in_threadpool(gate.identify, request, route.least)
                     request.state.caller = caller
-                    response = await _answer(caller, request, handle)
+                    response = await _answer(caller, request, handle, is_secret=route.is_secret)
+                    if has_version and response.status_code < 300:
+                        response.headers["ETag"] = f'"{json.loads(bytes(response.body))["version"]}"'
                 except Exception as error:
                     response = explain(error)
                 response.headers["Cache-Control"] = "no-store"
@@ -335,7 +365,9 @@ def make_route_class(gate: Gate, roles: Mapping[tuple[str, str], Role]) -> type[
     return GatedRoute
 
 
-async def _answer(caller: Caller, request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
+async def _answer(
+    caller: Caller, request: Request, handle: Callable[[Request], Awaitable[Response]], *, is_secret: bool
+) -> Response:
     body = await request.body()
     asked = f"{request.url.path}{request.url.query}"
     if "\0" in asked or "%00" in asked or b"\\u0000" in body:
@@ -362,7 +394,9 @@ async def _answer(caller: Caller, request: Request, handle: Callable[[Request], 
     if response.status_code >= 500 or response.status_code == 429:
         await run_in_threadpool(_drop, caller, name)
     else:
-        await run_in_threadpool(_end, caller, name, response.status_code, bytes(response.body).decode())
+        is_kept = not is_secret or response.status_code >= 400
+        kept = (response.status_code, bytes(response.body).decode()) if is_kept else (410, "")
+        await run_in_threadpool(_end, caller, name, *kept)
     return response
 
 
@@ -377,7 +411,9 @@ def _begin(caller: Caller, name: str, digest: str) -> Response | None:
         text = "the first request with this Idempotency-Key is not finished, or was interrupted."
         raise ApiRefusal(409, f"{text} Look whether it was done, then use a new key.")
     if stored.status == 410:
-        return problem(410, "The answer named a person who was erased since, so it is not kept.")
+        return problem(
+            410, "It was done. Its answer is not kept: it held a secret, or named a person who was erased since."
+        )
     kind = "application/problem+json" if stored.status >= 400 else "application/json"
     return Response(stored.body, stored.status, media_type=kind, headers={"Idempotent-Replayed": "true"})
 

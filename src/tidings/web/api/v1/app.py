@@ -12,8 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from tidings.runtime.newsroom import Runtime
-from tidings.web.api.v1 import deliveries, editions, overview, stories, subscribers
+from tidings.web.api.v1 import deliveries, editions, overview, settings, stories, story_files, subscribers, team
 from tidings.web.api.v1.access import (
+    ApiRoute,
     Gate,
     LargeBodies,
     ProblemDetails,
@@ -22,15 +23,30 @@ from tidings.web.api.v1.access import (
     unavailable_answer,
 )
 
-ROUTES = (*overview.ROUTES, *stories.ROUTES, *editions.ROUTES, *subscribers.ROUTES, *deliveries.ROUTES)
+ROUTES = (
+    *overview.ROUTES,
+    *stories.ROUTES,
+    *story_files.ROUTES,
+    *editions.ROUTES,
+    *subscribers.ROUTES,
+    *deliveries.ROUTES,
+    *settings.ROUTES,
+    *team.ROUTES,
+)
 """Every address with the role that it needs. A test asks each with every role and with none."""
 _DESCRIPTION = """What the comms room can do, for programs. Every request has a key: `Authorization: Bearer KEY`. A key
 has a role and may be limited to some lists. An admin makes and revokes it in the room or with `tidings team key`.
 
 Lists come in pages: `next` of a page is the `cursor` of the following one. A refusal is a problem (RFC 9457) whose
 `detail` has the words of the commands. A POST may have an `Idempotency-Key`: a repeat within a day gets the same answer
-and does nothing; the same key with another body is refused (422). A key may make 300 requests in a minute (429 with
-`Retry-After`). What a key changes is in the log of the room under `key NAME`."""
+and does nothing; the same key with another body is refused (422).
+
+What two programs may change at the same time has a `version`, which is also the `ETag` of the answer. A change names
+the version that it is about, in its body or in the header `If-Match`. It is refused if there is another version by now
+(412), or if it names none (428).
+
+A key may make 300 requests in a minute (429 with `Retry-After`). What a key changes is in the log of the room under
+`key NAME`."""
 _PROBLEM_SCHEMA = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
 _PROBLEM = {"description": "Refused.", "content": {"application/problem+json": _PROBLEM_SCHEMA}}
 _bearer = HTTPBearer(auto_error=False, description="A key of `tidings team key add`.")
@@ -49,8 +65,8 @@ def create_team_api(find_runtime: Callable[[], Runtime]) -> FastAPI:
         redirect_slashes=False,
     )
     app.add_middleware(LargeBodies)
-    roles = {(route.method, route.path): route.least for route in ROUTES}
-    router = APIRouter(route_class=make_route_class(Gate(find_runtime), roles), dependencies=[Depends(_bearer)])
+    routes = {(route.method, route.path): route for route in ROUTES}
+    router = APIRouter(route_class=make_route_class(Gate(find_runtime), routes), dependencies=[Depends(_bearer)])
     for route in ROUTES:
         name = route.endpoint.__name__
         router.add_api_route(
@@ -61,7 +77,7 @@ def create_team_api(find_runtime: Callable[[], Runtime]) -> FastAPI:
             operation_id=name,
             name=name,
             tags=[route.endpoint.__module__.rpartition(".")[2]],
-            openapi_extra={"x-role": route.least.value},
+            openapi_extra={"x-role": route.least.value, "parameters": _describe_headers(route)},
         )
     app.include_router(router)
 
@@ -75,6 +91,19 @@ def create_team_api(find_runtime: Callable[[], Runtime]) -> FastAPI:
 
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
+
+
+def _describe_headers(route: ApiRoute) -> list[dict[str, Any]]:
+    """Return the headers that a request may have, in the form of OpenAPI."""
+    named = []
+    if route.method == "POST":
+        named.append(("Idempotency-Key", "A repeat with the same key gets the same answer and does nothing.", 200))
+    if route.is_versioned:
+        named.append(("If-Match", "The ETag of what was read, in place of `version`.", 1_000))
+    return [
+        {"name": name, "in": "header", "description": text, "schema": {"type": "string", "maxLength": most}}
+        for name, text, most in named
+    ]
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:

@@ -9,12 +9,15 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
-from tidings.model.delivery import DeliveryState
+from tidings.model.delivery import DeliveryState, PostChange
 from tidings.model.errors import nearest
+from tidings.pipeline.deliver.corrections import allowed_changes, change_post
 from tidings.pipeline.deliver.recovery import resolve_in_doubt
 from tidings.runtime.monitoring.health import read_health
-from tidings.runtime.team.rights import may_pause, may_see_schedule, may_settle
+from tidings.runtime.team.rights import may_decide, may_pause, may_see_schedule, may_settle
+from tidings.store.content import editions
 from tidings.store.delivery import ledger
+from tidings.store.delivery.corrections import OnlinePost, find_online_post
 from tidings.store.delivery.ledger import LedgerEntry
 from tidings.store.service import pauses
 from tidings.store.service.clock import real_now
@@ -31,6 +34,8 @@ from tidings.web.api.v1.access import (
     make_page,
     read_id,
 )
+
+DeliveryNumber = Annotated[int, Field(ge=1, lt=2**53)]
 
 
 class ChannelInfo(ApiModel):
@@ -84,6 +89,28 @@ class Resolution(ApiModel):
     )
     url: str = Field(default="", max_length=2_000, description="With `accepted`: where the post is.")
     alone: bool = Field(default=False, description="With `accepted`: leave out the further posts of its thread.")
+
+
+class PostInfo(ApiModel):
+    """A post that is online."""
+
+    delivery: int
+    channel: str
+    schedule: str
+    language: str
+    story: str = Field(description="Empty for a post of a whole edition.")
+    receipt: str = Field(description="Its address, or the name that the network gave it.")
+    text: str = Field(description="As it was first posted.")
+    length: int = Field(description="As the network counts.")
+    limit: int | None
+    allowed: list[PostChange] = Field(description="What the network lets us do with it.")
+
+
+class PostEdit(ApiModel):
+    """A change of a post that is online. Nothing is done to its story."""
+
+    change: Literal["edit", "take_down"]
+    text: str = Field(default="", max_length=20_000, description="With `edit`: the whole new text.")
 
 
 class PauseTarget(ApiModel):
@@ -153,9 +180,7 @@ def list_pauses(caller: Who) -> list[PauseDetails]:
     return [PauseDetails.model_validate(pause) for pause in active]
 
 
-def resolve_delivery(
-    caller: Who, delivery: Annotated[int, Field(ge=1, lt=2**53)], resolution: Resolution
-) -> DeliveryInfo:
+def resolve_delivery(caller: Who, delivery: DeliveryNumber, resolution: Resolution) -> DeliveryInfo:
     """Settle a delivery in doubt, or send one again that was refused for a cause that is mended."""
     runtime = caller.runtime
     known = _find_delivery(caller, delivery)
@@ -180,6 +205,50 @@ def _find_delivery(caller: Caller, number: int) -> LedgerEntry:
     if found is None or found.id != number or not may_settle(caller, found):
         raise ApiRefusal(404, f"there is no delivery {number}, or not for the lists of this key.")
     return found
+
+
+def show_post(caller: Who, delivery: DeliveryNumber) -> PostInfo:
+    """Show a post that is online, and what can be done with it."""
+    runtime = caller.runtime
+    post = _find_post(caller, delivery)
+    with runtime.store.read() as connection:
+        body = editions.get_rendition(connection, post.rendition).raw
+    channel = runtime.channels.get(post.channel)
+    if channel is None:
+        raise ApiRefusal(409, f"the channel {post.channel} is not in tidings.yaml any more.")
+    return PostInfo(
+        delivery=post.delivery,
+        channel=post.channel,
+        schedule=post.schedule,
+        language=post.language,
+        story=post.story,
+        receipt=post.receipt,
+        text=channel.text(body),
+        length=channel.length(body),
+        limit=channel.capabilities.max_length,
+        allowed=allowed_changes(channel),
+    )
+
+
+def edit_post(caller: Who, delivery: DeliveryNumber, edit: PostEdit) -> DeliveryInfo:
+    """Correct a post or take it down, where the network allows it. It is done in the next minute."""
+    runtime, post = caller.runtime, _find_post(caller, delivery)
+    text = edit.text.replace("\r\n", "\n").strip()
+    change = PostChange(edit.change)
+    change_post(runtime.store, caller.newsroom, runtime.channels, delivery, change, runtime.now(), text)
+    is_edit = change is PostChange.EDIT
+    action = "delivery.edited" if is_edit else "delivery.taken_down"
+    with runtime.store.write() as connection:
+        caller.record(connection, action, f"{post.channel} {delivery}", text[:200] if is_edit else "")
+    return _delivery(_find_delivery(caller, delivery))
+
+
+def _find_post(caller: Caller, number: int) -> OnlinePost:
+    with caller.runtime.store.read() as connection:
+        post = find_online_post(connection, number)
+    if post is None or not may_decide(caller, post.schedule):
+        raise ApiRefusal(404, f"there is no post {number} online, or not for the lists of this key.")
+    return post
 
 
 def begin_pause(caller: Who, pause: PauseRequest) -> list[PauseDetails]:
@@ -235,6 +304,8 @@ ROUTES = (
     ApiRoute("GET", "/channels", "GET channels", list_channels),
     ApiRoute("GET", "/deliveries", "GET subscribers", list_deliveries),
     ApiRoute("POST", "/deliveries/{delivery}/resolve", "POST channels/resolve", resolve_delivery),
+    ApiRoute("GET", "/deliveries/{delivery}/post", "GET channels/posts/{delivery}", show_post),
+    ApiRoute("POST", "/deliveries/{delivery}/post", "POST channels/change", edit_post, 202),
     ApiRoute("GET", "/pauses", "GET ", list_pauses),
     ApiRoute("POST", "/pauses", "POST pause", begin_pause, 201),
     ApiRoute("POST", "/pauses/end", "POST resume", end_pause),

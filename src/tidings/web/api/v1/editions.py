@@ -29,6 +29,8 @@ from tidings.web.api.v1.access import (
     Cursor,
     Limit,
     Page,
+    ReadVersion,
+    VersionedModel,
     Who,
     make_page,
     read_id,
@@ -92,8 +94,11 @@ class HistoryLine(ApiModel):
     who: str
 
 
-class EditionDetails(ApiModel):
-    """An edition with its recipients and its history, as `tidings edition show --json` prints it."""
+class EditionDetails(VersionedModel):
+    """An edition with its recipients and its history, as `tidings edition show --json` prints it.
+
+    The version is that of the frozen bytes.
+    """
 
     edition: str
     state: EditionState
@@ -106,7 +111,6 @@ class EditionDetails(ApiModel):
     recipients: list[EditionRecipients]
     history: list[HistoryLine]
     total: int = Field(description="All recipients. A release that sends at once asks for it.")
-    version: str = Field(description="Of the frozen bytes. Send it back with a decision.")
     deliveries: dict[str, int] = Field(description="Its deliveries by state.")
 
 
@@ -124,7 +128,7 @@ class EditionMessage(ApiModel):
 class EditionEdit(ApiModel):
     """What to change in a held edition. What is not named stays."""
 
-    version: str = Field(max_length=64, description="`version` of the edition that was read.")
+    version: ReadVersion = ""
     drop: list[Key] = Field(default_factory=list, max_length=500, description="Stories to take out. They stay new.")
     lead: Key = Field(default="", description="The story to put first.")
     order: list[Key] = Field(default_factory=list, max_length=500, description="Put these stories first.")
@@ -139,7 +143,7 @@ class EditionEdit(ApiModel):
 class EditionRelease(ApiModel):
     """Let the frozen bytes go."""
 
-    version: str = Field(max_length=64, description="`version` of the edition that was read.")
+    version: ReadVersion = ""
     recipients: int | None = Field(
         default=None, description="`total` of the edition. Needed if it goes at once, so that nobody can take it back."
     )
@@ -148,7 +152,7 @@ class EditionRelease(ApiModel):
 class EditionVersion(ApiModel):
     """The edition that a decision is about."""
 
-    version: str = Field(max_length=64, description="`version` of the edition that was read.")
+    version: ReadVersion = ""
 
 
 class EditionComment(ApiModel):
@@ -275,14 +279,15 @@ def _decide(caller: Caller, edition: Edition, decision: decisions.Decision) -> E
     return _details(caller, edition)
 
 
-def _find_to_decide(caller: Caller, schedule: str, number: int, version: str | None = None) -> Edition:
+def _find_to_decide(caller: Caller, schedule: str, number: int, seen: str | None = None) -> Edition:
     """Return an edition that the key may decide on, if it is still the one that was read. Raises ApiRefusal."""
     edition = _find(caller, schedule, number)
     if not may_decide(caller, schedule):
         raise ApiRefusal(404, f"this key does not work on every list of {edition.name}.")
-    with caller.runtime.store.read() as connection:
-        if version is not None and version != editions.frozen_digest(connection, edition.id):
-            raise ApiRefusal(412, f"{edition.name} has changed in the meantime. Read it again, then decide.")
+    if seen is not None:
+        with caller.runtime.store.read() as connection:
+            version = editions.frozen_digest(connection, edition.id)
+        caller.check_version(edition.name, version, seen)
     return edition
 
 
@@ -337,10 +342,10 @@ ROUTES = (
         "GET editions/{schedule}/{number}/mails/{frame}",
         list_messages,
     ),
-    ApiRoute("PATCH", _ONE, "POST editions/{schedule}/{number}/change", change_edition),
-    ApiRoute("POST", f"{_ONE}/release", "POST editions/{schedule}/{number}", release_edition),
+    ApiRoute("PATCH", _ONE, "POST editions/{schedule}/{number}/change", change_edition, is_versioned=True),
+    ApiRoute("POST", f"{_ONE}/release", "POST editions/{schedule}/{number}", release_edition, is_versioned=True),
     ApiRoute("POST", f"{_ONE}/cancel", "POST editions/{schedule}/{number}", cancel_edition),
-    ApiRoute("POST", f"{_ONE}/recompose", "POST editions/{schedule}/{number}", recompose_edition),
+    ApiRoute("POST", f"{_ONE}/recompose", "POST editions/{schedule}/{number}", recompose_edition, is_versioned=True),
     ApiRoute("POST", f"{_ONE}/comment", "POST editions/{schedule}/{number}/comment", comment_on_edition, 201),
     ApiRoute("POST", f"{_ONE}/test", "POST editions/{schedule}/{number}/test", send_edition_test, 202),
 )

@@ -148,15 +148,6 @@ class LogLine(ApiModel):
     details: str
 
 
-class TeamMemberInfo(ApiModel):
-    """A person who works in the comms room."""
-
-    address: str
-    name: str
-    role: str
-    lists: list[str]
-
-
 class ToldEvent(ApiModel):
     """A message to a webhook."""
 
@@ -307,16 +298,6 @@ def send_webhook_test(caller: Who, name: Annotated[str, Field(max_length=100)]) 
     return TestEvent(id=uid)
 
 
-def list_team(caller: Who) -> list[TeamMemberInfo]:
-    """List the people who work in the comms room."""
-    with caller.runtime.store.read() as connection:
-        members = team.list_members(connection)
-    return [
-        TeamMemberInfo(address=member.email, name=member.name, role=member.role.value, lists=list(member.lists))
-        for member in members
-    ]
-
-
 ROUTES = (
     ApiRoute("GET", "/me", "GET ", show_key),
     ApiRoute("GET", "/status", "GET ", show_status),
@@ -324,7 +305,6 @@ ROUTES = (
     ApiRoute("GET", "/plan", "GET calendar", show_plan),
     ApiRoute("GET", "/report", "GET results", show_report),
     ApiRoute("GET", "/log", "GET log", show_log),
-    ApiRoute("GET", "/team", "GET team", list_team),
     ApiRoute("GET", "/webhooks", "GET api", list_webhooks),
     ApiRoute("POST", "/webhooks/{name}/test", "POST api/test", send_webhook_test, 202),
 )

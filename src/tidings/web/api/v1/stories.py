@@ -31,6 +31,8 @@ from tidings.web.api.v1.access import (
     Cursor,
     Limit,
     Page,
+    ReadVersion,
+    VersionedModel,
     Who,
     make_cursor,
     read_cursor,
@@ -39,7 +41,6 @@ from tidings.web.api.v1.access import (
 Key = Annotated[str, Field(max_length=300)]
 Topic = Annotated[str, Field(max_length=100, pattern=r"^[\w-]+$")]
 Line = Annotated[str, Field(max_length=2_000)]
-FileVersion = Annotated[str, Field(max_length=64, description="`version` of the file that was read.")]
 State = Literal["", "draft", "waiting", "out", "corrected", "withdrawn"]
 Word = Annotated[str, Field(max_length=100)]
 
@@ -72,13 +73,12 @@ class StoryDetails(StoryInfo):
     editions: list[str]
 
 
-class StoryFile(ApiModel):
+class StoryFile(VersionedModel):
     """The file of a story in one language."""
 
     story: str
     language: str
     file: str
-    version: str = Field(description="Send it back with a change, so that nothing of others is lost.")
     title: str
     summary: str
     kind: str
@@ -137,19 +137,19 @@ class NewStory(StoryFields):
 class StoryEdit(StoryFields):
     """A change of a story in one language."""
 
-    version: FileVersion
+    version: ReadVersion = ""
 
 
 class StoryReady(ApiModel):
     """The version of the file that becomes ready."""
 
-    version: FileVersion
+    version: ReadVersion = ""
 
 
 class StoryWithdrawal(ApiModel):
     """Why a story is taken down everywhere. Readers see the reason."""
 
-    version: FileVersion
+    version: ReadVersion = ""
     reason: str = Field(min_length=1, max_length=2_000)
 
 
@@ -204,7 +204,7 @@ def show_story(caller: Who, story: Key) -> StoryDetails:
 
 def show_text(caller: Who, story: Key, language: Word) -> StoryFile:
     """Show the file of a story in one language, as the room's editor does."""
-    source, opened = _open(caller, story, language)
+    source, opened = open_story(caller, story, language)
     return _describe(source, story, language, opened)
 
 
@@ -258,38 +258,47 @@ def withdraw_story(caller: Who, story: Key, language: Word, withdrawal: StoryWit
 def _change(
     caller: Caller, story: str, language: str, version: str, apply: Callable[[StoryForm], StoryForm]
 ) -> StoryFile:
-    source, opened = _open(caller, story, language)
-    if version != opened.digest:
-        raise ApiRefusal(412, f"{opened.name} has changed in the meantime. Read it again, then change it.")
+    source, opened = open_story(caller, story, language)
+    caller.check_version(opened.name, opened.digest, version)
     form = stories.read_story(opened.text)
     if form is None:
-        raise ApiRefusal(409, f"the front matter of {opened.name} cannot be read. Mend it in the room, as text.")
-    if not form.draft and not caller.may(Role.EDITOR):
-        raise ApiRefusal(403, _ONLY_EDITORS)
+        raise ApiRefusal(409, f"the front matter of {opened.name} cannot be read. Mend it as text.")
     _save(caller, source, opened, apply(form), "story.saved")
     return _describe(source, story, language, files.open_file(caller.runtime.root, opened.name))
 
 
 def _save(caller: Caller, source: FolderSource, opened: OpenedFile, form: StoryForm, action: str) -> None:
     """Check the story and save its file. Raises ApiRefusal or RefusedError."""
-    if not form.draft and not caller.may(Role.EDITOR):
-        raise ApiRefusal(403, _ONLY_EDITORS)
     try:
         text = stories.write_story(opened.text, form)
     except ValueError as error:
         raise ApiRefusal(422, f"{opened.name}: {error}") from None
+    save_story(caller, source, opened, text, action)
+
+
+def save_story(caller: Caller, source: FolderSource, opened: OpenedFile, text: str, action: str) -> None:
+    """Check the text of a story and save its file, if the key may. Raises ApiRefusal or RefusedError."""
+    before, after = stories.read_story(opened.text), stories.read_story(text)
+    is_public = any(form is not None and not form.draft for form in (before, after))
+    if is_public and not caller.may(Role.EDITOR):
+        raise ApiRefusal(403, _ONLY_EDITORS)
     item, problems = stories.check_story(source, opened.name, text)
     if item is None:
         wrong = "; ".join(str(found) for found in problems if found.level == "error")
         raise ApiRefusal(422, f"it was not saved: {wrong}")
     if text != opened.text or not opened.digest:
-        who = caller.person.email
-        try:
-            files.save_file(caller.runtime.root, opened.name, text, opened=opened.digest, who=who, now=real_now())
-        except FileChangedError as error:
-            raise ApiRefusal(412 if opened.digest else 409, str(error)) from None
-        with caller.runtime.store.write() as connection:
-            caller.record(connection, action, opened.name)
+        save_file(caller, opened, text, action)
+
+
+def save_file(caller: Caller, opened: OpenedFile, text: str, action: str) -> None:
+    """Save a file of the newsroom in the key's name and log it. Raises ApiRefusal or RefusedError."""
+    who = caller.person.email
+    try:
+        files.save_file(caller.runtime.root, opened.name, text, opened=opened.digest, who=who, now=real_now())
+    except FileChangedError as error:
+        raise ApiRefusal(412 if opened.digest else 409, str(error)) from None
+    with caller.runtime.store.write() as connection:
+        caller.record(connection, action, opened.name)
 
 
 def _story(versions: list[StoryVersion], now: datetime) -> StoryInfo:
@@ -314,7 +323,7 @@ def _story(versions: list[StoryVersion], now: datetime) -> StoryInfo:
     )
 
 
-def _open(caller: Caller, story: str, language: str) -> tuple[FolderSource, OpenedFile]:
+def open_story(caller: Caller, story: str, language: str) -> tuple[FolderSource, OpenedFile]:
     """Open the file of a story. One that was just written is found by its name, before the next sweep reads it."""
     with caller.runtime.store.read() as connection:
         found = find_stories(connection, caller.runtime.now(), story=story)
@@ -334,7 +343,7 @@ def _open(caller: Caller, story: str, language: str) -> tuple[FolderSource, Open
 def _describe(source: FolderSource, story: str, language: str, opened: OpenedFile) -> StoryFile:
     form = stories.read_story(opened.text)
     if form is None:
-        raise ApiRefusal(409, f"the front matter of {opened.name} cannot be read. Mend it in the room, as text.")
+        raise ApiRefusal(409, f"the front matter of {opened.name} cannot be read. Mend it as text.")
     _, problems = stories.check_story(source, opened.name, opened.text)
     return StoryFile(
         story=story,
@@ -359,10 +368,10 @@ _ONLY_EDITORS = "only an editor changes a story that is ready, or makes one read
 _TEXT = "/stories/{story}/{language}"
 ROUTES = (
     ApiRoute("POST", "/stories", "POST stories/new", add_story, 201),
-    ApiRoute("PATCH", _TEXT, "POST stories/edit", edit_story),
+    ApiRoute("PATCH", _TEXT, "POST stories/edit", edit_story, is_versioned=True),
     # In the room these are choices in the editor's form, which it takes from an editor only.
-    ApiRoute("POST", f"{_TEXT}/ready", Role.EDITOR, make_story_ready),
-    ApiRoute("POST", f"{_TEXT}/withdraw", Role.EDITOR, withdraw_story),
+    ApiRoute("POST", f"{_TEXT}/ready", Role.EDITOR, make_story_ready, is_versioned=True),
+    ApiRoute("POST", f"{_TEXT}/withdraw", Role.EDITOR, withdraw_story, is_versioned=True),
     ApiRoute("GET", "/stories", "GET stories", list_stories),
     ApiRoute("GET", "/stories/{story}", "GET stories/{story}", show_story),
     ApiRoute("GET", _TEXT, "GET stories/edit", show_text),
