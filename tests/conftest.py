@@ -51,6 +51,7 @@ def require_program(*names: str) -> str:
 _WHOLE = (
     *("tests/runtime/", "tests/cli/", "tests/acceptance/", "tests/web/", "tests/pipeline/compose/"),
     *("tests/pipeline/members/", "tests/pipeline/publish/test_archive.py", "tests/pipeline/test_retention.py"),
+    "tests/pipeline/deliver/test_kill.py",
 )
 
 
@@ -61,7 +62,7 @@ _LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On PostgreSQL the store and delivery are tested at once, whole newsrooms by `make test-all`.
+    """On PostgreSQL the store and delivery are tested at once, whole newsrooms and kills by `make test-all`.
 
     The files that take longest come first: at the end, one would keep one process busy while the others are idle.
     """

@@ -88,6 +88,7 @@ def test_an_old_store_is_upgraded_and_goes_on(tmp_path: Path) -> None:
         assert [row["state"] for row in after] == ["accepted"] * 3
 
 
+@pytest.mark.slow
 def test_an_old_store_is_refused_before_the_upgrade(tmp_path: Path) -> None:
     newsroom = OldNewsroom(tmp_path, 1)
     assert "tidings upgrade" in newsroom.run("tick", "--now", "2026-06-06T12:00", code=2)

@@ -50,6 +50,7 @@ def test_a_paused_schedule_merges_slots_into_one_edition(newsroom: RunningNewsro
     assert flat(newsroom.read(ada)) == ["day0", "day1", "day2", "one"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scope", "name"), [(Scope.LIST, "digest"), (Scope.ALL, "")])
 def test_a_pause_stops_a_half_sent_edition(newsroom: RunningNewsroom, scope: Scope, name: str) -> None:
     for number in range(30):

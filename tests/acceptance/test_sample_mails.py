@@ -55,6 +55,7 @@ def test_spamassassin_likes_the_digest(mails: list[PreviewedMessage]) -> None:
     assert verdict.score <= -0.9, verdict.rules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["ru", "kk"])
 def test_spamassassin_accepts_cyrillic_but_look_alikes(mails: list[PreviewedMessage], language: str) -> None:
     """MIXED_ES mistakes Cyrillic text with Latin addresses for disguised words. No other rule may match."""

@@ -222,6 +222,7 @@ def test_fetching_pictures_ends_in_time(paper: Paper, monkeypatch: pytest.Monkey
     assert not former.exists()
 
 
+@pytest.mark.slow
 def test_the_service_fetches_pictures(tmp_path: Path) -> None:
     site = Website()
     site.pages["/well.png"] = Page(drawn())

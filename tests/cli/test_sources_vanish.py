@@ -116,6 +116,7 @@ def standing(runtime: Runtime) -> int:
     return int(status(runtime, runtime.now())["items"])
 
 
+@pytest.mark.slow
 def test_a_person_is_asked_before_a_website_that_shows_nothing_is_believed(
     folder: NewsroomFolder, site: Site, run_in: Run
 ) -> None:

@@ -122,6 +122,7 @@ def test_old_ip_addresses_feedback_and_counters_go(store: Store) -> None:
             assert connection.execute(select(table.c.key)).scalars().all() == ["2"], table.name
 
 
+@pytest.mark.slow
 def test_many_rows_are_deleted_in_pages_within_the_budget(store: Store) -> None:
     for number in range(230):
         add(store, f"p{number}", NOW)

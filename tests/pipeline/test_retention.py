@@ -181,6 +181,7 @@ def test_counts_of_bounces_are_deleted_with_their_rows(store: Store) -> None:
     assert sorted(names) == [f"bounced:{new}:relay", f"bounced:{new}:relay/example.org"]
 
 
+@pytest.mark.slow
 def test_deletion_runs_once_a_day_in_pages(store: Store) -> None:
     """Of 20,000 old rows a transaction takes one page: a beat is not held up."""
     readers = add_readers(store, ["ada"])

@@ -168,6 +168,7 @@ def test_a_dead_broker_and_dead_letters_are_named() -> None:
     assert dead.text.startswith("2 tasks killed their worker") and "tidings.dead" in dead.text
 
 
+@pytest.mark.slow
 def test_the_base_install_imports_no_celery() -> None:
     code = "import tidings.runtime.engine, tidings.runtime.service, sys; sys.exit('celery' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -63,6 +63,7 @@ def running(
         process.wait()
 
 
+@pytest.mark.slow
 def test_systemd_hears_that_the_service_is_alive(tmp_path: Path) -> None:
     with (
         make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder,
@@ -144,6 +145,7 @@ def test_new_file_is_sent_and_a_broken_schedule_is_ignored(tmp_path: Path) -> No
         assert len([mail for mail in folder.mails.received if mail.recipient.startswith("reader")]) == 3
 
 
+@pytest.mark.slow
 def test_an_own_newsroom_had_no_catcher_to_try_it_out(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
@@ -199,6 +201,7 @@ def test_sigterm_in_the_midst_of_a_send_loses_and_doubles_nobody(tmp_path: Path)
             assert ledger.count_by_state(connection)["accepted"] == 300
 
 
+@pytest.mark.slow
 def test_a_used_port_is_refused(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
         port = prepared(folder)
@@ -215,6 +218,7 @@ def _serves(port: int, path: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_pages_are_served_while_the_clock_is_ahead(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
         port = prepared(folder, readers=1)
@@ -232,6 +236,7 @@ def test_pages_are_served_while_the_clock_is_ahead(tmp_path: Path) -> None:
             assert process.wait(timeout=GENEROUS) == 0
 
 
+@pytest.mark.slow
 def test_two_services_on_one_store_fire_a_slot_once(tmp_path: Path, database_url: str) -> None:
     with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
         prepared(folder, readers=40)
@@ -298,6 +303,7 @@ def test_sigterm_while_a_slow_relay_thinks(tmp_path: Path, seconds: float) -> No
         assert sum(doubled(tmp_path / "taken").values()) <= (0 if seconds < 10 else 4)
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with (
@@ -317,6 +323,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             assert process.wait(timeout=GENEROUS) == 128 + signal.SIGINT
 
 
+@pytest.mark.slow
 def test_changed_configuration_is_loaded_or_reported_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
@@ -426,6 +433,7 @@ def test_small_clock_setback_and_repeated_faults_are_handled(tmp_path: Path, cap
                 assert [one.kind for one in recent_notices(connection)] == ["failed"]
 
 
+@pytest.mark.slow
 def test_an_embargo_ends_to_the_second(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:

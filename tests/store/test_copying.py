@@ -100,6 +100,7 @@ def test_every_row_of_every_table(store: Store, target: Store) -> None:
     assert told and told[-1][0] == told[-1][1]
 
 
+@pytest.mark.slow
 def test_no_number_is_given_twice(store: Store, target: Store) -> None:
     """Also that of a row which is gone: a mark or a target may still say it."""
     add_edition(store, 1)
@@ -111,6 +112,7 @@ def test_no_number_is_given_twice(store: Store, target: Store) -> None:
     assert add_readers(target, ["ada"])["ada"] == 1
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_copy_comes_home(store: Store, target: Store, tmp_path: Path) -> None:
     _fill(store, 2)
     copying.copy_store(store, target)
@@ -151,6 +153,7 @@ def test_nothing_stays_of_a_copy_that_failed(store: Store, target: Store) -> Non
             assert inspect(connection).get_table_names() == []
 
 
+@pytest.mark.slow
 def test_one_moment_while_others_write(store: Store, target: Store) -> None:
     """Each write adds a reader and a subscription: a copy between two moments would hold one without the other."""
     add_readers(store, [f"first{number}" for number in range(50)])

@@ -188,6 +188,7 @@ def test_a_room_that_cannot_take_back_leaves_it_to_a_person(newsroom: RunningNew
     assert len(said(newsroom)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("taken", [True, False])
 def test_old_doubt_is_settled_by_looking_at_the_account(
     social: RunningNewsroom, network: MastodonServer, taken: bool

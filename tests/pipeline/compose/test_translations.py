@@ -262,6 +262,7 @@ def test_nothing_waits_for_ever(patient: RunningNewsroom, network: MastodonServe
     assert len(network.statuses) == 1
 
 
+@pytest.mark.slow
 @ONE
 @pytest.mark.parametrize("translated", [True, False])
 def test_on_new_waits_for_translations_up_to_a_limit(

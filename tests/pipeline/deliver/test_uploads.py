@@ -69,6 +69,7 @@ def kept(newsroom: RunningNewsroom) -> list[tuple[int, str]]:
         return [(row.delivery, row.remote) for row in connection.execute(select(t.uploads))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "failure", [Step(429, headers={"Retry-After": "0"}), Step(500), Step(reset="after")], ids=["429", "500", "reset"]
 )

@@ -15,6 +15,7 @@ def score(raw: bytes) -> tuple[float, set[str]]:
     return verdict.score, set(verdict.rules)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", ["digest", "press", "alert"])
 def test_local_rules_give_at_most_minus_0_9(template: str) -> None:
     items = many(8)
@@ -24,6 +25,7 @@ def test_local_rules_give_at_most_minus_0_9(template: str) -> None:
     assert "MAILING_LIST_MULTI" in rules
 
 
+@pytest.mark.slow
 def test_preheader_and_base64_cost_no_spam_points() -> None:
     """MIXED_ES (+1.0) looks for look-alike letters, and mistakes Cyrillic beside Latin URLs for them."""
     title = "Три села получили чистую воду из нового горного трубопровода"

@@ -198,6 +198,7 @@ def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path,
         assert "Traceback" not in log.read_text() + other.read_text()
 
 
+@pytest.mark.slow
 def test_a_taken_address_is_refused_in_words(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         port = prepared(folder)

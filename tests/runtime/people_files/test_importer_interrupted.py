@@ -79,6 +79,7 @@ def run_child(world: ImportWorld, path: Path, point: str, chunk: int) -> int:
     return subprocess.run(command, capture_output=True, timeout=120).returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "chunk"),
     [

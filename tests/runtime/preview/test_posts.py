@@ -81,6 +81,7 @@ def test_each_post_shows_its_length_and_card(newsroom: RunningNewsroom, tmp_path
     assert order == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_the_pages_are_valid_and_load_only_local_pictures(newsroom: RunningNewsroom, tmp_path: Path) -> None:
     folder = tmp_path / "shown"
     pages = shown(newsroom, folder)

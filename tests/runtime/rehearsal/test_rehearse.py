@@ -94,6 +94,7 @@ def state_of(folder: NewsroomFolder) -> dict[str, Any]:
     return {"rows": rows, "files": files}
 
 
+@pytest.mark.slow
 def test_a_rehearsal_foretells_what_happens(tmp_path: Path, database_url: str) -> None:
     with make_newsroom_folder(tmp_path / "n", database_url) as folder:
         enrol(folder)
@@ -187,6 +188,7 @@ def test_a_second_rehearsal_replaces_only_old_samples(tmp_path: Path) -> None:
         assert [path.name for path in (tmp_path / "full").iterdir()] == ["letter.eml"]
 
 
+@pytest.mark.slow
 def test_a_large_mailing_is_sampled_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsing, "MAX_MAILS", 20)
     caught: list[int] = []

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import httpx
 import pyotp
 import pytest
+from argon2 import PasswordHasher
 
 from tests.web.room.conftest import PASSWORD, Browser, RoomSite
 from tidings.runtime.team import sign_in
@@ -48,6 +49,12 @@ def _sign_in(browser: Browser, secret: str, **more: str) -> httpx.Response:
     _visit(browser, "sign-in")
     fields = {"email": "editor@example.org", "password": PASSWORD, "code": _code(secret)} | more
     return browser.post("sign-in", **fields)
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real hash takes 64 MB and a fifth of a second, by design."""
+    monkeypatch.setattr(sign_in, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
 @pytest.fixture

@@ -268,6 +268,7 @@ def test_a_huge_body_is_refused(site: Site) -> None:
     assert site.state() == "confirmed"
 
 
+@pytest.mark.slow
 def test_the_pages_are_valid_html(site: Site, tmp_path: Path) -> None:
     files = []
     for number, answer in enumerate(
