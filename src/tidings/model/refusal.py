@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from importlib.resources import files
+from typing import NamedTuple
 
 MAX_TEXT = 2000
 """Characters of a text that are read."""
@@ -139,6 +140,7 @@ _CODES = {
     "5.1.8": RefusalKind.SENDER,
     "5.7.27": RefusalKind.SENDER,
     "5.2.3": RefusalKind.SIZE,
+    "5.3.3": RefusalKind.POLICY,
     "5.3.4": RefusalKind.SIZE,
     "5.2.4": RefusalKind.POLICY,
     "5.7.0": RefusalKind.POLICY,
@@ -171,6 +173,8 @@ _REPLIES = {
     "538": RefusalKind.LOGIN,
     "552": RefusalKind.FULL,
 }
+_ABOUT_COMMANDS = {"500", "501", "502", "503", "504"}
+"""RFC 5321 §4.2.2: a command that is not understood, or not in its turn."""
 _MORE_THAN_WORDS = {RefusalKind.FULL, RefusalKind.SENDER, RefusalKind.SIZE, RefusalKind.DNS, RefusalKind.LOGIN}
 """If the code says one of these, words such as 'invalid address' do not mean the reader's."""
 
@@ -194,8 +198,20 @@ _ENHANCED_CODE = re.compile(
 _REPLY_CODE = re.compile(r"(?<![\d.:])([45][0-7]\d)(?=[\s-]{1,2}['\"#<(\w]|$|:)")
 _ANY_CODE = re.compile(r"(?<![\w.])(?:[245]\.[0-7]\.\d{1,3}|[2456]\d\d)(?![\w.]*\d)")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+_WORD = re.compile(r"[^\W\d_]+")
 _LETTERS = re.compile(r"[^\W\d_]{3}")
-_NO_RECIPIENT_AT_MICROSOFT = re.compile(r"recipient address rejected: access denied", re.IGNORECASE)
+_GONE_AT = {
+    "5.4.1": re.compile(r"recipient address rejected: access denied", re.IGNORECASE),
+    "5.1.0": re.compile(r"^\W{0,9}address rejected\W{0,9}$", re.IGNORECASE),
+}
+"""The answers of Exchange Online and of Cisco's gateway for a recipient that their directory does not know."""
+_STAGE = re.compile(
+    r"(?:in reply to|after)(?: pipelined| the)? (?:(?P<end>end of)|(?P<rcpt>rcpt to)"
+    r"|mail from|[eh][eh]lo|auth|starttls|initial connection)",
+    re.IGNORECASE,
+)
+"""The command that was refused, as Postfix and Exim write it into their reports."""
+_IN_REPLY = re.compile(r"\(?in reply to [a-z ]{2,20}command\)?", re.IGNORECASE)
 _VAGUE = re.compile(r"mailbox(?: is)? (?:unavailable|not available)", re.IGNORECASE)
 """The text that RFC 5321 §4.2.3 gives for 550. After the message it may be about the content."""
 
@@ -209,8 +225,10 @@ def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "
     the reader's address: it may contain any word, so that it is removed, as are all addresses, hosts and versions.
     """
     text = text[:MAX_TEXT]
-    plain = _VERSION.sub(" ", _IP.sub(" ", _ADDRESS.sub(" ", _URL.sub(" ", text))))
+    plain = _VERSION.sub(" ", _IP.sub(" § ", _ADDRESS.sub(" ", _URL.sub(" ", text))))
     reply = _REPLY_CODE.search(plain)
+    if not stage and (refused := _STAGE.search(plain)):
+        stage = END_OF_MESSAGE if refused["end"] else "RCPT" if refused["rcpt"] else "MAIL"
     own = _own_code(plain)
     code = own or (status if _ENHANCED_CODE.fullmatch(status) else f"{reply[1][0]}.0.0" if reply else "")
     remote = plain[reply.start() :] if reply else plain
@@ -218,8 +236,7 @@ def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "
     if reply and not _LETTERS.search(words):
         words = _without_codes(_without_names(plain, recipient))
     is_permanent = (code or (reply[1] if reply else "5"))[:1] == "5"
-    if code == "5.4.1" and _NO_RECIPIENT_AT_MICROSOFT.search(words):
-        # Exchange Online gives this answer for a recipient that its directory does not know.
+    if code in _GONE_AT and _GONE_AT[code].search(words):
         return Refusal(code, text, RefusalKind.GONE)
     kind = _kind_by_words(words)
     by_code = _kind_by_code(code, reply[1] if reply else "", is_permanent)
@@ -230,12 +247,14 @@ def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "
         if kind is RefusalKind.GONE and reply and not own and _LETTERS.search(words):
             # The remote server gave other words, and the code is only what the reporter made of them.
             kind = RefusalKind.UNKNOWN
-        if kind is RefusalKind.GONE and stage == END_OF_MESSAGE:
+        if kind is RefusalKind.GONE and (stage == END_OF_MESSAGE or _says_more(words)):
             kind = RefusalKind.UNKNOWN
     if kind is RefusalKind.GONE:
         if not is_permanent:
             kind = RefusalKind.BUSY
-        elif stage == END_OF_MESSAGE and _VAGUE.search(words):
+        elif (stage == END_OF_MESSAGE and _VAGUE.search(words)) or (
+            stage != "RCPT" and reply and reply[1] in _ABOUT_COMMANDS and not code.startswith("5.1.")
+        ):
             kind = RefusalKind.UNKNOWN
         elif stage == "MAIL":
             kind = RefusalKind.SENDER
@@ -253,6 +272,12 @@ def _own_code(text: str) -> str:
     return specific[-1] if specific and specific[0].endswith(".0") else specific[0] if specific else ""
 
 
+def _says_more(words: str) -> bool:
+    """Whether the words say more than that this recipient is refused: they may mean something else than the code."""
+    said = [word for word in _WORD.findall(_IN_REPLY.sub(" ", words).casefold()) if len(word) > 2]
+    return (len(said) > 1 or _CJK.search(words) is not None) and not _table().plain.issuperset(said)
+
+
 def _without_names(text: str, recipient: str) -> str:
     local, _, domain = recipient.rpartition("@")
     if local:
@@ -267,7 +292,7 @@ def _without_codes(text: str) -> str:
 
 
 def _kind_by_words(text: str) -> RefusalKind:
-    return next((kind for kind, pattern in _patterns() if pattern.search(text)), RefusalKind.UNKNOWN)
+    return next((kind for kind, pattern in _table().kinds if pattern.search(text)), RefusalKind.UNKNOWN)
 
 
 def _kind_by_code(code: str, reply: str, is_permanent: bool) -> RefusalKind:
@@ -279,8 +304,16 @@ def _kind_by_code(code: str, reply: str, is_permanent: bool) -> RefusalKind:
     return found or (RefusalKind.UNKNOWN if is_permanent else RefusalKind.BUSY)
 
 
+class _Table(NamedTuple):
+    """The compiled words, in the order in which they are searched."""
+
+    kinds: tuple[tuple[RefusalKind, re.Pattern[str]], ...]
+    plain: frozenset[str]
+    """Words that say no more than the code beside them."""
+
+
 @lru_cache
-def _patterns() -> tuple[tuple[RefusalKind, re.Pattern[str]], ...]:
+def _table() -> _Table:
     """Compile the table. Every gap is bounded, so that a pattern is linear in the text."""
     sections: list[tuple[str, list[str]]] = []
     for line in files("tidings.model").joinpath("refusal_words.txt").read_text("utf-8").splitlines():
@@ -289,10 +322,12 @@ def _patterns() -> tuple[tuple[RefusalKind, re.Pattern[str]], ...]:
         elif line and not line.startswith("#"):
             sections[-1][1].append(line)
     names = dict(line.split(" = ", 1) for line in sections.pop()[1])
-    return tuple(
+    plain = frozenset(" ".join(sections.pop()[1]).split())
+    kinds = tuple(
         (RefusalKind(kind), re.compile("|".join(_pattern(wording, names) for wording in wordings), re.IGNORECASE))
         for kind, wordings in sections
     )
+    return _Table(kinds, plain)
 
 
 def _pattern(wording: str, names: Mapping[str, str]) -> str:

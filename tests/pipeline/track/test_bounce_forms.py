@@ -71,6 +71,57 @@ def test_a_report_about_another_address_is_soft_at_most() -> None:
         assert _effect(_report(sample, "5.1.1", "former.member@elsewhere.example")) is not Effect.HARD, sample
 
 
+_DEAD = f"Final-Recipient: rfc822; {READER}\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 no such user\n"
+_LATE = f"Final-Recipient: rfc822; {READER}\nAction: delayed\nStatus: 4.4.1\n"
+
+
+def _statuses(*fields: str, kind: str = "message/delivery-status") -> bytes:
+    parts = "".join(f"--B\nContent-Type: {kind}\n\nReporting-MTA: dns; relay.example\n\n{part}\n" for part in fields)
+    head = _HEAD.format(sender="MAILER-DAEMON@relay.example").replace("\r\n", "\n")
+    body = f"--B\nContent-Type: text/plain\n\nIt could not be delivered.\n{parts}--B--\n"
+    return f'{head}Content-Type: multipart/report; boundary="B"\n\n{body}'.encode()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        _statuses(_DEAD.replace("failed", "Failed; for good")),
+        _statuses(_DEAD.replace("5.1.1", "5.1.1\t(bad destination)").replace("smtp; 550 no such user", "")),
+        _statuses(_DEAD.replace("5.1.1", "#5.1.1.").replace("smtp; 550 no such user", "")),
+        _statuses(_LATE, _DEAD),
+        _statuses(_DEAD, kind="text/plain; name=details.txt"),
+    ],
+    ids=["parameter", "tab", "hash", "first late, then failed", "an attachment"],
+)
+def test_a_report_of_unusual_form_is_read(raw: bytes) -> None:
+    assert _effect(raw) is Effect.HARD
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "550 mailbox unavailable (in reply to end of DATA command)",
+        "550 5.1.1 no such user (in reply to MAIL FROM command)",
+        "SMTP error from remote mail server after MAIL FROM:<bounces@example.org>: 550 unknown user",
+        "SMTP error from remote mail server after end of data: 550 Mailbox unavailable",
+    ],
+)
+def test_the_refused_command_in_a_report_counts(words: str) -> None:
+    assert _effect(_statuses(_DEAD.replace("550 no such user", words))) is Effect.BLOCKED
+
+
+def test_what_a_person_writes_is_no_refusal() -> None:
+    letter = _HEAD.format(sender="Ada <ada@shop.example>") + "\r\nOnly 550 euros! No such user was ever sorry.\r\n"
+    assert _effect(letter.encode()) is None
+
+
+@pytest.mark.parametrize("kind", ["opt-out-list", "abuse; for=news"])
+def test_a_complaint_of_a_rare_kind_is_one(kind: str) -> None:
+    part = f"--F\nContent-Type: message/feedback-report\n\nFeedback-Type: {kind}\nVersion: 1\n\n--F--\n"
+    raw = f'Content-Type: multipart/report; boundary="F"\n\n{part}'
+    assert parse_report(raw.encode()).complaint
+
+
 def test_what_nobody_understands_is_left_to_a_person() -> None:
     raw = _HEAD.format(sender="postmaster@gate.example").encode() + b"\r\nDie Post kam zur\xc3\xbcck.\r\n"
     found = parse_report(raw, READER, is_signed=True)

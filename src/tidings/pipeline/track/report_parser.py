@@ -10,7 +10,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
@@ -18,6 +18,7 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
 from email.utils import parseaddr
+from itertools import chain
 from typing import Any
 
 from flufl.bounce import all_failures
@@ -35,7 +36,7 @@ _MAX_TEXT = 64 * 1024
 _NESTED = re.compile(rb"boundary\s*=|message/(?:rfc822|global)", re.IGNORECASE)
 _PARSER_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """Errors that the standard library's parser raises for unexpected messages."""
-_COMPLAINTS = {"abuse", "fraud", "virus", "other", "opt-out", "miscategorized", ""}
+_COMPLAINTS = {"abuse", "fraud", "virus", "other", "opt-out", "opt-out-list", "miscategorized", ""}
 """Feedback-Type (RFC 5965 §7.3, RFC 6430 and the IANA registry): `not-spam` and `auth-failure` are not complaints."""
 
 _SYSTEM_SENDERS = re.compile(
@@ -61,6 +62,10 @@ _COPY = re.compile(
 """Where the copy of the returned mail begins."""
 _PERMANENT_REPLY = re.compile(r"(?<![\d.])5\d\d[ -]{1,2}['\"<(#]?5\.[0-7]\.\d{1,3}(?![\d.])")
 _PERMANENT_CODE = re.compile(r"(?<![\w.])#?(?:5\.[0-7]\.\d{1,3}(?!\.?\d)|5[0-7]\d[ -][^\d\s])")
+_QUOTED_CODE = re.compile(r"(?:^|[:;>\"'(\[#])[ \t]{0,8}5[0-7]\d[ -][^\d\s]", re.MULTILINE)
+"""A code that a person would hardly write: at the beginning of a line, or after a sign."""
+_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+_NAME = re.compile(r"[a-z-]{1,40}")
 _DELAYED = "a delay: the mail server is still trying"
 
 # This library logs a traceback for a message that it cannot parse.
@@ -157,16 +162,20 @@ def _parse(message: Message[Any, Any], reader: str, is_signed: bool) -> ParsedRe
         parts.append(part)
         if len(parts) > _MAX_PARTS:
             return ParsedReport(reason="too many parts to be a report", is_unread=True)
-    for part in parts:
+    statuses = []
+    for number, part in enumerate(parts):
         match part.get_content_type():
             case "message/feedback-report":
                 return _parse_complaint(part, parts)
             case "message/delivery-status" | "message/global-delivery-status":
-                report = _parse_delivery_status(part, parts, reader)
-                if report is not None:
-                    return report
+                statuses.append(part)
+            case "text/plain" if number > 1 and raw_of(part)[:200].lstrip().lower().startswith(b"reporting-mta:"):
+                # Some gateways turn the part into an attachment.
+                statuses.append(part)
             case "message/disposition-notification" | "message/global-disposition-notification":
                 return ParsedReport(reason="a read receipt")
+    if (report := _parse_delivery_status(statuses, parts, reader)) is not None:
+        return report
     if (report := _parse_microsoft_complaint(message, parts)) is not None:
         return report
     text = _first_text(parts)
@@ -175,7 +184,9 @@ def _parse(message: Message[Any, Any], reader: str, is_signed: bool) -> ParsedRe
     return _parse_other_bounce(message, parts, text, reader, is_signed)
 
 
-def _parse_delivery_status(part: Message[Any, Any], parts: list[Message[Any, Any]], reader: str) -> ParsedReport | None:
+def _parse_delivery_status(
+    statuses: list[Message[Any, Any]], parts: list[Message[Any, Any]], reader: str
+) -> ParsedReport | None:
     """Parse a bounce (RFC 3464; RFC 6533 for non-ASCII addresses).
 
     The worst about the reader counts. What is about another address, such as one to which they forward their mail, is
@@ -183,8 +194,8 @@ def _parse_delivery_status(part: Message[Any, Any], parts: list[Message[Any, Any
     """
     failures: list[tuple[bool, Refusal, str]] = []
     is_delayed = is_success = False
-    for fields in blocks(raw_of(part)):
-        action = fields.get("action", "").split(" ")[0].casefold()
+    for fields in chain.from_iterable(blocks(raw_of(status)) for status in statuses):
+        action = _first_name(fields.get("action", ""))
         if not action and "status" not in fields:
             continue
         is_delayed |= action == "delayed"
@@ -194,13 +205,17 @@ def _parse_delivery_status(part: Message[Any, Any], parts: list[Message[Any, Any
         diagnostic = fields.get("diagnostic-code", "").partition(";")
         text = (diagnostic[2] or diagnostic[0]).strip() or _first_text(parts)
         # RFC 3464 §2.3.4: a comment may follow the code.
-        code = fields.get("status", "").split(" ")[0].split("(")[0]
+        status = _STATUS.search(fields.get("status", "")[:100])
+        code = status[0] if status else ""
         if code.startswith("2."):
             continue
         original, final = (address_in(fields.get(name, "")) for name in ("original-recipient", "final-recipient"))
         named = final or original
         is_other = bool(reader and named) and not is_same_mailbox(named, reader)
         refusal = classify(text, status=code, recipient=named)
+        if refusal.kind is RefusalKind.UNKNOWN and not diagnostic[0]:
+            # Only the code was meant for programs.
+            refusal = replace(refusal, kind=classify("", status=code).kind)
         failures.append((is_other, refusal.at_most_soft() if is_other else refusal, original or final))
     if failures:
         order = list(Effect)
@@ -211,12 +226,18 @@ def _parse_delivery_status(part: Message[Any, Any], parts: list[Message[Any, Any
     return ParsedReport(reason="a report of success") if is_success else None
 
 
+def _first_name(field: str) -> str:
+    """Return the keyword of a field, without a comment or parameters."""
+    name = _NAME.match(field.strip().casefold())
+    return name[0] if name else ""
+
+
 def _parse_complaint(part: Message[Any, Any], parts: list[Message[Any, Any]]) -> ParsedReport:
     """Parse a complaint in ARF (RFC 5965), which CFBL (RFC 9477) uses too."""
     fields: dict[str, str] = {}
     for block in blocks(raw_of(part)):
         fields = {**block, **fields}
-    kind = fields.get("feedback-type", "").split(" ")[0].casefold()
+    kind = _first_name(fields.get("feedback-type", ""))
     if kind not in _COMPLAINTS:
         return ParsedReport(reason=f"a report that is not a complaint ({kind[:40]})")
     recipient = address_in(fields.get("original-rcpt-to", ""))
@@ -257,7 +278,9 @@ def _parse_other_bounce(
     if temporary and not permanent:
         # 'Could not be delivered for 4 hours.'
         return ParsedReport(reason=_DELAYED)
-    if not named and not (is_signed and refusal.kind is not RefusalKind.UNKNOWN and _PERMANENT_CODE.search(text)):
+    is_quoted = _is_from_mail_system(message) or _QUOTED_CODE.search(next(_texts(parts), ""))
+    has_code = bool(_PERMANENT_REPLY.search(text) or (is_quoted and _PERMANENT_CODE.search(text)))
+    if not named and not (is_signed and refusal.kind is not RefusalKind.UNKNOWN and has_code):
         reason = "too long to be a bounce without a standard format" if is_long else "neither a bounce nor a complaint"
         return ParsedReport(reason=reason, is_unread=True)
     is_about_reader = not reader or not named or reader.casefold() in text.casefold()
