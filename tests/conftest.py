@@ -154,7 +154,7 @@ def _shared_statements() -> Iterator[None]:
     def compile_due_once(dialect: str, condition: ColumnElement[bool]) -> str:
         key = condition._generate_cache_key()
         assert key is not None
-        whole = (dialect, key.key, *(bind.effective_value for bind in key.bindparams))
+        whole = (dialect, key.key, repr([bind.effective_value for bind in key.bindparams]))
         if whole not in due:
             due[whole] = compile_due(dialect, condition)
         return due[whole]
