@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tidings.sources.body import render_body, sanitise
+from tidings.sources.body import list_pictures, render_body, sanitise
 from tidings.sources.html_input import count_visible
 from tidings.sources.links import LinkProblem, WebLinks
 
@@ -324,3 +324,67 @@ def test_a_hidden_placeholder_of_a_player_is_no_lost_picture() -> None:
 
 def test_a_moving_picture_of_amp_is_a_picture() -> None:
     assert 'src="https://site.example/a.gif"' in read('<amp-anim src="/a.gif" alt="Waves"></amp-anim>')[0]
+
+
+@pytest.mark.parametrize(
+    ("markup", "page"),
+    [
+        (
+            '<div class="flourish-embed" data-src="visualisation/12"></div>',
+            "https://public.flourish.studio/visualisation/12/",
+        ),
+        ('<div class="infogram-embed" data-id="4b1c"></div>', "https://infogram.com/4b1c"),
+        (
+            '<div class="calendly-inline-widget" data-url="https://calendly.com/un/30"></div>',
+            "https://calendly.com/un/30",
+        ),
+        ('<script src="https://form.jotform.com/jsform/24"></script>', "https://form.jotform.com/24"),
+        ('<script src="//datawrapper.dwcdn.net/AbC12/embed.js"></script>', "https://datawrapper.dwcdn.net/AbC12/"),
+        ('<script async data-telegram-post="un/5" src="https://telegram.org/js/w.js"></script>', "https://t.me/un/5"),
+        (
+            '<blockquote data-text-post-permalink="https://www.threads.net/@un/post/C"></blockquote>',
+            "https://threads.net/@un/post/C",
+        ),
+    ],
+)
+def test_what_a_script_would_embed_is_a_link(markup: str, page: str) -> None:
+    links = WebLinks(PAGE)
+    assert f'<a href="{page}">' in sanitise(markup, links).html
+    assert len(links.problems) == 1
+
+
+def test_a_script_that_may_write_is_named_and_a_counter_is_not() -> None:
+    links = WebLinks(PAGE)
+    sanitise('<script src="https://widgets.un.example/w.js"></script><script>document.write("Closed")</script>', links)
+    assert [problem.message for problem in links.problems] == [
+        "what a script of widgets.un.example shows is missing",
+        "what a script of this page shows is missing",
+    ]
+    links = WebLinks(PAGE)
+    sanitise('<script src="https://www.googletagmanager.com/gtag/js"></script><script src="/own.js"></script>', links)
+    assert not links.problems
+
+
+GIF = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        f'<img src="{GIF}" data-any-name="https://un.example/w.jpg" alt="A">',
+        f'<img src="{GIF}" data-meta=\'{{"id":1,"src":"https:\\/\\/un.example\\/w.jpg"}}\' alt="A">',
+        f'<img src="{GIF}" class="lazy"><noscript>&lt;img src="https://un.example/w.jpg" alt="A"&gt;</noscript>',
+        '<img src="https://un.example/60/w.jpg"><noscript><img src="https://un.example/w.jpg" alt="A"></noscript>',
+        '<div role="img" aria-label="A" style="background: #fff url(\'https://un.example/w.jpg\') center"></div>',
+        '<object type="image/jpeg" data="https://un.example/w.jpg" aria-label="A" title="A"></object>',
+    ],
+)
+def test_a_picture_is_found_where_scripts_look_for_it(markup: str) -> None:
+    links = WebLinks(PAGE)
+    assert [picture["src"] for picture in list_pictures(sanitise(markup, links).html)] == ["https://un.example/w.jpg"]
+    assert not links.problems
+
+
+def test_a_link_that_only_holds_a_drawing_keeps_its_name() -> None:
+    body = sanitise('<a href="https://un.example/" aria-label="Report"><svg><use href="#r"/></svg></a>', WebLinks(PAGE))
+    assert body.html == '<a href="https://un.example/">Report</a>'

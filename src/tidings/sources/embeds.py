@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 _ID = r"([A-Za-z0-9_-]{1,120})"
 
@@ -114,9 +114,27 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Build], ...] = tuple(
         ("Facebook", r"facebook\.com/plugins/(?:post|video|comment_embed)", _named("href")),
         ("X", r"platform\.(?:twitter|x)\.com/embed/", _to("https://x.com/i/status/{id}")),
         ("X", r"(?:x|twitter)\.com/[^/]+(?:/web)?/status/\d+", _without("ref_src", "ref_url", "s", "t")),
+        ("Threads", r"threads\.(?:net|com)/@[^/]+/post/", _without()),
+        ("Datawrapper", r"datawrapper\.dwcdn\.net/\w+", _without()),
+        ("Infogram", r"(?:e\.)?infogram\.com/", _without()),
+        ("Calendly", r"calendly\.com/", _without("embed_domain", "embed_type")),
+        ("Jotform", r"(?:\w+\.)?jotform\.com/", _without()),
+        ("Buzzsprout", r"buzzsprout\.com/", _without("iframe", "player", "container_id")),
+        ("Brightcove", r"players\.brightcove\.net/", lambda match, query: ""),
+        ("Wistia", r"fast\.wistia\.(?:net|com)/embed/(?:iframe|medias)/(\w+)", _to(r"https://fast.wistia.net/embed/iframe/\1")),
+        ("Canva", r"canva\.com/design/([^/]+)/view|canva\.com/design/", _without("embed")),
+        ("Prezi", r"prezi\.com/(?:v/)?embed/([\w-]+)", _to(r"https://prezi.com/view/\1/")),
+        ("Dzen", r"dzen\.ru/embed/([\w-]+)", _to(r"https://dzen.ru/embed/\1")),
+        ("2GIS", r"widgets\.2gis\.\w+/", lambda match, query: ""),
+        ("Power BI", r"app\.powerbi\.com/", lambda match, query: ""),
+        ("ArcGIS", r"[\w.-]+\.arcgis\.com/|arcg\.is/", lambda match, query: ""),
+        ("Tableau", r"public\.tableau\.com/views/([^/]+/[^/]+)", _to(r"https://public.tableau.com/views/\1")),
+        ("UN Web TV", r"webtv\.un\.org/(?:(\w\w)/)?embed/", lambda match, query: ""),
+        ("Yandex Maps", r"yandex\.(\w+)/maps/", _without()),
         ("Facebook", r"facebook\.com/.+/(?:posts|videos|photos)/", _without()),
         ("X", r"twitframe\.com/show", _named("url")),
         ("Instagram", r"instagram\.com/(p|reel|tv)/" + _ID, _to(r"https://www.instagram.com/\1/\2/")),
+        ("TikTok", r"tiktok\.com/@[^/]+/(?:video|photo)/\d+", _without()),
         ("TikTok", r"tiktok\.com/(?:embed(?:/v\d)?|player/v\d)/(\d+)", _to(r"https://www.tiktok.com/@/video/\1")),
         ("Internet Archive", r"archive\.org/embed/([^/]+)", _to(r"https://archive.org/details/\1")),
         ("LinkedIn", r"linkedin\.com/embed/feed/update/(.+)", _to(r"https://www.linkedin.com/feed/update/\1")),
@@ -154,6 +172,7 @@ _NOT_CONTENT = re.compile(
     r"|disqus\.com/|addthis\.com/|sharethis\.com/|accounts\.google\.com/|amazon-adsystem\.com/|cookiebot\.com/"
     r"|ads?\.[a-z0-9-]+\.[a-z]+/"
 )
+_DOCUMENT = re.compile(r"\.(?:pdf|docx?|xlsx?|pptx?|odt|ods|odp|csv|epub|zip|mp3|mp4)$", re.IGNORECASE)
 _GENERIC = re.compile(
     r"(?:embedded |embed |the )?"
     r"(?:youtube|vimeo|google maps?|spotify|soundcloud|facebook|instagram|tiktok|dailymotion)?"
@@ -179,7 +198,17 @@ def find_embed(address: str, *, is_within: bool = False) -> Embed | None:
             if service in ("Embedly", "Iframely") and url != address and not is_within:
                 return find_embed(url, is_within=True)
             return Embed(url, service, _find_thumbnail(service, url))
-    return Embed(address, re.sub(r"^www\.", "", parts.hostname or parts.netloc))
+    name = parts.path.rpartition("/")[2]
+    is_file = _DOCUMENT.search(name)
+    return Embed(address, unquote(name) if is_file else re.sub(r"^www\.", "", parts.hostname or parts.netloc))
+
+
+def name_file(url: str) -> str:
+    """Return the text of a link to the file of a player: its name, or the service that shows it."""
+    parts = urlsplit(url)
+    place = re.sub(r"^(?:www|m)\.", "", parts.netloc.lower()) + parts.path
+    service = next((service for service, pattern, _ in _RULES if pattern.match(place)), "")
+    return service or parts.path.rstrip("/").rpartition("/")[2] or url
 
 
 def _find_thumbnail(service: str, url: str) -> str:
@@ -207,6 +236,12 @@ _SCRIPTED: tuple[tuple[str, str, str], ...] = (
     ("data-yt-id", "", "https://www.youtube.com/watch?v={}"),
     ("data-vimeo-id", "", "https://vimeo.com/{}"),
     ("data-id", "youtube", "https://www.youtube.com/watch?v={}"),
+    ("data-text-post-permalink", "", "{}"),
+    ("data-src", "flourish-embed", "https://flo.uri.sh/{}/embed"),
+    ("data-id", "infogram-embed", "https://infogram.com/{}"),
+    ("data-url", "calendly", "{}"),
+    ("data-plyr-embed-id", "", "https://www.youtube.com/watch?v={}"),
+    ("data-sketch-url", "", "{}"),
 )
 _ELEMENTS = {
     "lite-youtube": "https://www.youtube.com/watch?v={}",
@@ -226,14 +261,59 @@ _ELEMENTS = {
 _IDS = ("videoid", "data-videoid", "data-shortcode", "data-tweetid", "data-trackid")
 
 
+_SCRIPTS = tuple(
+    (re.compile(rf"(?:https?:)?//{pattern}"), page)
+    for pattern, page in (
+        (r"gist\.github\.com/([^?]+)\.js$", r"https://gist.github.com/\1"),
+        (r"(form|eu)\.jotform\.com/jsform/(\d+)", r"https://\1.jotform.com/\2"),
+        (r"www\.buzzsprout\.com/(\d+/[\w-]+)\.js", r"https://www.buzzsprout.com/\1"),
+        (
+            r"api-maps\.yandex\.ru/services/constructor/[^?]*\?(?:[^#]*&)?um=([\w%:.-]+)",
+            r"https://yandex.ru/maps/?um=\1",
+        ),
+        (r"datawrapper\.dwcdn\.net/(\w+)/embed\.js", r"https://datawrapper.dwcdn.net/\1/"),
+        (r"fast\.wistia\.(?:com|net)/embed/medias/(\w+)", r"https://fast.wistia.net/embed/iframe/\1"),
+    )
+)
+"""Scripts that show something, by their address, and a page with the same."""
+# Scripts of embeds whose element is read, of statistics, of advertising and of layout. No reader misses them.
+_UNMISSED_SCRIPTS = set(
+    """
+    twitter x instagram tiktok threads reddit redditmedia bsky facebook telegram flourish infogram calendly
+    brightcove typeform imgur pinterest flickr codepen tableau spreaker datawrapper dwcdn youtube vimeo soundcloud
+    spotify iframe embedly 2gis arcgis google googleapis googletagmanager googlesyndication googletagservices
+    google-analytics doubleclick gstatic recaptcha yandex jquery jsdelivr unpkg cloudflare cloudflareinsights
+    cookiebot onetrust cookielaw hotjar matomo addthis addtoany sharethis disqus wp w polyfill bootstrapcdn
+    fontawesome typekit adsrvr taboola outbrain criteo newrelic nr-data segment clarity hs-scripts linkedin licdn vk
+    ok mail rambler mathjax
+    """.split()  # noqa: SIM905
+)
+"""Hosts by the name before their last ending."""
+
+
+def find_writing_script(address: str, content: str) -> str:
+    """Return the host of a foreign script that may show something, 'this page' for one that writes, else ''."""
+    if not address:
+        return "this page" if re.search(r"\bdocument\.write(?:ln)?\(", content) else ""
+    match = re.match(r"(?:https?:)?//([\w.-]+)", address.strip())
+    if match is None or any(pattern.match(address.strip()) for pattern, _ in _SCRIPTS):
+        return ""
+    return "" if match[1].lower().split(".")[-2:][0] in _UNMISSED_SCRIPTS else match[1]
+
+
 def find_scripted(name: str, attributes: Mapping[str, str]) -> str:
     """Find the address of an embed that a script would put in the place of an element, or ''."""
     if name in _ELEMENTS:
         values = (attributes.get(each, "") for each in _IDS)
         value = next(filter(None, values), "") or attributes.get("data-href") or attributes.get("url", "")
         return _ELEMENTS[name].format(value) if value else ""
-    if name == "script" and re.match(r"https://gist\.github\.com/[^?]+\.js$", attributes.get("src", "")):
-        return attributes["src"].removesuffix(".js")
+    if name == "script":
+        matches = ((pattern.match(attributes.get("src", "").strip()), page) for pattern, page in _SCRIPTS)
+        if page := next((match.expand(page) for match, page in matches if match), ""):
+            return page
+    if "data-account" in attributes and (video := attributes.get("data-video-id", "").strip()):
+        player = f"{attributes.get('data-player') or 'default'}_{attributes.get('data-embed') or 'default'}"
+        return f"https://players.brightcove.net/{attributes['data-account']}/{player}/index.html?videoId={quote(video)}"
     for attribute, marker, template in _SCRIPTED:
         value = attributes.get(attribute, "").strip()
         if value and marker in attributes.get("class", "").lower():

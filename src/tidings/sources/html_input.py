@@ -10,19 +10,23 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from tidings.sources.embeds import (
     SHORTCODE,
     find_embed,
     find_scripted,
+    find_writing_script,
     label_embed,
+    name_file,
     page_key,
     read_component,
     read_shortcode,
 )
 from tidings.sources.html_tags import ATTRIBUTES, RENAMED, TAGS, VOID, Tag, is_text, split_html
 from tidings.sources.links import LinkProblem, LinkResolver
+from tidings.sources.pasted import tidy_pasted
 from tidings.sources.picture_tags import (
     AVATAR_CLASS,
     SRCSETS,
@@ -47,6 +51,10 @@ _HIDDEN_CLASS = re.compile(r"(?:^|[\s_-])(?:hide|hidden|visually-hidden|sr-only)
 _DRAWN = re.compile(r"(?:^|\s)(?:language-|lang-)?(mermaid|dataviewjs?|plantuml|graphviz|query|tasks)(?:\s|$)")
 """Classes of code that a program of the editor's draws as a picture or a list."""
 _SKIPPED = {"svg", "math", "template", "select", "datalist", "canvas"}
+_MAIL_FILTER = re.compile(
+    r"https?://(?:[\w-]+\.safelinks\.protection\.outlook\.com/|urldefense\.(?:com|us|proofpoint\.com)/)", re.IGNORECASE
+)
+_BACKGROUND = re.compile(r"background(?:-image)?\s*:[^;]{0,200}?url\(([^()]{1,2000})\)", re.IGNORECASE)
 _LAZY_FRAMES = (
     "data-src", "data-lazy-src", "data-litespeed-src", "data-cmplz-src", "data-src-cmplz", "data-cookieblock-src",
     "data-consent-src", "data-cookieconsent-src", "data-original", "data-url", "data-rocket-lazyload-src",
@@ -87,10 +95,12 @@ class _Preparer:
         self.hidden: int | None = None
         """The depth of the open element that nobody sees."""
         self.has_form_problem = False
+        self.link: tuple[int, str] | None = None
+        """Where the open link with a label for screen readers begins, and the label."""
 
     def prepare(self, markup: str) -> str:
-        tags = list(split_html(markup))
-        self.linked = {page_key(tag.attributes["href"]) for tag in tags if tag.name == "a" and "href" in tag.attributes}
+        tags = tidy_pasted(list(split_html(markup)), self.links.problems)
+        self.linked = _list_linked(tags)
         self._put_all(tags)
         self._drop_placeholder()
         if self.player is not None:
@@ -166,6 +176,11 @@ class _Preparer:
         if name in _LINES:
             self.is_in_line = False
         self.code -= name in _CODE and self.code > 0
+        if name == "a" and self.link is not None:
+            self._label_link(*self.link)
+            self.link = None
+        if name == "button":
+            self.out.append(" ")
         name = RENAMED.get(name, name)
         if name in TAGS and name not in VOID:
             self.depth -= name not in _NEEDS_NO_END_TAG and self.depth > 0
@@ -181,10 +196,16 @@ class _Preparer:
             self._put_component(tag, component)
         if name in ("img", "image", "amp-img", "amp-anim", "v:imagedata"):
             self._put_picture(tag)
+        elif name in ("object", "embed") and not has_content and attributes.get("type", "").startswith("image/"):
+            address = attributes.get("data") or attributes.get("src", "")
+            alt = attributes.get("aria-label") or attributes.get("title", "")
+            self._put_picture(replace(tag, attributes=attributes | {"src": address, "alt": alt}))
         elif name in ("iframe", "frame", "embed", "object", "applet", "amp-iframe"):
             self._put_frame(tag)
         elif name == "noscript":
             self._put_noscript(tag)
+        elif name == "script":
+            self._report_script(tag)
         elif name in ("textarea", "xmp", "plaintext"):
             self._put_text(tag.content)
         elif name in ("video", "audio", "amp-video", "amp-audio"):
@@ -208,6 +229,8 @@ class _Preparer:
             label = attributes.get("alt") or attributes.get("title") or href
             if href:
                 self.out.append(f'<a href="{html.escape(href)}">{html.escape(label or "")}</a> ')
+        elif name == "input" and attributes.get("type", "").lower() == "checkbox" and "disabled" in attributes:
+            self._put_text("☑ " if "checked" in attributes else "☐ ")
         elif name == "input" and attributes.get("type", "text").lower() not in _UNREAD_INPUTS:
             self._report_form(tag)
         else:
@@ -215,6 +238,9 @@ class _Preparer:
 
     def _put_other(self, tag: Tag, *, has_content: bool) -> None:
         name = RENAMED.get(tag.name, tag.name)
+        if tag.attributes.get("role") == "img" and (match := _BACKGROUND.search(tag.attributes.get("style", ""))):
+            alt = tag.attributes.get("aria-label", "")
+            self._put_picture(Tag(tag.raw, "img", attributes={"src": match[1].strip("\"' "), "alt": alt}))
         if name == "picture":
             self.sources = []
         if name == "code" and (drawn := _DRAWN.search(tag.attributes.get("class", ""))):
@@ -223,14 +249,32 @@ class _Preparer:
         if name in TAGS:
             kept = self._kept(tag)
             self._open(name, kept)
+            if name == "a" and kept.get("href"):
+                self._warn_of_filter(kept["href"] or "")
+                label = tag.attributes.get("aria-label") or tag.attributes.get("title", "")
+                self.link = (len(self.out), label) if label.strip() else None
             if self.hidden is None and name not in _NEEDS_NO_END_TAG and is_pixel(tag.attributes, ""):
                 self.hidden = self.depth
             if tag.is_closed and name == "a":
                 self.out.append("</a>")
                 self.depth -= 1
+        elif name == "button":
+            self.out.append(" ")
         elif "-" in name and not has_content and not find_scripted(name, tag.attributes):
             message = f"the element {tag.raw[:80]} is left out: only a script could show it"
             self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
+
+    def _label_link(self, start: int, label: str) -> None:
+        """Write the label of a link that only holds a drawing: nobody sees a link without text."""
+        text, pictures, _ = count_visible("".join(self.out[start:]))
+        if not text and not pictures:
+            self.out.append(html.escape(" ".join(label.split()), quote=False))
+
+    def _warn_of_filter(self, href: str) -> None:
+        """Warn of an address that a mail filter has rewritten: it may name the person who got the mail."""
+        if _MAIL_FILTER.match(href):
+            message = "the link leads through a mail filter, and may name the person who got the mail"
+            self._report(href, message, "open the link, and copy the address of the page itself")
 
     def _open(self, name: str, attributes: Mapping[str, str | None]) -> None:
         self.code += name in _CODE
@@ -262,6 +306,12 @@ class _Preparer:
     def _report(self, value: str, message: str, mend: str, *, level: str = "warning") -> None:
         self.links.problems.append(LinkProblem(value, message, mend, level))
 
+    def _report_script(self, tag: Tag) -> None:
+        """Report a script that writes into the page. Those of known embeds, advertising and counters are not missed."""
+        if host := find_writing_script(tag.attributes.get("src", ""), tag.content):
+            message = f"what a script of {host} shows is missing"
+            self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
+
     def _report_form(self, tag: Tag) -> None:
         if not self.has_form_problem:
             self.has_form_problem = True
@@ -277,6 +327,9 @@ class _Preparer:
         alt = " ".join((attributes.get("alt") or attributes.get("title", "")).split())
         if is_emoji(attributes, alt):
             self._put_text(alt, is_literal=True)
+            return
+        if attributes.get("aria-roledescription") == "checkbox":
+            self._put_text("☐ " if alt.startswith("un") else "☑ ")
             return
         if is_pixel(attributes, address) or self.hidden is not None:
             return
@@ -331,7 +384,9 @@ class _Preparer:
 
     def _put_noscript(self, tag: Tag) -> None:
         """Take the pictures, frames and links for readers without scripts, unless the page shows them already."""
-        inner = [each for each in split_html(tag.content) if each.name in ("img", "iframe", "video", "audio", "source")]
+        is_escaped = "<" not in tag.content and "&lt;" in tag.content
+        content = html.unescape(tag.content) if is_escaped else tag.content
+        inner = [each for each in split_html(content) if each.name in ("img", "iframe", "video", "audio", "source")]
         for each in inner:
             if each.name != "img":
                 if not each.is_end and each.name == "iframe":
@@ -346,9 +401,19 @@ class _Preparer:
             if self.placeholder is not None:
                 self.placeholder = None
                 self._put_picture(each)
+            elif absolute and (preview := self._find_preview(absolute)) is not None:
+                self.out[preview] = ""
+                self._put_picture(each)
             else:
                 self._put_picture(each)
                 self.from_noscript.add(absolute or "")
+
+    def _find_preview(self, absolute: str) -> int | None:
+        """Find the picture just before a <noscript> that is the same file in another, smaller size."""
+        places = range(len(self.out) - 1, max(len(self.out) - 5, -1), -1)
+        place = next((place for place in places if self.out[place].strip()), -1)
+        match = re.match(r'<img src="([^"]*)"', self.out[place]) if place >= 0 else None
+        return place if match and _file_name(html.unescape(match[1])) == _file_name(absolute) else None
 
     # -- embeds -------------------------------------------------------------------------------------------------------
 
@@ -419,7 +484,7 @@ class _Preparer:
         if not url:
             self._report(tag.raw[:80], f"a <{tag.name}> has no file and shows nothing", "write the address of its file")
         elif page_key(url) not in self.linked:
-            title = tag.attributes.get("title") or tag.attributes.get("aria-label") or _file_name(url)
+            title = tag.attributes.get("title") or tag.attributes.get("aria-label") or name_file(url)
             self._put_link(url, title)
 
     def _put_skipped(self, tag: Tag, inner: list[Tag]) -> None:
@@ -437,6 +502,17 @@ class _Preparer:
             if words and label and tag.attributes.get("aria-hidden") != "true":
                 message = f"a drawing (SVG) is left out: {label[:80]}"
                 self._report(tag.raw[:80], message, "save it as a PNG file, and use that picture")
+
+
+def _list_linked(tags: list[Tag]) -> set[str]:
+    """Return the pages that links lead to. Nobody sees the links inside of a player."""
+    linked, players = set(), 0
+    for tag in tags:
+        if tag.name in ("video", "audio") and not tag.is_closed:
+            players = max(0, players + (-1 if tag.is_end else 1))
+        elif tag.name == "a" and "href" in tag.attributes and not players:
+            linked.add(page_key(tag.attributes["href"]))
+    return linked
 
 
 def _match_ends(tags: list[Tag]) -> dict[int, int]:

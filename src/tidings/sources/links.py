@@ -133,7 +133,7 @@ def _left_out(target: str, written: str, *, picture: bool, level: str) -> LinkPr
     """Return the problem for an address that no reader could open, with the mend for its kind."""
     scheme = target.partition(":")[0].lower()
     mend = "use an http, https, mailto or tel address"
-    if scheme in ("file", "blob") or len(scheme) == 1:
+    if scheme in ("file", "blob", "cid", "webkit-fake-url", "x-apple-ql-id") or len(scheme) == 1:
         mend = "put the file beside the item, and write its name alone"
     elif scheme == "data":
         mend = "save it as a file beside the item, and write its name"

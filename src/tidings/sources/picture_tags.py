@@ -23,6 +23,9 @@ _PLACEHOLDER = re.compile(
     r"|dummy|1x1|default-?image|px)(?:[._-][\w-]{0,30})?\.(?:gif|png|svg|webp|jpe?g)(?:[?#]|$)",
     re.IGNORECASE,
 )
+_PICTURE_FILE = re.compile(
+    r"[^\s\"'<>{}?]{1,2000}\.(?:jpe?g|png|gif|webp|avif)(?:\?[^\s\"'<>{}]{0,2000})?", re.IGNORECASE
+)
 _TINY = re.compile(r"\s*[01](?:\.0+)?(?:px)?\s*$", re.IGNORECASE)
 _INVISIBLE = re.compile(
     r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0(?:\.0+)?\s*(?:;|!|$)"
@@ -36,9 +39,12 @@ _PIXEL_ADDRESS = re.compile(
     re.IGNORECASE,
 )
 _AVATAR_ADDRESS = re.compile(
-    r"//(?:[a-z0-9-]+\.)?gravatar\.com/|/avatars?/|/profile_images/|/wp-user-avatar", re.IGNORECASE
+    r"//(?:[a-z0-9-]+\.)?gravatar\.com/|/avatars?/|/profile_images/|/wp-user-avatar|/favicon[\w.-]{0,30}$",
+    re.IGNORECASE,
 )
-AVATAR_CLASS = re.compile(r"(?:^|[\s_-])(?:avatar|gravatar|author-image|profile-photo)", re.IGNORECASE)
+AVATAR_CLASS = re.compile(
+    r"(?:^|[\s_-])(?:avatar|gravatar|author-image|profile-photo|bookmark-icon|favicon)", re.IGNORECASE
+)
 _EMOJI_CLASS = re.compile(r"smil(?:ey|ie)|emoji|emoticon", re.IGNORECASE)
 _EMOJI_ADDRESS = re.compile(
     r"/(?:core/|icons/|images/)?(?:emoji|twemoji|joypixels|smilies|emoticons)[/@]", re.IGNORECASE
@@ -68,9 +74,11 @@ def find_address(attributes: Mapping[str, str], sources: Iterable[Mapping[str, s
     for name in _LAZY + (_OTHER_SOURCES if is_empty else ()):
         value = attributes.get(name, "").strip()
         if value and not is_inline(value) and _ADDRESS.match(value):
-            return value
+            return _fill_width(value, attributes)
     if not is_empty:
-        return src
+        # Wix shows a small, blurred picture until its script runs.
+        is_blurred = "//static.wixstatic.com/media/" in src and "blur_" in src
+        return src.partition("/v1/")[0] if is_blurred else src
     sets = [attributes[name] for name in SRCSETS if attributes.get(name)]
     for source in sources:
         sets += [source[name] for name in SRCSETS if source.get(name)]
@@ -78,7 +86,26 @@ def find_address(attributes: Mapping[str, str], sources: Iterable[Mapping[str, s
     if candidates:
         fitting = [each for each in candidates if _width_of(each[1]) <= _WIDEST] or candidates
         return max(fitting, key=lambda each: _width_of(each[1]))[0]
-    return src
+    return _find_any_picture(attributes) or src
+
+
+def _fill_width(address: str, attributes: Mapping[str, str]) -> str:
+    """Write a width into an address such as `well_{width}x.jpg`, as the scripts of shops do."""
+    widths = [int(number) for number in re.findall(r"\d{1,5}", attributes.get("data-widths", ""))]
+    widest = max((width for width in widths if width <= _WIDEST), default=1024)
+    return re.sub(r"\{(?:width|w)\}", str(widest), address)
+
+
+def _find_any_picture(attributes: Mapping[str, str]) -> str:
+    """Find a picture's address in any attribute for scripts. Each plugin has its own name for it; some write JSON."""
+    for name, value in attributes.items():
+        if name.startswith("data-"):
+            is_json = value.lstrip().startswith(("{", "["))
+            for part in value.split('"') if is_json else [value.strip()]:
+                address = part.replace("\\/", "/")
+                if _PICTURE_FILE.fullmatch(address):
+                    return address
+    return ""
 
 
 def split_srcset(value: str) -> Iterator[tuple[str, str]]:
