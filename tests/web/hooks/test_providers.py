@@ -296,6 +296,30 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("sendgrid", _sendgrid_event("bounce", type="expired", reason="dial tcp: i/o timeout"), "soft", {}),
     ("sendgrid", _sendgrid_event("spamreport"), "complaint", {"digest": "complaint"}),
     ("sendgrid", _sendgrid_event("group_unsubscribe", asm_group_id=1), "", {"digest": "unsubscribed"}),
+    ("postmark", _postmark_bounce("Unsubscribe"), "", {"digest": "unsubscribed"}),
+    ("postmark", _postmark_bounce("SpamComplaint"), "complaint", {"digest": "complaint"}),
+    ("postmark", _postmark_bounce("Unknown", "550 5.1.1 user unknown"), "soft", {}),
+    ("mailgun", _mailgun_failed("permanent", "espblock", 550, "5.1.1", "no such user"), "soft", {}),
+    (
+        "mailgun",
+        {
+            "event": "rejected",
+            "recipient": ADA,
+            "reject": {"reason": "Sandbox: no such authorized recipient", "description": ""},
+            "message": {"headers": {"message-id": "receipt-17"}},
+        },
+        "soft",
+        {},
+    ),
+    (
+        "sendgrid",
+        _sendgrid_event(
+            "bounce", type="bounce", status="5.1.1", reason="550 no such user", bounce_classification="Reputation"
+        ),
+        "soft",
+        {},
+    ),
+    ("sendgrid", _sendgrid_event("dropped", reason="Recipient List over Package Quota"), "soft", {}),
     ("sendgrid", _sendgrid_event("deferred", response="400 try again later"), "", {}),
     ("sendgrid", _sendgrid_event("processed"), "", {}),
 ]

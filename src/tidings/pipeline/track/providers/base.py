@@ -101,6 +101,11 @@ def never_hard(refusal: Refusal) -> Refusal:
     return refusal
 
 
+def doubted(refusal: Refusal) -> Refusal:
+    """Return the refusal as one that nobody is sure of, if it would suppress somebody at once."""
+    return replace(refusal, kind=RefusalKind.UNKNOWN) if refusal.effect is Effect.HARD else refusal
+
+
 def load_json(body: bytes | str) -> Any:
     """Raises UnreadableWebhookError, also for text that is no Unicode (lone surrogates): nothing could store it."""
     try:

@@ -19,6 +19,7 @@ from tidings.pipeline.track.providers.base import (
     ProviderEvent,
     UnreadableWebhookError,
     UntrustedWebhookError,
+    doubted,
     load_json,
     mapping,
     text,
@@ -81,6 +82,11 @@ def parse_events(body: bytes) -> list[ProviderEvent]:
             return [ProviderEvent(EventKind.LEFT, recipient, message_id)]
         case "failed" if event.get("severity") == "permanent":
             return [_parse_failure(event, recipient, message_id)]
+        case "rejected":
+            # Mailgun did not even try, such as for a limit of the account.
+            reject = mapping(event.get("reject"))
+            words = f"{text(reject.get('reason'))} {text(reject.get('description'))}".strip()
+            return [ProviderEvent(EventKind.REFUSED, recipient, message_id, doubted(classify(words)), words)]
         case _:
             # Mailgun retries on its own after a temporary failure.
             return []
@@ -99,4 +105,6 @@ def _parse_failure(event: Mapping[str, object], recipient: str, message_id: str)
         refusal = Refusal(refusal.code, diagnostic, RefusalKind.GONE)
     elif reason == "old":
         refusal = Refusal(refusal.code, diagnostic, RefusalKind.AWAY)
+    elif reason == "espblock":
+        refusal = doubted(refusal)
     return ProviderEvent(EventKind.REFUSED, recipient, message_id, refusal, diagnostic)

@@ -12,6 +12,7 @@ from tidings.pipeline.track.providers.base import (
     EventKind,
     ProviderEvent,
     UntrustedWebhookError,
+    doubted,
     gone_unless_clear,
     load_json,
     mapping,
@@ -20,6 +21,7 @@ from tidings.pipeline.track.providers.base import (
 )
 
 _DEAD = {"HardBounce", "BadEmailAddress"}
+_UNCLEAR = {"Unknown"}
 _SOFT = {"SoftBounce", "Transient", "DnsError", "Undeliverable", "SMTPApiError"}
 _BLOCKED = {"Blocked", "SpamNotification", "VirusNotification", "DMARCPolicy", "TemplateRenderingFailed"}
 
@@ -40,15 +42,18 @@ def parse_events(body: bytes) -> list[ProviderEvent]:
     """Read Bounce, SpamComplaint and SubscriptionChange. Raises UnreadableWebhookError."""
     event = mapping(load_json(body))
     message_id = text(event.get("MessageID"))
-    match event.get("RecordType"):
-        case "SpamComplaint":
+    match event.get("RecordType"), event.get("Type"):
+        case ("SpamComplaint", _) | ("Bounce", "SpamComplaint"):
             return [ProviderEvent(EventKind.COMPLAINT, text(event.get("Email")), message_id, text="abuse")]
-        case "SubscriptionChange":
+        case "SubscriptionChange", _:
             # ManualSuppression by the recipient: the person used Postmark's own unsubscribe link.
             if event.get("SuppressSending") is True and event.get("SuppressionReason") == "ManualSuppression":
                 return [ProviderEvent(EventKind.LEFT, text(event.get("Recipient")), message_id)]
             return []
-        case "Bounce":
+        case "Bounce", "Unsubscribe":
+            # The person answered Postmark's own address for leaving.
+            return [ProviderEvent(EventKind.LEFT, text(event.get("Email")), message_id)]
+        case "Bounce", _:
             diagnostic = f"{text(event.get('Description'))} {text(event.get('Details'))}"
             refusal = _parse_bounce(text(event.get("Type")), diagnostic, text(event.get("Email")))
             if refusal is None:
@@ -62,6 +67,8 @@ def _parse_bounce(kind: str, diagnostic: str, recipient: str) -> Refusal | None:
     refusal = classify(diagnostic, recipient=recipient)
     if kind in _DEAD:
         return gone_unless_clear(refusal)
+    if kind in _UNCLEAR:
+        return doubted(refusal)
     if kind in _SOFT:
         return never_hard(refusal)
     if kind in _BLOCKED:

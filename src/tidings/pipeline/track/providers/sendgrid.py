@@ -18,6 +18,7 @@ from tidings.pipeline.track.providers.base import (
     ProviderEvent,
     UnreadableWebhookError,
     UntrustedWebhookError,
+    doubted,
     load_json,
     mapping,
     never_hard,
@@ -29,6 +30,8 @@ _TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
 _MAX_AGE = 2 * 86400
 """In seconds. SendGrid retries for 24 hours."""
 _MAX_EVENTS = 5000
+_SURE = {"", "invalid address", "unclassified"}
+"""`bounce_classification`. The others, such as Reputation, are not about a mailbox that is gone."""
 
 
 def verify(settings: SendgridHook, headers: Mapping[str, str], body: bytes, *, now: float) -> None:
@@ -69,9 +72,14 @@ def _parse_event(event: Mapping[str, Any]) -> ProviderEvent | None:
             if event.get("type") in ("blocked", "expired"):
                 # SendGrid uses `blocked` for temporary refusals and for refusals because of the sender.
                 refusal = never_hard(refusal)
+            elif text(event.get("bounce_classification")).casefold() not in _SURE:
+                refusal = doubted(refusal)
             return ProviderEvent(EventKind.REFUSED, recipient, message_id, refusal, reason)
         case "dropped", "bounced address" | "invalid":
             refusal = Refusal("", reason, RefusalKind.GONE)
             return ProviderEvent(EventKind.REFUSED, recipient, message_id, refusal, reason)
+        case "dropped", _:
+            # Not sent at all, such as for the size of the account's package.
+            return ProviderEvent(EventKind.REFUSED, recipient, message_id, doubted(classify(reason)), reason)
         case _:
             return None
