@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
+import re
 
 import httpx
+import pytest
 
 from tests.fixtures.newsroom import HOUR
 from tests.web.room.conftest import BEFORE, RoomSite
 from tidings.store.people import subscribers
-from tidings.web.room.visit import csrf_token
+from tidings.web.room.visit import PreviewStash, csrf_token
 
 
 def _number(room: RoomSite, email: str = "anna@example.org") -> int:
@@ -132,6 +134,36 @@ def test_a_csv_file_is_tried_then_imported_from_the_form(room: RoomSite) -> None
     old = send("email,name\nx@example.org,Дана\n".encode("cp1251"), do="check")
     assert old.status_code == 422 and "not UTF-8" in old.text
     assert send(b"", do="check").status_code == 422
+
+
+def test_a_large_table_is_kept_for_the_second_step(room: RoomSite) -> None:
+    editor, other = room.browser("editor"), room.browser("editor", email="other@example.org")
+    fields = {"list": "digest", "source": "the forum", "agreed": "yes"}
+    people = "".join(f"person{number}@example.org,Name {number}\n" for number in range(1_000))
+    tried = editor.post("subscribers/import", do="check", table="email,name\n" + people + "odd\n" * 300, **fields).text
+    assert len(tried) < 30_000 and "person999@" not in tried and "added: 1,000" in tried
+    assert "Line 1002" in tried and "And 200 more lines" in tried
+    (kept,) = re.findall(r'name="kept" value="([^"]+)"', tried)
+    stolen = other.post("subscribers/import", do="import", kept=kept, **fields)
+    assert stolen.status_code == 422 and "not kept any more" in stolen.text
+    without_source = editor.post("subscribers/import", do="import", kept=kept, list="digest", source="")
+    assert without_source.status_code == 422
+    (kept,) = re.findall(r'name="kept" value="([^"]+)"', without_source.text)
+    done = editor.post("subscribers/import", do="import", kept=kept, table="", **fields).text
+    assert "Imported" in done and _state(room, "person999@example.org")["digest"][0] == "confirmed"
+    assert editor.post("subscribers/import", do="import", kept=kept, **fields).status_code == 422, "it is dropped"
+
+
+def test_a_kept_table_is_forgotten_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    stash, clock = PreviewStash(), [0.0]
+    monkeypatch.setattr("tidings.web.room.visit.time.monotonic", lambda: clock[0])
+    kept = stash.keep(1, {"table": b"email"})
+    assert stash.find(1, kept, "table") == b"email" and stash.find(2, kept, "table") is None
+    stash.drop(2, kept)
+    clock[0] = 3_601.0
+    assert stash.find(1, kept, "table") is None
+    stash.keep(1, {})
+    assert list(stash._kept) != [kept] and len(stash._kept) == 1
 
 
 def test_the_calendar_shows_editions_slots_and_coming_stories(room: RoomSite) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.responses import Response
 
 from tidings.model.errors import InputError
@@ -22,6 +24,8 @@ from tidings.web.room.visit import HEADERS, Visit
 LARGEST_IMPORT = 6_000_000
 """Bytes of the form, with its file: about 50,000 lines."""
 _MOST_REFUSED = 100
+_SHOWN = 20_000
+"""Characters of a table that is shown again to be mended. A larger one is kept here, so that the page stays small."""
 
 
 def show_import(visit: Visit) -> Response:
@@ -32,11 +36,13 @@ def show_import(visit: Visit) -> Response:
 def submit_import(visit: Visit) -> Response:
     """Show what each line would do, or import: the button's `do`. An import mails nobody."""
     words, name, source = visit.words, visit.field("list"), visit.field("source", 300)
-    upload = visit.files.get("file")
-    table: str | bytes = upload.data if upload is not None else visit.fields.get("table", [""])[0]
+    table = _read_table(visit)
     if name not in _lists(visit):
         return _page(visit, wrong=words.gettext("Choose a list."), status=422)
     if not table.strip():
+        if visit.field("kept"):
+            gone = words.gettext("The table is not kept any more. Choose the file again, or paste the lines again.")
+            return _page(visit, wrong=gone, status=422)
         return _page(visit, wrong=words.gettext("Choose a file, or paste the lines of a table."), status=422)
     if not source:
         return _page(
@@ -45,11 +51,6 @@ def submit_import(visit: Visit) -> Response:
     is_dry = visit.field("do") != "import"
     options = ImportOptions(name, visit.field("agreed") == "yes", source, dry_run=is_dry)
     refused: list[RefusedLine] = []
-
-    def keep(line: RefusedLine) -> None:
-        if len(refused) < _MOST_REFUSED:
-            refused.append(line)
-
     try:
         summary = import_text(
             visit.runtime.store,
@@ -57,7 +58,7 @@ def submit_import(visit: Visit) -> Response:
             table,
             options,
             now=visit.runtime.now(),
-            watcher=ImportWatcher(refused=keep),
+            watcher=ImportWatcher(refused=refused.append),
         )
     except InputError as error:
         return _page(visit, wrong=str(error), status=422)
@@ -65,6 +66,7 @@ def submit_import(visit: Visit) -> Response:
         with visit.runtime.store.write() as connection:
             counts = ", ".join(f"{count} {result}" for result, count in summary.counts.items() if count)
             visit.record(connection, "subscriber.imported", name, counts)
+        visit.previews.drop(visit.person.id, visit.field("kept"))
     return _page(visit, summary=summary, refused=refused, is_done=not is_dry)
 
 
@@ -80,15 +82,33 @@ def export(visit: Visit) -> Response:
     return Response(body, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _shown_table(visit: Visit) -> str:
-    """Return the table for the form, so that what was tried can be imported without choosing the file again."""
+def _read_table(visit: Visit) -> bytes:
+    """Return the chosen file, else the pasted lines, else what is kept from the last try; empty without any."""
     upload = visit.files.get("file")
-    if upload is None:
-        return visit.fields.get("table", [""])[0]
+    if upload is not None:
+        return upload.data
+    pasted = visit.fields.get("table", [""])[0]
+    return pasted.encode() if pasted.strip() else _find_kept(visit, "table")
+
+
+def _find_kept(visit: Visit, part: str) -> bytes:
+    return visit.previews.find(visit.person.id, visit.field("kept"), part) or b""
+
+
+def _keep_table(visit: Visit) -> dict[str, str]:
+    """Return what the form needs to import what was tried: the text itself, or the name of a large one."""
+    table, shown = _read_table(visit), {"table": "", "kept": "", "kept_file": ""}
     try:
-        return upload.data.decode("utf-8-sig")
+        text = table.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return ""
+        return shown
+    if len(text) <= _SHOWN:
+        return shown | {"table": text}
+    upload = visit.files.get("file")
+    file = upload.name[:100].encode() if upload is not None else _find_kept(visit, "file")
+    visit.previews.drop(visit.person.id, visit.field("kept"))
+    kept = visit.previews.keep(visit.person.id, {"table": table, "file": file})
+    return shown | {"kept": kept, "kept_file": file.decode()}
 
 
 def _lists(visit: Visit) -> dict[str, str]:
@@ -106,7 +126,7 @@ def _page(
     wrong: str = "",
     status: int = 200,
     summary: ImportSummary | None = None,
-    refused: list[RefusedLine] | None = None,
+    refused: Sequence[RefusedLine] = (),
     is_done: bool = False,
 ) -> Response:
     results = _results(visit.words)
@@ -119,13 +139,14 @@ def _page(
         chosen=visit.field("list"),
         source=visit.field("source", 300),
         is_agreed=visit.field("agreed") != "no",
-        table="" if is_done else _shown_table(visit),
+        **({"table": "", "kept": "", "kept_file": ""} if is_done else _keep_table(visit)),
         counts=[(results[key], count) for key, count in summary.counts.items() if count and key in results]
         if summary is not None
         else [],
         is_checked=summary is not None,
         is_done=is_done,
-        refused=refused or [],
+        refused=refused[:_MOST_REFUSED],
+        more_refused=max(0, len(refused) - _MOST_REFUSED),
     )
 
 

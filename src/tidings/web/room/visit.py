@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 _MOST_PREVIEWS = 40
+_KEPT_SECONDS = 3600
 _LARGEST_STASH = 40_000_000
 """Bytes of all previews that are kept."""
 
@@ -48,29 +50,40 @@ def csrf_token(cookie: str) -> str:
 
 
 class PreviewStash:
-    """Previews of texts that are not saved, for the frames of a page. Kept in memory; the oldest go first."""
+    """Previews of texts that are not saved, and tables that are not imported yet: in parts, each with a name.
+
+    They are kept in memory for an hour. The oldest go first.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[int, Mapping[str, bytes]]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[int, float, Mapping[str, bytes]]] = OrderedDict()
 
     def keep(self, member: int, frames: Mapping[str, bytes]) -> str:
-        """Keep the frames of a preview for one member and return its name."""
-        name = secrets.token_urlsafe(12)
+        """Keep the parts for one member and return their name."""
+        name, now = secrets.token_urlsafe(12), time.monotonic()
         with self._lock:
-            self._kept[name] = (member, frames)
+            self._kept[name] = (member, now, frames)
+            while self._kept and next(iter(self._kept.values()))[1] < now - _KEPT_SECONDS:
+                self._kept.popitem(last=False)
             while len(self._kept) > _MOST_PREVIEWS or (len(self._kept) > 1 and self._size() > _LARGEST_STASH):
                 self._kept.popitem(last=False)
         return name
 
     def find(self, member: int, name: str, frame: str) -> bytes | None:
-        """Return one frame, or None if it is gone or another member's."""
+        """Return one part, or None if it is gone or another member's."""
         with self._lock:
-            owner, frames = self._kept.get(name, (0, {}))
-        return frames.get(frame) if owner == member else None
+            owner, since, frames = self._kept.get(name, (0, 0.0, {}))
+        return frames.get(frame) if owner == member and since >= time.monotonic() - _KEPT_SECONDS else None
+
+    def drop(self, member: int, name: str) -> None:
+        """Forget what is not needed any more."""
+        with self._lock:
+            if self._kept.get(name, (0,))[0] == member:
+                del self._kept[name]
 
     def _size(self) -> int:
-        return sum(len(frame) for _, frames in self._kept.values() for frame in frames.values())
+        return sum(len(frame) for _, _, frames in self._kept.values() for frame in frames.values())
 
 
 @dataclass(frozen=True)
