@@ -19,10 +19,10 @@ def main(url: str, root: str, file: str, point: str, chunk: str) -> None:
     """Die in the CHUNKth chunk: before its commit, or after the commit of the chunk before it."""
     import_chunk, left = bulk_import.import_people, int(chunk)
 
-    def dying(*arguments: Any) -> Any:
+    def dying(*arguments: Any, **options: Any) -> Any:
         nonlocal left
         left -= 1
-        fates = import_chunk(*arguments) if left or point == "before-commit" else []
+        fates = import_chunk(*arguments, **options) if left or point == "before-commit" else []
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return fates
