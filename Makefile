@@ -79,7 +79,7 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: $(VENV)/.dev-installed ## lock the dependencies, with hashes (ARGS=--upgrade: to the newest)
 	$(UV_LOCK) $(ARGS) --extra build --output-file requirements.lock pyproject.toml
 	$(UV_LOCK) $(ARGS) --extra dev --extra bench --output-file requirements-dev.lock pyproject.toml
-	$(UV_LOCK) $(ARGS) --extra build --extra cluster --extra s3 --output-file deploy/requirements.lock pyproject.toml
+	$(UV_LOCK) $(ARGS) --extra build --extra cluster --extra s3 --extra otel --output-file deploy/requirements.lock pyproject.toml
 	cd tests/tools/matrix && $(abspath $(firstword $(UV_LOCK))) $(wordlist 2,99,$(UV_LOCK)) $(ARGS) --output-file requirements.lock requirements.in
 
 clean: ## delete everything that was generated

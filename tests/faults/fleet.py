@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,6 +37,8 @@ from tidings.store.people import subscribers
 from tidings.store.service.heartbeat import load_heartbeats
 
 CONNECTIONS = 4
+LEASE = 20.0
+"""Seconds of a lease in this fleet. In life it is 20 minutes."""
 CUT = 90.0
 """Seconds without a network."""
 PATIENCE = 240.0
@@ -91,7 +93,7 @@ class Fleet:
             environment["TIDINGS_STORE"] = make_url(self.url).set(port=self.cable.port).render_as_string()
         with (self.logs / name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "tidings", *self.COMMANDS[name], "-C", str(self.folder.root)],
+                [sys.executable, "-m", __name__, *self.COMMANDS[name], "-C", str(self.folder.root)],
                 env=environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -142,6 +144,14 @@ def _stop_worker(fleet: Fleet, dice: random.Random, mailing: int) -> None:
     os.killpg(pid, signal.SIGCONT)
 
 
+def _stop_past_the_lease(fleet: Fleet, dice: random.Random, mailing: int) -> None:
+    """Another process takes over what the sleeper holds. Each looks for it every 30 seconds."""
+    pid = fleet.processes[dice.choice(["worker-1", "worker-2"])].pid
+    os.killpg(pid, signal.SIGSTOP)
+    time.sleep(LEASE + dice.uniform(1, 35))
+    os.killpg(pid, signal.SIGCONT)
+
+
 def _kill_broker(fleet: Fleet, dice: random.Random, mailing: int) -> None:
     fleet.broker.kill()
     time.sleep(dice.uniform(0, 2))
@@ -185,6 +195,7 @@ FAULTS: dict[str, Fault] = {
     "kill -9 of one process of a worker": _kill_child,
     "kill -9 of a ticker": _kill_ticker,
     "a worker stopped for seconds (SIGSTOP)": _stop_worker,
+    "a worker stopped past its lease (SIGSTOP)": _stop_past_the_lease,
     "broker killed and started": _kill_broker,
     "broker killed and emptied": _flush_broker,
     "pg_terminate_backend of every session, three times": _end_sessions,
@@ -331,3 +342,18 @@ def table(scores: dict[str, Score], seed: int, readers: int) -> str:
             f"| {score.posts_doubled} | {score.fired_twice} |"
         )
     return "\n".join(lines)
+
+
+def _run_program() -> None:
+    """Run `tidings` with a short lease, as a process of the fleet."""
+    from tidings.cli import main
+    from tidings.pipeline.deliver.deliverer import Deliverer
+
+    defaults = Deliverer.__init__.__kwdefaults__
+    assert defaults is not None and "lease" in defaults
+    defaults["lease"] = timedelta(seconds=LEASE)
+    main()
+
+
+if __name__ == "__main__":
+    _run_program()

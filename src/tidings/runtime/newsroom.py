@@ -6,6 +6,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -46,12 +47,13 @@ if TYPE_CHECKING:
     from tidings.pipeline.compose.drafter import Drafter
     from tidings.pipeline.compose.lifecycle import EditionLifecycle
     from tidings.pipeline.compose.mail import MailRenderer
-    from tidings.pipeline.deliver.context import DeliverySummary
+    from tidings.pipeline.deliver.context import DeliverySummary, Preparer
     from tidings.pipeline.deliver.deliverer import Deliverer, DeliveryPart
     from tidings.pipeline.deliver.outcomes import ResendPolicies
     from tidings.pipeline.members.mails import MemberMails
     from tidings.pipeline.publish.bucket import Bucket, CopyResult
     from tidings.render.templates import MailTemplates
+    from tidings.runtime.monitoring.traces import Traces
 
 KEYS = "keys.json"
 RESTORING = Path(".restoring/moves.json")
@@ -249,6 +251,15 @@ class Runtime:
         return any(service.catches and self.liveness.is_alive(service.owner) for service in services)
 
     @cached_property
+    def traces(self) -> Traces | None:
+        """The OpenTelemetry traces, if the environment asks for them. Nothing is recorded while mail is caught."""
+        if self.is_caught or not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
+            return None
+        from tidings.runtime.monitoring.traces import open_traces
+
+        return open_traces(self.newsroom.site.url, self.store)
+
+    @cached_property
     def sources(self) -> dict[str, Source]:
         """The sources, by name."""
         return make_sources(self.newsroom, self.store)
@@ -296,7 +307,14 @@ class Runtime:
         """The composer of editions."""
         from tidings.pipeline.compose.composer import Composer
 
-        composer = Composer(self.editions, self.channels, self.mail, self.keys, self.owner)
+        parts = (self.editions, self.channels, self.mail, self.keys, self.owner)
+        if self.traces is None:
+            composer = Composer(*parts)
+        else:
+            from tidings.runtime.monitoring.traces import TracedComposer
+
+            composer = TracedComposer(*parts)
+            composer.traces = self.traces
         composer.gates.is_offline = not self._looks_up_links
         return composer
 
@@ -310,10 +328,12 @@ class Runtime:
 
         newsroom = self.newsroom
         modules = plugins.senders()
-        prepare = {
+        prepare: dict[str, Preparer] = {
             name: MessagePreparer(self.store, newsroom, self.mail, self.channels, sender)
             for name, sender in [("", None), *((sender.name, sender) for sender in newsroom.mail)]
         }
+        if self.traces is not None:
+            prepare = {name: self.traces.watch(part) for name, part in prepare.items()}
         senders = [
             MailSender(
                 sender.name,
@@ -437,7 +457,8 @@ class Runtime:
         if self.is_caught_elsewhere():
             return DeliverySummary()
         self.occupancy.refresh()
-        done = self.deliverer.run_until_idle(only, patient=patient, part=part, seconds=seconds)
+        with self.traces.sending() if self.traces is not None else nullcontext():
+            done = self.deliverer.run_until_idle(only, patient=patient, part=part, seconds=seconds)
         act_on_refusals(self.store, self.newsroom.bounces, self.now(), done.refused)
         if only is not None:
             return done
@@ -489,6 +510,8 @@ class Runtime:
     def close(self) -> None:
         """Release the store, its locks and all connections."""
         self._close_deliverer()
+        if (traces := self.__dict__.get("traces")) is not None:
+            traces.close()
         self.liveness.release()
         if self._event_liveness is not None:
             self._event_liveness.release()
