@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfoNotFoundError
 
 from pydantic import SecretStr
@@ -27,18 +25,14 @@ from tidings.config.settings import Newsroom
 from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence, read_text, read_yaml
 from tidings.model.cadence import At, OnNew, OnRequest, next_slots
 from tidings.model.errors import Problem, RefusedError, nearest
-from tidings.model.item import EVENT, Image
 from tidings.model.plurals import count_noun
-from tidings.model.text import slugify
+from tidings.pipeline.collect.check import check_items
 from tidings.pipeline.compose.baseline import cadence_key, describe_cadence_edit
 from tidings.pipeline.compose.gates import has_spamassassin
-from tidings.render.i18n import KINDS, count_missing_words, load_catalogue
-from tidings.render.mail.content_gates import find_leftovers, read_words
+from tidings.render.i18n import count_missing_words
 from tidings.render.template_check import find_subject_problems, find_template_problems
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
-from tidings.sources.article import advise_on_alt, warn_of_missing_alt
-from tidings.sources.base import SourceItem
 from tidings.sources.web.cached_source import CachedSourceSettings
 from tidings.store.content import schedules
 from tidings.store.engine import Store
@@ -62,9 +56,7 @@ def check_newsroom(root: Path) -> list[Problem]:
     problems += _check_traps(newsroom)
     store = Store(store_address(newsroom), newsroom.root) if store_exists(newsroom) else None
     try:
-        kinds: set[str] = set()
-        problems += _check_items(newsroom, store, kinds)
-        problems += _check_selected_kinds(newsroom, kinds)
+        problems += check_items(newsroom, make_sources(newsroom, store), store)
         problems += _check_frequencies(newsroom, store) if store is not None else ()
         problems += _check_cadences(newsroom, store) if store is not None else ()
         problems += _check_moments(newsroom, store, datetime.now(UTC))
@@ -72,22 +64,6 @@ def check_newsroom(root: Path) -> list[Problem]:
         if store is not None:
             store.close()
     return list(dict.fromkeys(problems))
-
-
-def _check_items(newsroom: Newsroom, store: Store | None, kinds: set[str]) -> Iterator[Problem]:
-    """Check all items of the folders, and those that websites have delivered so far. Adds their kinds to `kinds`."""
-    for source in make_sources(newsroom, store).values():
-        sweep = source.sweep(datetime.now(UTC))
-        # Only in folders is a ref the name of a file.
-        is_folder = bool(source.watch_paths())
-        without_alt = [
-            (item, image) for item in sweep.items for image in _images_without_alt(newsroom, item, is_folder)
-        ]
-        repeated = {warn_of_missing_alt(item, _original_url(item, image)) for item, image in without_alt}
-        yield from (problem for problem in sweep.problems if problem not in repeated)
-        kinds.update(item.kind for item in sweep.items)
-        for item in sweep.items:
-            yield from _check_item(newsroom, item, newsroom.root / item.ref if is_folder else None)
 
 
 def _check_settings(newsroom: Newsroom) -> Iterator[Problem]:
@@ -273,122 +249,6 @@ def _list_deliveries(root: Path) -> Iterator[tuple[str, Mapping]]:
         for part in parts.items if isinstance(parts, Sequence) else ():
             if isinstance(part, Mapping) and part.get("list") is not None:
                 yield file, part
-
-
-def _check_item(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iterator[Problem]:
-    """Warn about unknown names in an item, and about pictures without alt text. `file` is None for websites."""
-    outlets = {*newsroom.lists, *newsroom.channels}
-    # A website has its own words for topics.
-    topics = item.topics if file is not None else ()
-    declare = "declare it under `topics:` in tidings.yaml"
-    for key, names, known, message, otherwise in (
-        ("topics", topics, newsroom.topics, "topic {!r} is not declared", declare),
-        ("not_in", item.not_in, outlets, "not_in: there is no list or channel {!r}", "delete it"),
-        ("post", filter(None, item.post), newsroom.channels, "post: there is no channel {!r}", "delete it"),
-    ):
-        for name in names:
-            if name not in known:
-                mend = nearest(name, known) if known else otherwise
-                yield Problem(item.ref, _find_line(file, key, name), 0, message.format(name), mend, "warning")
-    yield from _check_leftovers(newsroom, item, file)
-    if file is not None:
-        yield from _check_kind(newsroom, item, file)
-    for image in _images_without_alt(newsroom, item, file is not None):
-        url = _original_url(item, image)
-        name = unquote(url.rsplit("/", 1)[-1])
-        mend = 'add alt: "..." and describe the picture' if file is not None else advise_on_alt(item, url)
-        text = f"the picture {name[:80]} has no alt text: mail with it is held, and posts go out without it"
-        # Items of the backlog are never sent by mail.
-        level: Literal["error", "warning"] = "warning" if item.backlog else "error"
-        yield Problem(item.ref, _find_line(file, "images", name), 0, text, mend, level)
-
-
-def _check_kind(newsroom: Newsroom, item: SourceItem, file: Path) -> Iterator[Problem]:
-    """Warn about a kind that is most likely a known one misspelt, and about an event without a date."""
-    selected = {kind for _, kinds in _selections(newsroom) for kind in kinds}
-    known = None if item.kind in selected else _find_known_kind(item.kind, newsroom.site.languages)
-    if known:
-        line = _find_line(file, "kind", item.kind)
-        message = f"kind {item.kind!r} is unknown, so the story has neither label nor rules of {known!r}"
-        mend = f"did you mean `kind: {known}`? To keep your own kind, name it in `select: {{kinds: [{item.kind}]}}`"
-        yield Problem(item.ref, line, 0, message, mend, "warning")
-    if item.kind == EVENT and item.starts is None:
-        line = _find_line(file, "kind", item.kind)
-        message = "this event has no `starts`: its page shows no date, and it stands in no calendar"
-        yield Problem(item.ref, line, 0, message, "write its day and time, like `starts: 2026-12-01T10:00`", "warning")
-
-
-def _check_selected_kinds(newsroom: Newsroom, kinds: set[str]) -> Iterator[Problem]:
-    """Warn about a kind in `select` that no item has, and that is most likely a known one misspelt."""
-    for where, selected in _selections(newsroom):
-        for kind in selected:
-            known = None if kind in kinds else _find_known_kind(kind, newsroom.site.languages)
-            if known:
-                message = f"{where}.select: no story has the kind {kind!r}"
-                yield Problem(MAIN, 0, 0, message, f"did you mean {known!r}?", "warning")
-
-
-def _selections(newsroom: Newsroom) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield what selects kinds, with the kinds."""
-    for name, feed in newsroom.feeds.items():
-        yield f"feeds.{name}", feed.select.kinds
-    for name, schedule in newsroom.schedules.items():
-        yield f"schedules.{name}", schedule.select.kinds
-
-
-def _find_known_kind(kind: str, languages: Iterable[str]) -> str | None:
-    """Return the known kind that an unknown one resembles, in English or as the site's languages call it."""
-    if kind in KINDS:
-        return None
-    words = {name: name for name in KINDS}
-    for language in languages:
-        catalogue = load_catalogue(language)
-        words |= {slugify(catalogue.gettext(text)): name for name, texts in KINDS.items() for text in texts}
-    close = get_close_matches(kind, words, n=1, cutoff=0.8)
-    return words[close[0]] if close else None
-
-
-def _check_leftovers(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iterator[Problem]:
-    """Warn about parts of a draft in an item that editions may carry."""
-    action = newsroom.gates.leftovers
-    if action == "off" or item.draft or item.backlog:
-        return
-    texts = (item.title, item.summary, read_words(item.body))
-    found = dict.fromkeys(words for text in texts for words in find_leftovers(text, item.language))
-    for words in list(found)[:3]:
-        line = 0
-        if file is not None:
-            with contextlib.suppress(OSError, UnicodeDecodeError):
-                lines = file.read_text(encoding="utf-8-sig").splitlines()
-                line = next((number for number, text in enumerate(lines, 1) if words[:12] in text), 0)
-        after = "; an edition with it is held" if action == "hold" else ""
-        message = f"{words!r} looks like a part of a draft{after}"
-        mend = "replace it, or write `draft: true` until the text is ready"
-        yield Problem(item.ref, line, 0, message, mend, "warning")
-
-
-def _images_without_alt(newsroom: Newsroom, item: SourceItem, is_file: bool) -> list[Image]:
-    """Return the pictures that cause a mail to be held. Without channels, the source already warns about files."""
-    is_needed = newsroom.channels or (newsroom.lists and not is_file)
-    return [image for image in item.images if not image.alt] if is_needed else []
-
-
-def _original_url(item: SourceItem, image: Image) -> str:
-    return item.original_urls.get(image.src, image.src)
-
-
-def _find_line(path: Path | None, key: str, word: str) -> int:
-    """Return the line of `word` below a key of the front matter, or 0 if it is not found."""
-    if path is None:
-        return 0
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return 0
-    begin = next((number for number, line in enumerate(lines) if line.startswith(f"{key}:")), None)
-    if begin is None:
-        return 0
-    return next((number for number, line in enumerate(lines[begin:], begin + 1) if word in line), begin + 1)
 
 
 def _check_frequencies(newsroom: Newsroom, store: Store) -> Iterator[Problem]:

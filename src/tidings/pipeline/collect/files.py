@@ -17,6 +17,7 @@ from tidings.model.errors import Problem
 from tidings.pipeline.collect.changes import Changes, PartialSweep
 from tidings.pipeline.collect.identity import story_of
 from tidings.pipeline.collect.writing import ATTEMPTS, Overtaken, SweepResult, note_held, save_refused, write_changes
+from tidings.render.mail.content_gates import find_item_leftovers
 from tidings.sources.base import FileSource, Listing, ReadFile, SourceItem, Sweep
 from tidings.store.content import items as stored_items
 from tidings.store.content import source_files
@@ -98,31 +99,8 @@ class FileSweep:
     ) -> tuple[list[str], list[str]]:
         """Return the refs of files to read, in order, and of files that vanished."""
         known = source_files.load_signatures(connection, self._name)
-        is_same = stamp is not None and stamp.settings == listing.settings
-        changed = {
-            ref
-            for ref, signature in listing.documents.items()
-            if not is_same or ref not in known or not signature or known[ref][0] != signature
-        }
-        for ref, (_, needs) in known.items():
-            if needs and ref not in changed and ref in listing.documents and self._are_changed(needs, listing):
-                changed.add(ref)
-        changed |= source_files.find_files(connection, self._name, states=["open"]).keys() & listing.documents.keys()
-        if stamp is not None and is_same:
-            others = stored_items.find_known(connection, since=stamp.version)
-            # Another process or source changed items: files that ask for their places and stories are decided again.
-            refs = {item.ref for item in others.values() if item.source == self._name}
-            stories = {item.story for item in others.values()}
-            files = source_files.find_files(connection, self._name, refs=refs, stories=stories)
-            changed |= files.keys() & listing.documents.keys()
+        changed = find_changed_files(connection, self._name, self._source, listing, stamp, known)
         return sorted(changed), sorted(known.keys() - listing.documents.keys())
-
-    def _are_changed(self, needs: str, listing: Listing) -> bool:
-        for path, signature in source_files.parse_needs(needs).items():
-            current = listing.files.get(path) or listing.documents.get(path) or self._source.current_signature(path)
-            if not signature or current != signature:
-                return True
-        return False
 
     def _collect_part(
         self, listing: Listing, refs: Sequence[str], removed: Sequence[str], is_last: bool, result: SweepResult
@@ -238,6 +216,7 @@ class FileSweep:
                     item.name if item is not None else "",
                     (item.story or "") if item is not None else "",
                     (*file.problems, *(problem for problem in changes.refused if problem.file == ref)),
+                    find_item_leftovers(item.title, item.summary, item.body, item.language) if item else (),
                 )
             )
         with self._store.write() as connection:
@@ -256,6 +235,43 @@ class FileSweep:
             problems = source_files.load_problems(connection, self._name)
         seen = set(result.problems)
         result.problems.extend(each for each in (*problems, *self._find_other_problems(listing)) if each not in seen)
+
+
+def find_changed_files(
+    connection: Connection,
+    name: str,
+    source: FileSource,
+    listing: Listing,
+    stamp: SweptStamp | None,
+    known: Mapping[str, tuple[str, str]],
+) -> set[str]:
+    """Return the refs of the files of which the store does not have the result. `known` is from `load_signatures`."""
+    is_same = stamp is not None and stamp.settings == listing.settings
+    changed = {
+        ref
+        for ref, signature in listing.documents.items()
+        if not is_same or ref not in known or not signature or known[ref][0] != signature
+    }
+    for ref, (_, needs) in known.items():
+        if needs and ref not in changed and ref in listing.documents and _are_changed(needs, listing, source):
+            changed.add(ref)
+    changed |= source_files.find_files(connection, name, states=["open"]).keys() & listing.documents.keys()
+    if stamp is not None and is_same:
+        others = stored_items.find_known(connection, since=stamp.version)
+        # Another process or source changed items: files that ask for their places and stories are decided again.
+        refs = {item.ref for item in others.values() if item.source == name}
+        stories = {item.story for item in others.values()}
+        files = source_files.find_files(connection, name, refs=refs, stories=stories)
+        changed |= files.keys() & listing.documents.keys()
+    return changed
+
+
+def _are_changed(needs: str, listing: Listing, source: FileSource) -> bool:
+    for path, signature in source_files.parse_needs(needs).items():
+        current = listing.files.get(path) or listing.documents.get(path) or source.current_signature(path)
+        if not signature or current != signature:
+            return True
+    return False
 
 
 @dataclass(slots=True)

@@ -52,6 +52,9 @@ _LEFTOVERS: Final = re.compile(
     rf"|{'|'.join(_PHRASES)}",
     re.IGNORECASE,
 )
+_BRACKET: Final = re.compile(r"[\[【［]")
+_PHRASE: Final = re.compile("|".join(_PHRASES))
+"""For texts in lower case: ten times as fast as without regard to case."""
 _MARKS: Final = re.compile(r"\b(?:TODO|FIXME|TKTK|X{3,})\b(?P<rest>.{0,3})", re.DOTALL)
 _BRACES: Final = re.compile(
     r"\{\{-?\s?[^\W\d][\w .|-]{0,40}\}\}|\{%-?\s?(?:if|else|elif|end\w+|for|set|include|block)\b"
@@ -65,13 +68,20 @@ _CODE: Final = ("code", "pre", "kbd", "samp", "script", "style", "template")
 
 def find_leftovers(text: str, language: str) -> Iterator[str]:
     """Yield each piece of a text that an author meant to replace: 'Lorem ipsum', TODO, `[insert ...]`, `{{ name }}`."""
-    for match in _LEFTOVERS.finditer(text):
-        yield " ".join(match[0].split())
+    if _BRACKET.search(text) or _PHRASE.search(text.lower()):
+        for match in _LEFTOVERS.finditer(text):
+            yield " ".join(match[0].split())
     for match in _MARKS.finditer(text):
         if not _is_word(match, text, language):
             yield match[0].removesuffix(match["rest"])
     for match in _BRACES.finditer(text):
         yield " ".join(text[match.start() : match.start() + 30].split("\n")[0].split())
+
+
+def find_item_leftovers(title: str, summary: str, body: str, language: str) -> list[str]:
+    """Return the first three different leftovers of an item. `body` is HTML."""
+    texts = (title, summary, read_words(body))
+    return list(dict.fromkeys(words for text in texts for words in find_leftovers(text, language)))[:3]
 
 
 def _is_word(match: re.Match[str], text: str, language: str) -> bool:

@@ -325,7 +325,7 @@ def _hash_settings(settings: Settings, context: SourceContext) -> str:
     """Return a hash of all that decides how a file is read, except its own content."""
     root = str(context.root.resolve())
     parts = (
-        hash_program("sources", "model", "config"),
+        hash_program("sources", "model", "config", "render/mail"),  # `render/mail` finds leftovers
         repr(settings),
         context.name,
         root,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import Connection, delete, insert, or_, select
 
 from tidings.model.errors import Problem
+from tidings.model.item import Image
 from tidings.store import schema as t
 from tidings.store.key_values import find_value, set_value
 
@@ -22,6 +24,7 @@ class SourceFile:
     """One file. `state`: its item is stored as it is (settled), the file was refused, or it must be read again (open).
 
     `needs` are the signatures of the files that it shows, by path. `name` and `story` are what the item asked for.
+    `leftovers` are the parts of a draft in its texts.
     """
 
     ref: str
@@ -31,6 +34,7 @@ class SourceFile:
     name: str = ""
     story: str = ""
     problems: Sequence[Problem] = ()
+    leftovers: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +90,46 @@ def find_files(
             where = (f.source == source, column.in_(wanted[start : start + _CHUNK]))
             for row in connection.execute(select(t.source_files).where(*where)):
                 problems = tuple(Problem(**each) for each in json.loads(row.problems)) if row.problems else ()
+                leftovers = tuple(json.loads(row.leftovers)) if row.leftovers else ()
+                needs = parse_needs(row.needs)
                 found[row.ref] = SourceFile(
-                    row.ref, row.signature, parse_needs(row.needs), row.state, row.name, row.story, problems
+                    row.ref, row.signature, needs, row.state, row.name, row.story, problems, leftovers
                 )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutline:
+    """An item without its texts."""
+
+    ref: str
+    language: str
+    kind: str
+    draft: bool
+    starts: datetime | None
+    topics: tuple[str, ...]
+    not_in: tuple[str, ...]
+    post: Mapping[str, str]
+    images: tuple[Image, ...]
+
+
+def load_outlines(connection: Connection, source: str, refs: Iterable[str]) -> dict[str, ItemOutline]:
+    """Return the outlines of the items at these places of a source, by ref, without gone ones."""
+    i = t.items.c
+    query = select(i.ref, i.language, i.kind, i.draft, i.starts, i.details)
+    found = {}
+    wanted = list(refs)
+    for start in range(0, len(wanted), _CHUNK):
+        places = (i.source == source, i.ref.in_(wanted[start : start + _CHUNK]))
+        for row in connection.execute(query.where(*places, i.gone_at.is_(None))):
+            details = row.details
+            found[row.ref] = ItemOutline(
+                *row[:5],
+                topics=tuple(details["topics"]),
+                not_in=tuple(details["not_in"]),
+                post=details["post"],
+                images=tuple(Image(**image) for image in details["images"]),
+            )
     return found
 
 
@@ -143,4 +184,5 @@ def _row(source: str, file: SourceFile) -> dict[str, str]:
         "name": file.name,
         "story": file.story,
         "problems": json.dumps([asdict(problem) for problem in file.problems]) if file.problems else "",
+        "leftovers": json.dumps(list(file.leftovers)) if file.leftovers else "",
     }

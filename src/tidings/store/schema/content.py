@@ -83,6 +83,13 @@ source_files = Table(
     Column("name", String, nullable=False, doc="of its item"),
     Column("story", String, nullable=False, doc="the story key that the editor wrote"),
     Column("problems", Text, nullable=False, doc="JSON; '' for none"),
+    Column(
+        "leftovers",
+        Text,
+        nullable=False,
+        server_default=text("''"),
+        doc="JSON: parts of a draft in its item; '' for none",
+    ),
     Index("ix_source_files_name", "source", "name"),
     Index("ix_source_files_story", "source", "story"),
     Index("ix_source_files_state", "source", "state"),
