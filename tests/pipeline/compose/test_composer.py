@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, o
 from tests.fixtures.newsroom_folder import MailServer
 from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.compose import composer as composing
+from tidings.runtime.preview.preview import preview_edition
 from tidings.runtime.tick import tick
 
 APPROVED = DAILY + "approval: {by: [boss@example.org], ahead: 3h%s}\n"
@@ -284,6 +288,31 @@ def test_what_is_frozen_is_sent_whatever_is_edited_after(newsroom: RunningNewsro
     assert mail.message["Subject"] == "As it was approved"
     assert "Changed" not in mail.text
     assert newsroom.mails(late) == []
+
+
+def test_what_was_previewed_is_what_is_sent(newsroom: RunningNewsroom) -> None:
+    begun(newsroom, APPROVED % "")
+    russian = newsroom.reader("russian", language="ru")
+    newsroom.item("one", title="The flood")
+    newsroom.item("one", language="ru", title="Наводнение")
+    newsroom.tick(MONDAY - 3 * HOUR)
+    previewed = {
+        message.language: parts(message.data)
+        for message in preview_edition(newsroom.runtime, newsroom.edition("daily/1"), None)
+    }
+    newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "boss")
+    newsroom.tick(MONDAY)
+    for language, reader in (("en", "reader0@example.org"), ("ru", russian)):
+        [mail] = newsroom.mails(reader)
+        assert parts(mail.data) == previewed[language]
+
+
+def parts(mail: bytes) -> list[str]:
+    """Subject, text and HTML of a mail, without what is the reader's own."""
+    message = email.message_from_bytes(mail, policy=email.policy.default)
+    bodies = [message.get_body((kind,)) for kind in ("plain", "html")]
+    texts = [str(message["Subject"]), *(body.get_content() for body in bodies if body is not None)]
+    return [re.sub(r"(?<=/unsubscribe/|/preferences/)[\w.~-]+", "TOKEN", text) for text in texts]
 
 
 def test_a_crash_while_composing_is_composed_anew(on_both: RunningNewsroom, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy import update
 
 from tests.fixtures.newsroom import DAILY, MONDAY, open_newsroom
 from tests.servers.dkim_judges import by_dkimpy
 from tidings.config.dkim import load_key
 from tidings.pipeline.deliver import prepare
+from tidings.pipeline.deliver.prepare import MessagePreparer
 from tidings.render.mail.dkim import DkimIdentity
+from tidings.store import schema as t
+from tidings.store.delivery.claims import get_claimed
 
 
 def test_several_threads_sign_each_mail_for_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +41,18 @@ def test_several_threads_sign_each_mail_for_its_reader(tmp_path: Path, monkeypat
             assert mail.message["To"] == f"{name}@example.org"
             links.add(mail.message["List-Unsubscribe"])
         assert len(links) == len(names)
+
+
+def test_a_mail_is_made_again_with_the_same_bytes(tmp_path: Path) -> None:
+    """A mail in doubt is sent once more: by its Message-ID a mail program shows one of the two."""
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as newsroom:
+        runtime, reader = newsroom.runtime, newsroom.reader("ada")
+        newsroom.item("flood", title="The flood")
+        newsroom.tick(MONDAY)
+        [sent] = newsroom.mails(reader)
+        with runtime.store.write() as connection:
+            connection.execute(update(t.deliveries).values(state="handed", owner="later", doubts=1, attempts=1))
+            deliveries = get_claimed(connection, "later")
+        again = MessagePreparer(runtime.store, runtime.newsroom, runtime.mail, runtime.channels)
+        [message] = again(deliveries).values()
+        assert b"".join(message.wire or ()) == sent.data
