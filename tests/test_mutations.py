@@ -148,11 +148,6 @@ PROMISES = {
             "return True",
             "tests/pipeline/deliver/test_deliverer.py::test_a_post_is_repeated_only_with_a_valid_key",
         ),
-        Mutation(
-            "refused-posts-without-name", "pipeline/deliver/batch.py",
-            'return f"{reason} (delivery {delivery.id})" if self._lane.channel else reason', "return reason",
-            "tests/pipeline/deliver/test_deliverer.py::test_a_channels_refusal_names_the_delivery",
-        ),
     ),
     "No part of a thread is doubled or lost": (
         Mutation(
@@ -326,6 +321,11 @@ PROMISES = {
     ),
     "Silence is explained": (
         Mutation(
+            "refused-posts-without-name", "pipeline/deliver/batch.py",
+            'return f"{reason} (delivery {delivery.id})" if self._lane.channel else reason', "return reason",
+            "tests/pipeline/deliver/test_deliverer.py::test_a_channels_refusal_names_the_delivery",
+        ),
+        Mutation(
             "skipped-without-reason", "pipeline/compose/freeze.py",
             '"reason": WAITS if part else plan.reason_text,',
             '"reason": WAITS if part else "",',
@@ -367,6 +367,8 @@ PROMISES = {
             "if True:",
             "tests/pipeline/compose/test_gates.py::test_a_notice_is_in_the_first_language_of_the_newsroom",
         ),
+    ),
+    "A schedule that was edited sends nothing older than the edit": (
         Mutation(
             "moved-slots-pass-an-edit", "pipeline/compose/due.py",
             "min(slot.key, slot.at) >= edited", "slot.at >= edited",
