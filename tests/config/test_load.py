@@ -169,13 +169,15 @@ _TIDINGS = [
     ("port: 8080", "prot: 8080", "9:24: unknown key 'prot'. Did you mean 'port'?"),
     ("port: 8080", "port: 80a0", "9:30: port: '80a0' is no whole number. Write it in digits, like 12"),
     ("port: 8080", "port: 99999", "9:30: port: must be at most 65535"),
-    ("port: 8080", "port: [1]", "9:24: port: expected one value here, not a list or a map"),
+    ("port: 8080", "port: [1]", "9:24: port: expected one value here, not a list or a map. "
+     "Write it after the colon, in the same line"),
     ("public: true", "public: yes", "32:13: public: 'yes' is neither true nor false. Write `true` or `false`"),
     ("[en, ru, kk]", "[en, ru, kz]", "4:23: languages: 'kz' is a country. The language is written 'kk'"),
     ("[en, ru, kk]", "[en, ru, kk, en]", "4:27: languages: 'en' is here twice. Keep one"),
     ("{en: Digest, ", "{en: Digest, de: D, ",
      "28:24: 'de' is not among site.languages (en, ru, kk). Add it there, or take this text out"),
-    ("{en: Digest, ", "{en: [x], ", "28:12: en: expected one value here, not a list or a map"),
+    ("{en: Digest, ", "{en: [x], ", "28:12: en: expected one value here, not a list or a map. "
+     "Write it after the colon, in the same line"),
     ("timezone: Asia/Almaty", "timezone: Almaty",
      "5:13: timezone: 'Almaty' is no time zone. Did you mean Asia/Almaty?"),
     ('colour: "#0077b6"', "colour: #0077b6",
@@ -204,7 +206,8 @@ _TIDINGS = [
      "31:25: unsubscribe_mailto: this takes an address without a name. Write leave@example.org"),
     ("fallback: [en]", "fallback: [ru, de]", "33:20: 'de' is not among site.languages. Known here: en, kk, ru"),
     ("resend_in_doubt: once", "resend_in_doubt: always", "35:22: resend_in_doubt: must be 'once' or 'never'"),
-    ("  digest:\n", "  Digest:\n", "27:3: 'Digest' is no name. Use lower-case letters, digits and single hyphens"),
+    ("  digest:\n", "  Digest:\n", "27:3: 'Digest' is no name. Write digest: "
+     "use lower-case letters, digits and single hyphens"),
     ("type: webhook", "type: webhok", "37:16: channels.desk: 'webhok' is no type. Did you mean 'webhook'?"),
     ("type: webhook, ", "",
      f"37:3: channels.desk lacks `type`. Known here: {', '.join(sorted(plugins.CHANNELS))}"),
@@ -251,10 +254,10 @@ _SCHEDULE = [
     ("weekly: fri", "wekly: fri", "3:3: unknown key 'wekly'. Did you mean 'weekly'?"),
     ("weekly: fri", "weekly: 5", "3:11: weekly: weekdays are written by name, not '5' "
      "(programs number days differently): mon to sun"),
-    ("weekly: fri 09:00", "daily: 09:00\n  weekly: fri 09:00", "2:1: cadence: daily and weekly cannot be combined. "
+    ("weekly: fri 09:00", "daily: 09:00\n  weekly: fri 09:00", "4:3: daily and weekly cannot be combined. "
      "Write exactly one of daily, weekly, monthly, cron, every, at, on"),
     ("weekly: fri 09:00", "settle: 5m\n  daily: 09:00",
-     "2:1: cadence: `settle` works only with `on: new`. Take it out"),
+     "3:3: `settle` works only with `on: new`. Take it out"),
     ("  weekly: fri 09:00\n", "", "2:1: cadence: there is no rule. "
      "Write exactly one of daily, weekly, monthly, cron, every, at, on"),
     ("2026-12-24..2027-01-08", "2028-12-24..2027-01-08",
@@ -264,7 +267,7 @@ _SCHEDULE = [
     ("max_late: 6h", "max_late: 6", "8:13: max_late: '6' is no length of time. Write it like 10m, 6h, 1h30m or 2d"),
     ("approval: none", "approval: {ahead: 3h}", "9:1: 'by' is missing. Add `by: ...` here"),
     ("approval: none", "approval: some", "9:11: approval: expected a map here. "
-     "Write `key: value` lines below it, indented"),
+     "Write `none`, or `{by: [ADDRESS]}`"),
     ("topics: []", "topics: [sdg-4, sdg4]", "12:19: there is no topic 'sdg4'. Did you mean 'sdg-4'?"),
     ("languages: []", "languages: de", "13:14: 'de' is not among site.languages. Known here: en, kk, ru"),
     ("min_items: 1\n", "min_item: 1\n", "15:3: unknown key 'min_item'. Did you mean 'min_items'?"),
@@ -285,7 +288,7 @@ _SCHEDULE = [
      "Take one of the two out"),
     ("was: friday", "name: x", "28:1: unknown key 'name'. The schedule is named after its file"),
     (WEEKLY[WEEKLY.index("deliver:"):], "deliver: {list: digest}",
-     "19:1: deliver: expected a list here. Begin each line below it with `- `"),
+     "19:1: deliver: expected a list here. Write `- list: NAME` or `- channel: NAME` in a line of its own"),
     (WEEKLY[WEEKLY.index("deliver:"):], "deliver: []",
      "19:1: deliver: the list is empty. Write at least one: `- ...` on a line of its own"),
     (WEEKLY, "", "1: the file is empty. See the reference for the required keys"),
@@ -331,6 +334,7 @@ def test_a_default_frequency_of_the_wrong_shape_is_one_mistake_of_its_own(tmp_pa
     """Found by Hypothesis: a map there made the look at frequencies fail."""
     main = spoilt(MAIN, "default_frequency: weekly", "default_frequency: {en: weekly}")
     expected = "tidings.yaml:34:5: default_frequency: expected one value here, not a list or a map"
+    expected += ". Write it after the colon, in the same line"
     assert said(read(write(tmp_path, main))) == [expected]
 
 
@@ -345,10 +349,14 @@ def test_which_files_are_schedules(tmp_path: Path) -> None:
     """Editors, macOS and backups leave files beside one's own; a file that looks like a schedule is never ignored."""
     names = dict.fromkeys((".#weekly.yaml", "._weekly.yaml", "weekly.yaml~", "weekly.yaml.bak", "notes.txt"), "x")
     assert said(read(write(tmp_path, schedules={"weekly": WEEKLY, **names}))) == []
-    for name in ("My digest.yaml", "WEEKLY.YAML", "weekly (conflicted copy).yaml"):
+    for name, meant in (
+        ("My digest.yaml", "my-digest"),
+        ("WEEKLY.YAML", "weekly"),
+        ("weekly (conflicted copy).yaml", "weekly-conflicted-copy"),
+    ):
         write(tmp_path, schedules={name: WEEKLY})
         stem = name.rpartition(".")[0]
-        mend = "Use lower-case letters, digits and single hyphens"
+        mend = f"Write {meant}: use lower-case letters, digits and single hyphens"
         assert f"schedules/{name}:1:1: name: {stem!r} is no name. {mend}" in said(read(tmp_path))
         (tmp_path / "schedules" / name).unlink()
     write(tmp_path, schedules={"monthly.yaml.txt": "x"})

@@ -218,3 +218,56 @@ def test_a_wrong_cadence_is_named_by_line(tmp_path: Path, rule: str) -> None:
     loaded = load(tmp_path, weekly=f"cadence: {{{rule}}}\ndeliver: [{{list: digest, frequency: all}}]\n")
     assert loaded.newsroom is None
     assert any(one.file == "schedules/weekly.yaml" and one.line == 1 for one in loaded.problems), said(loaded)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "words"),
+    [
+        ("weekly: fri 09:00", "weekly: mon; thu 09:00", "'mon; thu' is no weekday. Write [mon, thu]"),
+        ("weekly: fri 09:00", "weekly: Fridays 09:00", "Write only fri"),
+        ("weekly: fri 09:00", "weekly: {fri: 09:00}", "weekly: expected a text here. Write `weekly: fri 09:00`"),
+        ("09:00}", "09:00, skip_dates: [24.12.2026]}", "'24.12.2026' is no date. Write 2026-12-24"),
+        ("09:00}", "09:00, skip_dates: [04/12/2026]}", "Write 2026-12-04 or 2026-04-12"),
+        ("09:00}", "09:00, skip_dates: [2026-12-24 to 2027-01-08]}", "Write two dots: 2026-12-24..2027-01-08"),
+        ("weekly: fri 09:00", "at: 24.12.2026 09:00", "Write 2026-12-24T09:00"),
+        ("09:00}", '09:00, from: "March 1, 2027"}', "from: 'March 1, 2027' is no date. Write 2027-03-01"),
+        ("09:00}", "09:00, every: 2}", "with `every_other: {from: 2026-12-04}`"),
+        ("09:00}", "09:00, every_other: {from: 12-04}}", "weekly.yaml:1:50: from: '12-04' is no date"),
+        ("09:00}", "09:00, from: 2027-03-01, until: 2027-02-01}", "weekly.yaml:1:55: until: 2027-02-01 is before"),
+        ("09:00}", "09:00, holidays: UK}", "Write GB"),
+        ("09:00}", "09:00, holidays: no}", "Norway is NO"),
+        ("09:00}", "09:00, timezone: MSK}", "Did you mean Europe/Moscow"),
+        ("09:00}", "09:00, weekend: none}", "Write `weekend: []`"),
+        ("09:00}", "09:00, min_items: 2}", "'min_items' belongs below `select:`"),
+        ("cadence: {weekly: fri 09:00}", "cadence:\nweekly: fri 09:00", "'weekly' belongs below `cadence:`"),
+        ("deliver: [{list: digest, frequency: weekly}]", "deliver: digest", "Write `- list: NAME`"),
+        ("[{list", "[{everyone: false, list", ""),
+        ("deliver", "approval: boss@steppe.kz\ndeliver", "Write `none`, or `{by: [ADDRESS]}`"),
+        ("deliver", "select: {kinds: 'story, event'}\ndeliver", "Write [story, event]:"),
+        ("deliver", "select: {kinds: [story، event]}\ndeliver", "'،' is not the plain character"),
+        ("deliver", "approval: {by: 'a@b.kz, c@d.kz'}\ndeliver", "A list is [a@b.kz, c@d.kz]"),
+    ],
+)
+def test_a_slip_of_a_schedule_is_named_with_its_mend(tmp_path: Path, good: str, bad: str, words: str) -> None:
+    assert good in WEEKLY
+    loaded = load(tmp_path, weekly=WEEKLY.replace(good, bad, 1))
+    assert words in said(loaded) and (loaded.newsroom is None) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "lines"),
+    [
+        ("languages: [en, ru, kk]", "languages: 'en, ru, kk'",
+         "1:64: languages: 'en, ru, kk' is no language tag. Write [en, ru, kk]"),
+        ("languages: [en, ru, kk]", "languages: [English]", "1:65: languages: 'English' is no language tag. Write en"),
+        ("languages: [en, ru, kk]", "languages: [pt_BR]", "1:65: languages: 'pt_BR' is no language tag. Write pt-BR"),
+        ("News <news@example.org>", "News news@example.org",
+         "3:38: from: an address after a name needs < and >. "
+         "Write News <news@example.org>"),
+        ("digest: {", "Digest: {",
+         "3:9: 'Digest' is no name. Write digest: use lower-case letters, digits and single hyphens"),
+    ],
+)  # fmt: skip
+def test_one_slip_of_the_settings_is_one_problem(tmp_path: Path, good: str, bad: str, lines: str) -> None:
+    assert good in MAIN
+    assert said(load(tmp_path, MAIN.replace(good, bad, 1), weekly=WEEKLY)) == f"tidings.yaml:{lines}"

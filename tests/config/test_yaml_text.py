@@ -228,6 +228,19 @@ _NBSP, _ZERO, _SHY, _LS, _BOM = "\u00a0", "\u200b", "\u00ad", "\u2028", "\ufeff"
         ("a: {en: Good, better, best, ru: x}\n", "f:1:5:", 'Put it in quotes: `en: "Good, better, best"`'),
         ("t: {en: News: today, ru: x}\n", "f:1:5:", 'Put it in quotes: `en: "News: today"`'),
         ("title: Driving change: UN\n", "f:1:22:", 'Put it in quotes: `title: "Driving change: UN"`'),
+        ('title:\u2003"Press"\nurl: https://a.kz/\n', "f:1:7:", "U+2003, em space"),
+        ("- list: digest\n     frequency: weekly\n", "f:2:1:", "further to the right than the line before"),
+        ("- list: digest\n frequency: weekly\n", "f:2:2:", "this line is not in its column"),
+        ('title: "News" of the week\n', "f:1:8:", "`'\"News\" of the week'`"),
+        ("title: 'L'Echo'   # a paper\n", "f:1:8:", 'Put the whole text in quotes: `"L\'Echo"`'),
+        ("title: [Press] news\n", "f:1:8:", "goes on after its brackets"),
+        ('t: {en: "News" today, ru: x}\n', "f:1:9:", "`'\"News\" today'`"),
+        ('title: "Press\nurl: "x"\n', "f:1:8:", "closed in a later line"),
+        ("subject: {{ lead.title }}\n", "f:1:10:", 'Write `"{{ lead.title }}"`'),
+        ("t: {en: #Press, ru: x}\nu: y\n", "f:1:9:", "a # begins a comment"),
+        ("w: {host: local; port: 8080}\n", "f:1:16:", "not separated by ';'"),
+        ("languages:\n  * en\n  * ru\n", "f:2:3:", "Write `- en`"),
+        ("port = 1025\nsecurity: none\n", "f:1:1:", "no colon. Write `key: value`"),
     ],
 )
 def test_a_slip_of_typing_is_named_where_it_is(text: str, place: str, words: str) -> None:
@@ -270,3 +283,14 @@ def test_days_in_brackets_before_a_time_are_read(text: str, days: str) -> None:
 def test_a_mistake_beside_days_in_brackets_keeps_its_line() -> None:
     _, problems = read_yaml("c:\n  weekly: [mon, thu] 09:00\nd: &x 1\ne: [1, 2\n", "f")
     assert [str(problem)[:5] for problem in problems] == ["f:3:4", "f:4:4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [("title: News #1 of May\n", 13), ("title: #Weekly\n", 8), ("t: {en: News #1\n  , ru: x}\n", 14)],
+)
+def test_a_text_that_a_number_sign_cuts_is_named(text: str, column: int) -> None:
+    [problem] = read_yaml(text, "f", warns=True)[1]
+    assert (problem.line, problem.column, problem.level) == (1, column, "warning")
+    assert read_yaml(text, "f")[1] == []
+    assert read_yaml("port: 25   # the usual one\nb: 1 ## two\nc: x#y\nd: '#1'\n", "f", warns=True)[1] == []

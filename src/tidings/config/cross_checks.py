@@ -12,6 +12,7 @@ from typing import Any
 from tidings.config.problems import Path, find_place
 from tidings.config.schedule import RULES, ListDelivery
 from tidings.config.settings import Newsroom
+from tidings.config.types import is_language, is_name
 from tidings.config.yaml_text import Node
 from tidings.model.cadence import CadenceError, Cron, DayOfMonth, Monthly, parse_rule
 from tidings.model.errors import Problem, nearest
@@ -147,15 +148,15 @@ def _defaults(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]
             "all" if part.get("everyone") == "true" else str(part.get("frequency", "all"))
             for schedule in schedules.values()
             for part in _parts(schedule)
-            if part.get("list") == name
+            if part.get("list") == name and isinstance(part.get("frequency", ""), str)
         }
         default = _map(settings).get("default_frequency", "weekly")
-        if isinstance(default, str) and served and not {"all", default} & served:
+        if isinstance(default, str) and is_name(default) and served and not {"all", default} & served:
             message = f"no schedule serves the default frequency {default!r} of list {name!r}"
             mend = f"write `default_frequency: {min(served)}`, or add a schedule that delivers it"
             yield ("lists", name, "default_frequency"), message, mend
         for frequency in _map(_map(settings).get("frequencies")):
-            if served and not {"all", frequency} & served:
+            if is_name(frequency) and served and not {"all", frequency} & served:
                 mend = nearest(frequency, served)
                 path = ("lists", name, "frequencies", frequency)
                 yield path, f"no schedule serves the frequency {frequency!r} of list {name!r}", mend
@@ -259,13 +260,16 @@ def _renamed(was: Any, names: Mapping[str, Any], path: Path) -> Iterator[Finding
 
 
 def _known(name: str, known: Mapping[str, Any], path: Path, kind: str) -> Iterator[Finding]:
-    if name not in known:
+    if name not in known and (kind == "topic" or is_name(name)) and all(map(is_name, known)):
         mend = nearest(name, known) if known else f"add it under `{kind}s:` in tidings.yaml"
         yield path, f"there is no {kind} {name!r}", mend
 
 
 def _language(main: Mapping[str, Any], language: str, path: Path) -> Iterator[Finding]:
     languages = [language for _, language in _many(_map(main.get("site")).get("languages"))] or ["en"]
+    # A wrong tag is reported by itself, and so is a `site` that cannot be read.
+    if not main.get("site") or not all(map(is_language, (*languages, language))):
+        return
     if language not in languages:
         yield path, f"{language!r} is not among site.languages", nearest(language, languages)
 

@@ -116,7 +116,7 @@ class ConfigReader:
             if not salvage:
                 return None, None
             text = raw.decode("utf-8", "replace")
-        node, problems = read_yaml(text, name)
+        node, problems = read_yaml(text, name, warns=True)
         self.problems.extend(problems)
         if node is None and problems and salvage:
             node = _read_blocks(text, name)

@@ -15,7 +15,8 @@ class Holidays:
 
         country, _, part = code.partition("-")
         if country not in EntityLoader.get_country_codes(include_aliases=False):
-            raise ValueError(f"{code!r} is no country whose holidays are known; write its two letters, like KZ")
+            mend = _find_country(code) or "write its two letters, like KZ"
+            raise ValueError(f"{code!r} is no country whose holidays are known; {mend}")
         # Only a part needs the country's class: to get one, `holidays` imports all 250 of them.
         if part and part not in (parts := getattr(holidays, country).subdivisions):
             raise ValueError(f"{country} has no part {part!r}; known are {', '.join(parts) or 'none'}")
@@ -24,6 +25,19 @@ class Holidays:
     def __call__(self, day: date) -> str | None:
         country, _, part = self.code.partition("-")
         return _year(country, part, day.year).get(day)
+
+
+def _find_country(word: str) -> str:
+    """Return `write GB` for `UK`, `gb` or `United Kingdom`; an empty text for other words. `no` may be Norway."""
+    from babel import Locale
+    from holidays.registry import EntityLoader
+
+    known = set(EntityLoader.get_country_codes(include_aliases=False))
+    if word.lower() == "no":
+        return "leave the line out for none; Norway is NO"
+    names = {name.casefold(): code for code, name in Locale("en").territories.items() if code in known}
+    code = {**names, "uk": "GB", "usa": "US"}.get(word.casefold(), word.upper())
+    return f"write {code}" if code in known else ""
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from tidings.config.adapters import ChannelSettings, ConfigModel, SenderSettings, SourceSettings
 from tidings.config.cross_checks import cross_check
 from tidings.config.file_reader import MAIN, ConfigReader, read_environment, without_empty
-from tidings.config.problems import describe_errors, find_place
+from tidings.config.problems import describe_errors, find_place, split_mend
 from tidings.config.references import read_store_address
 from tidings.config.schedule import ListDelivery, Schedule
 from tidings.config.settings import Newsroom, NewsroomConfig
@@ -140,7 +140,7 @@ class _Loading:
                 TypeAdapter(StoreAddress).validate_python(address)
                 plain["store"] = address
             except ValidationError as error:
-                message, _, mend = str(error.errors()[0].get("ctx", {}).get("error", "")).partition("; ")
+                message, mend = split_mend(error.errors()[0].get("ctx", {}).get("error", ""))
                 self.reading.problem(MAIN, (0, 0), f"TIDINGS_STORE in the environment: {message}", mend)
         if isinstance(plain.get("store"), str):
             try:

@@ -16,11 +16,12 @@ from pydantic import BaseModel, ValidationError
 from tidings.config import yaml_text
 from tidings.config.file_reader import ConfigReader, Reference
 from tidings.config.types import NestedValueError
-from tidings.config.yaml_text import INVISIBLE, Node, describe_invisible, describe_key_without_space
+from tidings.config.yaml_text import BULLETS, INVISIBLE, Node, describe_invisible, describe_key_without_space
 from tidings.model.errors import Problem, nearest
 
 Path = tuple[str | int, ...]
 
+_ONE_VALUE = "write it after the colon, in the same line"
 _EMPTY_LIST = "write at least one: `- ...` on a line of its own"
 
 
@@ -53,7 +54,7 @@ def describe_errors(
         if reference is not None and reference.value is None:
             continue  # reported already
         place_ = find_place(node, fault.path, key=fault.kind in ("extra_forbidden", "key"))
-        message, mend = _words(fault, model, fault.path[len(prefix) :])
+        message, mend = _words(fault, model, fault.path[len(prefix) :], is_empty=_has(node, fault.path))
         if reference is not None and reference.value is not None and _shows(message + mend, reference.value):
             message, mend = f"{_name(fault.path)}: {reference.label} does not fit here", "see the reference"
         if reference is None and (slip := _slip(node, fault.path)) is not None:
@@ -99,9 +100,21 @@ def _slip(node: Node, path: Path) -> tuple[tuple[int, int], tuple[str, str]] | N
         return place, (f"for YAML {current.text[0]} is no quote but a part of the text", f'write `"{bare[:60]}"`')
     if (words := _foreign_letter(current.text)) is not None:
         return place, words
+    if current.text[:1] in BULLETS and current.text[1:2] == " ":
+        return place, (f"for YAML {current.text[0]} begins no entry of a list", "write `- ` in its place, on each line")
+    if variable := re.fullmatch(r"\$\{?([A-Za-z_]\w*)\}?|%([A-Za-z_]\w*)%", current.text):
+        name = variable[1] or variable[2]
+        return place, (f"{current.text!r} is not replaced by the environment", f"write `{{env: {name}}}`")
+    if wide := _WIDE_MARKS.search(current.text):
+        name = unicodedata.name(wide[0], "").lower()
+        plain = unicodedata.normalize("NFKC", wide[0]).translate(_PLAIN_MARKS)
+        return place, (f"{wide[0]!r} is not the plain character (U+{ord(wide[0]):04X}, {name})", f"write {plain!r}")
     return None
 
 
+_WIDE_MARKS = re.compile("[\uff0c\uff1a\uff1b\uff3b\uff3d\uff5b\uff5d\u060c\u061b\u3001]")
+"""Commas, colons and brackets of other scripts."""
+_PLAIN_MARKS = str.maketrans("\u060c\u061b\u3001", ",;,")
 _CURLY_QUOTES = "\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb"
 
 
@@ -166,20 +179,63 @@ def _name(path: Path) -> str:
     return next((part for part in reversed(path) if isinstance(part, str)), "")
 
 
-def _words(fault: _Fault, model: type[BaseModel], inner: Path) -> tuple[str, str]:
+def _has(node: Node, path: Path) -> bool:
+    """Whether the file has the key at a path, with or without a value."""
+    current: Node | None = node
+    for part in path[:-1]:
+        if isinstance(current, yaml_text.Sequence) and isinstance(part, int) and part < len(current.items):
+            current = current.items[part]
+        else:
+            current = current.get(str(part)) if isinstance(current, yaml_text.Mapping) else None
+    return isinstance(current, yaml_text.Mapping) and current.get(str(path[-1])) is not None
+
+
+def _find_home(name: str, model: type[BaseModel], inner: Path) -> str | None:
+    """Return where a key belongs that is unknown at its place: below another key, or at the left margin."""
+    if len(inner) > 1 and name in known_keys(model, ()):
+        return f"{name!r} belongs at the beginning of a line"
+    for above in (inner[:-1], ()):
+        # A key without keys of its own has those of the map that it is in.
+        homes = [key for key in known_keys(model, above) if name in known_keys(model, (*above, key))]
+        homes = [key for key in homes if name not in known_keys(model, above) and key not in inner[:1]]
+        if len(homes) == 1:
+            return f"{name!r} belongs below `{homes[0]}:`, further to the right"
+    return None
+
+
+_EXAMPLES = {
+    "approval": "write `none`, or `{by: [ADDRESS]}`",
+    "daily": 'write `daily: "09:00"`',
+    "deliver": "write `- list: NAME` or `- channel: NAME` in a line of its own",
+    "frequencies": "write it like `frequencies: {fortnightly: {en: Every two weeks}}`",
+    "monthly": "write `monthly: first mon 09:00`",
+    "notify": "write `notify: {to: [ADDRESS]}`",
+    "weekly": "write `weekly: fri 09:00`",
+}
+"""How to write settings whose shape is often mistaken."""
+
+
+def _words(fault: _Fault, model: type[BaseModel], inner: Path, *, is_empty: bool) -> tuple[str, str]:
     """Return what is wrong, and how to fix it."""
     name, context = _name(fault.path), fault.context
     match fault.kind:
         case "extra_forbidden":
             if fault.branch == "ListDelivery" and name == "channel":
                 return "this entry has both `list` and `channel`", "begin another entry: `- channel: ...`"
-            return f"unknown key {name!r}", nearest(name, known_keys(model, inner[:-1], fault.branch))
+            mend = nearest(name, known_keys(model, inner[:-1], fault.branch))
+            home = None if mend.startswith("Did") else _find_home(name, model, inner)
+            return f"unknown key {name!r}", home or mend
         case "missing" if fault.branch:
             return "this entry has neither `list` nor `channel`", "say where it goes: `list: NAME` or `channel: NAME`"
+        case "missing" if is_empty:
+            return (
+                f"`{name}:` has nothing after it",
+                "write its value there; lines that belong to it begin further right",
+            )
         case "missing":
             return f"{name!r} is missing", f"add `{name}: ...` here"
         case "key":
-            return str(fault.cause or fault.message).partition("; ")[0], _mend(fault.cause)
+            return split_mend(fault.cause or fault.message)
         case "literal_error" | "enum":
             return f"{name}: must be {context['expected']}", ""
         case "greater_than_equal":
@@ -187,23 +243,33 @@ def _words(fault: _Fault, model: type[BaseModel], inner: Path) -> tuple[str, str
         case "less_than_equal":
             return f"{name}: must be at most {context['le']}", ""
         case "string_type":
-            return f"{name}: expected one value here, not a list or a map", ""
+            return f"{name}: expected one value here, not a list or a map", _ONE_VALUE
         case "dict_type" | "mapping_type" | "model_type" | "model_attributes_type":
-            return f"{name}: expected a map here", "write `key: value` lines below it, indented"
+            mend = _EXAMPLES.get(name, "write `key: value` lines below it, indented")
+            return f"{name}: expected a map here", mend
         case "tuple_type" | "list_type":
-            return f"{name}: expected a list here", "begin each line below it with `- `"
+            mend = _EXAMPLES.get(name, "begin each line below it with `- `")
+            return f"{name}: expected a {'text' if name in ('daily', 'weekly', 'monthly') else 'list'} here", mend
         case "too_short" if context.get("field_type") == "Value":
             return f"{name}: this is shorter than {context['min_length']} characters", "write a longer one"
         case "too_short":
             return f"{name}: the list is empty", _EMPTY_LIST
         case _ if fault.cause is not None:
-            message = str(fault.cause).partition("; ")[0].removeprefix(f"{name}: ")
-            return f"{name}: {message}" if name and not message.startswith(repr(name)) else message, _mend(fault.cause)
+            message, mend = split_mend(fault.cause)
+            message = message.removeprefix(f"{name}: ")
+            return f"{name}: {message}" if name and not message.startswith(repr(name)) else message, mend
     return f"{name}: {fault.message[:1].lower()}{fault.message[1:]}", ""
 
 
-def _mend(cause: Any) -> str:
-    return str(cause).partition("; ")[2] if cause is not None else ""
+def split_mend(cause: object) -> tuple[str, str]:
+    """Return the two parts of `what is wrong; what to do`. A semicolon in a value that it shows does not count."""
+    text = str(cause)
+    cut = _SHOWN.sub(lambda shown: "x" * len(shown[0]), text).find("; ")
+    return (text[:cut], text[cut + 2 :]) if cut >= 0 else (text, "")
+
+
+_SHOWN = re.compile(r"""(?<!\w)'[^'\n]*'(?!\w)|(?<!\w)"[^"\n]*"(?!\w)""")
+"""A value in a message."""
 
 
 def _reference(node: Node, path: Path, references: Mapping[int, Reference]) -> Reference | None:

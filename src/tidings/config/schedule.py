@@ -28,6 +28,7 @@ from tidings.model.cadence import (
     OnHoliday,
     OnNew,
     OnRequest,
+    Weekly,
     parse_every_other,
     parse_rule,
     parse_season,
@@ -125,6 +126,8 @@ class CadenceText(ConfigModel):
     @field_validator("weekend")
     @classmethod
     def _weekend(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        if texts == ("none",):
+            raise ValueError("a week without a weekend is an empty list; write `weekend: []`")
         if len(parse_weekend(texts)) == 7:
             raise ValueError("a week needs a working day; write the free days, like [sat, sun]")
         return texts
@@ -151,17 +154,32 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
     written = CadenceText.model_validate(value, context=info.context)
     rules = [(key, text) for key in RULES if (text := getattr(written, key)) is not None]
     if len(rules) != 1:
-        fault = f"{' and '.join(key for key, _ in rules)} cannot be combined" if rules else "there is no rule"
-        raise ValueError(f"{fault}; write exactly one of {', '.join(RULES)}")
+        if not rules:
+            raise ValueError(f"there is no rule; write exactly one of {', '.join(RULES)}")
+        fault = f"{' and '.join(key for key, _ in rules)} cannot be combined"
+        mend = f"write exactly one of {', '.join(RULES)}"
+        if written.weekly and written.every:
+            mend = "for every other week write `every_other: {from: 2026-12-04}` beside `weekly`"
+        raise NestedValueError(f"{fault}; {mend}", rules[1][0], key=True)
     rule = parse_rule(*rules[0])
     if written.settle is not None:
         if not isinstance(rule, OnNew):
-            raise ValueError("`settle` works only with `on: new`; take it out")
+            raise NestedValueError("`settle` works only with `on: new`; take it out", "settle", key=True)
         rule = OnNew(written.settle)
     if written.every_other is not None:
-        rule = parse_every_other(rule, written.every_other.from_)
+        path = ("every_other", "from") if isinstance(rule, Weekly) else ("every_other",)
+        try:
+            rule = parse_every_other(rule, written.every_other.from_)
+        except ValueError as error:
+            raise NestedValueError(str(error), *path, key=len(path) == 1) from None
     if written.on_holiday is OnHoliday.BEFORE and isinstance(rule, (OnNew, OnRequest)):
-        raise ValueError("`on_holiday: before` needs a rule with a time; write `skip` or `after`")
+        raise NestedValueError(
+            "`on_holiday: before` needs a rule with a time; write `skip` or `after`", "on_holiday", key=True
+        )
+    try:
+        season = parse_season(written.from_, written.until)
+    except ValueError as error:
+        raise NestedValueError(str(error), "until") from None
     return Cadence(
         rule=rule,
         zone=written.timezone or (info.context or {}).get("timezone", "UTC"),
@@ -171,7 +189,7 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
         max_late=written.max_late,
         on_holiday=written.on_holiday,
         weekend=parse_weekend(written.weekend),
-        season=parse_season(written.from_, written.until),
+        season=season,
     )
 
 

@@ -7,7 +7,7 @@ import binascii
 import re
 import unicodedata
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from email.utils import parseaddr
 from ipaddress import ip_address, ip_network
@@ -46,7 +46,7 @@ class NotTextError(ValueError):
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise NotTextError("expected one value here, not a list or a map")
+    raise NotTextError("expected one value here, not a list or a map; write it after the colon, in the same line")
 
 
 def _bool(value: Any) -> bool:
@@ -93,6 +93,11 @@ def _address(value: Any) -> str:
     if "," in text and '"' not in text and text.endswith(">") and text.count("@") == 1:
         before, _, behind = text.partition("<")
         raise ValueError(f"a name with a comma needs quotes; write '\"{before.strip()}\" <{behind}'")
+    parts = re.split(r"[\s,;]+", text)
+    if len(parts) > 1 and all("@" in part for part in parts):
+        raise ValueError(f"these are {len(parts)} addresses, and one is expected here; a list is [{', '.join(parts)}]")
+    if (bare := re.fullmatch(r"([^<>@]*[^<>@\s])\s+([^<>@\s]+@[^<>@\s]+)", text)) is not None:
+        raise ValueError(f"an address after a name needs < and >; write {bare[1]} <{bare[2]}>")
     if not (at and whole) or "\t" in text or text.count("@") - name.count("@") != 1 or not _is_domain(domain):
         raise ValueError(f"{text!r} is no address; write it like news@example.org or News desk <news@example.org>")
     if not _LOCAL_PART.fullmatch(local) or len(local) > 64:
@@ -261,8 +266,43 @@ def _language(value: Any) -> str:
     if text.lower() in _MISTAKEN and _MISTAKEN[text.lower()] != text:
         raise ValueError(f"{text!r} is a country; the language is written {_MISTAKEN[text.lower()]!r}")
     if not _LANGUAGE.fullmatch(text):
-        raise ValueError(f"{text!r} is no language tag; write it like en, ru, kk or kk-Cyrl (BCP 47)")
+        meant = [_find_language(part) for part in re.split(r"[\s,;|/]+", text)]
+        mend = ", ".join(filter(None, meant))
+        mend = f"write {mend if len(meant) == 1 else f'[{mend}]'}" if all(meant) else _LANGUAGE_MEND
+        raise ValueError(f"{text!r} is no language tag; {mend}")
     return text
+
+
+_LANGUAGE_MEND = "write it like en, ru, kk or kk-Cyrl (BCP 47)"
+
+
+def _find_language(word: str) -> str:
+    """Return the language tag that a word most likely means: `EN`, `pt_BR`, `English`, `русский`. Empty if none."""
+    from babel import Locale, UnknownLocaleError
+
+    parts = word.replace("_", "-").lower().split("-")
+    tag = "-".join([parts[0], *(part.title() if len(part) == 4 else part.upper() for part in parts[1:])])
+    if _LANGUAGE.fullmatch(tag):
+        try:
+            Locale.parse(tag, sep="-")
+        except (UnknownLocaleError, ValueError):
+            return ""
+        return tag
+    for code in ("en", "ru", "kk", "ar", "fr", "es", "zh"):
+        for other, name in {**Locale("en").languages, code: Locale(code).languages.get(code, "")}.items():
+            if name.casefold() == word.casefold() and _LANGUAGE.fullmatch(other):
+                return str(other)
+    return ""
+
+
+def is_language(text: str) -> bool:
+    """Whether a text has the form of a language tag."""
+    return _LANGUAGE.fullmatch(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Whether a text has the form of a name."""
+    return _NAME.fullmatch(text) is not None
 
 
 def _all_different(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -313,6 +353,8 @@ def _likely_zones(text: str) -> list[str]:
     word = _fold(text.rpartition("/")[2])
     if re.fullmatch(r"(?:utc|gmt)? ?[+-][0-9:]+", word):
         return []
+    if re.fullmatch("[A-Z]{3,5}", text):
+        return _zones_by_abbreviation(text)
     places = {city: [zone] for city, zone in _CITIES.items()}
     for zone in sorted(available_timezones()):
         if "/" in zone and not zone.startswith("Etc/"):
@@ -333,6 +375,34 @@ def _likely_zones(text: str) -> list[str]:
     return [zone for zone in zones if zone in available_timezones()][:3]
 
 
+def _zones_by_abbreviation(letters: str) -> list[str]:
+    """Return the largest zones that clocks call `MSK` or `CEST` in one half of the year."""
+    moments = [datetime(2026, month, 1, tzinfo=UTC) for month in (1, 7)]
+    zones = []
+    for name in sorted(available_timezones()):
+        if "/" in name and not name.startswith(("Etc/", "SystemV/", "US/")):
+            zone = load_zone(name)
+            if any(moment.astimezone(zone).tzname() == letters for moment in moments):
+                zones.append(name)
+    # Not one of many cities stands for the others: the ones that people know come first.
+    return sorted(zones, key=lambda zone: zone not in _KNOWN_ZONES)[:3]
+
+
+_KNOWN_ZONES = (
+    "America/Chicago",
+    "America/Los_Angeles",
+    "America/New_York",
+    "Asia/Kolkata",
+    "Asia/Shanghai",
+    "Europe/Athens",
+    "Europe/Berlin",
+    "Europe/London",
+    "Europe/Madrid",
+    "Europe/Moscow",
+    "Europe/Paris",
+)
+
+
 def _fold(name: str) -> str:
     """Return a name of a place without accents, capitals and underscores, to compare it."""
     letters = unicodedata.normalize("NFKD", name.replace("_", " ").replace("-", " ").casefold())
@@ -342,7 +412,11 @@ def _fold(name: str) -> str:
 def _name(value: Any) -> str:
     text = _text(value)
     if not _NAME.fullmatch(text) or len(text) > 60:
-        raise ValueError(f"{text!r} is no name; use lower-case letters, digits and single hyphens")
+        rule = "use lower-case letters, digits and single hyphens"
+        parts = [re.sub(r"[^a-z0-9]+", "-", _fold(part)).strip("-") for part in re.split("[,;،，、]", text)]
+        is_clear = all(_NAME.fullmatch(part) and len(part) <= 60 for part in parts)
+        meant = f"[{', '.join(parts)}]" if len(parts) > 1 else parts[0]
+        raise ValueError(f"{text!r} is no name; {f'write {meant}: ' if is_clear else ''}{rule}")
     return text
 
 
@@ -357,6 +431,9 @@ def _localised(value: Any, info: ValidationInfo) -> Localised:
     languages: tuple[str, ...] = (info.context or {}).get("languages", ())
     texts = {}
     for language, text in value.items():
+        if languages and language not in languages and isinstance(text, dict):
+            fault = f"{language!r} is no language, and a text is no map"
+            raise NestedValueError(f"{fault}; write {{en: News, ru: Новости}}", language, key=True)
         if languages and language not in languages:
             fault = f"{language!r} is not among site.languages ({', '.join(languages)})"
             raise NestedValueError(f"{fault}; add it there, or take this text out", language, key=True)
@@ -370,8 +447,12 @@ def _localised(value: Any, info: ValidationInfo) -> Localised:
 
 def _hashtag(value: Any) -> str:
     text = _line(value).removeprefix("#")
-    if not text or any(not (letter == "_" or unicodedata.category(letter)[0] in "LMN") for letter in text):
-        raise ValueError(f"{text!r} is no hashtag; write letters and digits without spaces, like CleanWater")
+    is_plain = all(letter == "_" or unicodedata.category(letter)[0] in "LMN" for letter in text)
+    if not is_plain or not re.search(r"[^\W\d_]", text):
+        mend = "write letters and digits without spaces, like CleanWater"
+        if re.fullmatch(r"[\d_]+", text):
+            mend = "a network takes no tag without a letter, so add one"
+        raise ValueError(f"{text!r} is no hashtag; {mend}")
     return text
 
 
@@ -424,7 +505,8 @@ def _hashtags(value: Any) -> Any:
             except ValueError as error:
                 raise NestedValueError(str(error), number) from None
         return tuple(tags)
-    raise ValueError(f"{value!r} is not known; write `topics`, `none`, or a list: [CleanWater, UN]")
+    shown = f"{value!r} is not known" if isinstance(value, str) else "a map is not known here"
+    raise ValueError(f"{shown}; write `topics`, `none`, or a list: [CleanWater, UN]")
 
 
 def _rate(value: Any) -> float:

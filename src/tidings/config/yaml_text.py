@@ -51,6 +51,9 @@ _LINE_SEPARATOR = re.compile("[\x85\u2028\u2029]")
 # git, Syncthing and editors mark two versions of a part so (git-merge(1), "How conflicts are presented").
 MERGE_MARK = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: .*)?$", re.MULTILINE)
 _WIDE_COLONS = "\ufe55\uff1a\u2236"
+_OUT_OF_PLACE = "begin this line in the same column as the lines that it belongs to"
+BULLETS = "*\u2022\u00b7\u2013\u2014\u2012\u2212\u25aa\u25cf"
+_GLUED_COMMENT = re.compile(r"[ \t]*(?<=\s)(#[^\W_][^\n]*)")
 _DIRECTIVE = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(?=%)")
 _MENDS = (
     ("'\\t'", "write spaces instead of the tab"),
@@ -61,7 +64,7 @@ _MENDS = (
     ("unexpected end of stream", "close the quotes that are opened here"),
     ("unknown escape character", "double the backslash, or use single quotes"),
     ("<stream end>", "close the bracket that is opened here"),
-    ("expected <block end>", "begin the lines that belong together in the same column"),
+    ("expected <block end>", _OUT_OF_PLACE),
 )
 
 
@@ -116,19 +119,21 @@ def read_text(raw: bytes, file: str) -> tuple[str | None, list[Problem]]:
         return None, [Problem(file, line, column, "this is not UTF-8 text", "save the file as UTF-8 in your editor")]
 
 
-def read_yaml(text: str, file: str, first_line: int = 1) -> tuple[Node | None, list[Problem]]:
+def read_yaml(text: str, file: str, first_line: int = 1, *, warns: bool = False) -> tuple[Node | None, list[Problem]]:
     """Return the document in `text` and its problems. The document is None if it is empty or no YAML at all.
+
+    With `warns`, texts that a # cuts off are among the problems, as warnings.
 
     A document with problems is returned too, so that the schema can name its other mistakes in the same run.
     """
     if len(text) > MAX_BYTES:
         return None, [Problem(file, 0, 0, f"the YAML has {len(text):,} characters", f"keep it under {MAX_BYTES:,}")]
-    reader = _Reader(text, file, first_line)
+    reader = _Reader(text, file, first_line, warns)
     try:
         try:
             return reader.document(), reader.problems
         except MarkedYAMLError:
-            again = _Reader(text, file, first_line)
+            again = _Reader(text, file, first_line, warns)
             if not again.take_days_as_text():
                 raise
             reader = again
@@ -142,7 +147,7 @@ def read_yaml(text: str, file: str, first_line: int = 1) -> tuple[Node | None, l
     return None, reader.problems
 
 
-_HIDDEN = "\u00a0\u00ad\u200b\u200c\u200d\u2028\u2029\u202f\u2060\u3000\ufeff"
+_HIDDEN = "".join(character for character in map(chr, range(0x10000)) if INVISIBLE.match(character))
 
 
 def describe_invisible(character: str) -> tuple[str, str]:
@@ -173,11 +178,14 @@ def mask_days_and_times(text: str) -> str:
 class _Reader:
     """The reader of one text. It computes lines itself: for the library U+2028 begins a line, for editors not."""
 
-    def __init__(self, text: str, file: str, first_line: int) -> None:
+    def __init__(self, text: str, file: str, first_line: int, warns: bool) -> None:
+        self._warns = warns
         self._text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
         self._file = file
         self._first = first_line
         self._starts = [0, *(match.end() for match in re.finditer("\n", self._text))]
+        self._last: tuple[int, int, str] | None = None
+        """Begin, end and opening character of the last value in quotes or brackets, if nothing was read after it."""
         self._taken: dict[int, str] = {}
         """The source text of scalars that a placeholder replaces, by index."""
         self.problems: list[Problem] = []
@@ -227,14 +235,52 @@ class _Reader:
         begun = error.context_mark
         if begun is not None and mark is not None:
             if "expected ',' or" in message and begun.line != mark.line:
+                line_end = self._text.find("\n", begun.index)
+                comment = re.search(r"(?<=\s)#", self._text[begun.index : line_end if line_end >= 0 else None])
+                if comment is not None:
+                    fault = "a # begins a comment, which takes the rest of the line with the bracket that closes"
+                    self.note(begun.index + comment.start(), fault, "put the text with the # in quotes")
+                    return
                 mend, mark = "close the bracket that is opened here", begun
             elif "end of stream" in message or "<stream end>" in message:
                 mark = begun
         index = mark.index if mark is not None else 0
-        if "but got ':'" in message and self._note_colon(index):
+        if self._note_text_after_value(index) or ("but got ':'" in message and self._note_colon(index)):
             return
+        if "could not find expected ':'" in message and begun is not None:
+            index = begun.index
         if not self._note_slip(index, message):
-            self.note(index, f"not valid YAML: {message[:200]}", mend)
+            fault = "this line is not in its column" if mend == _OUT_OF_PLACE else f"not valid YAML: {message[:200]}"
+            self.note(index, fault, mend)
+
+    def _note_text_after_value(self, index: int) -> bool:
+        """Note `title: "News" of the week` and `title: [News] of the week`: the text goes on after its end."""
+        if self._last is None or self._text[self._last[1] : index].strip(" \t"):
+            return False
+        start, end, opening = self._last
+        if "\n" in self._text[start:end]:
+            if opening not in "\"'":
+                return False
+            self.note(start, "the quotes that are opened here are closed in a later line", "close them in this line")
+            return True
+        line_end = self._text.find("\n", index)
+        rest = self._text[end : line_end if line_end >= 0 else None]
+        rest = re.split(r"[ \t]#", rest)[0]
+        if self._in_braces(start):
+            rest = re.split(r"[,}\]]", rest)[0]
+        whole = self._text[start:end] + rest.rstrip()
+        if opening in "\"'" and whole.endswith(opening):
+            whole = whole[1:-1]
+        quote = "'" if '"' in whole else '"'
+        name = "brackets" if opening in "[{" else "quotes"
+        shown = whole[:60].replace("'", "''") if quote == "'" else whole[:60]
+        mend = f"put the whole text in quotes: `{quote}{shown}{quote}`"
+        self.note(start, f"the text goes on after its {name}", mend)
+        return True
+
+    def _in_braces(self, index: int) -> bool:
+        before = self._text[self._text.rfind("\n", 0, index) + 1 : index]
+        return before.count("{") + before.count("[") > before.count("}") + before.count("]")
 
     def _note_colon(self, index: int) -> bool:
         """Note `{en: News: today}`: inside braces a text ends at its colon."""
@@ -244,12 +290,20 @@ class _Reader:
         rest = re.match(r"[^{},\n]*", self._text[index:])
         text = match[2] + (rest[0].strip() if rest is not None else "")
         start = index - len(match[0]) + match.start(1) - match.start()
+        if wrong := re.search(r"([;،，、])[ \t]*[\w-]+$", match[2]):
+            self.note(
+                index - len(match[2]) + wrong.start(),
+                f"values in braces are not separated by {wrong[1]!r}",
+                "write a comma",
+            )
+            return True
         self.note(start, f"the text of {match[1]!r} has a colon", f'put it in quotes: `{match[1]}: "{text[:60]}"`')
         return True
 
     def _note_slip(self, index: int, message: str) -> bool:
         """Note a slip of typing that explains an error at `index`: in its line, or in a line shortly before."""
         current = bisect_right(self._starts, index) - 1
+        is_out_of_place = False
         for number in range(current, max(current - 10, -1), -1):
             start = self._starts[number]
             line = self._text[start : self._text.find("\n", start) if "\n" in self._text[start:] else None]
@@ -270,12 +324,29 @@ class _Reader:
             if missing is not None:
                 self.note(start + match.end("key"), *missing)
                 return True
+            if match["value"].lstrip()[:1] in BULLETS and match["value"].lstrip()[1:2] in (" ", "\t") and not key:
+                bullet = match["value"].lstrip()[0]
+                mend = f"write `- {match['value'].lstrip()[1:].strip()[:60]}`"
+                self.note(start + line.index(bullet), f"for YAML {bullet} begins no entry of a list", mend)
+                return True
+            if number == current and index == start + match.end("key") and "mapping values" in message:
+                is_out_of_place = True
+                continue
             if number == current and match["colon"] and "mapping values are not allowed" in message and ": " in value:
                 text = value.strip()[:60].replace("\\", "\\\\").replace('"', '\\"')
                 mend = f'put it in quotes: `{key}: "{text}"`'
                 self.note(index, f"the text of {key!r} has a colon", mend)
                 return True
-        return False
+        if is_out_of_place:
+            start, before = self._starts[current], self._text[: self._starts[current]].rstrip()
+            begin = before.rfind("\n") + 1
+            words = before[begin:].lstrip(" -")
+            indent = index - start - len(self._text[start:index].lstrip())
+            if ":" not in words and indent <= len(before) - begin - len(words):
+                self.note(len(before) - len(words), "this line has no colon", "write `key: value`")
+            else:
+                self.note(start, "this line is further to the right than the line before it", _OUT_OF_PLACE)
+        return is_out_of_place
 
     def _place(self, index: int) -> tuple[int, int]:
         line = bisect_right(self._starts, index)
@@ -303,9 +374,14 @@ class _Reader:
         if event.tag is not None:
             tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
             self.note(index, f"'{tag[:40]}' is a tag", "take it out, or put the text in quotes")
+        self._last = None
         if isinstance(event, ScalarEvent):
+            if event.style in ("'", '"'):
+                self._last = index, event.end_mark.index, event.style
             if index in self._taken and event.style is None:
                 return Scalar(self._taken[index], line, column)
+            if event.style is None and event.value:
+                self._note_comment(event.end_mark.index)
             return Scalar(event.value, line, column, quoted=event.style is not None)
         if depth >= MAX_DEPTH:
             self._refuse(index, f"nested deeper than {MAX_DEPTH}", "make it flatter")
@@ -313,8 +389,33 @@ class _Reader:
             items = []
             while not isinstance(following := next(events), SequenceEndEvent):
                 items.append(self._node(following, events, depth + 1))
+            if event.flow_style:
+                self._last = index, following.end_mark.index, "["
             return Sequence(tuple(items), line, column)
+        if self._text.startswith("{{", index):
+            return self._template(events, index)
         return Mapping(self._entries(events, depth, is_flow=bool(event.flow_style)), line, column)
+
+    def _template(self, events: Iterator[Any], index: int) -> Scalar:
+        """Note `subject: {{ lead.title }}`, which is a map for YAML. It becomes the text that it was meant to be."""
+        depth = 1
+        while depth:
+            event = next(events)
+            depth += isinstance(event, (MappingStartEvent, SequenceStartEvent))
+            depth -= isinstance(event, (MappingEndEvent, SequenceEndEvent))
+        text = self._text[index : event.end_mark.index]
+        self._last = index, event.end_mark.index, "{"
+        self.note(index, "a text that begins with {{ needs quotes", f'write `"{text[:60]}"`')
+        return Scalar(text, *self._place(index), quoted=True)
+
+    def _note_comment(self, end: int) -> None:
+        """Warn about `title: News #1`: a # after a space ends the text. Comments mostly have a space after the #."""
+        match = _GLUED_COMMENT.match(self._text, end) if self._warns else None
+        if match is not None:
+            message = f"the text from {match[1][:40]!r} on is a comment, so it is ignored"
+            mend = "put the whole text in quotes, or write a space after the # of a comment"
+            place = self._place(match.start(1))
+            self.problems.append(Problem(self._file, *place, message, mend, "warning"))
 
     def _entries(self, events: Iterator[Any], depth: int, *, is_flow: bool) -> tuple[tuple[Scalar, Node], ...]:
         entries: list[tuple[Scalar, Node]] = []
@@ -324,7 +425,10 @@ class _Reader:
             key = self._node(following, events, depth + 1)
             begin = next(events)
             value = self._node(begin, events, depth + 1)
-            is_lone = is_flow and isinstance(value, Scalar) and not (value.text or value.quoted)
+            is_empty = isinstance(value, Scalar) and not (value.text or value.quoted)
+            is_lone = is_flow and is_empty
+            if is_empty and not is_lone:
+                self._note_comment(self._text.find(":", following.end_mark.index) + 1)
             if is_lone and entries and ":" not in self._text[following.end_mark.index : begin.start_mark.index + 1]:
                 self._join(entries, key)
             elif not isinstance(key, Scalar):
@@ -346,12 +450,20 @@ class _Reader:
         name, before = entries[-1]
         if not isinstance(before, Scalar) or not isinstance(rest, Scalar) or before.quoted:
             return
+        if describe_key_without_space(name.text) is not None:
+            return  # `{host:localhost, port:25}` is reported with its key
         text = f"{before.text}, {rest.text}"
         message = f"the text of {name.text[:40]!r} has a comma, which ends it inside {{ }}"
         if self.problems and self.problems[-1].message == message and self.problems[-1].line == name.line:
             self.problems.pop()
         self.problems.append(
-            Problem(self._file, name.line, name.column, message, f'put it in quotes: `{name.text}: "{text}"`')
+            Problem(
+                self._file,
+                name.line,
+                name.column,
+                message,
+                f'put it in quotes: `{name.text}: "{text}"`, or write a list: `[{text}]`',
+            )
         )
         entries[-1] = name, Scalar(text, before.line, before.column)
 

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 import stat
+from collections import abc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
@@ -14,18 +15,19 @@ from typing import Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfoNotFoundError
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from tidings.channels.base import CanEdit, CanTakeDown
 from tidings.config import problems as placing
 from tidings.config.cross_checks import served_frequencies
 from tidings.config.file_reader import MAIN
 from tidings.config.load import store_address
-from tidings.config.settings import Newsroom
+from tidings.config.settings import Newsroom, NewsroomConfig
 from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence, read_text, read_yaml
 from tidings.model.cadence import At, OnNew, OnRequest, next_slots
 from tidings.model.errors import Problem, RefusedError, nearest
 from tidings.model.plurals import count_noun
+from tidings.model.text import Localised
 from tidings.pipeline.collect.check import check_items
 from tidings.pipeline.compose.baseline import cadence_key, describe_cadence_edit
 from tidings.pipeline.compose.gates import has_spamassassin
@@ -140,12 +142,49 @@ def _check_traps(newsroom: Newsroom) -> Iterator[Problem]:
             place = placing.find_place(node, ("site", "languages", number))
             mend = "ask for this language, or leave it out"
             yield Problem(MAIN, *place, message, mend, "warning")
+    yield from _check_texts(newsroom, node)
     for file, line, column in [("keys.json", 0, 0), *_secret_files(node)]:
         path_ = newsroom.root / file
         if os.name == "posix" and path_.is_file() and path_.stat().st_mode & stat.S_IROTH:
             message = f"everyone on this machine can read the secret in {file}"
             where = (MAIN, line, column) if line else (file, 0, 0)
             yield Problem(*where, message, f"chmod 600 {file}", "warning")
+
+
+def _check_texts(newsroom: Newsroom, node: Node) -> Iterator[Problem]:
+    """Warn about texts for readers that are empty, or that lack one of the site's languages."""
+    places = [
+        (text, path, (MAIN, *placing.find_place(node, path)))
+        for name in NewsroomConfig.model_fields
+        for path, text in _localised_texts(getattr(newsroom, name, None), (name,))
+    ]
+    places += [
+        (schedule.title, ("title",), _find_in_schedule(newsroom.root, name, ("title",)))
+        for name, schedule in newsroom.schedules.items()
+        if schedule.title is not None
+    ]
+    # A language for which Tidings has no words is named already.
+    known = [language for language in newsroom.site.languages if not count_missing_words(language)[0]]
+    for text, path, place in places:
+        missing = [language for language in known if language not in text.by_language]
+        if not text.default:
+            yield Problem(*place, f"{'.'.join(path)} is empty", "write it, because readers see it", "warning")
+        elif text.by_language and missing:
+            shown = text.get(missing[0], newsroom.site.languages[0])
+            message = f"{'.'.join(path)} has no text in {', '.join(missing)}: these readers see {shown[:40]!r}"
+            yield Problem(*place, message, f"add `{missing[0]}: ...`", "warning")
+
+
+def _localised_texts(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Localised]]:
+    """Yield the texts for readers in a part of the settings, with their paths."""
+    if isinstance(value, Localised):
+        yield path, value
+    elif isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            yield from _localised_texts(getattr(value, name, None), (*path, field.alias or name))
+    elif isinstance(value, abc.Mapping):
+        for name, inner in value.items():
+            yield from _localised_texts(inner, (*path, str(name)))
 
 
 _TLS_PORTS = {587: "starttls", 465: "tls"}
@@ -201,15 +240,9 @@ def _check_moments(newsroom: Newsroom, store: Store | None, now: datetime) -> It
             if state is not None and state.last_slot is not None:
                 continue
         key = "at" if isinstance(schedule.cadence.rule, At) else "until"
-        for suffix in (".yaml", ".yml"):
-            path = newsroom.root / "schedules" / f"{name}{suffix}"
-            if path.is_file():
-                file = path.relative_to(newsroom.root).as_posix()
-                text, _ = read_text(path.read_bytes(), file)
-                node, _ = read_yaml(text or "", file)
-                place = placing.find_place(node, ("cadence", key)) if node is not None else (0, 0)
-                message = f"{key}: this time has passed, so the schedule sends nothing"
-                yield Problem(file, *place, message, "write a later time, or delete the file", "warning")
+        place = _find_in_schedule(newsroom.root, name, ("cadence", key))
+        message = f"{key}: this time has passed, so the schedule sends nothing"
+        yield Problem(*place, message, "write a later time, or delete the file", "warning")
 
 
 def template_errors(newsroom: Newsroom) -> list[Problem]:
@@ -273,20 +306,19 @@ def _check_cadences(newsroom: Newsroom, store: Store) -> Iterator[Problem]:
         for name, schedule in newsroom.schedules.items():
             seen = schedules.find_cadence(connection, name)
             if seen is not None and seen.key != cadence_key(schedule.cadence):
-                file, line, column = _find_cadence_key(newsroom.root, name)
+                place = _find_in_schedule(newsroom.root, name, ("cadence",))
                 text = describe_cadence_edit(schedule, now)
-                yield Problem(file, line, column, text, "nothing to do, if this is what you want", "warning")
+                yield Problem(*place, text, "nothing to do, if this is what you want", "warning")
 
 
-def _find_cadence_key(root: Path, schedule: str) -> tuple[str, int, int]:
-    """Return file, line and column of the cadence of a schedule."""
-    for path in (root / "schedules" / f"{schedule}.yaml", root / "schedules" / f"{schedule}.yml"):
-        if path.exists():
-            file = path.relative_to(root).as_posix()
-            text, _ = read_text(path.read_bytes(), file)
-            node = read_yaml(text or "", file)[0]
-            found = node.get("cadence") if isinstance(node, Mapping) else None
-            return (file, found.line, found.column) if found is not None else (file, 1, 1)
+def _find_in_schedule(root: Path, schedule: str, path: tuple[str, ...]) -> tuple[str, int, int]:
+    """Return the file of a schedule, with line and column of the value at a path in it."""
+    for candidate in (root / "schedules" / f"{schedule}.yaml", root / "schedules" / f"{schedule}.yml"):
+        if candidate.is_file():
+            file = candidate.relative_to(root).as_posix()
+            text, _ = read_text(candidate.read_bytes(), file)
+            node, _ = read_yaml(text or "", file)
+            return (file, *placing.find_place(node, path)) if node is not None else (file, 1, 1)
     return MAIN, 0, 0
 
 

@@ -274,7 +274,8 @@ def _sample_topics(sample: Path, languages: Iterable[str]) -> str:
 
 def _in_languages(texts: Mapping[str, str], languages: Iterable[str]) -> str:
     """Return a map of the languages that have a text, as YAML; else the English text."""
-    parts = [f"{language}: {_quoted(texts[language])}" for language in languages if language in texts]
+    known = {language: texts.get(language) or texts.get(language.partition("-")[0]) for language in languages}
+    parts = [f"{language}: {_quoted(text)}" for language, text in known.items() if text]
     return f"{{{', '.join(parts)}}}" if parts else _quoted(texts["en"])
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from tidings.model.cadence.monthly import DayOfMonth, Monthly, NthWeekday, NthWorkingDay, WeeklyWorkingDay
 from tidings.model.cadence.rules import (
@@ -25,6 +26,7 @@ from tidings.model.cadence.rules import (
     Window,
 )
 from tidings.model.dates import read_date
+from tidings.model.plurals import count_noun
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -70,12 +72,30 @@ def _date(text: str) -> date:
     except ValueError:
         typed = None
     if typed is None or typed.clock is not None:
-        raise CadenceError(f"{text!r} is no date; write it like 2026-12-16")
+        raise CadenceError(f"{text!r} is no date; {_suggest_date(text) or 'write it like 2026-12-16'}")
     return typed.day
+
+
+_FORMATS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%d %B %Y", "%d %b %Y",
+            "%B %d %Y", "%b %d %Y", "%Y%m%d")  # fmt: skip
+"""Dates as countries write them."""
+
+
+def _suggest_date(text: str) -> str:
+    """Return `write 2026-12-16` for a date of another form, or an empty text. 04/12/2026 may be either of two days."""
+    days: list[date] = []
+    bare = " ".join(text.replace(",", " ").split())
+    for form in _FORMATS:
+        with contextlib.suppress(ValueError):
+            days.append(datetime.strptime(bare, form).replace(tzinfo=UTC).date())
+    return f"write {' or '.join(str(day) for day in dict.fromkeys(days))}" if days else ""
 
 
 def parse_skip_date(text: str) -> DateRange:
     """Read `2026-12-16`, or `2026-12-24..2027-01-08` with both days included."""
+    ends = re.split(r" (?:to|till|until|[-–—]) |\.{3}|[–—…]", " ".join(text.split()))
+    if len(ends) == 2:
+        raise CadenceError(f"{text!r} is no range of dates; write two dots: {ends[0].strip()}..{ends[1].strip()}")
     first, dots, last = text.partition("..")
     span = DateRange(_date(first), _date(last if dots else first))
     if span.last < span.first:
@@ -104,7 +124,8 @@ def _day_or_date(text: str | None) -> tuple[date | None, tuple[int, int] | None]
     try:
         return _date(text), None
     except CadenceError:
-        raise CadenceError(f"{text!r} is no date; write it like 2026-12-04, or 03-01 for every year") from None
+        mend = _suggest_date(text) or "write it like 2026-12-04, or 03-01 for every year"
+        raise CadenceError(f"{text!r} is no date; {mend}") from None
 
 
 def parse_rule(key: str, written: str | Sequence[str]) -> Rule:
@@ -165,6 +186,12 @@ def _weekday(text: str) -> int:
         raise CadenceError(f"weekdays are written by name, not {text!r} (programs number days differently): mon to sun")
     if name in WEEKDAYS or name in _LONG_WEEKDAYS:
         return WEEKDAYS.index(name[:3])
+    if name in ("workdays", "weekdays", "weekday", "working days"):
+        raise CadenceError(f"{text!r} is no weekday; write mon-fri")
+    days = [word[:3] for word in re.findall(r"\w+", name) if word.removesuffix("s") in (*WEEKDAYS, *_LONG_WEEKDAYS)]
+    if days:
+        mend = f"[{', '.join(days)}]" if days[1:] else f"only {days[0]}"
+        raise CadenceError(f"{text!r} is no weekday; write {mend}")
     raise CadenceError(f"{text!r} is no weekday; write mon, tue, wed, thu, fri, sat or sun")
 
 
@@ -233,6 +260,9 @@ def _day_of_month(part: str, text: str) -> DayOfMonth | NthWeekday | NthWorkingD
 
 
 def _every(text: str) -> Every:
+    if text.strip().isdigit():
+        other = "for every other week: `weekly: fri 09:00` with `every_other: {from: 2026-12-04}`"
+        raise CadenceError(f"{text!r} has no unit; write it like 15m or 2d; {other}")
     step = parse_duration(text)
     seconds = int(step.total_seconds())
     if seconds == 0 or seconds % 60:
@@ -248,7 +278,10 @@ def _at(text: str) -> At:
     try:
         typed = read_date(text)
     except ValueError:
-        raise CadenceError(f"{text!r} is no date and time; write it like 2026-12-01T09:00") from None
+        day, _, clock = text.strip().rpartition(" ")
+        meant = _suggest_date(day) if re.fullmatch("[0-9]{2}:[0-9]{2}", clock) else ""
+        mend = meant if " or " in meant else f"{meant}T{clock}" if meant else "write it like 2026-12-01T09:00"
+        raise CadenceError(f"{text!r} is no date and time; {mend}") from None
     if typed.offset is not None:
         raise CadenceError(f"write {text!r} without an offset; `timezone:` says which clock is meant")
     if typed.clock is None:
@@ -271,7 +304,8 @@ def _cron(text: str) -> Cron:
     fields = text.split()
     if len(fields) != 5:
         raise CadenceError(
-            f"cron: {text!r} has {len(fields)} fields, not five: minute hour day month weekday, like `0 9 * * fri`"
+            f"cron: {text!r} has {count_noun(len(fields), 'field')}, not five: "
+            "minute hour day month weekday, like `0 9 * * fri`"
         )
     minute, hour, day, month, weekday = fields
     rule = Cron(
