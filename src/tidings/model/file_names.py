@@ -29,12 +29,18 @@ _CONFLICT = (
 )
 _COPY = re.compile(
     # Dropbox, Nextcloud, ownCloud, Tresorit, Seafile, pCloud, Syncthing, Resilio
-    rf"[(\[（][^()\[\]（）]*{_CONFLICT}|\.sync-conflict-|[_.-]conflict(?:ed)?[-_.](?=\d|copy|version)|\bSFConflict\b"
+    rf"[(\[（][^()\[\]（）]*{_CONFLICT}|\.sync-conflict-|[_.-]conflict(?:ed)?[-_.](?=\d{{8}}|copy|version)|\bSFConflict\b"
+    # Box, SugarSync, AppleDouble servers; a language before it, because "climate-conflict.en.md" is a story
+    r"|(?:(?<=\.[a-z]{2})|(?<=\d{4}))[_.-]conflict(?=\.)|\(# ?(?:name|edit|file)? ?(?:clash|conflict)"
+    # Word, LibreOffice, editors after a crash
+    r"|[(\[](?:auto-?saved|auto-?recovered|recovered|repaired|восстановлен\w{0,5}|автосохран\w{0,10}|récupéré|wiederhergestellt)[)\]]"
+    r"|^auto-?recover(?:y|ed)? save of "
     # Windows, macOS, GNOME, KDE
     rf"|[ _]?[-–—]? ?(?<=[ _–—-]){_WORD}(?: ?\(?\d{{1,3}}\)?)?(?=\.)|[(（](?:another |\d+\w\w )?{_WORD}"
     rf"|(?:的副本|副本|のコピー|의 사본|көшірмесі|көчүрмөсү)(?: ?\d+)?(?=\.)| ?\(\d{{1,3}}\)(?=\.)|^{_BEFORE}"
     # OneDrive adds the computer's name
-    r"|-(?:desktop|laptop|win)-[a-z0-9]{4,}(?=\.)"
+    r"|-(?-i:DESKTOP|LAPTOP|WIN|PC|MSI)-(?-i:[A-Z0-9]{4,})(?=\.)"
+    r"|-(?-i:MacBook|iMac|Mac)(?:[- ](?-i:Pro|Air|mini|Studio))?(?=\.)"
     # git mergetool, patch, Subversion, editors
     r"|_(?:BACKUP|BASE|LOCAL|REMOTE)_\d+(?=\.)|\.(?:orig|rej|mine|theirs|ours|bak|backup|old|tmp|temp|save|autosave|swp)(?=\.)"
     r"|\.r\d+(?=\.)|~\d*(?=\.)|~$",
@@ -48,8 +54,13 @@ def is_copy(name: str, others: Collection[str]) -> bool:
 
     macOS and iCloud only add a number ("open day 2.md"), so the first file must be there too.
     """
-    if _COPY.search(name):
-        return True
+    if match := _COPY.search(name):
+        # "The hard-copy" is a title: a hyphen alone needs the original beside it.
+        is_hyphen = (
+            re.fullmatch(r"-\w+", match[0]) and not re.search(r"\d", match[0]) and name[match.start() - 1] != " "
+        )
+        is_word = is_hyphen and re.fullmatch(_WORD, match[0][1:], re.IGNORECASE)
+        return not is_word or name[: match.start()] + name[match.end() :] in others
     match = _NUMBERED.fullmatch(name)
     if match is None:
         return False

@@ -130,8 +130,11 @@ class Article(_Model):
     withdrawn: _Line = ""
 
 
-def build_article(fields: Mapping[str, Any]) -> Article | None:
-    """Build an article and cut values to their limits. None if it has neither title nor text, or is not valid."""
+def build_article(fields: Mapping[str, Any], *, may_be_empty: bool = False) -> Article | None:
+    """Build an article and cut values to their limits. None if it is not valid, or has neither title nor text.
+
+    `may_be_empty`: such an article is kept, and `build_item` names it.
+    """
     values = {
         name: value[: _MAX_LENGTHS.get(name, 2_000)] if isinstance(value, str) else value
         for name, value in fields.items()
@@ -150,7 +153,7 @@ def build_article(fields: Mapping[str, Any]) -> Article | None:
         article = Article.model_validate(values)
     except ValidationError:
         return None
-    return article if article.title or article.html else None
+    return article if article.title or article.html or may_be_empty else None
 
 
 class ItemDefaults(Protocol):
@@ -277,6 +280,9 @@ def build_item(article: Article, request: ItemRequest) -> BuiltItem:
         message = f"the text is written in {script} letters, but its language is {language!r}"
         mend = "set the source's `language`, or correct the language on the site"
         problems.append(Problem(request.ref, 1, 1, message, mend, "warning"))
+    if broken := next((word for word in f"{title} {summary} {body.opening}".split() if "\ufffd" in word), ""):
+        message = f"a letter cannot be read, near {broken[:60]!r}"
+        problems.append(Problem(request.ref, 1, 1, message, "save the text on the site as UTF-8", "warning"))
     for link in links.problems:
         if link.message == missing_alt_message(link.value):
             problems.append(warn_of_missing_alt(item, link.value))

@@ -40,7 +40,7 @@ def decode_document(body: bytes, content_type: str) -> str:
     own = _DECLARED.search(body[:1024]) or _META.search(body[:4096])
     labels = (header[1] if header else "", own[1].decode("ascii") if own else "")
     encodings = (find_codec(label, is_own=number == 1) for number, label in enumerate(labels) if label)
-    encoding = next(filter(None, encodings), None) or _guess(body)
+    encoding = next(filter(None, encodings), None) or guess_codec(body)
     return _DECLARATION.sub("", body.decode(encoding, "replace").lstrip("\ufeff"))
 
 
@@ -56,14 +56,24 @@ def find_codec(label: str, *, is_own: bool = False) -> str | None:
         return None
 
 
-def _guess(body: bytes) -> str:
-    """Guess the encoding of an unlabelled document: UTF-8 if it is valid, else the common one of its letters."""
+def is_utf8(body: bytes) -> bool:
+    """Whether the bytes are UTF-8. A letter that is cut off at the end does not count."""
     try:
         body.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.reason == "unexpected end of data":
-            return "utf-8"
-    else:
+        return error.reason == "unexpected end of data"
+    return True
+
+
+def is_mostly_utf8(body: bytes) -> bool:
+    """Whether the bytes are UTF-8 with a few broken letters, such as a summary that was cut inside of a letter."""
+    broken = body.decode("utf-8", "replace").count("\ufffd") - body.count("\ufffd".encode())
+    return broken * 10 <= sum(byte >= 0xC0 for byte in body)
+
+
+def guess_codec(body: bytes) -> str:
+    """Guess the encoding of an unlabelled document: UTF-8 if it is valid, else the common one of its letters."""
+    if is_utf8(body) or is_mostly_utf8(body):
         return "utf-8"
     high = sum(byte >= 0x80 for byte in body[:20_000])
     in_words = sum(len(word) for word in _CYRILLIC_WORD.findall(body[:20_000]))

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from tidings.model.file_names import is_copy
 from tidings.sources.base import SourceContext, Sweep
 from tidings.sources.folder import document
 from tidings.sources.folder import source as folder
@@ -95,6 +96,16 @@ class TestFolderKeepsTheContract(SourceContract):
         ("good 2.en.md", GOOD.encode(), "copy"),
         ("good.en copy 3.md", GOOD.encode(), "copy"),
         ("Copy of a.en.md", GOOD.encode(), "copy"),
+        ("a.en.conflict.md", GOOD.encode(), "copy"),
+        ("a.en_Ada-MBP_Nov-30-101010-2026_Conflict.md", GOOD.encode(), "copy"),
+        ("a.en (# Name clash 2026-11-30 #).md", GOOD.encode(), "copy"),
+        ("a.en (Recovered).md", GOOD.encode(), "copy"),
+        ("a.en-MacBook-Air.md", GOOD.encode(), "copy"),
+        ("good-copy.en.md", GOOD.encode(), "copy"),
+        ("ru.a.md", GOOD.encode(), "not at its end"),
+        ("a.en.2026-11-30.md", GOOD.encode(), "not at its end"),
+        ("a.en - Shortcut.md", GOOD.encode(), "not at its end"),
+        ("a.en_GB.md", GOOD.encode(), "not at its end"),
         ("Копия a.en.md", GOOD.encode(), "copy"),
         ("Kopie von a.en.md", GOOD.encode(), "copy"),
         ("Copie de a.en.md", GOOD.encode(), "copy"),
@@ -505,3 +516,19 @@ def test_a_storys_folder_names_it(content: Path) -> None:
     (content / "index.en.md").write_text(GOOD, encoding="utf-8")
     names = sorted((item.name, item.language) for item in sweep(content).items)
     assert names == [("index", "en"), ("new-well", "en"), ("new-well", "ru"), ("open-day", "en"), ("open-day", "ru")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "the-hard-copy",
+        "win-win-results",
+        "data-conflict-2026",
+        "climate-conflict",
+        "copyright-day",
+        "mine-action",
+        "sdg 6",
+    ],
+)
+def test_a_title_that_sounds_like_a_copy_is_a_story(name: str) -> None:
+    assert not is_copy(f"{name}.en.md", {f"{name}.en.md", "other.en.md"})

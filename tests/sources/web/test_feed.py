@@ -480,3 +480,18 @@ def test_the_sources_language_is_stronger_than_the_feeds(site: Website) -> None:
     source = source_of(f"{site.url}/feed", language="ru")
     source.fetch(NOW)
     assert [item.language for item in source.sweep(NOW).items] == ["ru"]
+
+
+def test_what_cannot_be_read_of_an_entry_is_named(site: Website) -> None:
+    date = "<pubDate>someday</pubDate>"
+    items = f"<item><title>T \ufffd</title><guid>1</guid>{date}</item><item><guid>2</guid></item>"
+    site.pages["/feed"] = Page(f'<rss version="2.0"><channel><title>F</title>{items}</channel></rss>'.encode())
+    source = source_of(f"{site.url}/feed", language="en")
+    assert source.fetch(NOW).problem == ""
+    sweep = source.sweep(NOW)
+    assert [item.title for item in sweep.items] == ["T \ufffd"]
+    assert sorted(problem.message for problem in sweep.problems) == [
+        "a letter cannot be read, near '\ufffd'",
+        "it has neither a title nor a text",
+        "its date 'someday' cannot be read",
+    ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tidings.sources.web.feed_parser import parse_feed
 
 URL = "https://e.example/feed.xml"
@@ -97,3 +99,61 @@ def test_a_json_feed_of_version_1_keeps_author_and_summary() -> None:
     [item] = parse_feed(json.dumps(feed).encode(), URL).items
     assert item.article["authors"] == ["Ada"]
     assert item.article["html"] == "<p>Only this</p>"
+
+
+def test_one_broken_letter_does_not_break_the_others() -> None:
+    feed = f'<?xml version="1.0" encoding="utf-8"?><rss version="2.0" {NAMES}><channel><title>F</title><item>'
+    feed += "<title>Новости сёл</title><guid>1</guid><description>Сорок сёл пьют воду XX</description></item>"
+    cut = (feed + "</channel></rss>").encode().replace(b"XX", "вод".encode()[:-1])
+    [item] = parse_feed(cut, URL).items
+    assert item.article["title"] == "Новости сёл"
+    assert item.article["html"] == "Сорок сёл пьют воду во\ufffd"
+    # All letters are broken: the feed is not in the encoding that it names.
+    [item] = parse_feed((feed + "</channel></rss>").encode("cp1251"), URL).items
+    assert item.article["title"] == "Новости сёл"
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_whole(codec: str) -> None:
+    feed = (
+        '<?xml version="1.0" encoding="utf-16"?><rss version="2.0"><channel><title>F</title><item><title>Вода</title>'
+    )
+    parsed = parse_feed(f"{feed}<guid>1</guid></item></channel></rss>".encode(codec), URL)
+    assert (parsed.items[0].article["title"], parsed.is_cut) == ("Вода", False)
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("<author>press@un.foundation (Ada Lo)</author>", ["Ada Lo"]),
+        ("<author>ada@un.info (de la Cruz)</author>", ["de la Cruz"]),
+        ("<author>Press office (press@un.digital)</author>", ["Press office"]),
+        ("<author>Ada Lo &lt;ada@un.museum&gt;</author>", ["Ada Lo"]),
+    ],
+)
+def test_an_author_is_no_rest_of_an_address(written: str, names: list[str]) -> None:
+    assert read_rss(f"{written}<description>Text</description>")["authors"] == names
+
+
+def test_the_credit_of_a_picture_is_kept() -> None:
+    credit = '<media:credit role="photographer">Ada Lo</media:credit>'
+    article = read_rss(
+        f'<description>Text</description><media:content url="/p.jpg" medium="image">{credit}</media:content>'
+    )
+    assert article["images"] == [{"src": "https://e.example/p.jpg", "alt": "", "credit": "Ada Lo"}]
+
+
+def test_media_of_no_named_kind_counts_as_a_picture() -> None:
+    article = read_rss('<description>Text</description><media:content url="https://i.example/9?w=800"/>')
+    assert [image["src"] for image in article["images"]] == ["https://i.example/9?w=800"]
+
+
+def test_a_date_that_nobody_can_read_is_named() -> None:
+    feed = (
+        '<rss version="2.0"><channel><title>F</title><item><title>T</title><guid>1</guid><pubDate>{}</pubDate></item>'
+    )
+    faults = [
+        parse_feed(f"{feed.format(date)}</channel></rss>".encode(), URL).items[0].faults
+        for date in ("30 ноября 2026 г.", "2026-11-30T10:00+06:00")
+    ]
+    assert faults == [("its date '30 ноября 2026 г.' cannot be read",), ()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -295,6 +295,20 @@ def _report_ending(reader: _FileReader, stem: str, suffix: str) -> None:
     elif 1 < len(suffix) <= 8 and suffix.isalpha() and not suffix.isascii():
         mend = f"use one of {known} before `.md`, or write `language:` in the file"
         reader.report("language", f"{suffix!r} in the file's name is not one of the site's languages", mend)
+    elif place := _find_language_within(stem, languages):
+        mend = "rename the file to NAME.LANG.md, or write `language:` in the file"
+        reader.report("language", f"{place!r} in the file's name names a language, but not at its end", mend)
+
+
+def _find_language_within(stem: str, languages: Collection[str]) -> str:
+    """Return the part of a file's name that names a language in another place: `ru.open-day`, `open-day.ru.final`."""
+    known = {language.lower() for language in languages}
+    parts = re.split(r"(?<=.)(?=\.)", stem)
+    for part in parts[1:] if len(parts) > 1 else []:
+        if re.split(r"[\s._()-]", part[1:], maxsplit=1)[0].lower() in known:
+            return part
+    first = re.match(r"([A-Za-z]{2,3})[._]", stem)
+    return first[0] if first and first[1].lower() in known else ""
 
 
 def _as_uri(written: str) -> str:

@@ -354,7 +354,8 @@ def _report_other(ref: str, path: Path, content: Path) -> Problem | None:
         return Problem(ref, 1, 1, "this file is not read, because its name does not end in .md", mend)
     if path.parent != content and path.parent.name.lower() in ("media", "files", "overlay", "attachments", "documents"):
         return None
-    mend = f"save its text as {path.stem}.md (NAME.LANG.md), move it to {content.name}/media, or delete it"
+    stem = path.stem.removesuffix(".md")
+    mend = f"save its text as {stem}.md (NAME.LANG.md), move it to {content.name}/media, or delete it"
     return Problem(ref, 1, 1, "this document is no item, and no item links to it", mend, "warning")
 
 

@@ -83,6 +83,8 @@ class FetchedArticle:
     article: Article
     is_old: bool = False
     """The item existed before the first fetch, so it does not count as new."""
+    faults: tuple[str, ...] = ()
+    """What could not be read of the item, for `check`."""
 
 
 class CachedSource:
@@ -178,7 +180,9 @@ class CachedSource:
         results = {ref: built[ref][2] for ref in sorted(built)}
         return Sweep(
             tuple(item for item, _ in results.values() if item is not None),
-            tuple(problem for _, problems in results.values() for problem in problems),
+            tuple(
+                problem for ref, (_, problems) in results.items() for problem in (*problems, *_list_faults(cached[ref]))
+            ),
             tuple(ref for ref, (item, _) in results.items() if item is None),
         )
 
@@ -224,6 +228,11 @@ class CachedSource:
         return groups.get(normalise_link(url))
 
 
+def _list_faults(item: CachedItem) -> list[Problem]:
+    mend = "correct it on the site"
+    return [Problem(item.ref, 1, 1, fault, mend, "warning") for fault in item.data.get("faults", ())]
+
+
 def _chunks(pending: Sequence[tuple[CachedItem, str | None]]) -> Iterator[list[tuple[CachedItem, str | None]]]:
     chunk: list[tuple[CachedItem, str | None]] = []
     letters = 0
@@ -246,19 +255,22 @@ def _list_wanted(items: Iterable[SourceItem], cached: Mapping[str, CachedItem]) 
     return wanted
 
 
-def update_cached_item(item: CachedItem, article: Article, keys: IdentityKeys) -> CachedItem | None:
+def update_cached_item(
+    item: CachedItem, article: Article, keys: IdentityKeys, faults: Sequence[str] = ()
+) -> CachedItem | None:
     """Return the cached item with the new article, or None if nothing changed."""
     known = [IdentityKeys(*former) for former in item.data["marks"]]
     if keys not in known:
         known = [*known, keys][-10:]
-    data = cache_data(article, known)
+    data = cache_data(article, known, faults)
     return None if data == item.data and not item.gone else CachedItem(item.ref, data, item.seen, item.backlog)
 
 
-def cache_data(article: Article, known: Sequence[IdentityKeys]) -> dict[str, Any]:
-    """Return the JSON of a cached item: the article and all identity keys that it ever had."""
+def cache_data(article: Article, known: Sequence[IdentityKeys], faults: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the JSON of a cached item: the article, all identity keys that it ever had, and what was unreadable."""
     fields = article.model_dump(mode="json", exclude_defaults=True)
-    return {"article": fields, "marks": [[keys.key, keys.link, keys.title, keys.day] for keys in known]}
+    marks = [[keys.key, keys.link, keys.title, keys.day] for keys in known]
+    return {"article": fields, "marks": marks} | ({"faults": list(faults)} if faults else {})
 
 
 def group_translations(

@@ -40,9 +40,9 @@ class FeedSource(WebSource):
         # With validators the site would not send again what was cut off.
         notes = ({} if feed.is_cut else response.validators) | {"moved": moved} | _find_hub(response, feed)
         items = [
-            FetchedArticle(item.key[:4_000], article)
+            FetchedArticle(item.key[:4_000], article, faults=item.faults)
             for item in feed.items
-            if (article := build_article(item.article)) is not None
+            if (article := build_article(item.article, may_be_empty=True)) is not None
         ]
         notice = ""
         if feed.more:

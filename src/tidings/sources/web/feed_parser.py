@@ -20,6 +20,7 @@ from lxml import etree
 
 from tidings.child_process import ChildError, run_in_child
 from tidings.model.text import clean
+from tidings.sources.encodings import decode_document, guess_codec, is_mostly_utf8, is_utf8
 from tidings.sources.html_tags import is_element
 from tidings.sources.json_values import as_objects, as_text
 
@@ -28,6 +29,9 @@ MAX_ENTRIES = 2_000
 SECONDS = 20
 """Limit of processor time."""
 _PICTURE = re.compile(r"\.(jpe?g|png|gif|webp|avif)$", re.IGNORECASE)
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
+_DECLARED = re.compile(rb"^\s*<\?xml\b[^<>]{0,200}?\bencoding\s*=\s*[\"']([\w.:-]{1,40})[\"']")
+_FILE = re.compile(r"\.[a-z0-9]{2,5}(?:[?#]|$)", re.IGNORECASE)
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)
 _MEDIA = "http://search.yahoo.com/mrss/"
 _TEXTS = (
@@ -52,6 +56,8 @@ class ParsedFeedItem:
 
     key: str
     article: dict[str, Any]
+    faults: tuple[str, ...] = ()
+    """What could not be read of the entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str]) -> Pa
         raise FeedError(str(error)) from None
     if "problem" in result:
         raise FeedError(result["problem"])
-    items = tuple(ParsedFeedItem(**item) for item in result["items"])
+    items = tuple(ParsedFeedItem(each["key"], each["article"], tuple(each["faults"])) for each in result["items"])
     return ParsedFeed(items, result["more"], tuple(result["hubs"]), result["topic"], result["is_cut"])
 
 
@@ -87,7 +93,11 @@ def parse_feed(body: bytes, url: str, content_type: str = "", language: str = ""
     """Parse a feed. Raises only FeedError for data that is not a feed."""
     try:
         if "json" in content_type or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
-            return _parse_json_feed(json.loads(body), url)
+            try:
+                feed = json.loads(body)
+            except ValueError:
+                raise FeedError("it is not JSON, or it broke off") from None
+            return _parse_json_feed(feed, url)
         if _ENTITY.search(body[:100_000]):
             raise FeedError("it declares XML entities, which feeds do not need and attacks use")
         return _parse_xml_feed(body, url, content_type, language)
@@ -115,11 +125,8 @@ def _describe_page(body: bytes, url: str) -> str:
 
 
 def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str) -> ParsedFeed:
-    if mark := next((mark for mark in _BOMS if body.startswith(mark)), None):
-        # A byte order mark is stronger than a header and the declaration (WHATWG Encoding §6.1).
-        codec = "utf-8" if mark == codecs.BOM_UTF8 else "utf-16"
-        text = body.decode(codec, "replace").lstrip("\ufeff")
-        body, content_type = re.sub(r"^\s*<\?xml\b[^<>]*>", "", text).encode(), "application/xml; charset=utf-8"
+    if (text := _decode(body, content_type)) is not None:
+        body, content_type = text.encode("utf-8", "replace"), "application/xml; charset=utf-8"
     body, content_type, alts = _take_alt_texts(body, content_type)
     is_cut = body.rstrip()[-40:].find(b">") < 0 or not _ROOT_END.search(body.rstrip()[-200:])
     headers = {"content-location": url, "content-type": content_type, "content-language": language}
@@ -144,6 +151,24 @@ def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str) -> 
     return ParsedFeed(items, max(0, len(entries) - MAX_ENTRIES), hubs, topic, is_cut)
 
 
+def _decode(body: bytes, content_type: str) -> str | None:
+    """Return the text of a feed that feedparser would read with the wrong letters, else None.
+
+    A byte order mark is stronger than a header and the declaration (WHATWG Encoding §6.1). Of a feed that says UTF-8
+    and has one broken letter, feedparser takes all others as Western European ones.
+    """
+    is_marked = body.startswith((*_BOMS, b"<\0", b"\0<"))
+    if not is_marked:
+        labels = [each[1].lower() for each in (_CHARSET.search(content_type),) if each]
+        labels += [each[1].decode("ascii").lower() for each in (_DECLARED.search(body[:1024]),) if each]
+        if any(label not in ("utf-8", "utf8") for label in labels) or is_utf8(body):
+            return None
+    if body.startswith((b"<\0", b"\0<")):
+        codec = "utf-16-le" if body[1:2] == b"\0" else "utf-16-be"
+        return re.sub(r"^\s*<\?xml\b[^<>]*>", "", body.decode(codec, "replace"))
+    return decode_document(body, "" if is_marked or is_mostly_utf8(body) else f"charset={guess_codec(body)}")
+
+
 def _last_place(body: bytes, pattern: re.Pattern[bytes]) -> int:
     return max((match.start() for match in pattern.finditer(body)), default=-1)
 
@@ -151,10 +176,12 @@ def _last_place(body: bytes, pattern: re.Pattern[bytes]) -> int:
 def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[str, str]]:
     """Take descriptions of pictures out of a feed and return them by the picture's address (Media RSS).
 
+    Credits of pictures are returned by "credit", a space and the address.
+
     feedparser would use such a description as the text of the entry. In a feed of videos it is the only text: it stays
     where an entry has no other one.
     """
-    if _MEDIA.encode() not in body or b"description" not in body:
+    if _MEDIA.encode() not in body or not re.search(rb":(?:description|credit)\b", body):
         return body, content_type, {}
     parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
     charset = re.search(r"charset\s*=\s*[\"']?([\w-]+)", content_type)
@@ -186,6 +213,12 @@ def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[st
             parent.remove(element)
         elif element.get("type", "plain") == "plain":
             element[:], element.text = [], _as_paragraphs(written)
+    for credit in root.iter(f"{{{_MEDIA}}}credit"):
+        parent = credit.getparent()
+        role, name = credit.get("role", "photographer"), " ".join("".join(map(str, credit.itertext())).split())
+        if parent is not None and name and role in ("photographer", "author", "owner", "copyright holder", "artist"):
+            for each in (parent, *parent.iterchildren(f"{{{_MEDIA}}}content")):
+                alts.setdefault(f"credit {each.get('url')}", name)
     return etree.tostring(root, encoding="utf-8"), "application/xml; charset=utf-8", alts
 
 
@@ -232,7 +265,7 @@ def _parse_xml_item(
         "language": str(next(filter(None, languages), "")),
         "summary": summary if full != summary else "",
         "html": full or summary,
-        "published": _format_date(entry.get("published_parsed") or entry.get("updated_parsed")),
+        "published": _format_date(entry.get("published_parsed") or dict.get(entry, "updated_parsed")),
         "topics": [str(tag.get("label") or tag.get("term") or "") for tag in entry.get("tags", ())],
         "authors": _list_authors(entry),
         "images": images,
@@ -243,7 +276,15 @@ def _parse_xml_item(
             if page.get("hreflang") and page["href"] != url
         },
     }
-    return ParsedFeedItem(clean(str(entry.get("id") or "")), _clean_all(article))
+    faults = _name_unread_date(article, str(entry.get("published") or dict.get(entry, "updated") or ""))
+    return ParsedFeedItem(clean(str(entry.get("id") or "")), _clean_all(article), faults)
+
+
+def _name_unread_date(article: Mapping[str, Any], written: str) -> tuple[str, ...]:
+    """Return a fault if an entry has a date that nobody can read: the story would get the day of its reading."""
+    if article["published"] or not written.strip():
+        return ()
+    return (f"its date {clean(written.strip()[:60])!r} cannot be read",)
 
 
 def _plain_title(title: str) -> str:
@@ -252,13 +293,22 @@ def _plain_title(title: str) -> str:
 
 
 def _list_authors(entry: Any) -> list[str]:
-    names = [str(author.get("name") or "") for author in entry.get("authors", ())]
+    names = [_restore_name(author) for author in entry.get("authors", ())]
     return [name for name in names if name] or [str(entry["author"])] if entry.get("author") else []
+
+
+def _restore_name(author: Mapping[str, Any]) -> str:
+    """Return the name of an author, without the end of an address: feedparser knows no ending of five letters."""
+    name, email = str(author.get("name") or ""), str(author.get("email") or "")
+    if re.search(r"\.[a-zA-Z]{4}$", email):
+        name = re.sub(r"^[a-z0-9.-]{1,60}(?: \(|$)| ?\([a-z0-9.-]{1,60}$| ?<[a-z0-9.-]{1,60}>$", "", name)
+    return name
 
 
 def _is_plain(detail: Mapping[str, Any], is_atom: bool) -> bool:
     """Whether an Atom feed says that this is text, in which angle brackets are no tags (RFC 4287 §3.1.1)."""
-    return is_atom and detail.get("type") == "text/plain"
+    kind = str(detail.get("type") or "")
+    return is_atom and kind.startswith("text/") and kind != "text/html"
 
 
 def _as_html(detail: Mapping[str, Any], is_atom: bool) -> str:
@@ -307,7 +357,8 @@ def _parse_enclosures(
     files: dict[str, dict[str, Any]] = {}
 
     def add_image(written: str) -> None:
-        images.setdefault(written, {"src": _join(feed_url, written), "alt": alts.get(written, "")})
+        credit = {"credit": alts[f"credit {written}"]} if f"credit {written}" in alts else {}
+        images.setdefault(written, {"src": _join(feed_url, written), "alt": alts.get(written, "")} | credit)
 
     def add_file(about: Mapping[str, Any], written: str, title: str, size: Any) -> None:
         length = str(size or "").strip()
@@ -322,7 +373,8 @@ def _parse_enclosures(
     for media in entry.get("media_content", ()):
         if _is_tiny(media):
             continue
-        is_picture = media.get("medium") == "image" or str(media.get("type", "")).startswith("image/")
+        is_unknown = not media.get("medium") and not media.get("type") and not _FILE.search(str(media.get("url", "")))
+        is_picture = is_unknown or media.get("medium") == "image" or str(media.get("type", "")).startswith("image/")
         if media.get("url") and (is_picture or _PICTURE.search(media["url"].partition("?")[0])):
             add_image(media["url"])
         elif media.get("url") and re.match(r"(?:audio|video)/(?!x-shockwave)", str(media.get("type", ""))):
@@ -408,7 +460,8 @@ def _parse_json_item(entry: dict[str, Any], feed_language: str, feed_url: str) -
         "images": [image for image in images if image["src"]],
         "attachments": [file for file in files if file["src"]],
     }
-    return ParsedFeedItem(clean(str(entry.get("id") or "")), _clean_all(article))
+    faults = _name_unread_date(article, texts.get("date_published") or texts.get("date_modified", ""))
+    return ParsedFeedItem(clean(str(entry.get("id") or "")), _clean_all(article), faults)
 
 
 def _list_objects(value: dict[str, Any], name: str) -> list[dict[str, Any]]:

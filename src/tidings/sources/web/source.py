@@ -131,7 +131,7 @@ class WebSource(CachedSource, ABC):
         for item in items:
             keys = self._keys_of(item)
             ref = _make_ref(item, keys, cached)
-            cached[ref] = CachedItem(ref, cache_data(item.article, [keys]), now)
+            cached[ref] = CachedItem(ref, cache_data(item.article, [keys], item.faults), now)
         return replace(self.build_items(cached), notes=self.notes)
 
     def health(self, now: datetime) -> SourceHealth:
@@ -164,7 +164,7 @@ class WebSource(CachedSource, ABC):
                 new.append((item, keys))
                 continue
             cached = self.cached[ref]
-            updated = update_cached_item(cached, _keep_earliest_date(item.article, cached), keys)
+            updated = update_cached_item(cached, _keep_earliest_date(item.article, cached), keys, item.faults)
             if updated is not None:
                 changed.append(updated)
         since = load_moment(state.get("fetched"))
@@ -178,7 +178,9 @@ class WebSource(CachedSource, ABC):
         for item, keys in new:
             ref = _make_ref(item, keys, taken)
             taken.add(ref)
-            changed.append(CachedItem(ref, cache_data(item.article, [keys]), self.now, backlog=id(item) in backlog))
+            changed.append(
+                CachedItem(ref, cache_data(item.article, [keys], item.faults), self.now, backlog=id(item) in backlog)
+            )
         present = {item.ref for item in changed}
         lost = (self.cached[ref] for ref in update.gone if ref in self.cached and ref not in present)
         changed += [replace(item, gone=True) for item in lost if not item.gone]
