@@ -9,7 +9,7 @@ import pytest
 from tidings.render.room import team_notices
 from tidings.render.room.team_notices import translate_hold, translate_notice
 
-MESSAGES = (*team_notices._LINES, *team_notices._REASONS, *team_notices._COUNTS)
+MESSAGES = (*team_notices._LINES, *team_notices._REASONS, *team_notices._COUNTS, *team_notices._NOTES)
 
 
 @pytest.mark.parametrize("language", ["ru", "kk", "ar"])

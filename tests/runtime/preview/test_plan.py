@@ -110,6 +110,19 @@ def test_stories_of_a_held_edition_are_planned(newsroom: RunningNewsroom) -> Non
     assert stories(planned(newsroom, MONDAY + HOUR)["daily"]) == ["one", "two"]
 
 
+def test_the_slot_of_an_edition_for_approval_is_taken(newsroom: RunningNewsroom) -> None:
+    """The plan named the slot again, with an edition that nobody would make."""
+    newsroom.schedule("daily", DAILY + "approval: {by: [boss@example.org], ahead: 3h}\n")
+    newsroom.reader("r")
+    newsroom.tick(MONDAY - DAY)
+    newsroom.item("one")
+    newsroom.tick(MONDAY - 2 * HOUR)
+    assert newsroom.editions() == ["daily/1 held"]
+    entry = planned(newsroom, MONDAY - HOUR)["daily"]
+    assert [slot.at for slot in entry.slots] == [MONDAY + DAY, MONDAY + 2 * DAY, MONDAY + 3 * DAY]
+    assert [slot.edition for slot in entry.waiting] == ["daily/1"]
+
+
 def test_an_embargoed_translation_does_not_hide_the_story(newsroom: RunningNewsroom) -> None:
     newsroom.item("one")
     newsroom.item("one", "ru", embargo="2026-03-02T08:30")

@@ -72,5 +72,8 @@ def test_a_slot_is_skipped_or_moved_through_its_yaml(room: RoomSite, monkeypatch
     room.newsroom.reload()
     dropped = editor.get("calendar/move", schedule="daily", slot="2026-03-10", day="2026-03-11").text
     assert "<ins>  skip_dates: [2026-03-04, 2026-03-10]</ins>" in dropped and "on_holiday: after" in dropped
+    assert "the working day after: Wed, 11 March 2026, 09:00" in dropped and 'role="alert"' not in dropped
+    far = editor.get("calendar/move", schedule="daily", slot="2026-03-10", day="2026-03-20").text
+    assert "This would be Wed, 11 March 2026, 09:00." in far
     assert editor.get("calendar/move", schedule="none", slot="2026-03-10").status_code == 404
     assert editor.get("calendar/move", story="none").status_code == 404

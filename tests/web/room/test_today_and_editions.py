@@ -145,7 +145,7 @@ def test_stories_are_ordered_by_buttons_and_saved_once(room: RoomSite) -> None:
     shown = editor.post("editions/daily/1/change", move=f"up:{order[2]}", **fields).text
     moved = re.findall(r'name="order" value="(\w+)"', shown)
     assert moved == [order[0], order[2], order[1]]
-    assert "This order is not saved yet." in shown and 'value="Mine"' in shown
+    assert "data-unsaved-note>Not saved yet." in shown and 'value="Mine"' in shown
     assert f'value="{order[1]}" checked' in shown
     assert room.newsroom.edition("daily/1").stories == before, "a move alone freezes nothing"
     shown = editor.post("editions/daily/1/change", move=f"first:{order[2]}", **fields | {"order": moved}).text

@@ -33,6 +33,7 @@ from tidings.render.i18n import (
 )
 from tidings.render.pages.pages import Pages
 from tidings.render.palette import make_palette
+from tidings.render.room.team_notices import translate_words
 from tidings.render.site_views import SiteView
 from tidings.render.templates import get_template, make_environment, run_template
 
@@ -65,8 +66,10 @@ class RoomWords:
         return text % ({"count": self.count(n)} | values)
 
     def moment(self, moment: datetime) -> str:
-        """Day and time in the newsroom's zone."""
-        return format_datetime(moment, self.language, self.zone)
+        """Day and time in the newsroom's zone, with the day of the week: teams speak of Friday's digest."""
+        day = babel_date(to_zone(moment, self.zone), "EEE", find_locale(self.language))
+        comma = "\N{ARABIC COMMA}" if self.language == "ar" else ","
+        return f"{day}{comma} {format_datetime(moment, self.language, self.zone)}"
 
     def day(self, moment: datetime) -> str:
         """The day in the newsroom's zone."""
@@ -141,6 +144,7 @@ class RoomPages:
             clock=words.clock,
             countdown=partial(_countdown, words),
             number=words.count,
+            machine=partial(_machine, words.language),
             language_name=language_name,
             text_direction=text_direction,
             **values,
@@ -161,6 +165,13 @@ def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
         return text % values if values else text
 
     return translate
+
+
+def _machine(language: str, text: str) -> Markup:
+    """Words of a command: in the member's language if they are known there, else in English."""
+    translated = translate_words(text, language)
+    place = Markup(' lang="en" dir="ltr"') if translated == text else Markup("")
+    return Markup('<span class="machine"{}>{}</span>').format(place, translated)
 
 
 def _countdown(words: RoomWords, until: datetime, now: datetime) -> Markup:

@@ -79,6 +79,32 @@ _REASONS = (
 )
 """Reasons of a held edition."""
 
+_NOTES = (
+    _("%(day)s is a holiday: %(name)s"),
+    _("%(day)s is in skip_dates"),
+    _("%(edition)s contained it, but it does not exist in %(languages)s."),
+    _("%(edition)s contained it, but its topics (%(topics)s) are not among those they chose."),
+    _("%(edition)s contained it, but they did not get this edition (another list or frequency)."),
+    _("%(why)s, moved to %(moment)s"),
+    _("%(story)s was never part of a mail to them."),
+    _("%(title)s is under embargo until %(moment)s"),
+    _("%(what)s is paused. Slots that come due meanwhile become one edition"),
+    _("The schedule %(schedule)s is due on %(moment)s and takes it, once %(people)s approve it."),
+    _("The schedule %(schedule)s is due on %(moment)s and takes it."),
+    _("if %(editions)s still waits then, its stories join this edition"),
+    _("it counts from %(moment)s"),
+    _("it goes on %(moment)s"),
+    _("its cadence was changed to %(cadence)s"),
+    _("its time has passed"),
+    _("left over from earlier editions: %(stories)s"),
+    _("next: %(moment)s"),
+    _("nothing new"),
+    _("on request: %(command)s"),
+    _("waits for approval: %(people)s will be asked on %(moment)s"),
+    _("would be skipped: %(why)s"),
+)
+"""What the plan, the calendar and an explanation say; only pages of the room show these."""
+
 _COUNTS = (_("%(count)s in doubt"), _("%(count)s quarantined"), _("%(count)s rejected"))
 
 _NAME = re.compile(r"%\((\w+)\)s")
@@ -100,6 +126,12 @@ def translate_hold(detail: str, language: str) -> str:
     return before + "; ".join(_translate(part, _REASONS, language) for part in parts)
 
 
+def translate_words(text: str, language: str) -> str:
+    """Return words of a command in a language, as far as they are known: a finding, a reason, a note of the plan."""
+    noted = "; ".join(_translate(part, _NOTES, language) for part in text.split("; "))
+    return noted if noted != text else translate_hold(translate_notice(text, language), language)
+
+
 def _translate(line: str, messages: tuple[str, ...], language: str) -> str:
     catalogue = load_catalogue(language, "room")
     for message in messages:
@@ -114,7 +146,11 @@ def _translate_counts(text: str, language: str) -> str:
     return ", ".join(_translate(part, _COUNTS, language) for part in text.split(", "))
 
 
-_INNER: Mapping[str, Callable[[str, str], str]] = {"counts": _translate_counts, "reasons": translate_hold}
+_INNER: Mapping[str, Callable[[str, str], str]] = {
+    "counts": _translate_counts,
+    "reasons": translate_hold,
+    "why": translate_words,
+}
 """Values that are translated too."""
 
 

@@ -230,8 +230,11 @@ def _find_slots(runtime: Runtime, connection: Connection, schedule: Schedule, no
     started = [overdue.slot] if overdue and overdue.slot else []
     after = max([now, *(slot.at for slot in started)])
     edited = find_cadence_edit(connection, schedule, now)
+    # An edition that is composed ahead, for approval, has taken its slot already.
+    taken = state.last_slot if state is not None else None
     following = next_slots(schedule.cadence, after, runs + _MOST_MOVED)
-    return [*started, *(slot for slot in following if is_since_edit(slot, edited))][:runs]
+    open_slots = (slot for slot in following if taken is None or slot.key > taken)
+    return [*started, *(slot for slot in open_slots if is_since_edit(slot, edited))][:runs]
 
 
 def _fill_slot(

@@ -16,6 +16,7 @@ from tidings.store.service import events
 from tidings.store.service.clock import real_now
 from tidings.web.room.edition_screen import delivery_states
 from tidings.web.room.team_screens import describe_roles, role_name
+from tidings.web.room.today import list_title
 from tidings.web.room.visit import Visit
 
 
@@ -37,7 +38,7 @@ def _page(visit: Visit, status: int = 200, *, wrong: str = "", secret: str = "",
         keys=[{"key": key, "role": role_name(visit.words, key.role)} for key in keys],
         roles=describe_roles(visit.words),
         chosen=visit.field("role") or Role.VIEWER.value,
-        lists=sorted(newsroom.lists),
+        lists={name: list_title(visit, name) for name in sorted(newsroom.lists)},
         error=wrong,
         entered=visit.field("name", 60) if wrong else "",
         secret=secret,

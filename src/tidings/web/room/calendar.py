@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from starlette.responses import Response
 
 from tidings.config.schedule import Schedule
-from tidings.model.cadence import OnHoliday, OnNew, OnRequest, list_slots
+from tidings.model.cadence import OnHoliday, OnNew, OnRequest, list_slots, load_zone, parse_skip_date
 from tidings.model.errors import RefusedError
 from tidings.render.room.room_pages import SCRIPT
 from tidings.runtime.team import files, stories
@@ -258,13 +258,22 @@ def _move_slot(visit: Visit, read: Any, name: str, do: str) -> Response:
     target = _parse_day(read("day") or "")
     if not how and target is not None:  # dropped on another day
         how = "before" if target < day else "after" if target > day else "skip"
-    choices = [
-        ("skip", words.gettext("Skip it: nothing goes out, and its stories join the next edition")),
-        ("before", words.gettext("Send it on the working day before")),
-        ("after", words.gettext("Send it on the working day after")),
-    ]
+    choices = [("skip", words.gettext("Skip it: nothing goes out, and its stories join the next edition"))]
+    reachable = _reachable_days(visit, schedule, day)
+    for way, label in (
+        ("before", words.gettext("Send it on the working day before: %(when)s")),
+        ("after", words.gettext("Send it on the working day after: %(when)s")),
+    ):
+        if way in reachable:
+            choices.append((way, label % {"when": words.moment(reachable[way])}))
     how = how if how in dict(choices) else "skip"
     moved, wrong = _skip_day(visit, schedule, day, how)
+    zone = visit.newsroom.site.zone
+    if target is not None and not do and how in reachable and reachable[how].astimezone(zone).date() != target:
+        when = words.moment(reachable[how])
+        wrong = words.gettext(
+            "A slot moves only to the working day before or after. This would be %(when)s.", when=when
+        )
     texts = {
         "title": f"{schedule_title(visit, name)}, {words.short_day(day)}",
         "heading": words.gettext("Skip or move the slot"),
@@ -273,6 +282,21 @@ def _move_slot(visit: Visit, read: Any, name: str, do: str) -> Response:
         "choices": choices,
     }
     return _save_or_show(visit, moved, texts, do or ("check" if target else ""), wrong)
+
+
+def _reachable_days(visit: Visit, schedule: Schedule, day: date) -> dict[str, datetime]:
+    """Return when the slot of a day would go out on the working day before and after it."""
+    found: dict[str, datetime] = {}
+    cadence = schedule.cadence
+    start = datetime.combine(day, time(), load_zone(cadence.zone)).astimezone(UTC)
+    if isinstance(cadence.rule, OnNew | OnRequest):
+        return found
+    for way in (OnHoliday.BEFORE, OnHoliday.AFTER):
+        moved = replace(cadence, skip_dates=(*cadence.skip_dates, parse_skip_date(day.isoformat())), on_holiday=way)
+        slot = next(list_slots(moved, start - timedelta(microseconds=1), start + timedelta(days=1)), None)
+        if slot is not None and not slot.skip_reason and slot.at > visit.runtime.now():
+            found[way.value] = slot.at
+    return found
 
 
 def _skip_day(visit: Visit, schedule: Schedule, day: date, how: str) -> tuple[list[_MovedFile], str]:

@@ -16,6 +16,7 @@ from tidings.runtime.monitoring.health import read_health
 from tidings.runtime.report.report import PostRow, make_report
 from tidings.runtime.team.rights import may_decide, may_see_schedule, may_settle
 from tidings.store.content import editions
+from tidings.store.content.items import load_story
 from tidings.store.delivery import ledger
 from tidings.store.delivery.corrections import find_online_post, list_post_changes
 from tidings.store.delivery.ledger import LedgerEntry
@@ -23,8 +24,8 @@ from tidings.store.people.team import Role
 from tidings.store.service import pauses
 from tidings.store.service.clock import real_now
 from tidings.store.service.pauses import Scope
-from tidings.web.room.edition_screen import delivery_states
-from tidings.web.room.today import schedule_title
+from tidings.web.room.edition_screen import choose_title, delivery_states, skip_texts
+from tidings.web.room.today import list_title, schedule_title
 from tidings.web.room.visit import Visit
 
 _RECENT = timedelta(days=30)
@@ -53,6 +54,11 @@ def _channels_page(visit: Visit, wrong: str = "", status: int = 200) -> Response
     for post in sorted(report.posts, key=lambda row: row.at, reverse=True):
         if may_see_schedule(visit, post.edition.partition("/")[0]):
             posts.setdefault(post.channel, []).append(post)
+    shown = {name: rows[:_MOST_POSTS] for name, rows in posts.items()}
+    titles: dict[str, str] = {}
+    with runtime.store.read() as connection:
+        for story in {post.story for rows in shown.values() for post in rows if post.story}:
+            titles[story] = choose_title(visit, {item.language: item.title for item in load_story(connection, story)})
     return visit.page(
         "channels.html.j2",
         visit.words.gettext("Channels"),
@@ -64,7 +70,7 @@ def _channels_page(visit: Visit, wrong: str = "", status: int = 200) -> Response
                 "type": settings.type,
                 "stalled": stalled.get(name, ""),
                 "is_paused": name in active,
-                "posts": [_shown_post(visit, post, changes) for post in posts.get(name, [])[:_MOST_POSTS]],
+                "posts": [_shown_post(visit, post, changes, titles) for post in shown.get(name, [])],
             }
             for name, settings in newsroom.channels.items()
             if settings.POSTS
@@ -75,7 +81,9 @@ def _channels_page(visit: Visit, wrong: str = "", status: int = 200) -> Response
     )
 
 
-def _shown_post(visit: Visit, post: PostRow, changes: dict[int, list[tuple[str, str, str]]]) -> dict[str, Any]:
+def _shown_post(
+    visit: Visit, post: PostRow, changes: dict[int, list[tuple[str, str, str]]], titles: dict[str, str]
+) -> dict[str, Any]:
     schedule, _, number = post.edition.partition("/")
     states, words = delivery_states(visit.words), visit.words
     names = {
@@ -86,6 +94,7 @@ def _shown_post(visit: Visit, post: PostRow, changes: dict[int, list[tuple[str, 
     done = changes.get(post.delivery, [])
     is_gone = any(kind == PostChange.TAKE_DOWN and state != DeliveryState.REJECTED for kind, state, _ in done)
     may = visit.may(Role.EDITOR) and may_decide(visit, schedule) and post.state == "accepted" and not is_gone
+    why = skip_texts(words).get(post.reason, "")
     ways = allowed_changes(visit.runtime.channels.get(post.channel)) if may else []
     return {
         "delivery": post.delivery,
@@ -103,8 +112,9 @@ def _shown_post(visit: Visit, post: PostRow, changes: dict[int, list[tuple[str, 
         "is_good": post.state == "accepted",
         "link": post.link if post.link.startswith("http") else "",
         "language": post.language,
-        "story": post.story,
-        "reason": post.reason,
+        "story": titles.get(post.story) or post.story,
+        "why": why,
+        "reason": "" if why else post.reason,
     }
 
 
@@ -209,6 +219,7 @@ def show_results(visit: Visit) -> Response:
         mails=[
             {
                 "row": row,
+                "list": list_title(visit, row.list),
                 "title": f"{schedule_title(visit, row.edition.partition('/')[0])} {row.edition.partition('/')[2]}",
                 "path": f"editions/{row.edition}",
                 "share": round(100 * row.accepted / largest),
@@ -221,7 +232,11 @@ def show_results(visit: Visit) -> Response:
             key: sum(getattr(row, key) for row in mails)
             for key in ("accepted", "hard", "soft", "complaints", "rejected", "waiting")
         },
-        lists=[row for row in report.lists if visit.person.may_see_list(row.list)],
+        lists=[
+            {"row": row, "title": list_title(visit, row.list)}
+            for row in report.lists
+            if visit.person.may_see_list(row.list)
+        ],
         skipped=skipped[:_PAGE],
         more_skipped=max(0, len(skipped) - _PAGE),
     )

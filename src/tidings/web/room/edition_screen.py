@@ -9,6 +9,7 @@ from datetime import datetime
 from starlette.responses import Response
 
 from tidings.config.schedule import Schedule
+from tidings.model.delivery import SkipReason
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.compose import review
@@ -23,7 +24,7 @@ from tidings.store.content.editions import count_recipients, frozen_digest
 from tidings.store.content.items import load_story
 from tidings.store.delivery import ledger
 from tidings.store.people.team import Role
-from tidings.web.room.today import hold_texts, schedule_title
+from tidings.web.room.today import hold_texts, list_title, schedule_title
 from tidings.web.room.visit import Visit
 from tidings.web.site.review import MAIL_HEADERS, message_html, reviewed_messages
 
@@ -120,7 +121,7 @@ def change(visit: Visit) -> Response:
         earlier = EditionChanges.of_request(editions.get_request(connection, edition.id))
     if not is_same:
         return _page(visit, edition, words.gettext("It has changed in the meantime. Please look at it again."), 409)
-    wanted = _read_changes(visit, edition)
+    wanted = _read_changes(visit, edition, earlier)
     if visit.field("move"):
         return _page(visit, edition, wanted=wanted)
     kept = [key for key in edition.stories if key not in wanted.drop]
@@ -145,7 +146,7 @@ def change(visit: Visit) -> Response:
     return visit.redirect(f"editions/{edition.name}#content", "changed")
 
 
-def _read_changes(visit: Visit, edition: Edition) -> EditionChanges:
+def _read_changes(visit: Visit, edition: Edition, earlier: EditionChanges) -> EditionChanges:
     """Return what the form says: the whole order, after the move of a button, and all texts."""
     languages = visit.newsroom.site.languages
     order = [key for key in dict.fromkeys(visit.fields.get("order", [])) if key in edition.stories]
@@ -160,9 +161,15 @@ def _read_changes(visit: Visit, edition: Edition) -> EditionChanges:
     return EditionChanges(
         drop=tuple(key for key in visit.fields.get("drop", []) if key in edition.stories),
         order=tuple(order),
-        subject={language: visit.field(f"subject.{language}", 300) for language in languages},
+        subject={language: _read_subject(visit, language, earlier) for language in languages},
         note={language: visit.field(f"note.{language}", 5_000).replace("\r\n", "\n") for language in languages},
     )
+
+
+def _read_subject(visit: Visit, language: str, earlier: EditionChanges) -> str:
+    """Return the subject that somebody wrote; the form shows the present one, which is no change."""
+    text, shown = visit.field(f"subject.{language}", 300), visit.field(f"shown.{language}", 300)
+    return earlier.subject.get(language, "") if shown and text == shown else text
 
 
 def comment(visit: Visit) -> Response:
@@ -239,6 +246,8 @@ def _page(
     approver = review.find_approver(schedule, visit.person.email) if review.waits_for_approval(edition) else ""
     ranks = {key: rank for rank, key in enumerate(wanted.order if wanted is not None else edition.stories)}
     texts = hold_texts(words)
+    shown = reviewed_messages(visit.runtime, edition, visit.language)
+    subjects = {message.language: message.subject for message in shown if message.is_mail}
     return visit.page(
         "edition.html.j2",
         f"{schedule_title(visit, edition.schedule)} {edition.number}",
@@ -263,14 +272,19 @@ def _page(
         is_blocked=held and not is_free,
         may_change=may and may_change and schedule is not None,
         changes=[
-            {"language": name, "subject": changes.subject.get(name, ""), "note": changes.note.get(name, "")}
+            {
+                "language": name,
+                "subject": changes.subject.get(name, ""),
+                "shown": subjects.get(name, ""),
+                "note": changes.note.get(name, ""),
+            }
             for name in newsroom.site.languages
         ],
         may_stop=may and edition.state in (EditionState.HELD, EditionState.SENDING),
         at_once=goes_at_once(edition, visit.runtime.now()),
         silence=_silence(visit, edition, schedule),
         total=sum(count.count for count in counts),
-        outlets=_outlets(counts),
+        outlets=_outlets(visit, counts),
         titles=titles,
         arranged=sorted(titles, key=lambda title: ranks[title[0]]),
         dropped=wanted.drop if wanted is not None else (),
@@ -286,7 +300,7 @@ def _page(
             if what.startswith(review.COMMENT)
         ],
         frozen=frozen,
-        shown=reviewed_messages(visit.runtime, edition),
+        shown=shown,
         path=f"{visit.root}editions/{edition.name}",
     )
 
@@ -302,7 +316,7 @@ def _silence(visit: Visit, edition: Edition, schedule: Schedule | None) -> str:
     return words.gettext("If nobody decides, it is not sent, and its stories join the next edition.")
 
 
-def _outlets(counts: list[editions.RecipientCount]) -> list[dict[str, object]]:
+def _outlets(visit: Visit, counts: list[editions.RecipientCount]) -> list[dict[str, object]]:
     """Return the recipients by outlet, each with its languages."""
     rows: dict[str, Counter[str]] = {}
     for count in counts:
@@ -311,6 +325,7 @@ def _outlets(counts: list[editions.RecipientCount]) -> list[dict[str, object]]:
         {
             "kind": outlet.partition(":")[0],
             "name": outlet.partition(":")[2],
+            "title": list_title(visit, outlet.partition(":")[2]),
             "languages": dict(languages),
             "total": languages.total(),
         }
@@ -348,4 +363,24 @@ def delivery_states(words: RoomWords) -> dict[str, str]:
         "skipped": words.gettext("not sent, with a reason"),
         "cancelled": words.gettext("cancelled"),
         "quarantined": words.gettext("failed too often"),
+    }
+
+
+def skip_texts(words: RoomWords) -> dict[str, str]:
+    """Return why a delivery was not sent, by the reason that the ledger keeps."""
+    return {
+        SkipReason.SUPPRESSED: words.gettext("This address must not get mail, because of a bounce or a complaint."),
+        SkipReason.UNSUBSCRIBED: words.gettext("They had left the list."),
+        SkipReason.NOT_CONFIRMED: words.gettext("They had not confirmed their subscription."),
+        SkipReason.ERASED: words.gettext("The person was erased."),
+        SkipReason.EXPIRED: words.gettext("The story had expired."),
+        SkipReason.NOTHING_FOR_READER: words.gettext(
+            "Nothing new in it: other topics, no translation, or all sent before."
+        ),
+        SkipReason.OTHER_LIST: words.gettext("They got the same edition through another list."),
+        SkipReason.PAUSED: words.gettext("They had asked for a pause."),
+        SkipReason.WITHDRAWN: words.gettext("A story in it was withdrawn."),
+        SkipReason.OVER_LIMIT: words.gettext("The channel had all the posts that it may have."),
+        SkipReason.UNTRANSLATED: words.gettext("The story waits for its translations."),
+        SkipReason.UNANSWERABLE: words.gettext("The post that it answers did not go out."),
     }

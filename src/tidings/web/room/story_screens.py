@@ -204,7 +204,8 @@ def submit_editor(visit: Visit) -> Response:
         return _editor_page(visit, editing, problems, wrong=text, status=409, is_checked=True)
     except RefusedError as error:
         return _editor_page(visit, editing, problems, wrong=str(error), status=409, is_checked=True)
-    return visit.redirect(f"stories/edit?file={quote(editing.opened.name)}", "saved")
+    said = {"story.corrected": "corrected", "story.withdrawn": "withdrawn"}.get(action, "saved")
+    return visit.redirect(f"stories/edit?file={quote(editing.opened.name)}", said)
 
 
 def show_new(visit: Visit) -> Response:

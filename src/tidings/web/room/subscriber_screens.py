@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
+from sqlalchemy import Connection
 from starlette.responses import Response
 
+from tidings.config.cross_checks import served_frequencies
 from tidings.config.settings import Newsroom
+from tidings.model.delivery import FeedbackKind
+from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError
 from tidings.pipeline.members.preferences import frequency_label, list_frequencies
 from tidings.render.room.room_pages import RoomWords
 from tidings.runtime.explain import explain
-from tidings.store.people import subscribers
+from tidings.store.content import editions
+from tidings.store.content.items import find_stories
+from tidings.store.delivery import ledger
+from tidings.store.people import consent, feedback, subscribers
 from tidings.store.people.erasure import truncate_log
 from tidings.store.people.subscribers import (
     CONFIRMED,
@@ -25,9 +33,14 @@ from tidings.store.people.subscribers import (
 )
 from tidings.store.people.team import Role
 from tidings.web.reader_actions import request_subscription
+from tidings.web.room.edition_screen import delivery_states, skip_texts
+from tidings.web.room.today import hold_texts, list_title, schedule_title
 from tidings.web.room.visit import Visit
 
 _PAGE = 50
+_MOST_MAILS = 40
+_MOST_TITLES = 200
+"""Newest stories that the field `About one story` offers."""
 
 
 def subscription_states(words: RoomWords) -> dict[str, str]:
@@ -173,14 +186,19 @@ def _person_page(
     newsroom, states = visit.newsroom, subscription_states(visit.words)
     story = visit.query.get("story", "").strip()[:200]
     lines, unknown = list[str](), ""
+    history, blocked, titles = list[dict[str, Any]](), list[str](), dict[str, str]()
     # A member for some lists must not learn what the person gets from others.
     if not visit.person.lists:
         with visit.runtime.store.read() as connection:
             try:
                 english = RoomWords("en", newsroom.site.timezone)
-                lines = explain(connection, newsroom, person.address, story or None, english.moment)
+                lines = explain(connection, newsroom, person.address, story, english.moment) if story else []
             except InputError:
                 unknown = visit.words.gettext("There is no story of this name.")
+            history = _history(visit, connection, person.id)
+            blocked = _blocked(visit, connection, person.address)
+            for versions in find_stories(connection, visit.runtime.now(), most=_MOST_TITLES):
+                titles[versions[0].story] = versions[0].title
     return visit.page(
         "subscriber.html.j2",
         person.name or person.address,
@@ -190,21 +208,94 @@ def _person_page(
         lists=[_shown_list(visit, row, states) for row in rows],
         languages=newsroom.site.languages,
         lines=lines,
+        history=history,
+        blocked=blocked,
+        titles=titles,
         explains=not visit.person.lists,
         story=story,
         may_erase=visit.may(Role.ADMIN),
     )
 
 
+def _blocked(visit: Visit, connection: Connection, address: str) -> list[str]:
+    """Say since when which lists must not mail this address, and why."""
+    words, found = visit.words, consent.suppressions_of(connection, consent.address_hash(address))
+    reasons = {
+        FeedbackKind.HARD.value: words.gettext("the address does not exist, or it refuses all mail"),
+        FeedbackKind.SOFT.value: words.gettext("mail to it came back on too many days"),
+        FeedbackKind.COMPLAINT.value: words.gettext("they reported a mail as spam"),
+        "blocked": words.gettext("it was blocked in the tool from which it was imported"),
+    }
+    return [
+        words.gettext("No mail since %(when)s: %(why)s.", when=words.moment(since), why=reasons[reason])
+        + (f" ({list_title(visit, name)})" if name else "")
+        for name, (reason, since) in found.items()
+        if reason in reasons
+    ]
+
+
+def _history(visit: Visit, connection: Connection, person: int) -> list[dict[str, Any]]:
+    """Return the newest mails to a person, with what became of each and why. The newest comes first."""
+    entries = list(deque(ledger.entries(connection, subscriber=person), _MOST_MAILS))
+    feedbacks = feedback.of_deliveries(connection, [entry.id for entry in entries])
+    states, skipped, words = delivery_states(visit.words), skip_texts(visit.words), visit.words
+    rows = []
+    for entry in reversed(entries):
+        why, detail, due = skipped.get(entry.reason, ""), "", None
+        back = "; ".join(f"{event.kind} {event.code} {event.text}".strip() for event in feedbacks.get(entry.id, []))
+        if entry.state == "accepted" and (back or entry.returned):
+            why, detail = words.gettext("The mail host took it, and then it came back."), back or entry.returned
+        elif entry.state == "accepted":
+            why, detail = words.gettext("The mail host took it, and nothing came back."), entry.receipt
+        elif entry.state in ("cancelled", "pending") and entry.edition:
+            edition = editions.find_edition_by_name(connection, entry.edition)
+            why = _explain_edition(words, edition) if edition is not None else ""
+            due = edition.starts if edition is not None else None
+        if not why and not detail:
+            detail = entry.reason
+        rows.append(
+            {
+                "title": f"{schedule_title(visit, entry.schedule)} {entry.edition.rpartition('/')[2]}"
+                if entry.edition
+                else entry.purpose,
+                "path": f"editions/{entry.edition}" if entry.edition else "",
+                "story": entry.story,
+                "at": entry.at,
+                "due": due,
+                "state": states.get(entry.state, entry.state),
+                "is_good": entry.state == "accepted" and not back,
+                "why": why,
+                "detail": detail,
+            }
+        )
+    return rows
+
+
+def _explain_edition(words: RoomWords, edition: Edition) -> str:
+    """Say why a mail of an edition did not go: the edition waits, was cancelled, or a newer one took its stories."""
+    if edition.state is EditionState.HELD:
+        texts = hold_texts(words)
+        reasons = " ".join(texts[hold.reason] for hold in edition.holds if hold.reason in texts)
+        return words.gettext("The edition is held.") + f" {reasons}"
+    return {
+        EditionState.SUPERSEDED: words.gettext(
+            "Nobody released the edition in time. Its stories went into the next one."
+        ),
+        EditionState.CANCELLED: words.gettext("Somebody cancelled the edition."),
+    }.get(edition.state, "")
+
+
 def _shown_list(visit: Visit, row: Subscription, states: dict[str, str]) -> dict[str, Any]:
     newsroom: Newsroom = visit.newsroom
     known = list_frequencies(newsroom, [row.list]) if row.list in newsroom.lists else []
     names = dict.fromkeys([*known, row.frequency])
+    served = served_frequencies(newsroom, row.list)
     return {
         "row": row,
         "title": _list_titles(visit).get(row.list, row.list),
         "state": states.get(row.state, row.state),
         "is_on": row.state != UNSUBSCRIBED,
+        "is_served": row.state != CONFIRMED or not {"all", row.frequency}.isdisjoint(served),
         "frequencies": {name: frequency_label(name, visit.language) for name in names},
     }
 

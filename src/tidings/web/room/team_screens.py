@@ -6,11 +6,12 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from tidings.model.errors import InputError
-from tidings.render.room.room_pages import RoomWords
+from tidings.render.room.room_pages import SCRIPT, RoomWords
 from tidings.runtime.team import sign_in as signing
 from tidings.store.people import team
 from tidings.store.people.team import Role, TeamMember
 from tidings.store.service.clock import real_now
+from tidings.web.room.today import list_title
 from tidings.web.room.visit import Visit
 
 _PAGE = 50
@@ -31,7 +32,7 @@ def describe_roles(words: RoomWords) -> list[dict[str, str]]:
     """Return the roles with what each may do."""
     texts = {
         Role.VIEWER: words.gettext("sees everything and changes nothing"),
-        Role.WRITER: words.gettext("also writes stories"),
+        Role.WRITER: words.gettext("also writes stories, and sends nothing"),
         Role.EDITOR: words.gettext("also decides on editions, subscribers and channels"),
         Role.ADMIN: words.gettext("also changes settings and the team"),
     }
@@ -51,12 +52,18 @@ def _team_page(visit: Visit, status: int = 200, error: str = "", link: str = "",
         "team.html.j2",
         words.gettext("Team"),
         status,
+        script=SCRIPT,
         members=[
-            {"member": member, "role": role_name(words, member.role), "sessions": sessions.get(member.id, 0)}
+            {
+                "member": member,
+                "role": role_name(words, member.role),
+                "sessions": sessions.get(member.id, 0),
+                "lists": [list_title(visit, name) for name in member.lists],
+            }
             for member in members
         ],
         roles=describe_roles(words),
-        lists=sorted(visit.newsroom.lists),
+        lists={name: list_title(visit, name) for name in sorted(visit.newsroom.lists)},
         error=error,
         link=link,
         invited=invited,
@@ -97,11 +104,12 @@ def _member_page(visit: Visit, member: TeamMember, status: int = 200, wrong: str
         "member.html.j2",
         member.shown_name,
         status,
+        script=SCRIPT,
         wrong=wrong,
         shown=member,
         sessions=sessions,
         roles=describe_roles(visit.words),
-        lists=sorted(visit.newsroom.lists),
+        lists={name: list_title(visit, name) for name in sorted(visit.newsroom.lists)},
         is_last_admin=is_last_admin,
         link=link,
     )

@@ -67,6 +67,12 @@ def schedule_title(visit: Visit, name: str) -> str:
     return schedule.heading(visit.language, default) if schedule is not None else name
 
 
+def list_title(visit: Visit, name: str) -> str:
+    """Return a list's title in the member's language, or its name if it is gone."""
+    settings = visit.newsroom.lists.get(name)
+    return settings.name.get(visit.language, visit.newsroom.site.languages[0]) if settings is not None else name
+
+
 def hold_texts(words: RoomWords) -> dict[HoldReason, str]:
     """Return what each reason of a hold means."""
     return {
@@ -146,6 +152,8 @@ def _coming(visit: Visit, planned: list[PlannedSchedule], active: list[Pause]) -
             continue
         slot = next((slot for slot in entry.slots if not slot.skipped), None)
         stories = [title for _, title in slot.stories or []] if slot is not None else []
+        note = (slot.note if slot is not None else "") or entry.note
+        is_empty = note in ("nothing new", "would be skipped: nothing new")
         rows.append(
             {
                 "name": entry.name,
@@ -156,7 +164,8 @@ def _coming(visit: Visit, planned: list[PlannedSchedule], active: list[Pause]) -
                 "more": max(0, len(stories) - _MOST_STORIES),
                 "recipients": sum(outlet.recipients.total() for outlet in slot.outlets) if slot is not None else 0,
                 "at_most": slot.at_most if slot is not None else 0,
-                "note": (slot.note if slot is not None else "") or entry.note,
+                "note": "" if is_empty else note,
+                "is_empty": is_empty,
                 "moved": slot.moved if slot is not None else None,
                 "may_pause": may_pause(visit, Scope.SCHEDULE, entry.name)
                 and pauses.find_schedule_pause(active, entry.name) is None,

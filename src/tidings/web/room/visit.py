@@ -238,6 +238,8 @@ def said_texts(words: RoomWords) -> dict[str, str]:
     """Return what a screen says after an action, by the key in its address."""
     return {
         "saved": words.gettext("Saved."),
+        "corrected": words.gettext("Saved. The next edition tells those who had the story. Build waiting ones again."),
+        "withdrawn": words.gettext("Withdrawn. Posts are taken down, and editions that carry it are held."),
         "added": words.gettext("Added."),
         "asked": words.gettext("They are asked by mail. They are on the list once they confirm."),
         "moved": words.gettext("Moved. The calendar shows it within a minute."),

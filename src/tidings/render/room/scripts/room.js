@@ -9,19 +9,43 @@
     return fetch(form.getAttribute("action").split("#")[0], { method: "POST", body, credentials: "same-origin" });
   };
 
-  // Stories of an edition: drag a row; its hidden field moves with it.
+  // A form that is not saved yet says so.
+  const tellUnsaved = (form) => {
+    const note = form.querySelector("[data-unsaved-note]");
+    if (note) note.hidden = false;
+  };
+  for (const form of document.querySelectorAll("form[data-unsaved]")) {
+    form.addEventListener("input", () => tellUnsaved(form));
+  }
+
+  // Stories of an edition: drag a row, or move it by its buttons; its hidden field moves with it.
   for (const list of document.querySelectorAll("[data-sort]")) {
-    let dragged = null;
+    let dragged = null, before = null;
+    list.addEventListener("click", (event) => {
+      const button = event.target.closest("button[name=move]");
+      if (!button) return;
+      event.preventDefault();
+      const row = button.closest("li"), way = button.value.split(":")[0];
+      if (way === "first") list.prepend(row);
+      else if (way === "up" && row.previousElementSibling) row.previousElementSibling.before(row);
+      else if (way === "down" && row.nextElementSibling) row.nextElementSibling.after(row);
+      // The same button keeps the focus; at an end of the list it is not shown, and the other way has it.
+      const other = row.querySelector(row === list.firstElementChild ? ".order-down" : ".order-up");
+      (button.offsetParent ? button : other).focus();
+      tellUnsaved(list.closest("form"));
+    });
     for (const row of list.children) {
       row.draggable = true;
       row.addEventListener("dragstart", (event) => {
         dragged = row;
+        before = row.nextSibling;
         row.classList.add("is-dragged");
         event.dataTransfer.effectAllowed = "move";
         event.dataTransfer.setData("text/plain", "");
       });
       row.addEventListener("dragend", () => {
         row.classList.remove("is-dragged");
+        if (row.nextSibling !== before) tellUnsaved(list.closest("form"));
         dragged = null;
       });
       row.addEventListener("dragover", (event) => {
@@ -132,6 +156,17 @@
     form.addEventListener("input", () => {
       clearTimeout(timer);
       timer = setTimeout(refresh, 1200);
+    });
+  }
+
+  // A button that copies a link.
+  for (const button of document.querySelectorAll("button[data-copy]")) {
+    if (!navigator.clipboard) continue;
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim())
+        .then(() => { button.textContent = button.dataset.done; })
+        .catch(() => {});
     });
   }
 
