@@ -33,7 +33,7 @@ _FOCUS = """(() => {
   };
 })()"""
 _AXE = """axe.run().then(found => JSON.stringify(found.violations
-  .filter(one => ["serious", "critical"].includes(one.impact)).map(one => [one.id, one.nodes[0].html])))"""
+  .filter(one => %s.includes(one.impact)).map(one => [one.id, one.nodes[0].html])))"""
 
 
 class Tab:
@@ -58,6 +58,12 @@ class Tab:
         answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def lead_on(self, expression: str) -> None:
+        """Do what leads to another page, and wait for that."""
+        self._browser.forget()
+        self.look(f"{expression}; 0")
+        self._browser.until("Page.loadEventFired")
 
     @property
     def words(self) -> str:
@@ -137,11 +143,12 @@ class Tab:
         """Whether scripts of pages run."""
         self.ask("Emulation.setScriptExecutionDisabled", value=not on)
 
-    def axe(self) -> list[Any]:
-        """What axe-core finds serious or critical on this page; it alone may run scripts."""
+    def axe(self, *, every: bool = False) -> list[Any]:
+        """What axe-core finds serious or critical on this page, or `every` finding; it alone may run scripts."""
+        impacts = [*(["minor", "moderate"] if every else []), "serious", "critical"]
         self.scripts(on=True)
         self.look(tool("axe-core", "axe.min.js").read_text(encoding="utf-8") + ";0")
-        found = list(json.loads(self.look(_AXE)))
+        found = list(json.loads(self.look(_AXE % json.dumps(impacts))))
         self.scripts(on=False)
         return found
 

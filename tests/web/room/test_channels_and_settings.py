@@ -189,7 +189,7 @@ def test_a_form_sets_every_other_week_and_a_first_day(room: RoomSite, admin: Bro
     assert "Saved." in admin.post("settings/schedule", do="save", **fields).text
     assert "every_other: {from: 2026-03-12}, from: 2026-03-09, holidays: KZ" in _file(room)
     room.newsroom.reload()
-    assert "Next: 12 March 2026, 10:00" in admin.get("settings").text
+    assert "Next: Thu, 12 March 2026, 10:00" in admin.get("settings").text
     page = admin.get("settings/schedule", file=SCHEDULE).text
     assert 'name="every_other" value="2026-03-12" type="date"' in page
     fields |= {"every_other": "", "from": "03-01", "until": "10-31", "opened": _opened(page)}

@@ -91,19 +91,29 @@ _NOTES = (
     _("%(what)s is paused. Slots that come due meanwhile become one edition"),
     _("The schedule %(schedule)s is due on %(moment)s and takes it, once %(people)s approve it."),
     _("The schedule %(schedule)s is due on %(moment)s and takes it."),
+    _("approved %(code)s"),
+    _("cancelled"),
+    _("composed"),
+    _("edited: %(changes)s"),
+    _("held: %(why)s"),
     _("if %(editions)s still waits then, its stories join this edition"),
     _("it counts from %(moment)s"),
     _("it goes on %(moment)s"),
     _("its cadence was changed to %(cadence)s"),
+    _("its stories join it"),
     _("its time has passed"),
     _("left over from earlier editions: %(stories)s"),
     _("next: %(moment)s"),
     _("nothing new"),
     _("on request: %(command)s"),
+    _("recomposed"),
+    _("released"),
+    _("sent back"),
+    _("superseded by a newer slot"),
     _("waits for approval: %(people)s will be asked on %(moment)s"),
     _("would be skipped: %(why)s"),
 )
-"""What the plan, the calendar and an explanation say; only pages of the room show these."""
+"""What the plan, the calendar, an explanation and the history of an edition say; only pages of the room show these."""
 
 _COUNTS = (_("%(count)s in doubt"), _("%(count)s quarantined"), _("%(count)s rejected"))
 
@@ -128,8 +138,11 @@ def translate_hold(detail: str, language: str) -> str:
 
 def translate_words(text: str, language: str) -> str:
     """Return words of a command in a language, as far as they are known: a finding, a reason, a note of the plan."""
-    noted = "; ".join(_translate(part, _NOTES, language) for part in text.split("; "))
-    return noted if noted != text else translate_hold(translate_notice(text, language), language)
+    if (whole := _translate(text, tuple(reason for reason in _REASONS if "; " in reason), language)) != text:
+        return whole
+    known = (*_NOTES, *_REASONS)
+    parts = "; ".join(_translate(part, known, language) for part in text.split("; "))
+    return parts if parts != text else translate_hold(translate_notice(text, language), language)
 
 
 def _translate(line: str, messages: tuple[str, ...], language: str) -> str:

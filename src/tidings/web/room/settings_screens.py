@@ -10,6 +10,7 @@ from starlette.responses import Response
 from tidings.model.cadence import next_slots
 from tidings.model.errors import RefusedError
 from tidings.render.room.room_pages import SCRIPT
+from tidings.render.room.team_notices import translate_words
 from tidings.runtime.preview.plan import PlannedSchedule
 from tidings.runtime.team import files
 from tidings.runtime.team.files import FileChangedError, OpenedFile
@@ -152,6 +153,7 @@ def _next(visit: Visit, entry: PlannedSchedule) -> list[str]:
         line = words.moment(slot.at)
         if slot.skipped:
             line = words.gettext("Skipped: %(when)s", when=line)
+            line += f" ({translate_words(slot.skipped, visit.language)})"
         elif slot.outlets:
             line += " · " + words.ngettext("to %(count)s recipient", "to %(count)s recipients", count)
         elif slot.at_most:

@@ -1,0 +1,218 @@
+"""axe finds nothing in any state of the room: after a mistake, before a save, in doubt, stalled, held, empty.
+
+`TIDINGS_PICTURES=FOLDER` saves a picture of each state, narrow and wide, for a person to look at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sqlalchemy import update
+
+from tests.fixtures.newsroom import DAY, HOUR, MONDAY
+from tests.servers.chromium import Tab, chromium
+from tests.web.room.conftest import RoomSite, open_room
+from tidings.runtime.team import sign_in
+from tidings.store import schema as t
+from tidings.store.people import consent, team
+from tidings.store.service.clock import real_now
+from tidings.web.room.visit import COOKIE
+
+_SUBMIT = """(() => {
+  for (const [name, value] of Object.entries(%s)) {
+    const fields = [...document.getElementsByName(name)];
+    const chosen = fields.find(one => one.value === value && ["radio", "checkbox"].includes(one.type));
+    if (chosen) chosen.checked = true; else fields[0].value = value;
+  }
+  const button = document.querySelector(%s);
+  button.form.noValidate = true;
+  button.click();
+})()"""
+TABLE = "email,language\nnew@example.org,en\nno address\nnew@example.org,ru\n"
+
+
+@dataclass
+class Looker:
+    """Somebody who brings pages into a state, and looks at each."""
+
+    room: RoomSite
+    tab: Tab
+    folder: Path
+    language: str
+    seen: list[str] = field(default_factory=list)
+
+    def work_as(self, role: str) -> None:
+        cookie = self.room.browser(role).cookie
+        with self.room.newsroom.runtime.store.write() as connection:
+            team.change_member(connection, self.room.member(role), language=self.language)
+        self.tab.ask("Network.setCookie", name=COOKIE, value=cookie, url=self.room.url, path="/room/")
+
+    def see(self, name: str, path: str | None = None) -> None:
+        """Look at this page, or at another one: nothing sticks out, and axe finds nothing at all."""
+        if path is not None:
+            self.tab.open(f"{self.room.url}room/{path}")
+        self.seen.append(name)
+        assert "cannot be done now" not in self.tab.words, name
+        for width, scheme in ((360, "light"), (1280, "dark")):
+            self.tab.screen(width, scheme=scheme)
+            where = f"state-{len(self.seen):02}-{name}-{self.language}-{width}-{scheme}"
+            assert self.tab.overflow() <= 0, where
+            assert self.tab.axe(every=True) == [], where
+            if "TIDINGS_PICTURES" in os.environ:
+                self.tab.picture(self.folder / f"{where}.png")
+
+    def submit(self, name: str, button: str, path: str | None = None, **fields: str) -> None:
+        """Fill a form and press its button, then look at what comes."""
+        if path is not None:
+            self.tab.open(f"{self.room.url}room/{path}")
+        self.tab.lead_on(_SUBMIT % (json.dumps(fields), json.dumps(button)))
+        self.see(name)
+
+
+@pytest.fixture(params=["en", "ar"])
+def looker(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looker]:
+    folder = Path(os.environ.get("TIDINGS_PICTURES", tmp_path / "pictures"))
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_room(tmp_path / "n") as room, chromium(tmp_path / "profile", request.param) as tab:
+        for key, value in room.newsroom.folder.env.items():
+            monkeypatch.setenv(key, value)
+        yield Looker(room, tab, folder, request.param)
+
+
+def _strangers(look: Looker) -> None:
+    """Signing in, and joining by a link."""
+    with look.room.newsroom.runtime.store.write() as connection:
+        link = sign_in.make_link(connection, look.room.member("writer"), real_now())
+    look.see("sign-in", "sign-in")
+    look.submit("sign-in-wrong", "form[action$='sign-in'] button", email="a@example.org", password="x", code="1")
+    look.submit("join-wrong", "form[method=post]:not([hidden]) button", f"join/{link}", password="short", code="1")
+    look.see("link-used", "join/none")
+
+
+def _editions(look: Looker) -> None:
+    """A held edition is moved, changed, commented on, sent back, and cancelled."""
+    edition = "editions/daily/1"
+    look.room.newsroom.item("two", title="Second")
+    look.see("edition-held", edition)
+    look.submit("edition-rebuilt", "button[value=recompose]")
+    look.submit("edition-moved", "button[name=move]:not([value^='up:one']):not([value^='down:two'])")
+    look.submit("edition-changed", ".save-bar button", **{"subject.en": "A better subject", "note.en": "Read this."})
+    look.submit("edition-changed-meanwhile", ".save-bar button", edition, frozen="old")
+    look.submit("edition-comment", "form[action$=comment] button", edition, comment="The lead is weak.")
+    look.submit("edition-tested", "button[value=test]", edition)
+    look.work_as("viewer")
+    look.see("edition-seen-only", edition)
+    look.work_as("boss")
+    look.submit("edition-send-back-without-words", "button[value=send_back]", edition)
+    look.submit("edition-sent-back", "button[value=send_back]", comment="Shorter.")
+    look.work_as("admin")
+    look.room.newsroom.runtime.set_clock(MONDAY + HOUR)
+    look.submit("edition-cancelled", "button[value=cancel]", edition)
+    look.room.newsroom.runtime.set_clock(look.room.newsroom.now)
+    look.see("today-nothing-waits", "")
+    look.submit("today-paused", "form[action$=pause] button")
+
+
+def _stories(look: Looker, picture: Path) -> None:
+    """A story with a mistake, its difference, its preview, a picture without words, and its end."""
+    story = "stories/edit?file=content/one.en.md"
+    look.submit("story-check", "button[value=check]:not(.unseen)", story, title="Another title")
+    look.submit("story-preview", "button[value=preview]", story)
+    look.submit("story-wrong", "button[value=save]", story, published="someday")
+    look.tab.open(f"{look.room.url}room/{story}")
+    look.tab.choose_file("#picture", picture)
+    look.submit("story-picture-without-words", "button[value=picture]")
+    look.submit("story-corrected", "button[value=save]", story, correction="It was ten, not twelve.")
+    look.submit("story-changed-meanwhile", "button[value=save]", story, opened="old", title="Mine")
+    look.submit("story-whole-file", "button[value=check]:not(.unseen)", f"{story}&as=text")
+    look.submit("story-begun", "form[action$='stories/new'] button", "stories/new", title="A draft")
+    look.room.newsroom.folder.write("content/bad.en.md", "---\ntitle: [\n---\nx\n")
+    look.room.newsroom.tick(look.room.newsroom.now)
+    look.see("stories-set-aside", "stories")
+    look.see("story-version-gone", "stories/version?file=content/one.en.md&version=none")
+
+
+def _people(look: Looker) -> None:
+    """Add with a mistake, import with odd lines, and a person who gets nothing."""
+    look.submit("subscriber-wrong", "form[action$='subscribers/add'] button", "subscribers", email="nobody", how="x")
+    imports = {"source": "A fair", "agreed": "yes", "table": TABLE}
+    look.submit("import-dry", "button[value=check]", "subscribers/import", **imports)
+    look.submit("imported", "button[value=import]")
+    look.submit("import-without-table", "button[value=check]", "subscribers/import", source="A fair")
+    with look.room.newsroom.runtime.store.write() as connection:
+        consent.suppress(connection, consent.address_hash("anna@example.org"), "", "hard", look.room.newsroom.now)
+        connection.execute(update(t.subscriptions).values(frequency="yearly"))
+    look.see("subscriber-gets-nothing", "subscribers/1?story=one")
+    look.submit("subscriber-not-erased", "button[value=erase]", "subscribers/1", confirm="somebody else")
+    look.see("subscribers-nobody", "subscribers?text=zzz")
+
+
+def _settings(look: Looker) -> None:
+    """A form and a text: what would change, a mistake, somebody else's change, a former version."""
+    form, text = "settings/schedule?file=schedules/daily.yaml", "settings/edit?file=schedules/daily.yaml"
+    look.submit("schedule-plan", "button[value=check]", form, when='"11:00"', skip_dates="2026-03-03")
+    look.submit("schedule-wrong", "button[value=save]", form, when="someday")
+    look.submit("schedule-saved", "button[value=save]", form, skip_dates="2026-03-03")
+    look.submit("schedule-changed-meanwhile", "button[value=save]", form, opened="old", when='"12:00"')
+    look.submit("settings-wrong", "button[value=save]", text, text="cadence: {daly: 1}\n")
+    look.tab.open(f"{look.room.url}room/{text}")
+    look.tab.lead_on("document.querySelector('#versions + ul a').click()")
+    look.see("settings-former-version")
+    look.room.newsroom.reload()
+    look.see("calendar-skipped", "calendar?view=week&day=2026-03-04")
+    look.see("slot-dropped", "calendar/move?schedule=daily&slot=2026-03-05&day=2026-03-06")
+    look.see("slot-dropped-too-far", "calendar/move?schedule=daily&slot=2026-03-05&day=2026-03-26")
+    look.see("calendar-empty", "calendar?view=list&day=2031-03-04")
+
+
+def _team(look: Looker) -> None:
+    """A link to send, a mistake, a key, what a role may not see, and a page that is not there."""
+    look.submit("team-link", "form[action$='team/add'] button", "team", email="new@example.org")
+    look.submit("team-twice", "form[action$='team/add'] button", email="new@example.org")
+    look.submit("member-link", "button[value=link]", f"team/{look.room.member('viewer')}")
+    look.submit("key-shown", "form[action$='keys/add'] button", "api", name="website", role="viewer")
+    look.submit("key-wrong", "form[action$='keys/add'] button", name="My site", role="viewer")
+    look.submit("password-wrong", "form[action$=password] button", "account") if "password" in look.tab.words else None
+    look.see("log", "log")
+    look.work_as("viewer")
+    look.see("not-allowed", "settings")
+    look.see("not-there", "stories/none")
+    look.work_as("admin")
+
+
+def _channels(look: Looker) -> None:
+    """Something in doubt, a channel that cannot post, a channel that is paused, and results."""
+    newsroom = look.room.newsroom
+    newsroom.schedule("posts", 'cadence: {daily: "10:00"}\ndeliver: [{channel: desk}]\n')
+    newsroom.tick(MONDAY)
+    newsroom.item("late", title="Late news")
+    newsroom.tick(MONDAY + HOUR)
+    look.see("channels", "channels")
+    with newsroom.runtime.store.write() as connection:
+        doubtful = update(t.deliveries).where(t.deliveries.c.channel == "desk")
+        connection.execute(doubtful.values(state="in_doubt", reason="no answer"))
+    look.see("channel-in-doubt", "channels")
+    look.submit("channel-settled", "button[value=cancel]")
+    look.submit("channel-paused", "form[action$=pause] button", "channels")
+    look.see("results", "results?days=365")
+    look.see("results-none", "results?days=7") if newsroom.now > MONDAY + 8 * DAY else None
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_in_any_state(looker: Looker, tmp_path: Path) -> None:
+    Image.new("RGB", (900, 500), (40, 110, 150)).save(tmp_path / "bridge.jpg")
+    _strangers(looker)
+    looker.work_as("admin")
+    _editions(looker)
+    _stories(looker, tmp_path / "bridge.jpg")
+    _people(looker)
+    _settings(looker)
+    _team(looker)
+    _channels(looker)
+    assert len(looker.seen) == len(set(looker.seen)) >= 50
