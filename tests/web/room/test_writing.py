@@ -193,7 +193,7 @@ def test_an_embargo_counts_down(room: RoomSite) -> None:
     assert now == BEFORE
     room.newsroom.folder.write(FILE, "---\ntitle: One\nembargo: 2026-03-04T12:30\n---\nText\n")
     page = room.browser("editor").get("stories/edit", file=FILE).text
-    assert re.search(r"Under embargo until 4 March 2026, 12:30: <time[^>]*>2 days 5 hours</time> left\.", page)
+    assert re.search(r"Under embargo until Wed, 4 March 2026, 12:30: <time[^>]*>2 days 5 hours</time> left\.", page)
 
 
 def test_a_story_under_its_folder_may_have_pictures(room: RoomSite, tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ from tidings.web.room.today import hold_texts, list_title, schedule_title
 from tidings.web.room.visit import Visit
 from tidings.web.site.review import MAIL_HEADERS, message_html, reviewed_messages
 
+_UNDONE = ("pending", "leased", "handed", "deferred")
+"""States of a delivery that still goes on."""
+
 
 def show(visit: Visit) -> Response:
     """The page of one edition."""
@@ -291,6 +294,9 @@ def _page(
         is_unsaved=wanted is not None,
         moved=visit.field("move").partition(":")[2] if wanted is not None else "",
         results=_results(words, states),
+        is_sending=edition.state is EditionState.SENDING,
+        parts=sum(states.values()),
+        parts_done=sum(count for state, count in states.items() if state not in _UNDONE),
         history=[
             (datetime.fromisoformat(at), what, who) for at, what, who in history if not what.startswith(review.COMMENT)
         ],

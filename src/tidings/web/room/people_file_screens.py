@@ -129,7 +129,7 @@ def _page(
     refused: Sequence[RefusedLine] = (),
     is_done: bool = False,
 ) -> Response:
-    results = _results(visit.words)
+    results, counts = _results(visit.words), summary.counts if summary is not None else {}
     return visit.page(
         "import.html.j2",
         visit.words.gettext("Import people"),
@@ -140,9 +140,8 @@ def _page(
         source=visit.field("source", 300),
         is_agreed=visit.field("agreed") != "no",
         **({"table": "", "kept": "", "kept_file": ""} if is_done else _keep_table(visit)),
-        counts=[(results[key], count) for key, count in summary.counts.items() if count and key in results]
-        if summary is not None
-        else [],
+        counts=[(label, counts[key]) for key, label in results.items() if counts.get(key)],
+        taken=counts.get(ImportResult.ADDED, 0) + counts.get(ImportResult.CONFIRMED, 0),
         is_checked=summary is not None,
         is_done=is_done,
         refused=refused[:_MOST_REFUSED],

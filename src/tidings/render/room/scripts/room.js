@@ -159,6 +159,23 @@
     });
   }
 
+  // The progress of a send is read again every few seconds, for as long as the page shows one.
+  const follow = () => {
+    const part = document.querySelector("[data-refresh]");
+    if (!part) return;
+    setTimeout(() => {
+      fetch(location.pathname, { credentials: "same-origin" })
+        .then((answer) => answer.text())
+        .then((page) => {
+          const fresh = new DOMParser().parseFromString(page, "text/html").getElementById(part.id);
+          if (fresh) part.replaceWith(document.adoptNode(fresh));
+        })
+        .catch(() => {})
+        .finally(follow);
+    }, 3000);
+  };
+  follow();
+
   // A button that copies a link.
   for (const button of document.querySelectorAll("button[data-copy]")) {
     if (!navigator.clipboard) continue;
