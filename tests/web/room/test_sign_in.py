@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import datetime, timedelta
 
@@ -201,9 +202,17 @@ def test_sign_out_ends_the_session_in_the_store(room: RoomSite) -> None:
 def test_a_sign_in_leads_to_a_page_of_the_room_only(room: RoomSite) -> None:
     answer = room.browser().get("editions/daily/1")
     assert answer.headers["location"].endswith("/room/sign-in?next=editions/daily/1")
-    for follow in ("https://evil.example", "//evil.example", "..%2f..", "javascript:alert(1)"):
-        assert "evil" not in room.browser().get("sign-in", next=follow).text
-        assert 'name="next" value=""' in room.browser().get("sign-in", next=follow).text
+    asked = "stories/edit?file=content/one.en.md&as=text"
+    page = room.browser().client.get(f"room/{asked}", follow_redirects=True).text
+    assert f'name="next" value="{html.escape(asked)}"' in page, "the question of the address is kept"
+    for follow in (
+        "https://evil.example", "//evil.example", "..%2f..", "javascript:alert(1)", "\\\\evil.example",
+        "/\\evil.example", "@evil.example", ".evil.example", "https:evil.example", "\thttps://evil.example",
+        "a/../../evil.example", "x\r\nSet-Cookie: evil=1", "x?y=<evil>", "x#//evil.example", "?x=//../evil",
+        "evil" * 300,
+    ):  # fmt: skip
+        page = room.browser().get("sign-in", next=follow).text
+        assert "evil" not in page and 'name="next" value=""' in page, follow
 
 
 def test_tokens_of_forms_differ_by_browser() -> None:

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from urllib.parse import quote
 
 from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
@@ -317,8 +318,9 @@ def _refuse(visit: Visit, route: RoomRoute, request: Request) -> Response | None
     words = visit.words
     if route.least is not None and visit.member is None:
         if route.method == "GET":
-            where = f"sign-in?next={visit.path}" if visit.path else "sign-in"
-            return visit.redirect(where)
+            query = f"?{request.url.query}" if request.url.query else ""
+            follow = quote(f"{visit.path}{query}", safe="/")
+            return visit.redirect(f"sign-in?next={follow}" if follow else "sign-in")
         text = words.gettext("You are not signed in any more. Sign in in another tab, then send this page again.")
         return visit.message(words.gettext("Please sign in"), text, status=401)
     if route.least is not None and not visit.may(route.least):

@@ -22,7 +22,7 @@ from tidings.web.room.account import (
 )
 from tidings.web.room.visit import Visit
 
-_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9/_.-]{0,200}")
+_PATH = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9/_.-]{0,200})?(?:\?[A-Za-z0-9/_.~=&%+-]{0,500})?")
 _SECRET = re.compile(r"[A-Z2-7]{32}")
 
 
