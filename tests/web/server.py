@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -10,11 +11,15 @@ from typing import Any
 
 import uvicorn
 
+from tidings.web.connections import BoundedProtocol
+
 
 @contextmanager
-def served(app: Any) -> Iterator[str]:
-    """Serve the application; yields its address with a slash at the end."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
+def served(app: Any, protocol: type[asyncio.Protocol] = BoundedProtocol) -> Iterator[str]:
+    """Serve the application as `tidings run` does; yields its address with a slash at the end."""
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off", http=protocol)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -25,19 +25,9 @@ from tidings.web.hooks.websub import websub_router
 from tidings.web.room.routes import room_router
 from tidings.web.site.preferences import preferences_router
 from tidings.web.site.review import review_router
-from tidings.web.site.static_files import StaticFiles
+from tidings.web.site.static_files import SECURITY_HEADERS, StaticFiles
 from tidings.web.site.subscribe import subscribe_router
 from tidings.web.site.unsubscribe import unsubscribe_router
-
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' https: http: data:;"
-    " media-src 'self' https: http:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
-"""Added to every answer that does not set them. Only the search has a script, and a policy of its own."""
 
 Health = Callable[[], dict[str, object]]
 
@@ -57,16 +47,6 @@ class _SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
-
-
-class _KeptFiles:
-    """Answers at once what a crowd asks for, without looking for a router."""
-
-    def __init__(self, app: ASGIApp, files: StaticFiles) -> None:
-        self._app, self._files = app, files
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._files if self._files.serves(scope) else self._app)(scope, receive, send)
 
 
 def create_app(
@@ -106,8 +86,9 @@ def create_app(
     if readers is not None:
         app.mount("/api", readers)
     files = StaticFiles(store, public, site=site, hubs=hubs)
+    # For `BoundedProtocol`.
+    app.state.files = files
     app.router.routes.append(Route("/{path:path}", files, methods=["GET", "HEAD"]))
-    app.add_middleware(_KeptFiles, files=files)
     app.add_middleware(_SecurityHeaders)
     return app
 

@@ -1,5 +1,6 @@
-"""Limits of HTTP connections: how many there are, and how long a client may take to send a request or take an answer.
+"""HTTP connections: their limits, and answers at once to what a crowd asks for.
 
+The limits are how many connections there are, and how long a client may take to send a request or to take an answer.
 uvicorn limits neither, so idle connections of one client would take every descriptor of the process, also those that
 sending needs.
 """
@@ -10,7 +11,9 @@ import asyncio
 import resource
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from tidings.web.site.static_files import StaticFiles
 
 MOST = 500
 """Connections at most. The oldest that waits for a request is closed for a new one."""
@@ -27,7 +30,10 @@ STALL_SECONDS = 60.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with these limits. `most` may be changed before the server starts."""
+    """uvicorn's protocol with these limits. `most` may be changed before the server starts.
+
+    If the state of the application has `files`, what these have in memory is answered without a task.
+    """
 
     most = MOST
     head_seconds = HEAD_SECONDS
@@ -40,8 +46,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waits_for = ""
         self._is_in_body = False
         self._head_size = 0
+        self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._files: StaticFiles | None = getattr(getattr(self.config.app, "state", None), "files", None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -62,7 +70,8 @@ class BoundedProtocol(HttpToolsProtocol):
         return bool(idle)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wait_for("")
+        if self._timer is not None:
+            self._timer.cancel()
         self._end_stall()
         super().connection_lost(exc)
 
@@ -79,6 +88,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_size = 0
         super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # Requests that wait in a queue get a task each: to answer them from here would nest without end.
+        is_usual = app is self.app and cycle.keep_alive and not self.flow.write_paused and not self.pipeline
+        answer = self._files.answer_at_once(cycle.scope) if is_usual and self._files is not None else None
+        if answer is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        cycle.response_started = cycle.response_complete = True
+        date = [b"%b: %b\r\n" % line for line in cycle.default_headers]
+        self.transport.write(b"".join((answer.head, *date, b"\r\n", answer.content)))
+        cycle.on_response()
+
     def on_message_complete(self) -> None:
         self._is_in_body = False
         super().on_message_complete()
@@ -88,7 +109,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._began = self.loop.time()
         self._watch()
         # What is left of the answer lies in the buffer of the transport: the client must take it in time.
-        self._begin_stall()
+        if self.transport.get_write_buffer_size():
+            self._begin_stall()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -107,12 +129,22 @@ class BoundedProtocol(HttpToolsProtocol):
         if what == self._waits_for:
             return
         self._waits_for = what
+        self._deadline = self.loop.time() + (self.head_seconds if what == "head" else self.body_seconds)
+        # A timer that ends too early is set again then: two for each request would cost more than its answer.
+        if what and (self._timer is None or self._timer.when() > self._deadline):
+            self._set_timer()
+
+    def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if what:
-            seconds = self.head_seconds if what == "head" else self.body_seconds
-            self._timer = self.loop.call_later(seconds, self.transport.abort)
+        self._timer = self.loop.call_at(self._deadline, self._check_deadline)
+
+    def _check_deadline(self) -> None:
+        self._timer = None
+        if self._waits_for and self.loop.time() < self._deadline:
+            self._set_timer()
+        elif self._waits_for:
+            self.transport.abort()
 
     def _begin_stall(self) -> None:
         self._end_stall()

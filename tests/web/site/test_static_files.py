@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 
@@ -10,8 +11,10 @@ import httpx
 import pytest
 from fastapi import APIRouter
 from sqlalchemy import Connection
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.fixtures.items import put
+from tests.fixtures.waiting import GENEROUS
 from tests.render.feeds.feed_rules import problems
 from tests.render.samples import item
 from tests.web.conftest import NOW, SITE_URL
@@ -230,6 +233,38 @@ def test_a_crowd_asks_the_store_once(store: Store, newsroom: Newsroom, monkeypat
         path.unlink()
         missing = client.get(FEED)
         assert (missing.status_code, missing.headers["x-content-type-options"]) == (404, "nosniff")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "asked", [{}, {"Accept-Encoding": "gzip"}, {"If-None-Match": "*"}], ids=["full", "gzip", "304"]
+)
+def test_an_answer_at_once_is_the_usual_answer(
+    store: Store, newsroom: Newsroom, method: str, asked: dict[str, str]
+) -> None:
+    """The second answer needs no task. It says the same, byte by byte, as a server that does not know this way."""
+    app = create_app(store, newsroom.public)
+    with served(app) as here, served(app, HttpToolsProtocol) as there, httpx.Client() as client:
+        headers = {"Accept-Encoding": "identity", **asked}
+        answers = []
+        for address in (here, here, here, there):
+            with client.stream(method, address.rstrip("/") + FEED, headers=headers) as answer:
+                fields = {name: value for name, value in answer.headers.multi_items() if name not in ("date", "server")}
+                answers.append((answer.status_code, fields, b"".join(answer.iter_raw())))
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_a_thousand_requests_in_one_write_are_answered(store: Store, newsroom: Newsroom) -> None:
+    """They are queued behind the first one, which needs the store."""
+    with served(create_app(store, newsroom.public)) as address:
+        host, port = address.removeprefix("http://").rstrip("/").split(":")
+        request = b"HEAD %b HTTP/1.1\r\nHost: x\r\n" % FEED.encode()
+        with socket.create_connection((host, int(port)), timeout=GENEROUS) as client:
+            client.sendall((request + b"\r\n") * 999 + request + b"Connection: close\r\n\r\n")
+            received = b""
+            while chunk := client.recv(65_536):
+                received += chunk
+    assert received.count(b"HTTP/1.1 200 OK\r\n") == 1_000
 
 
 def test_a_page_without_its_slash_redirects_within_the_host(client: httpx.Client) -> None:

@@ -6,10 +6,12 @@ import re
 import stat
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -29,6 +31,15 @@ from tidings.store.content import site_files
 from tidings.store.content.site_files import PublishedFile
 from tidings.store.engine import Store
 
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' https: http: data:;"
+    " media-src 'self' https: http:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+"""Of every answer that does not set them. Only the search has a script, and a policy of its own."""
 ARCHIVE = "archive/"
 _EDITION_POLICY = (
     "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' https: http: data:; form-action 'none';"
@@ -65,6 +76,8 @@ class _Found:
     content: bytes
     packed: bytes | None
     """The content by gzip, if there is such a file."""
+    answers: dict[tuple[bool, bool, bool], RawAnswer] = field(default_factory=dict)
+    """Made before: for a client that has this version, takes gzip, and asked for the head alone."""
 
 
 class StaticFiles:
@@ -83,16 +96,18 @@ class StaticFiles:
         """By path, the one found last at the end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found: _Found | Response | None = self._find_kept(scope["path"])
+        found: _Found | ASGIApp | None = self._find_kept(scope["path"])
         if found is None:
             found = await run_in_threadpool(self._find, scope["path"])
             self._keep(scope["path"], found)
-        answer = self._respond(_asked(scope), scope["method"], found) if isinstance(found, _Found) else found
-        await answer(scope, receive, send)
+        if isinstance(found, _Found):
+            found = self._respond(_asked(scope), scope["method"], found)
+        await found(scope, receive, send)
 
-    def serves(self, scope: Scope) -> bool:
-        """Whether the answer of a request is kept, so that no router need be asked."""
-        return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and scope["path"] in self._kept
+    def answer_at_once(self, scope: Mapping[str, Any]) -> RawAnswer | None:
+        """Return the answer to a request if it needs neither the store nor a file."""
+        found = self._find_kept(scope["path"]) if scope["method"] in ("GET", "HEAD") else None
+        return self._answer(_asked(scope), scope["method"], found) if found is not None else None
 
     def _find_kept(self, path: str) -> _Found | None:
         found = self._kept.get(path)
@@ -149,37 +164,52 @@ class StaticFiles:
         return _Found(file, document, status, raw, signature, until, content, zipped)
 
     def _respond(self, asked: Mapping[bytes, str], method: str, found: _Found) -> ASGIApp:
+        document = found.document
+        if document.path.startswith("media/") and not (found.status == 200 and _is_current(asked, document)):
+            etag = ("ETag", f'"{document.etag}"')
+            headers = dict([(name.decode(), value.decode()) for name, value in found.headers] + [etag])
+            return FileResponse(found.file, found.status, headers)
+        return self._answer(asked, method, found)
+
+    def _answer(self, asked: Mapping[bytes, str], method: str, found: _Found) -> RawAnswer:
         document, packed = found.document, found.packed
         use_gzip = packed is not None and _accepts_gzip(asked.get(b"accept-encoding", ""))
-        etag = f'"{document.etag}-gzip"' if use_gzip else f'"{document.etag}"'
-        if found.status == 200 and _is_current(asked, document):
-            return _RawAnswer(304, [*found.headers[1:], (b"etag", etag.encode())])
-        headers = [*found.headers, (b"etag", etag.encode())]
-        if document.path.startswith("media/"):
-            return FileResponse(found.file, found.status, {name.decode(): value.decode() for name, value in headers})
-        content = found.content
-        if use_gzip and packed is not None:
-            content = packed
-            headers.append((b"content-encoding", b"gzip"))
-        headers.append((b"content-length", b"%d" % len(content)))
-        return _RawAnswer(found.status, headers, b"" if method == "HEAD" else content)
+        key = found.status == 200 and _is_current(asked, document), use_gzip, method == "HEAD"
+        answer = found.answers.get(key)
+        if answer is not None:
+            return answer
+        is_current, _, is_head = key
+        headers = [*found.headers, (b"etag", f'"{document.etag}{"-gzip" if use_gzip else ""}"'.encode())]
+        if is_current:
+            answer = RawAnswer(304, headers[1:])
+        else:
+            content = packed if use_gzip and packed is not None else found.content
+            if use_gzip:
+                headers.append((b"content-encoding", b"gzip"))
+            headers.append((b"content-length", b"%d" % len(content)))
+            answer = RawAnswer(found.status, headers, b"" if is_head else content)
+        found.answers[key] = answer
+        return answer
 
 
-class _RawAnswer:
+class RawAnswer:
     """An answer with this header and content. Starlette's `Response` would encode the header anew for each."""
 
     def __init__(self, status: int, headers: list[tuple[bytes, bytes]], content: bytes = b"") -> None:
-        self._status, self._headers, self._content = status, headers, content
+        self._status, self._headers, self.content = status, headers, content
+        fields = b"".join([b"%b: %b\r\n" % line for line in headers])
+        self.head = b"HTTP/1.1 %d %b\r\n%b" % (status, HTTPStatus(status).phrase.encode(), fields)
+        """Status line and fields, each ending in CRLF, without the empty line (RFC 9112 §2.1)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
-        await send({"type": "http.response.body", "body": self._content})
+        await send({"type": "http.response.body", "body": self.content})
 
 
 _ASKED = frozenset({b"if-none-match", b"if-modified-since", b"accept-encoding"})
 
 
-def _asked(scope: Scope) -> dict[bytes, str]:
+def _asked(scope: Mapping[str, Any]) -> dict[bytes, str]:
     """Return the fields of a request that decide the answer. Several of one name are one list (RFC 9110 §5.3)."""
     asked: dict[bytes, str] = {}
     for name, value in scope["headers"]:
@@ -214,7 +244,7 @@ def _headers(document: PublishedFile, path: Path, status: int) -> dict[str, str]
     media = is_media(document.path)
     kind = find_media_type(document.path)
     age = ERROR_AGE if status != 200 else find_cache_control(document.path)
-    headers = {"Content-Type": kind, "Cache-Control": age}
+    headers = {"Content-Type": kind, "Cache-Control": age, **SECURITY_HEADERS}
     if is_active_media(document.path):
         headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
     if not media:
