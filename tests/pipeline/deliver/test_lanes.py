@@ -114,11 +114,14 @@ def test_mail_in_doubt_is_repeated_by_the_same_sender(
     one, two = _sender("one", sinks[0]), _sender("two", sinks[1])
     _deliverer(store, alive, one, two).run_until_idle()
     assert [len(sink.taken()) for sink in sinks] == [2, 0]
-    # One whose sender is configured no more is anybody's.
-    with store.write() as connection:
-        connection.execute(update(t.deliveries).values(state="in_doubt", next_at=ledger_fixtures.NOW, sender="former"))
-        connection.execute(update(t.mailings).values(open=True))
-    assert _deliverer(store, alive, one, two).run_until_idle().states == {"accepted": 1}
+    # Also if the other one is preferred now. One whose sender is configured no more is anybody's.
+    for former, order, count in (("one", (two, one), 3), ("former", (one, two), 4)):
+        again = {"state": "in_doubt", "next_at": ledger_fixtures.NOW, "sender": former}
+        with store.write() as connection:
+            connection.execute(update(t.deliveries).values(again))
+            connection.execute(update(t.mailings).values(open=True))
+        assert _deliverer(store, alive, *order).run_until_idle().states == {"accepted": 1}
+        assert [len(sink.taken()) for sink in sinks] == [count, 0]
 
 
 def test_a_busy_domain_slows_only_its_own_mail(

@@ -265,12 +265,13 @@ def test_a_confirmation_lifts_no_hard_suppression(site: Site) -> None:
     site.ask()
     link = site.link(site.mails()[0], "confirm")
     digest = consent.address_hash(ADA)
-    for name in ("digest", ""):
+    for name, reason in (("digest", "hard"), ("", "hard"), ("", "complaint")):
         with site.runtime.store.write() as connection:
-            consent.suppress(connection, digest, name, "hard", site.runtime.now())
+            consent.lift(connection, digest, name)
+            consent.suppress(connection, digest, name, reason, site.runtime.now())
         assert httpx.get(link).status_code == httpx.post(link).status_code == 410
         with site.runtime.store.read() as connection:
-            assert consent.suppressions_of(connection, digest)[name][0] == "hard"
+            assert consent.suppressions_of(connection, digest)[name][0] == reason
     assert site.states() == {"digest": "pending"}
 
 
