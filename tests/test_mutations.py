@@ -41,7 +41,7 @@ PROMISES = {
             "rows-in-closed-mailings", "store/delivery/ledger.py",
             "connection.execute(update(t.mailings).where(without_edition).values(open=True))",
             "pass",
-            "tests/pipeline/members/test_readers_life.py::test_a_readers_life_in_some_orders",
+            "tests/store/delivery/test_ledger.py::test_a_row_in_a_closed_mailing_does_not_wait_for_ever[sqlite]",
         ),
         Mutation(
             "final-after-one-refusal", "pipeline/deliver/outcomes.py",
@@ -220,12 +220,6 @@ PROMISES = {
             "tests/store/people/test_consent.py::test_the_first_reason_stays_and_each_change_is_counted[sqlite]",
         ),
         Mutation(
-            "claims-without-lock", "store/people/consent.py",
-            '"postgresql": f"{_READ_VERSION} FOR SHARE"',
-            '"postgresql": _READ_VERSION',
-            "tests/store/people/test_consent.py::test_who_leaves_second_is_noticed_before_the_message_begins[postgresql-True]",
-        ),
-        Mutation(
             "intents-without-lock", "store/delivery/journal.py",
             '"postgresql": "FOR SHARE OF facts"',
             '"postgresql": ""',
@@ -264,7 +258,7 @@ PROMISES = {
             "imports-bring-back", "store/people/bulk_import.py",
             "if lapsed is not None and (entry.at is None or entry.at <= lapsed):",
             "if False:",
-            "tests/pipeline/members/test_readers_life.py::test_a_readers_life_in_some_orders",
+            "tests/web/site/test_welcome.py::test_an_import_brings_nobody_back_who_lapsed[sqlite]",
         ),
     ),
     "What was previewed is what is sent": (

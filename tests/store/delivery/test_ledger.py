@@ -67,6 +67,14 @@ def test_adding_twice_adds_nothing(store: Store) -> None:
     assert len(rows(store)) == 3
 
 
+def test_a_row_in_a_closed_mailing_does_not_wait_for_ever(store: Store) -> None:
+    with store.write() as connection:
+        mailing = ledger.get_or_create_mailing(connection, "notice:1", "notice", now=NOW)
+        row = {"mailing": mailing, "target": "notify:1", "purpose": "notice", "at": NOW}
+        ledger.add_deliveries(connection, [{**row, "details": {"address": "editor@example.org"}}])
+    assert [delivery.address for delivery in _claim(store)] == ["editor@example.org"]
+
+
 def test_a_post_goes_once_whatever_the_mailing(store: Store) -> None:
     with store.write() as connection:
         for key in ("a", "b"):
