@@ -347,7 +347,7 @@ PROMISES = {
             "the-breaker-holds-without-notice", "pipeline/track/breaker.py",
             "notices.add_held(connection, changed, now)",
             "pass",
-            "tests/pipeline/track/test_breaker.py::test_a_relay_that_says_all_are_gone_holds",
+            "tests/pipeline/track/test_breaker.py::test_a_wrong_name_of_ours_holds_the_edition",
         ),
         Mutation(
             "notices-are-not-sent", "pipeline/notices.py",

@@ -164,6 +164,7 @@ def test_a_withdrawn_story_holds_what_is_not_sent_yet(on_both: RunningNewsroom) 
     newsroom.item("one", withdrawn="Published in error.")
     newsroom.tick(MONDAY - HOUR)
     assert holds(newsroom, "daily/1") == ["approval", "withdrawn"]
+    assert any("one was withdrawn: Published in error." in text for text in newsroom.notices())
     with pytest.raises(InputError, match="Published in error"):
         newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "boss")
     schedule = newsroom.runtime.newsroom.schedules["daily"]
