@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
 import psycopg
+from sqlalchemy import make_url
 
 from tests.fixtures.ports import free_port
+from tests.fixtures.waiting import wait_until
 from tidings.runtime.demo.servers import PrivatePostgres
 
 
@@ -102,3 +110,53 @@ class Server(PrivatePostgres):
     def drop(self, url: str) -> None:
         """Take a database away, whoever still holds a connection to it."""
         self._administer(f'DROP DATABASE IF EXISTS "{_name(url)}" WITH (FORCE)')
+
+
+class PgBouncer:
+    """A private pool before a server; `pool_mode` is session, transaction or statement. Use as a context manager."""
+
+    def __init__(self, server: Server, pool_mode: str) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="tidings-pool-", dir="/tmp" if Path("/tmp").is_dir() else None))
+        self._port = free_port()
+        self._user = server._user
+        settings = {
+            "listen_addr": "127.0.0.1", "listen_port": self._port, "unix_socket_dir": "", "auth_type": "any",
+            "pool_mode": pool_mode, "default_pool_size": 40, "logfile": self._folder / "log",
+        }  # fmt: skip
+        lines = ["[databases]", f"* = host=127.0.0.1 port={server.port} user=tidings", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in settings.items()]
+        (self._folder / "pool.ini").write_text("\n".join(lines) + "\n")
+
+    @staticmethod
+    def is_installed() -> bool:
+        """Whether its program is on this machine."""
+        return shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is not None
+
+    def address(self, url: str) -> str:
+        """The address of a database through the pool."""
+        return make_url(url).set(port=self._port).render_as_string()
+
+    def __enter__(self) -> PgBouncer:
+        prefix = []
+        if os.geteuid() == 0:  # it refuses to run as root
+            shutil.chown(self._folder, self._user)
+            prefix = ["runuser", "-u", self._user, "--"]
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        assert program is not None
+        self._process = subprocess.Popen(
+            [*prefix, program, "-q", str(self._folder / "pool.ini")],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        wait_until(self._answers)
+        return self
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=2):
+            return True
+        return False
+
+    def __exit__(self, *_: object) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)

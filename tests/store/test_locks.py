@@ -16,9 +16,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from tests.conftest import missing
 from tests.fixtures.items import open_store
-from tests.servers.postgresql import Server
-from tidings.model.errors import RefusedError
+from tests.servers.postgresql import PgBouncer, Server
+from tidings.model.errors import InputError, RefusedError
 from tidings.store import locks
 from tidings.store.engine import Store
 
@@ -193,3 +194,40 @@ def test_a_store_may_have_several_hosts(database_url: str, tmp_path: Path) -> No
         with store.read() as connection:
             assert connection.execute(text("SELECT 1")).scalar_one() == 1
         store.close()
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_a_pool_of_transactions_is_refused(database_url: str, tmp_path: Path, postgresql: Server, mode: str) -> None:
+    """Two processes held the same lock, a dead one counted as alive, and nothing told of it."""
+    if not PgBouncer.is_installed():
+        missing("PgBouncer")
+    open_store(database_url, tmp_path).close()
+    with PgBouncer(postgresql, mode) as pool:
+        store = Store(pool.address(database_url), tmp_path)
+        for take in (locks.acquire_liveness, locks.SharedHold, lambda of: locks.exclusive_hold(of).__enter__()):
+            with pytest.raises(InputError, match="gives each transaction another session") as refused:
+                take(store)
+            assert "`pool_mode = session`" in str(refused.value) and "address of PostgreSQL itself" in str(
+                refused.value
+            )
+            assert "127.0.0.1:" in str(refused.value) and "tidings@" not in str(refused.value)
+        store.close()
+
+
+@ON_POSTGRESQL
+def test_a_pool_of_sessions_keeps_the_locks(database_url: str, tmp_path: Path, postgresql: Server) -> None:
+    if not PgBouncer.is_installed():
+        missing("PgBouncer")
+    open_store(database_url, tmp_path).close()
+    with PgBouncer(postgresql, "session") as pool:
+        first, second = (Store(pool.address(database_url), tmp_path) for _ in range(2))
+        alive, other = locks.acquire_liveness(first), locks.acquire_liveness(second)
+        assert other.is_alive(alive.owner) and alive.is_alive(other.owner)
+        with locks.exclusive_hold(first), pytest.raises(RefusedError):
+            locks.SharedHold(second)
+        alive.release()
+        _wait_until_dead(other, alive.owner)
+        other.release()
+        first.close()
+        second.close()

@@ -21,10 +21,10 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tidings.model.errors import InputError, RefusedError
 from tidings.store.engine import Store, restrict_files, side_folder
@@ -273,11 +273,58 @@ class SessionLiveness:
 
 
 def _own_session(store: Store) -> Connection:
-    """A connection outside the pool, which nobody else may use, reset or recycle. Closing it ends the session."""
-    connection = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    connection.detach()
-    connection.exec_driver_sql(_KEEP_ALIVE)
+    """A connection outside the pool, which nobody else may use, reset or recycle. Closing it ends the session.
+
+    Raises InputError if it is no session: then a lock would not hold.
+    """
+    try:
+        connection = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    except DBAPIError as error:
+        # PgBouncer with `pool_mode = statement` allows no transaction at all.
+        if "statement pooling" in str(error.orig):
+            raise _pool_error(store) from None
+        raise
+    try:
+        _refuse_pooled_transactions(store, connection)
+        connection.detach()
+        connection.exec_driver_sql(_KEEP_ALIVE)
+    except BaseException:
+        _close_quietly(connection)
+        raise
     return connection
+
+
+def _refuse_pooled_transactions(store: Store, connection: Connection) -> None:
+    """Raise InputError if a pool such as PgBouncer gives each transaction another session of the server.
+
+    Such a pool answers with a process id of its own when a client connects. Only then is it asked further: while
+    `connection` is idle, another client gets its session.
+    """
+    raw: Any = connection.connection.driver_connection
+    session = connection.exec_driver_sql(_SESSION).scalar_one()
+    if session == raw.info.backend_pid:
+        return
+    with contextlib.ExitStack() as stack:
+        for _ in range(_PROBES):
+            other = stack.enter_context(store.engine.connect())
+            other.begin()
+            if other.exec_driver_sql(_SESSION).scalar_one() == session:
+                raise _pool_error(store)
+
+
+def _pool_error(store: Store) -> InputError:
+    url = store.engine.url
+    place = f"{url.host}:{url.port}" if url.host and url.port else "the address in `store`"
+    return InputError(
+        f"{place} is a pool that gives each transaction another session of PostgreSQL. Locks would not hold there, and "
+        "mails could go out twice. Give the address of PostgreSQL itself, or set `pool_mode = session` for this "
+        "database in PgBouncer."
+    )
+
+
+_SESSION = "SELECT pg_backend_pid()"
+_PROBES = 3
+"""Transactions at the same time that look for the session of an idle client: others may use the pool meanwhile."""
 
 
 def _owner_key(owner: str) -> int:
