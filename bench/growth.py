@@ -1,9 +1,11 @@
-"""How the cost of a newsroom grows with its content: 100 to 50,000 items in three languages.
+"""How the cost of a newsroom grows with its content (100 to 50,000 items in three languages), and with its ledger.
 
 Each command runs in a process of its own; its CPU time (all threads and children) and its memory are counted. Then a
 service runs: idle for a while, and then a story is saved and the feed is read until it is there.
 
-    python -m bench.growth [--sizes 100 1000 10000] [--idle SECONDS] [--saves N] [--folder DIR]
+The ledger of the last table is written by SQL: each subscriber has had 20 editions. It is compared with a tenth of it.
+
+    python -m bench.growth [--sizes 100 1000 10000] [--idle SECONDS] [--saves N] [--ledger ROWS] [--folder DIR]
 
 With --folder, the newsrooms are made and built there once, and used again by the next run.
 """
@@ -16,6 +18,7 @@ import math
 import os
 import signal
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -29,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import format_verdict, print_progress
+from bench.newsroom import add_readers, reader_of
 from tidings.model.errors import InputError
 
 SIZES = (100, 1_000, 10_000, 50_000)
@@ -215,6 +219,77 @@ def measure(root: Path, items: int, *, idle: float, saves: int) -> dict[str, Any
     return result
 
 
+_EDITIONS = 20
+_DAY = 86_400_000_000
+"""In microseconds, as the store counts."""
+
+
+def add_ledger(database: Path, rows: int) -> None:
+    """Add subscribers, and editions that each of them has had, by plain SQL: `rows` deliveries in all."""
+    add_readers(database, rows // _EDITIONS, languages=LANGUAGES, interests=("[]", '["water"]'))
+    begin = int(NEWEST.timestamp()) * 1_000_000 - _EDITIONS * 7 * _DAY
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA synchronous=OFF")
+
+        def insert(table: str, **values: object) -> int:
+            names, marks = ", ".join(values), ", ".join("?" * len(values))
+            done = connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
+            return int(done.lastrowid or 0)
+
+        for number in range(1, _EDITIONS + 1):
+            at = begin + number * 7 * _DAY
+            edition = insert(
+                "editions", schedule="weekly", number=100_000 + number, slot=at, cut=at, starts=at, state="done",
+                holds="[]", stories="[]", owner="", history="[]", request="{}", at=at,
+            )  # fmt: skip
+            mailing = insert(
+                "mailings", key=f"edition:{edition}", kind="edition", edition=edition, schedule="weekly", open=0,
+                urgent=0, marked=1, at=at,
+            )  # fmt: skip
+            for language in LANGUAGES:
+                rendition = insert(
+                    "renditions", edition=edition, outlet="list:digest", language=language, story="", document=b"",
+                    digest="",
+                )  # fmt: skip
+                selection = insert("selections", rendition=rendition, key="all", arrangement="{}")
+                connection.execute(
+                    "INSERT INTO deliveries (mailing, target, story, purpose, part, list, channel, subscriber, selection,"
+                    " rendition, mark, address_hash, state, reason, attempts, doubts, crashes, owner, fence, receipt, via,"
+                    " sender, returned, at, details) SELECT ?, 'list:digest:' || id, '', 'digest', 0, 'digest', '', id, ?,"
+                    " ?, ?, address_hash, 'accepted', '', 1, 0, 0, '', 1, '2.0.0 Ok: queued as 4XyZ', '127.0.0.1', 'mail',"
+                    " '', ?, '{}' FROM subscribers WHERE language = ?",
+                    (mailing, selection, rendition, edition, at, language),
+                )
+    connection.close()
+
+
+def measure_ledger(root: Path, rows: int) -> dict[str, Any]:
+    """Measure the commands of a newsroom of 100 stories with a ledger of `rows` deliveries."""
+    if not root.exists():
+        print_progress(f"{rows:,} deliveries: writing them")
+        make_newsroom(root, 100, 18_000)
+        run_command(root, "tick")
+        add_ledger(root / "tidings.db", rows)
+    result: dict[str, Any] = {"rows": rows}
+    for name, words in {**COMMANDS, "explain": ("explain", reader_of(7)[0])}.items():
+        print_progress(f"{rows:,} deliveries: {name}")
+        result[name] = min(run_command(root, *words).cpu for _ in range(2))
+    return result
+
+
+def format_ledger_table(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the rows of a Markdown table: the cost of each command, and which of them grow too much."""
+    heads = [f"{each['rows'] // _EDITIONS:,} subscribers, {each['rows']:,} deliveries" for each in results]
+    lines = [f"| CPU s | {' | '.join(heads)} | ratio |", "|---|---:|---:|---:|"]
+    small, large = results
+    ratios = {name: large[name] / small[name] for name in small if name != "rows"}
+    for name, ratio in ratios.items():
+        lines.append(f"| `{name}` | {small[name]:.2f} | {large[name]:.2f} | {ratio:.2f} |")
+    worst = max(ratios, key=ratios.__getitem__)
+    verdict = f"- {format_verdict(ratios[worst] <= 3)}: `{worst}` with ten times the rows: {ratios[worst]:.2f}; wanted at most 3."
+    return [*lines, "", verdict]
+
+
 def fit_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
     """Return the exponent of the power of the size that fits the costs best (least squares of the logarithms)."""
     xs, ys = [math.log(size) for size in sizes], [math.log(max(cost, 1e-6)) for cost in costs]
@@ -254,6 +329,12 @@ def format_table(results: Sequence[dict[str, Any]]) -> list[str]:
     return [*lines, "", *_verdicts(results)]
 
 
+def format_tables(result: Mapping[str, Any]) -> list[str]:
+    """Return both tables."""
+    ledgers = ["", *format_ledger_table(result["ledgers"])] if result["ledgers"] else []
+    return [*(format_table(result["sizes"]) if result["sizes"] else []), *ledgers]
+
+
 def _verdicts(results: Sequence[dict[str, Any]]) -> Iterator[str]:
     by_size = {result["items"]: result for result in results}
     small, large = results[0], results[-1]
@@ -273,9 +354,10 @@ def _verdicts(results: Sequence[dict[str, Any]]) -> Iterator[str]:
 def main() -> None:
     """Make the newsrooms if need be, measure, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
     parser.add_argument("--idle", type=float, default=60.0)
     parser.add_argument("--saves", type=int, default=5)
+    parser.add_argument("--ledger", type=int, default=10_000_000, help="deliveries; 0: none")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -285,7 +367,13 @@ def main() -> None:
             measure(base / f"items-{items}", items, idle=options.idle, saves=options.saves)
             for items in sorted(options.sizes)
         ]
-    print(json.dumps(results) if options.json else "\n".join(format_table(results)))
+        ledgers = [
+            measure_ledger(base / f"ledger-{rows}", rows)
+            for rows in (options.ledger // 10, options.ledger)
+            if options.ledger
+        ]
+    result = {"sizes": results, "ledgers": ledgers}
+    print(json.dumps(result) if options.json else "\n".join(format_tables(result)))
 
 
 if __name__ == "__main__":

