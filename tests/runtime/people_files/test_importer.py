@@ -176,6 +176,18 @@ STATUS_COLUMNS = [
     ("Estado", "activo", "dado de baja", "unsubscribed"),
     ("الحالة", "مشترك", "ملغى", "unsubscribed"),
     ("状态", "已订阅", "已退订", "unsubscribed"),
+    ("CLEAN_TIME", "", "2024-01-02 10:00:00", "blocked"),
+    ("On hold", "No", "Yes", "blocked"),
+    ("IsExcludedFromCampaigns", "false", "true", "unsubscribed"),
+    ("Newsletter (ja/nein)", "ja", "nein", "unsubscribed"),
+    ("Wants newsletter", "yes", "no", "unsubscribed"),
+    ("DSGVO-Einwilligung", "erteilt", "widerrufen", "unsubscribed"),
+    ("Abmeldedatum", "", "02.01.2024", "unsubscribed"),
+    ("Consentement", "oui", "non", "unsubscribed"),
+    ("Fecha de baja", "", "02/01/2024", "unsubscribed"),
+    ("Согласие на рассылку", "да", "нет", "unsubscribed"),
+    ("是否订阅", "是", "否", "unsubscribed"),
+    ("email_availability", "available", "unreachable", "blocked"),
 ]
 
 
@@ -204,6 +216,26 @@ def test_an_unclear_column_is_a_question(world: ImportWorld) -> None:
     assert summary.counts == {"added": 1, "away": 2}
     text = "email,reader\nd@example.org,\ne@example.org,x\n"
     assert world.run(text, status=StatusChoice("reader", ("(empty)",))).counts == {"away": 1, "added": 1}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("type", "unsubscribed"), ("Tags", "vip; Opted out"), ("Сегмент", "Отписался"), ("Bounce reason", "no such user")],
+)
+def test_a_value_of_who_left_is_a_question_in_any_column(world: ImportWorld, column: str, value: str) -> None:
+    text = f'email,{column}\na@example.org,reader\nb@example.org,"{value}"\n'
+    with pytest.raises(InputError, match=f"the column '{column}' may say who has left"):
+        world.run(text)
+    assert world.rows()["subscriptions"] == []
+    assert world.run(text, status=StatusChoice(ignored=(column,))).counts == {"added": 2}
+
+
+@pytest.mark.parametrize(
+    "header", ["E-Mail-Adresse", "Courriel", "Correo electro\u0301nico", "邮箱", "البريد الإلكتروني"]
+)
+def test_the_column_of_addresses_has_many_names(world: ImportWorld, header: str) -> None:
+    assert world.run(f"{header}|Vorname|Nachname\na@example.org|Ada|Lovelace\n").counts == {"added": 1}
+    assert world.rows()["subscribers"][0][2] == "Ada Lovelace"
 
 
 def test_an_empty_status_column_says_nothing(world: ImportWorld) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -35,19 +36,85 @@ REASON = "reason"
 """Column of a file of refused lines."""
 
 _SYNONYMS: dict[str, tuple[str, ...]] = {
-    "email": ("emailaddress", "mail", "address", "электроннаяпочта", "адресэлектроннойпочты", "почта", "имейл"),
-    "name": ("fullname", "имя", "фио", "имяифамилия", "аты", "атыжөні"),
-    "first": ("firstname", "givenname", "fname"),
-    "last": ("lastname", "surname", "familyname", "lname", "фамилия", "тегі"),
-    "language": ("lang", "locale", "язык", "тілі", "тіл"),
-    "topics": ("topic", "interests", "темы", "тема", "тақырыптар"),
-    "frequency": ("частота", "периодичность", "жиілігі", "жиілік"),
+    "email": (
+        "emailaddress",
+        "mail",
+        "address",
+        "contactemail",
+        "subscriberemail",
+        "primaryemail",
+        "useremail",
+        "workemail",
+        "emailadresse",
+        "mailadresse",
+        "adresseemail",
+        "adressemail",
+        "adressedemessagerie",
+        "courriel",
+        "correoelectrónico",
+        "correo",
+        "direccióndecorreo",
+        "direccióndecorreoelectrónico",
+        "endereçodeemail",
+        "indirizzoemail",
+        "eposta",
+        "epost",
+        "email1",
+        "электроннаяпочта",
+        "адресэлектроннойпочты",
+        "почта",
+        "элпочта",
+        "имейл",
+        "электронныйадрес",
+        "emailадрес",
+        "адресemail",
+        "электрондықпошта",
+        "поштамекенжайы",
+        "البريدالإلكتروني",
+        "البريد",
+        "بريد",
+        "电子邮件",
+        "電子郵件",
+        "邮箱",
+        "电子邮箱",
+        "邮箱地址",
+        "电子邮件地址",
+        "メールアドレス",
+    ),
+    "name": (
+        "fullname",
+        "имя",
+        "фио",
+        "имяифамилия",
+        "аты",
+        "атыжөні",
+        "nombrecompleto",
+        "nomcomplet",
+        "姓名",
+        "الاسم",
+    ),
+    "first": ("firstname", "givenname", "fname", "vorname", "prénom", "prenom", "nombre"),
+    "last": (
+        "lastname",
+        "surname",
+        "familyname",
+        "lname",
+        "фамилия",
+        "тегі",
+        "nachname",
+        "nom",
+        "apellido",
+        "apellidos",
+    ),
+    "language": ("lang", "locale", "язык", "тілі", "тіл", "sprache", "langue", "idioma", "语言", "語言", "اللغة"),
+    "topics": ("topic", "interests", "темы", "тема", "тақырыптар", "themen", "thèmes", "temas"),
+    "frequency": ("частота", "периодичность", "жиілігі", "жиілік", "häufigkeit", "fréquence", "frecuencia"),
 }
 
 
 def fold_name(name: str) -> str:
     """Return a column's name without case, spaces, hyphens, dots and underscores."""
-    return re.sub(r"[\s_\-.]", "", name).casefold()
+    return re.sub(r"[\s_\-.]", "", unicodedata.normalize("NFC", name)).casefold()
 
 
 class FileFormat(Protocol):
@@ -110,8 +177,9 @@ def read_table(path: Path, form: FileFormat, choice: StatusChoice = AS_IT_LOOKS)
                 file.position = lines.position()
                 yield row
 
-    if status:
-        check_values(where, status, (row.cells for row in read_all() if not row.problem))
+    suspects = set() if form.ignores else set(rest) - used - _columns_named(header.cells, choice.ignored)
+    if status or suspects:
+        check_values(where, status, (row.cells for row in read_all() if not row.problem), header.cells, suspects)
         file.position = 0
 
     def read_people() -> Iterator[PersonRecord | RefusedLine]:
@@ -127,7 +195,7 @@ def _read_header(path: Path) -> tuple[str, CsvRow]:
     """Return the delimiter that splits the first row into most cells, and that row."""
     candidates: list[tuple[str, CsvRow]] = []
     problem = ""
-    for delimiter in (",", ";", "\t"):
+    for delimiter in (",", ";", "\t", "|"):
         with LineReader(path) as lines:
             separator = _skip_separator_line(lines)
             row = next(read_rows(lines, delimiter), None)
@@ -144,10 +212,15 @@ def _read_header(path: Path) -> tuple[str, CsvRow]:
 
 def _skip_separator_line(lines: LineReader) -> str:
     """Skip Excel's first line `sep=;` and return its delimiter, or ''."""
-    match = re.fullmatch(r"sep=([,;\t])", next(lines, "").rstrip("\r\n"))
+    match = re.fullmatch(r"sep=([,;\t|])", next(lines, "").rstrip("\r\n"))
     if match is None:
         lines.read_again(skip=0)
     return match[1] if match else ""
+
+
+def _columns_named(header: Sequence[str], names: Sequence[str]) -> set[int]:
+    folded = {fold_name(name) for name in names}
+    return {index for index, name in enumerate(header) if fold_name(name) in folded}
 
 
 def _choose_status_columns(
@@ -205,7 +278,8 @@ def _match_columns(path: Path, header: CsvRow, form: FileFormat) -> tuple[dict[s
         expected = ",".join(COLUMNS)
         raise InputError(f"{where}: there is no column `email`. The first line must name the columns: {expected}.")
     for index in rest:
-        close = get_close_matches(names[index], set(known) - set(columns), n=1, cutoff=0.8)
+        missing = [name for name, column in known.items() if column not in columns]
+        close = get_close_matches(names[index], missing, n=1, cutoff=0.8)
         if close and not form.ignores and not find_status_columns(header.cells, [index]):
             raise InputError(f"{where}: unknown column {header.cells[index]!r}. Did you mean {known[close[0]]!r}?")
     return columns, [index for index in rest if names[index]]

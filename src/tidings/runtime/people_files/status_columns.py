@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
@@ -30,10 +30,11 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 _STATE_COLUMN = _pattern(
     "status statut статус ^state$ ^etat$ ^estado$ ^stato$ ^zustand$ ^durum$ ^состояние$ ^күйі$ мәртебе ^الحالة$ ^حالة$"
-    " 状态 狀態 状態 ステータス ^situacao$"
+    " 状态 狀態 状態 ステータス ^situacao$ ^email(?:availability|deliverability)$ ^deliverability$"
 )
 _BLOCKED = _pattern(
-    "(?<!soft)bounce ^cleaned unreachable undeliverable invalid unzustellbar недоступ недоставл 退信 エラー"
+    "(?<!soft)bounce ^clean unreachable undeliverable invalid quarantin ^onhold$"
+    " unzustellbar недоступ недоставл 退信 エラー"
 )
 _LEFT = _pattern(
     "unsub optout optedout optsout remov delet cancel revok withdr donot dontmail ^dnc ^left(?:at|on|date)?$ inactive"
@@ -41,7 +42,9 @@ _LEFT = _pattern(
     " suppress complain ^spam disabled abgemeld abbestell ausgetrag gelosch geloesch inaktiv gesperrt désabon désinscr"
     " résili supprim inactif bloqu desuscri ^dadodebaja ^baja eliminad inactivo disiscri cancellat inattiv bloccat"
     " descadastr inativo uitgeschreven afgemeld wypisan avregistr afmeld iptal engelle отпис отказ удал неактив отозван"
-    " неподписан жазылмаған заблок черныйспис жалоб шықты шыққан бастартты жойыл бұғат ملغ إلغاء محذوف محظور"
+    " выбыл ушел ушла неподписан жазылмаған заблок черныйспис жалоб шықты шыққан бастартты жойыл бұғат"
+    " ملغ إلغاء محذوف محظور"
+    " ^stop(?:ped|time|date|status)?$ exclu austritt ausgetreten kundig abmeld widerruf debaja$"
     " 退订 退訂 取消 解除 停止 退会 削除 黑名单 黑名單 拒收 ブロック"
 )
 _PENDING = _pattern(
@@ -56,19 +59,26 @@ _ON = (
 _CONFIRMED = (
     "confirmed|verified|doubleoptin|bestätigt|confirmé|confirmado|confermato|подтвержден[ао]?|расталған|مؤكد|确认|確認"
 )
-_ON_WORD = _pattern(f"^(?:is)?(?:{_ON}|{_CONFIRMED}|singleoptin|member|mailable|valid|normal|ok)$")
+_ON_WORD = _pattern(
+    f"^(?:is)?(?:{_ON}|{_CONFIRMED}|singleoptin|member|mailable|valid|normal|ok|available|reachable|deliverable|given"
+    "|granted|agreed|erteilt|zugestimmt|donné|accordé|otorgado|дано|получено|берілді)$"
+)
 _ON_COLUMN = _pattern(
-    f"^(?:is|has)?(?:email|newsletter|marketing)?(?:{_ON})(?:toemails?|tonewsletter|email)?$"
-    " ^(?:accepts?|allows?|receives?)?(?:email)?(?:newsletters?|marketing|mailings?)$ ^emails?(?:allowed|enabled)$"
-    " ^subscription$ ^abonnement$ ^подписка$ ^жазылым$ ^рассылка$ ^согласие$ consent(?:given)?$"
+    f"^(?:is|has|是否)?(?:email|newsletter|marketing)?(?:{_ON})(?:toemails?|tonewsletter|email|o/n|[js]/n|y/n)?$"
+    " ^(?:accepts?|allows?|receives?|wants?|gets?)?(?:the)?(?:email|our)?(?:newsletters?|marketing|mailings?)$"
+    " ^emails?(?:allowed|enabled|ok|valid)$ ^accept(?:s|ed)?$ ^mailable$ ^mailinglists?$ permission(?:status|given)?$"
+    " ^(?:newsletter)?subscription$ ^abonnement$ ^подписка$ ^жазылым$ рассылк(?:а|у|и)$ согласие consent(?:given)?$"
+    " ^gdpr ^dsgvo ^rgpd einwilligung$ consentement$ consentimiento$ consenso$ ^келісім ^موافقة 同意$"
 )
 _CONFIRMED_COLUMN = _pattern(f"^(?:is)?(?:email)?(?:{_CONFIRMED})$")
 _OTHER = _pattern(
-    "url link href token$ reason source$ campaign count$ comment ^notes?$ rate$ rating$ score$ sms phone whatsapp push"
-    " fax postal причин ссылк количеств себеб сілтеме grund raison motif motivo"
+    "url link href token$ reason source$ campaign(?!s) count$ comment ^notes?$ rate$ rating$ score$ sms phone"
+    " whatsapp push fax postal причин (?<!ра)ссылк количеств себеб сілтеме grund raison motif motivo"
     " (?:unsub|optout|removed)\\w*ip$ ^activesubscription"
 )
 """Columns beside such a column: the address of the leaving page, a reason, or another medium."""
+_BOUNCE_REASON = _pattern("bounce\\w*reason$")
+"""Such a reason may be all that a file says of a bounce."""
 _YES = frozenset(_plain("1 true t yes y x on да д иә ja j oui o si s sim نعم 是 はい evet + ✓ ✔").split())
 _NO = frozenset(
     _plain(
@@ -76,6 +86,16 @@ _NO = frozenset(
     ).split()
 )
 _NO_DATE = re.compile(r"0000-00-00.*|0{1,4}[./-]0{1,2}[./-]0{1,4}.*")
+_SURELY_LEFT = _pattern(
+    "^(?:unsub|unsubscribed?|opt(?:ed|s)?out|(?:hard)?bounced?|cleaned|blacklisted|blocklisted"
+    "|undeliverable|unreachable|donot(?:e?mail|contact|send)|complained|complaint|markedasspam|suppressed|(?:not|non|never)subscribed|abgemeldet"
+    "|abbestellt|ausgetragen|unzustellbar|desabonnee?|desinscrite?|desuscrit[oa]|(?:dado)?debaja|descadastrad[oa]"
+    "|отпис(?:ан[ао]?|ался|алась|ка)|отказался|неподписана?|недоступен|жазылмаған|шыққан|бастартты|غيرمشترك|ملغى"
+    "|已?退订|已?退訂|已?取消订阅|未订阅|购读停止)$"
+)
+"""Values that hardly mean anything else, in whatever column."""
+_BRACKETS = re.compile(r"[(\[][^)\]]{0,60}[)\]]")
+"""As in `Newsletter (yes/no)`."""
 _MOST_VALUES = 12
 EMPTY = "empty"
 """How a person names an empty value; `fold_value` of `(empty)`."""
@@ -128,11 +148,16 @@ def fold_value(text: str) -> str:
 
 def find_status_columns(header: Sequence[str], candidates: Iterable[int]) -> list[StatusColumn]:
     """Return the columns among `candidates` (indexes) that may say who has left."""
-    kinds = {index: _kind_of(fold_value(header[index])) for index in candidates}
+    kinds = {
+        index: _kind_of(fold_value(header[index])) or _kind_of(fold_value(_BRACKETS.sub("", header[index])))
+        for index in candidates
+    }
     return [StatusColumn(index, header[index], kind) for index, kind in kinds.items() if kind is not None]
 
 
 def _kind_of(name: str) -> ColumnKind | None:
+    if _BOUNCE_REASON.search(name):
+        return ColumnKind.BLOCKED
     if not name or _OTHER.search(name) or _PENDING.search(name):
         return None
     for pattern, kind in (
@@ -176,11 +201,28 @@ def _is_date(cell: str) -> bool:
     return True
 
 
-def check_values(where: str, columns: Sequence[StatusColumn], rows: Iterable[Sequence[str]]) -> None:
-    """Read every value of these columns. Raises InputError, with the question, if one is not understood."""
+def check_values(
+    where: str,
+    columns: Sequence[StatusColumn],
+    rows: Iterable[Sequence[str]],
+    header: Sequence[str] = (),
+    suspects: Collection[int] = (),
+) -> None:
+    """Read every value of these columns. Raises InputError, with the question, if one is not understood.
+
+    `suspects` are indexes of other columns: a value there that surely means that a person left is a question too.
+    """
     unclear: dict[str, dict[str, None]] = {column.name: {} for column in columns}
     used: set[str] = set()
+    more: dict[int, StatusColumn] = {}
     for row in rows:
+        for index in suspects:
+            cell = row[index] if index < len(row) else ""
+            parts = re.split("[,;|]", cell[:300]) if cell else ()
+            if left := next((part for part in parts if _SURELY_LEFT.search(fold_value(part))), ""):
+                more.setdefault(index, StatusColumn(index, header[index], ColumnKind.STATE))
+                unclear.setdefault(header[index], {}).setdefault(left.strip()[:60])
+                used.add(header[index])
         for column in columns:
             cell = row[column.index] if column.index < len(row) else ""
             if cell.strip():
@@ -189,7 +231,9 @@ def check_values(where: str, columns: Sequence[StatusColumn], rows: Iterable[Seq
                 unclear[column.name].setdefault(cell.strip()[:60])
     # A column that is empty in every row says nothing.
     questions = [
-        _question(each, list(unclear[each.name])) for each in columns if unclear[each.name] and each.name in used
+        _question(each, list(unclear[each.name]))
+        for each in (*columns, *more.values())
+        if unclear[each.name] and each.name in used
     ]
     if questions:
         raise InputError("\n".join(f"{where}: {question}" for question in questions))
