@@ -47,8 +47,8 @@ class Looker:
     language: str
     seen: list[str] = field(default_factory=list)
 
-    def work_as(self, role: str) -> None:
-        cookie, member = self.room.browser(role).cookie, self.room.member(role)
+    def work_as(self, role: str, email: str = "") -> None:
+        cookie, member = self.room.browser(role, email=email).cookie, self.room.member(role, email=email)
         with self.room.newsroom.runtime.store.write() as connection:
             team.change_member(connection, member, language=self.language)
         self.tab.ask("Network.setCookie", name=COOKIE, value=cookie, url=self.room.url, path="/room/")
@@ -112,7 +112,7 @@ def _editions(look: Looker) -> None:
     look.submit("edition-tested", "button[value=test]", edition)
     look.work_as("viewer")
     look.see("edition-seen-only", edition)
-    look.work_as("boss")
+    look.work_as("viewer", "boss@example.org")
     look.submit("edition-send-back-without-words", "button[value=send_back]", edition)
     look.submit("edition-sent-back", "button[value=send_back]", comment="Shorter.")
     look.work_as("admin")

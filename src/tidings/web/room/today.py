@@ -225,7 +225,7 @@ def pause(visit: Visit) -> Response:
     with visit.runtime.store.write() as connection:
         pauses.pause(connection, scope, name, now, until=None, reason=reason, who=visit.person.email)
         visit.record(connection, "pause.begun", f"{scope} {name}".strip(), reason)
-    return visit.redirect("", "paused")
+    return visit.redirect(_page_of_button(visit), "paused")
 
 
 def resume(visit: Visit) -> Response:
@@ -237,4 +237,9 @@ def resume(visit: Visit) -> Response:
     with visit.runtime.store.write() as connection:
         if pauses.resume(connection, scope, name, visit.runtime.now()):
             visit.record(connection, "pause.ended", f"{scope} {name}".strip())
-    return visit.redirect("", "resumed")
+    return visit.redirect(_page_of_button(visit), "resumed")
+
+
+def _page_of_button(visit: Visit) -> str:
+    """Return the page that the button was on: Today, or the channels."""
+    return "channels" if visit.field("back") == "channels" else ""
