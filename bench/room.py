@@ -196,16 +196,24 @@ def screens(stories: int, editions: int) -> list[str]:
     queries = {
         "stories/edit": f"?file=content/spring-{stories // 2}.en.md",
         "settings/edit": "?file=schedules/weekly.yaml",
+        "settings/schedule": "?file=schedules/weekly.yaml",
+        "calendar/move": f"?schedule=weekly&slot={(SLOT + timedelta(days=2)).date()}",
     }
     numbers = {"subscribers/{number}": str(editions), "team/{number}": "1"}
-    skipped = ("join/", "sign-in", ".js", "room.css", "version", "previews/")
+    skipped = ("join/", "sign-in", ".js", "room.css", "version", "previews/", "channels/posts/")
     plain = [
         route.path.format_map({**values, "number": numbers.get(route.path, values["number"])})
         + queries.get(route.path, "")
         for route in ROUTES
         if route.method == "GET" and not any(part in route.path for part in skipped)
     ]
-    more = ["stories?page=20", "stories?q=village", "subscribers?search=7", "results?days=365", "log?kind=edition"]
+    more = [
+        "stories?page=20",
+        "stories?text=village",
+        "subscribers?text=7&list=digest",
+        "results?days=365",
+        "log?kind=edition",
+    ]
     return [*plain, "editions/weekly/1", *more]
 
 

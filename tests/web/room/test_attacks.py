@@ -12,12 +12,15 @@ from html.parser import HTMLParser
 
 from tests.fixtures.newsroom import MONDAY
 from tests.web.room.conftest import BEFORE, Browser, RoomSite
-from tidings.store.people import team
+from tidings.store.people import subscribers, team
 from tidings.store.service.clock import real_now
 from tidings.web.room.routes import ROUTES
 from tidings.web.room.visit import COOKIE
 
-EVIL = "\"'><img src=x onerror=alert(1)><script>alert(2)</script><svg onload=alert(3)>"
+EVIL = (
+    "\"'><img src=x onerror=alert(1)><script>alert(2)</script><svg onload=alert(3)></textarea></title></select>-->"
+    '<math><mtext><script>alert(8)</script>{{7*7}}{% raw %}<iframe srcdoc=x>" autofocus onfocus=alert(9) x='
+)
 LINK = "javascript:alert(4)"
 SVG = "media/evil.svg"
 
@@ -95,10 +98,15 @@ def _poison(room: RoomSite) -> Browser:
     newsroom.reader("carl", source=EVIL)
     viewer = room.member("viewer")
     with newsroom.runtime.store.write() as connection:
+        team.start_session(connection, viewer, "0" * 64, EVIL, real_now())
+        subscribers.change(connection, 1, name=EVIL)
         team.change_member(connection, viewer, name=EVIL)
         team.record_action(connection, "story.saved", EVIL, who=EVIL, via="room", now=real_now(), details=EVIL)
     newsroom.tick(BEFORE + timedelta(minutes=30))
     assert admin.post("editions/daily/1/comment", text=EVIL, comment=EVIL).status_code == 200
+    frozen = re.findall(r'name="frozen" value="([^"]*)"', admin.get("editions/daily/1").text)[0]
+    words = {"subject.en": EVIL, "note.en": EVIL}
+    assert admin.post("editions/daily/1/change", frozen=frozen, **words).status_code == 200
     admin.post("pause", scope="schedule", name="press", reason=EVIL)
     return admin
 
