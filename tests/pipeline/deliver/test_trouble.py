@@ -25,6 +25,7 @@ from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.pacing import SendWindow
 from tidings.pipeline.deliver.recovery import recover
 from tidings.store import locks
+from tidings.store.delivery.claims import Claimant
 from tidings.store.delivery.journal import Journal, JournalWriter
 from tidings.store.engine import Store, is_locked
 from tidings.store.people import consent
@@ -119,6 +120,20 @@ def test_permitted_rows_survive_a_failing_journal(
     assert Counter(states.values())["deferred"] <= 2
     assert set(states.values()) <= {"pending", "accepted", "in_doubt", "deferred"}
     assert {address for address, state in states.items() if state in ("accepted", "in_doubt")} == taken
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_own_claims_of_a_broken_run_are_sent_at_once(store: Store, alive: locks.Liveness, tmp_path: Path) -> None:
+    """After a restart of the database, a claim may be committed although its sender knows nothing of it."""
+    add_mailing(store, add_readers(store, ["ada", "bob"]), add_edition(store))
+    with store.write() as connection:
+        claim = Claimant(alive.owner, "").claim(connection, 1, now=NOW, real_now=NOW, until=NOW + timedelta(minutes=20))
+    assert len(claim.deliveries) == 1
+    Journal(store).writer(alive.owner).close()
+    with SmtpSink(tmp_path / "sink.journal") as sink:
+        sender = deliverer(store, alive, sink.port, real_clock=lambda: NOW)
+        assert sender.run_until_idle().states == {"accepted": 2}
+        sender.close()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
