@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from tidings.render.room import team_notices
-from tidings.render.room.team_notices import translate_hold, translate_notice
+from tidings.model.dates import format_local
+from tidings.pipeline.compose.due import _describe_restore
+from tidings.render import team_notices
+from tidings.render.room import command_words
+from tidings.render.team_notices import translate_hold, translate_notice
 
-MESSAGES = (*team_notices._LINES, *team_notices._REASONS, *team_notices._COUNTS, *team_notices._NOTES)
+MESSAGES = (*team_notices._LINES, *team_notices.REASONS, *team_notices._COUNTS)
 
 
-@pytest.mark.parametrize("language", ["ru", "kk", "ar"])
+@pytest.mark.parametrize("language", ["ru", "kk", "ar", "fr", "es", "zh"])
 @pytest.mark.parametrize("message", MESSAGES)
 def test_every_line_for_the_team_is_translated(message: str, language: str) -> None:
     """Each message is found again in its own text, and keeps all of its values."""
     line = re.sub(r"%\((\w+)\)s", r"<\1>", message)
     values = {f"<{name}>" for name in re.findall(r"%\((\w+)\)s", message)}
     known = message in team_notices._LINES
-    translated = translate_notice(line, language) if known else team_notices._translate(line, (message,), language)
+    translated = translate_notice(line, language) if known else team_notices.translate_line(line, (message,), language)
     assert translated != line
     assert all(value in translated for value in values)
-    assert team_notices._translate(line, (message,), "en") == line
+    assert team_notices.translate_line(line, (message,), "en") == line
 
 
 @pytest.mark.parametrize(
@@ -41,6 +46,10 @@ def test_every_line_for_the_team_is_translated(message: str, language: str) -> N
             "To take these readers off: tidings resolve weekly/1 --believe",
             "Выпуск weekly/1 задержан: писем отклонено или вернулось: 9 из 12 (mx1), поэтому никто не исключён: "
             "550 no.\nЧтобы исключить этих читателей: tidings resolve weekly/1 --believe",
+        ),
+        (
+            "Edition weekly/2: 3 items were shortened to 'read more' to keep the mail under 102 KB.",
+            "Выпуск weekly/2: сокращено до «читать дальше» материалов: 3, чтобы письмо было меньше 102 КБ.",
         ),
         ("A text that nobody knows: 100%(x)s\n", "A text that nobody knows: 100%(x)s\n"),
         ("Mail cannot be sent: 100%(reason)s %s", "Почту нельзя отправить: 100%(reason)s %s"),
@@ -64,9 +73,37 @@ def test_a_notice_to_the_team_was_english_only(text: str, russian: str) -> None:
             "boss@example.org sent it back: too long; cut it",
             "boss@example.org вернул(а) на доработку: too long; cut it",
         ),
+        (
+            "the newsroom's clock was ahead, at 2026-12-01 10:00 (Asia/Almaty), and root set it back; "
+            "it was composed before that",
+            "часы редакции спешили, на них было 2026-12-01 10:00 (Asia/Almaty), и root их вернул(а); "
+            "он составлен до этого",
+        ),
         ("something new", "something new"),
     ],
 )
 def test_the_reasons_of_a_held_notice_were_english(detail: str, russian: str) -> None:
     assert translate_hold(detail, "ru") == russian
     assert translate_hold(detail, "en") == detail
+
+
+@pytest.mark.parametrize("language", ["ru", "kk", "ar", "fr", "es", "zh"])
+def test_a_restore_is_told_in_the_teams_language(language: str) -> None:
+    """Each of its lines is known, and the moment is that of the newsroom's clocks."""
+    made = datetime(2026, 12, 1, 5, 30, tzinfo=UTC)
+    text = _describe_restore(format_local(made, ZoneInfo("Asia/Almaty")), ["weekly/3"], ["daily"])
+    lines = text.split("\n")
+    translated = translate_notice(text, language).split("\n")
+    assert len(lines) == len(translated) == 6
+    assert not set(lines) & set(translated)
+    assert "2026-12-01 10:30 (Asia/Almaty)" in translated[0]
+    assert "`tidings release EDITION`" in translated[3]
+
+
+@pytest.mark.parametrize("language", ["ru", "kk", "ar"])
+def test_every_word_of_a_command_is_translated_in_the_room(language: str) -> None:
+    for message in command_words._NOTES:
+        line = re.sub(r"%\((\w+)\)s", r"<\1>", message)
+        translated = command_words.translate_words(line, language)
+        assert translated != line
+        assert all(f"<{name}>" in translated for name in re.findall(r"%\((\w+)\)s", message))

@@ -42,6 +42,7 @@ CHOICES = {
         title='A: "B" & Ç', languages=("fr", "ar"), address="Rue 1: Genève", colour="#aa0000"
     ),
     "one language of the sample": OwnSettings(languages=("ru",), timezone="Asia/Almaty"),
+    "spanish beside english": OwnSettings(languages=("es", "en"), timezone="Europe/Madrid"),
     "empty": OwnSettings(languages=("en", "de", "zh-Hans"), with_sample=False),
 }
 
@@ -65,7 +66,7 @@ def test_an_own_newsroom_had_19_problems(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("languages", "en,kz", "is a country; the language is written 'kk'"),
+        ("languages", "en,kz", "is a country. The language is written 'kk'"),
         ("timezone", "Almaty", "time zone"),
         ("colour", "blue", "six digits"),
         ("title", " ", "cannot be empty"),

@@ -11,6 +11,7 @@ import typer
 from tidings.cli.progress import show_steps
 from tidings.cli.session import say, session, warn
 from tidings.config.references import read_store_address
+from tidings.model.dates import format_local
 from tidings.model.errors import RefusedError
 from tidings.model.plurals import count_noun
 from tidings.runtime.backup.backup import BackupResult, make_backup
@@ -73,7 +74,7 @@ def _ask(question: str) -> None:
 
 
 def _print_restore(result: RestoreResult) -> None:
-    say(f"{result.root} is as it was on {result.manifest.made:%Y-%m-%d %H:%M} UTC.")
+    say(f"{result.root} is as it was on {format_local(result.manifest.made, result.zone)}.")
     if result.held:
         say("Held, because they may have gone out since:")
         for name in result.held:

@@ -72,9 +72,11 @@ def _choose(folder: Path, given: dict[str, str], sample: bool | None, *, asks: b
             shown = ",".join(usual) if isinstance(usual, tuple) else usual
             while name not in values:
                 try:
-                    values[name] = OwnSettings.read(name, typer.prompt(question, default=shown))
+                    text = typer.prompt(question, default=shown)
+                    values[name] = OwnSettings.read(name, text)
                 except RefusedError as error:
                     say(str(error))
+                    shown = OwnSettings.suggest(name, text) or shown
         if sample is None and asks:
             say("Sample stories show how a story is written, and give the first pages something to show.")
             sample = typer.confirm("With sample stories, to delete later?", default=True)

@@ -317,7 +317,7 @@ def _zone(value: Any) -> str:
     try:
         load_zone(text)
     except ZoneInfoNotFoundError:
-        zones = _likely_zones(text)
+        zones = find_likely_zones(text)
         mend = f"did you mean {' or '.join(zones)}?" if zones else "write continent and city, like Asia/Almaty"
         raise ValueError(f"{text!r} is no time zone; {mend}") from None
     return text
@@ -345,7 +345,7 @@ _CITIES = {
 """Capitals and large cities after which no zone is named."""
 
 
-def _likely_zones(text: str) -> list[str]:
+def find_likely_zones(text: str) -> list[str]:
     """Return up to three zones of a city or country as people write it, in English or a language of the pages."""
     from babel import Locale
     from babel.core import get_global

@@ -59,3 +59,8 @@ def _offset(text: str) -> tzinfo:
         raise ValueError(f"{text} is not an offset from UTC")
     shift = timedelta(hours=hours, minutes=minutes)
     return timezone(-shift if text[0] == "-" else shift)
+
+
+def format_local(moment: datetime, zone: tzinfo) -> str:
+    """Return a moment as the clocks of a zone show it, with the zone: `2026-12-01 10:00 (Asia/Almaty)`."""
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M} ({zone})"

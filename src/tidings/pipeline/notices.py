@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from tidings.model.edition import Edition, HoldReason
 from tidings.model.plurals import count_noun
 from tidings.render.i18n import load_catalogue
-from tidings.render.room.team_notices import translate_hold, translate_notice
+from tidings.render.team_notices import translate_hold, translate_notice
 from tidings.store.delivery import ledger
 from tidings.store.delivery.notices import Notice, add_notice, mark_sent, unsent_notices
 from tidings.store.engine import Store

@@ -165,14 +165,19 @@ def _check_texts(newsroom: Newsroom, node: Node) -> Iterator[Problem]:
     ]
     # A language for which Tidings has no words is named already.
     known = [language for language in newsroom.site.languages if not count_missing_words(language)[0]]
+    lacking: dict[tuple[str, ...], list[tuple[str, tuple[str, int, int], str]]] = {}
     for text, path, place in places:
-        missing = [language for language in known if language not in text.by_language]
+        missing = tuple(language for language in known if language not in text.by_language)
         if not text.default:
             yield Problem(*place, f"{'.'.join(path)} is empty", "write it, because readers see it", "warning")
         elif text.by_language and missing:
             shown = text.get(missing[0], newsroom.site.languages[0])
-            message = f"{'.'.join(path)} has no text in {', '.join(missing)}: these readers see {shown[:40]!r}"
-            yield Problem(*place, message, f"add `{missing[0]}: ...`", "warning")
+            lacking.setdefault((place[0], *missing), []).append((".".join(path), place, shown[:40]))
+    for (_, *missing_), found in lacking.items():
+        name, place, shown = found[0]
+        others = f" ({count_noun(len(found) - 1, 'other')} like it)" if len(found) > 1 else ""
+        message = f"{name} has no text in {', '.join(missing_)}{others}: these readers see {shown!r}"
+        yield Problem(*place, message, f"add `{missing_[0]}: ...`", "warning")
 
 
 def _localised_texts(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Localised]]:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 import tidings
 from tidings.config import types
 from tidings.config.file_reader import MAIN
+from tidings.config.problems import split_mend
 from tidings.config.yaml_text import Mapping as YamlMapping
 from tidings.config.yaml_text import Scalar, read_yaml
 from tidings.model.errors import RefusedError
@@ -141,6 +142,25 @@ _FIRST_STORY = {
 """Title and summary of the first story, in languages for which the sample has none."""
 
 
+_TOPICS = {
+    "sdg-2": ("Faim « zéro »", "Hambre cero", "القضاء التام على الجوع", "零饥饿"),
+    "sdg-3": ("Bonne santé et bien-être", "Salud y bienestar", "الصحة الجيدة والرفاه", "良好健康与福祉"),
+    "sdg-4": ("Éducation de qualité", "Educación de calidad", "التعليم الجيد", "优质教育"),
+    "sdg-5": ("Égalité entre les sexes", "Igualdad de género", "المساواة بين الجنسين", "性别平等"),
+    "sdg-6": ("Eau propre et assainissement", "Agua limpia y saneamiento", "المياه النظيفة والصرف الصحي",
+              "清洁饮水和卫生设施"),
+    "sdg-7": ("Énergie propre et d'un coût abordable", "Energía asequible y no contaminante",
+              "طاقة نظيفة وبأسعار معقولة",
+              "经济适用的清洁能源"),
+    "sdg-8": ("Travail décent et croissance économique", "Trabajo decente y crecimiento económico",
+              "العمل اللائق ونمو الاقتصاد", "体面工作和经济增长"),
+    "sdg-13": ("Lutte contre les changements climatiques", "Acción por el clima", "العمل المناخي", "气候行动"),
+    "youth": ("Jeunesse", "Juventud", "الشباب", "青年"),
+    "partnerships": ("Partenariats", "Alianzas", "الشراكات", "伙伴关系"),
+}  # fmt: skip
+"""The topics of the sample in the languages that it lacks: fr, es, ar and zh. Those of the SDGs are the UN's."""
+
+
 def find_sample_newsroom() -> Path:
     """Return the folder with the sample: in the wheel, or at the root of a checkout."""
     package = Path(tidings.__file__).parent
@@ -167,11 +187,18 @@ class OwnSettings:
         try:
             value: str | tuple[str, ...] = TypeAdapter(readers.get(name, types.Line)).validate_python(given)
         except ValidationError as error:
-            cause = error.errors()[0].get("ctx", {}).get("error", "it cannot be read")
-            raise RefusedError(f"{name}: {cause}.") from None
+            fault, mend = split_mend(error.errors()[0].get("ctx", {}).get("error", "it cannot be read"))
+            mend = f" {mend[:1].upper()}{mend[1:]}{'' if mend.endswith('?') else '.'}" if mend else ""
+            raise RefusedError(f"{name}: {fault}.{mend}") from None
         if not value:
             raise RefusedError(f"{name}: write it; it cannot be empty.")
         return value
+
+    @staticmethod
+    def suggest(name: str, text: str) -> str:
+        """Return the value that a wrong answer most likely means, or an empty text: `Madrid` is Europe/Madrid."""
+        zones = types.find_likely_zones(text) if name == "timezone" else []
+        return zones[0] if len(zones) == 1 else ""
 
 
 def guess_timezone() -> str:
@@ -268,6 +295,7 @@ def _sample_topics(sample: Path, languages: Iterable[str]) -> str:
             if isinstance(labels, YamlMapping)
             else {}
         )
+        names |= dict(zip(("fr", "es", "ar", "zh"), _TOPICS.get(key.text, ()), strict=False))
         lines.append(f"  {key.text}: {_in_languages(names, languages)}")
     return "\n".join([*lines, ""])
 

@@ -420,7 +420,8 @@ class Runtime:
         """Fetch the sources on the network that are due, or `only` these. Returns the results by source."""
         from tidings.pipeline.collect import fetch
 
-        return fetch.fetch_sources(self.store, self.sources, now=self.now(), only=only, force=force)
+        zone = self.newsroom.site.zone
+        return fetch.fetch_sources(self.store, self.sources, now=self.now(), only=only, force=force, zone=zone)
 
     def fetch_pictures(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, int]:
         """Download pictures of websites for about half a minute. Returns the number of new pictures, by source."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 
+from tidings.model.dates import format_local
 from tidings.pipeline import notices
 from tidings.sources.base import FetchingSource, FetchResult, PictureSource, Source, SourceHealth
 from tidings.sources.pictures import remove_other_folders
@@ -30,8 +31,12 @@ def fetch_sources(
     now: datetime,
     only: Collection[str] | None = None,
     force: bool = False,
+    zone: tzinfo = UTC,
 ) -> dict[str, FetchResult]:
-    """Fetch the sources that are due, or `only` these. Queues notices about sources that fail or have nothing new."""
+    """Fetch the sources that are due, or `only` these. Queues notices about sources that fail or have nothing new.
+
+    `zone` is that of the moments in the notices.
+    """
     results = {}
     with store.read() as connection:
         hub_calls = {name: subscription.called for name, subscription in load_subscriptions(connection).items()}
@@ -41,7 +46,7 @@ def fetch_sources(
         result = source.fetch(now, force=force, pinged_at=hub_calls.get(name))
         if result.was_requested:
             results[name] = result
-            _add_notices(store, name, result, source.health(now), now)
+            _add_notices(store, name, result, source.health(now), now, zone)
     return results
 
 
@@ -88,17 +93,20 @@ def _find_existing(store: Store, source: str, refs: Collection[str]) -> Collecti
         return items.existing_refs(connection, source, refs)
 
 
-def _add_notices(store: Store, name: str, result: FetchResult, health: SourceHealth, now: datetime) -> None:
+def _add_notices(
+    store: Store, name: str, result: FetchResult, health: SourceHealth, now: datetime, zone: tzinfo
+) -> None:
     added = []
     failing = health.failing_since
     if result.problem and result.due is None:
         text = f"The source {name!r} is no longer fetched: {result.problem}. Set another `url`, or delete the source."
         added.append((f"fetch-gone:{name}:{failing}", "failed", text))
     elif result.problem and failing is not None and now - failing >= FAILING_BEFORE_NOTICE:
-        text = f"The source {name!r} cannot be read since {failing:%Y-%m-%d %H:%M} UTC: {result.problem}"
+        text = f"The source {name!r} cannot be read since {format_local(failing, zone)}: {result.problem}"
         added.append((f"fetch-failed:{name}:{failing.isoformat()}", "failed", text))
     elif health.is_silent and health.newest is not None:
-        text = f"The source {name!r} has had nothing new since {health.newest:%Y-%m-%d}, much longer than usual."
+        day = health.newest.astimezone(zone).date()
+        text = f"The source {name!r} has had nothing new since {day}, much longer than usual."
         added.append((f"silent:{name}:{health.newest.isoformat()}", "silent", text))
     if result.notice:
         added.append((f"fetched:{name}:{now.date()}", "fetched", result.notice))

@@ -102,7 +102,9 @@ class Composer(Drafter):
                 ledger.cancel_paused(connection, schedule.name, now)
             restore_hold = restored.inherited_reason(held)
             if slot is not None:
-                restore_hold = restored.reason_to_hold(connection, schedule.name) or restore_hold
+                restore_hold = (
+                    restored.reason_to_hold(connection, schedule.name, self.newsroom.site.zone) or restore_hold
+                )
                 restore_hold = set_back.reason_to_hold(connection, schedule.name) or restore_hold
                 restored.release_schedule(connection, schedule.name)
                 set_back.release_schedule(connection, schedule.name)

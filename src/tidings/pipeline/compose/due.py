@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from tidings.config.schedule import Schedule
 from tidings.model.cadence import DueSlots, OnNew, OnRequest, Slot, find_due_slots, find_slot_for_new, next_slots
+from tidings.model.dates import format_local
 from tidings.model.edition import EditionState, HoldReason
 from tidings.pipeline import notices
 from tidings.pipeline.address.channels import translation_deadlines
@@ -180,24 +181,25 @@ def hold_after_restore(composer: Composer, now: datetime) -> str:
         ]
         held = editions.list_editions(connection, states=[EditionState.HELD])
     names = [edition.name for edition in held if any(hold.reason is HoldReason.RESTORED for hold in edition.holds)]
-    text = _describe_restore(restore.made, names, came_due)
+    text = _describe_restore(format_local(restore.made, composer.newsroom.site.zone), names, came_due)
     with composer.store.write() as connection:
         restored.hold_next_editions(connection, came_due, now)
         notices.add(connection, f"restored:{restore.at.isoformat()}", "restored", text, now)
     return text
 
 
-def _describe_restore(made: datetime, names: Collection[str], came_due: Collection[str]) -> str:
-    text = f"The newsroom was restored from a backup of {made:%Y-%m-%d %H:%M} UTC. Nothing is sent a second time."
+def _describe_restore(made: str, names: Collection[str], came_due: Collection[str]) -> str:
+    lines = [f"The newsroom was restored from a backup of {made}. Nothing is sent a second time."]
     if names:
-        text += f" These editions are held, because they may already have gone out: {', '.join(names)}."
+        lines.append(f"These editions are held, because they may already have gone out: {', '.join(names)}.")
     if came_due:
-        text += f" The next edition of each of these schedules is held too: {', '.join(sorted(came_due))}."
+        lines.append(f"The next edition of each of these schedules is held: {', '.join(sorted(came_due))}.")
     if names or came_due:
-        text += " Send each with `tidings release EDITION`."
-        text += " If it already went out, run `tidings resolve EDITION --accepted`."
-    text += " Tidings does not know who unsubscribed after the backup."
-    return f"{text} Remove these people with `tidings subscribers remove`."
+        accepted = "`tidings resolve EDITION --accepted`"
+        lines.append(f"Send each with `tidings release EDITION`. If it already went out, run {accepted}.")
+    lines.append("Tidings does not know who unsubscribed after the backup.")
+    lines.append("Remove these people with `tidings subscribers remove`.")
+    return "\n".join(lines)
 
 
 def _approval_time(schedule: Schedule) -> timedelta:

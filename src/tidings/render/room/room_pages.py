@@ -33,7 +33,7 @@ from tidings.render.i18n import (
 )
 from tidings.render.pages.pages import Pages
 from tidings.render.palette import make_palette
-from tidings.render.room.team_notices import translate_words
+from tidings.render.room.command_words import translate_words
 from tidings.render.site_views import SiteView
 from tidings.render.templates import get_template, make_environment, run_template
 

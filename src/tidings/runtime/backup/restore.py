@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -26,10 +26,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.config.file_reader import MAIN
 from tidings.config.references import read_store_address
+from tidings.model.dates import format_local
 from tidings.model.errors import InputError, RefusedError, TidingsError
 from tidings.runtime.backup.backup import Progress, sync_folder
 from tidings.runtime.backup.backup_file import FILES, STORE, Manifest, check_backup_file, extract_backup_file
-from tidings.runtime.newsroom import RESTORING
+from tidings.runtime.newsroom import RESTORING, load_newsroom
 from tidings.store import migrate
 from tidings.store.copying import dump_store, is_empty_or_ours, replace_store
 from tidings.store.engine import Store, side_folder
@@ -52,6 +53,8 @@ class RestoreResult:
     dropped: int
     aside: Path | None
     missing: tuple[str, ...] = ()
+    zone: tzinfo = UTC
+    """That of the newsroom."""
 
 
 def restore(
@@ -84,7 +87,7 @@ def restore(
         (work / FILES).mkdir(exist_ok=True)
         with _lock_stores(root, read_store_address(work / FILES, env), old_address) as (target, old_store):
             if _holds_tables(target) or has_files:
-                agree(_make_question(root, manifest, target))
+                agree(_make_question(root, format_local(manifest.made, _find_zone(work / FILES, env)), target))
             return _Restore(root, manifest, target, now or datetime.now(UTC), env).run(old_store, progress)
     except BaseException:
         if not (root / RESTORING).exists():
@@ -150,11 +153,18 @@ def _find_version(store: Store) -> str:
         return "?"  # A damaged store is the usual reason to restore.
 
 
-def _make_question(root: Path, manifest: Manifest, target: Store) -> str:
+def _find_zone(files: Path, env: Mapping[str, str]) -> tzinfo:
+    """Return the zone of the newsroom in a backup; UTC if its YAML cannot be read."""
+    with suppress(TidingsError):
+        if (newsroom := load_newsroom(files, env, needs="store").newsroom) is not None:
+            return newsroom.site.zone
+    return UTC
+
+
+def _make_question(root: Path, made: str, target: Store) -> str:
     store = "its store" if target.path is not None else "the tables of its database"
     return (
-        f"This replaces the newsroom in {root} and {store} by the backup of {manifest.made:%Y-%m-%d %H:%M} UTC. "
-        "The old files are kept beside them."
+        f"This replaces the newsroom in {root} and {store} by the backup of {made}. The old files are kept beside them."
     )
 
 
@@ -167,6 +177,7 @@ class _Restore:
     def __init__(self, root: Path, manifest: Manifest, target: Store, now: datetime, env: Mapping[str, str]) -> None:
         self._root, self._manifest, self._target, self._now, self._env = root, manifest, target, now, env
         self._work = root / RESTORING.parent
+        self._zone = _find_zone(self._work / FILES, env)
         suffixes = ("", *(f"-{number}" for number in range(2, 1_000)))
         names = (f"before-restore-{now:%Y%m%dT%H%M%SZ}{suffix}" for suffix in suffixes)
         self._aside = next(root / name for name in names if not (root / name).exists())
@@ -180,7 +191,9 @@ class _Restore:
                 migrate.upgrade(stage)
             reached = max(filter(None, map(_read_clock, {self._target, old_store})), default=None)
             with stage.write() as connection:
-                marked = mark_restored(connection, made=self._manifest.made, now=self._now, reached=reached)
+                marked = mark_restored(
+                    connection, made=self._manifest.made, now=self._now, reached=reached, zone=self._zone
+                )
         staged = self._stage_store()
         moves = self._plan_moves(staged)
         self._aside.mkdir(mode=0o700)
@@ -211,6 +224,7 @@ class _Restore:
             marked.dropped,
             self._aside if self._aside.exists() else None,
             tuple(name for name in self._manifest.environment if not self._env.get(name)),
+            zone=self._zone,
         )
 
     def _stage_store(self) -> Path:

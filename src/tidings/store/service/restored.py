@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, text, update
 
+from tidings.model.dates import format_local
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import RefusedError
@@ -44,16 +45,17 @@ class RestoredCounts:
 
 
 def mark_restored(
-    connection: Connection, *, made: datetime, now: datetime, reached: datetime | None = None
+    connection: Connection, *, made: datetime, now: datetime, reached: datetime | None = None, zone: tzinfo = UTC
 ) -> RestoredCounts:
     """Make a store from a backup of `made` safe to continue at `now`. Its clock becomes `reached` at least.
 
-    Leases end, deliveries that were being sent are in doubt, and unfinished mailings are held or closed.
+    Leases end, deliveries that were being sent are in doubt, and unfinished mailings are held or closed. `zone` is that
+    of the moment in the reasons that people read.
     """
     marked = RestoredCounts()
     clocks = [value for value in (clock.read_clock(connection), reached) if value is not None]
     moment = max(clocks, default=now)
-    cause = f"the newsroom was restored from a backup of {made:%Y-%m-%d %H:%M} UTC"
+    cause = f"the newsroom was restored from a backup of {format_local(made, zone)}"
     _release_deliveries(connection, marked, cause, moment)
     _drop_other_mail(connection, marked, cause, moment)
     _hold_editions(connection, marked, cause, moment)
@@ -170,13 +172,13 @@ def hold_next_editions(connection: Connection, schedules: list[str], now: dateti
         _write(connection, restored, until=now, names=schedules)
 
 
-def reason_to_hold(connection: Connection, schedule: str) -> str:
+def reason_to_hold(connection: Connection, schedule: str, zone: tzinfo = UTC) -> str:
     """Why the next edition of `schedule` is held for a person; empty if it is not."""
     restored = find_restored(connection)
     if restored is None or (restored.until is not None and schedule not in restored.open):
         return ""
     return (
-        f"the newsroom was restored from a backup of {restored.made:%Y-%m-%d %H:%M} UTC, and this schedule was "
+        f"the newsroom was restored from a backup of {format_local(restored.made, zone)}, and this schedule was "
         "due since then: the edition may have been sent already"
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, delete, func, select, update
 
+from tidings.model.dates import format_local
 from tidings.model.edition import EditionState, Hold, HoldReason
 from tidings.store import schema as t
 from tidings.store.content import editions, site_files
@@ -49,8 +50,7 @@ def set_back(connection: Connection, now: datetime, who: str, zone: tzinfo = UTC
     before = clock.read_clock(connection)
     if before is None or before <= now:
         return None
-    reached = f"{before.astimezone(zone):%Y-%m-%d %H:%M} {zone}"
-    cause = f"the newsroom's clock was ahead, at {reached}, and {who} set it back"
+    cause = f"the newsroom's clock was ahead, at {format_local(before, zone)}, and {who} set it back"
     held = _hold_editions(connection, cause, now)
     names = _reopen_slots(connection, now)
     _mend_items(connection, now)

@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from tidings.model.cadence import next_slots
 from tidings.model.errors import RefusedError
+from tidings.render.room.command_words import translate_words
 from tidings.render.room.room_pages import SCRIPT
-from tidings.render.room.team_notices import translate_words
 from tidings.runtime.preview.plan import PlannedSchedule
 from tidings.runtime.team import files
 from tidings.runtime.team.files import FileChangedError, OpenedFile

@@ -54,10 +54,38 @@ _LINES = (
     _("To go on without believing this: %(command)s"),
     _("To take these readers off: %(command)s"),
     _("What to do: %(mend)s. No subscriber was removed. The ledger shows these mails as returned: soft."),
+    _(
+        "%(address)s may want to leave %(lists)s: a mail came to the address for leaving. Its sender is not proved, so nobody was removed. To remove them: %(command)s"  # noqa: E501
+    ),
+    _(
+        "A mail from %(sender)s came to the address for leaving %(lists)s. No subscriber has this address; they may be on the list under another one. Please look at it and answer it."  # noqa: E501
+    ),
+    _(
+        "A reader wants to leave the list %(list)s, but no list has this name, and they stay on others. If it was renamed, write %(line)s at the list. Subscriber number: %(number)s."  # noqa: E501
+    ),
+    _("Edition %(edition)s: 1 item was shortened to 'read more' to keep the mail under 102 KB."),
+    _("Edition %(edition)s: %(count)s items were shortened to 'read more' to keep the mail under 102 KB."),
+    _("From: %(sender)s"),
+    _("Remove these people with %(command)s."),
+    _("Send each with %(command)s, or drop it with %(other)s."),
+    _("Send each with %(command)s. If it already went out, run %(other)s."),
+    _("Subject: %(subject)s"),
+    _("The bounce mailbox cannot be read, so bounces are not handled: %(reason)s"),
+    _("The hub %(hub)s does not accept pings about changed feeds: %(reason)s"),
+    _("The newsroom was restored from a backup of %(moment)s. Nothing is sent a second time."),
+    _("The newsroom's clock was at %(before)s. It is set back to %(after)s (%(zone)s)."),
+    _("The next edition of each of these schedules is held: %(schedules)s."),
+    _(
+        "The story %(story)s was corrected (%(text)s). Its post in %(channel)s is unchanged: correct it there by hand if it has the mistake."  # noqa: E501
+    ),
+    _("The story %(story)s was withdrawn. Its post in %(channel)s is still online: delete it there by hand."),
+    _("These editions are held, because they may already have gone out: %(editions)s."),
+    _("These editions are held: %(editions)s."),
+    _("Tidings does not know who unsubscribed after the backup."),
 )
 """Whole lines of notices."""
 
-_REASONS = (
+REASONS = (
     _("%(count)s of %(needed)s approved it; waits for %(people)s"),
     _(
         "%(failed)s of %(tried)s mails at %(domain)s were refused or returned by %(sender)s, so nobody was removed: %(words)s"  # noqa: E501
@@ -76,44 +104,19 @@ _REASONS = (
     _("the picture %(picture)s has no alt text"),
     _("waits for %(needed)s of %(people)s"),
     _("waits for %(people)s"),
+    _("SpamAssassin gives %(points)s points, and %(most)s are too many: %(rules)s"),
+    _("change its colours in the template"),
+    _("change what these rules say"),
+    _("choose a darker or lighter %(setting)s"),
+    _("it was composed before that"),
+    _("the newsroom was restored from a backup of %(moment)s, and it may have been sent since"),
+    _(
+        "the newsroom was restored from a backup of %(moment)s, and this schedule was due since then: the edition may have been sent already"  # noqa: E501
+    ),
+    _("the newsroom's clock was ahead, at %(moment)s, and %(who)s set it back"),
+    _("the text %(text)s is %(first)s on %(second)s: the contrast is %(ratio)s of %(least)s"),
 )
 """Reasons of a held edition."""
-
-_NOTES = (
-    _("%(day)s is a holiday: %(name)s"),
-    _("%(day)s is in skip_dates"),
-    _("%(edition)s contained it, but it does not exist in %(languages)s."),
-    _("%(edition)s contained it, but its topics (%(topics)s) are not among those they chose."),
-    _("%(edition)s contained it, but they did not get this edition (another list or frequency)."),
-    _("%(why)s, moved to %(moment)s"),
-    _("%(story)s was never part of a mail to them."),
-    _("%(title)s is under embargo until %(moment)s"),
-    _("%(what)s is paused. Slots that come due meanwhile become one edition"),
-    _("The schedule %(schedule)s is due on %(moment)s and takes it, once %(people)s approve it."),
-    _("The schedule %(schedule)s is due on %(moment)s and takes it."),
-    _("approved %(code)s"),
-    _("cancelled"),
-    _("composed"),
-    _("edited: %(changes)s"),
-    _("held: %(why)s"),
-    _("if %(editions)s still waits then, its stories join this edition"),
-    _("it counts from %(moment)s"),
-    _("it goes on %(moment)s"),
-    _("its cadence was changed to %(cadence)s"),
-    _("its stories join it"),
-    _("its time has passed"),
-    _("left over from earlier editions: %(stories)s"),
-    _("next: %(moment)s"),
-    _("nothing new"),
-    _("on request: %(command)s"),
-    _("recomposed"),
-    _("released"),
-    _("sent back"),
-    _("superseded by a newer slot"),
-    _("waits for approval: %(people)s will be asked on %(moment)s"),
-    _("would be skipped: %(why)s"),
-)
-"""What the plan, the calendar, an explanation and the history of an edition say; only pages of the room show these."""
 
 _COUNTS = (_("%(count)s in doubt"), _("%(count)s quarantined"), _("%(count)s rejected"))
 
@@ -122,48 +125,47 @@ _NAME = re.compile(r"%\((\w+)\)s")
 
 def translate_notice(text: str, language: str) -> str:
     """Return the text of a notice with the lines that are known in this language."""
-    return "\n".join(_translate(line, _LINES, language) for line in text.split("\n"))
+    return "\n".join(translate_line(line, _LINES, language) for line in text.split("\n"))
 
 
 def translate_hold(detail: str, language: str) -> str:
     """Return the reason of a held edition in a language. `digest (en): ` before it stays."""
-    whole = _translate(detail, _REASONS, language)
+    whole = translate_line(detail, REASONS, language)
     if whole != detail:
         return whole
     outlet, found, rest = detail.partition("): ")
     before = f"{outlet}{found}" if found and " (" in outlet else ""
     parts = (rest if before else detail).split("; ")
-    return before + "; ".join(_translate(part, _REASONS, language) for part in parts)
+    return before + "; ".join(translate_line(part, REASONS, language) for part in parts)
 
 
-def translate_words(text: str, language: str) -> str:
-    """Return words of a command in a language, as far as they are known: a finding, a reason, a note of the plan."""
-    if (whole := _translate(text, tuple(reason for reason in _REASONS if "; " in reason), language)) != text:
-        return whole
-    known = (*_NOTES, *_REASONS)
-    parts = "; ".join(_translate(part, known, language) for part in text.split("; "))
-    return parts if parts != text else translate_hold(translate_notice(text, language), language)
+def translate_line(
+    line: str,
+    messages: tuple[str, ...],
+    language: str,
+    *,
+    domain: str = "tidings",
+    inner: Mapping[str, Callable[[str, str], str]] | None = None,
+) -> str:
+    """Return a line in a language if it is one of these messages of a catalogue, else the line.
 
-
-def _translate(line: str, messages: tuple[str, ...], language: str) -> str:
-    catalogue = load_catalogue(language, "room")
+    `inner` translates the values of these names too.
+    """
+    catalogue = load_catalogue(language, domain)
+    translators = _INNER if inner is None else inner
     for message in messages:
         values = _find_values(message, line)
         if values is not None and (translated := catalogue.gettext(message)) != message:
-            inner = {name: _INNER[name](value, language) for name, value in values.items() if name in _INNER}
-            return translated % {**values, **inner}
+            known = {name: translators[name](value, language) for name, value in values.items() if name in translators}
+            return translated % {**values, **known}
     return line
 
 
 def _translate_counts(text: str, language: str) -> str:
-    return ", ".join(_translate(part, _COUNTS, language) for part in text.split(", "))
+    return ", ".join(translate_line(part, _COUNTS, language) for part in text.split(", "))
 
 
-_INNER: Mapping[str, Callable[[str, str], str]] = {
-    "counts": _translate_counts,
-    "reasons": translate_hold,
-    "why": translate_words,
-}
+_INNER: Mapping[str, Callable[[str, str], str]] = {"counts": _translate_counts, "reasons": translate_hold}
 """Values that are translated too."""
 
 
