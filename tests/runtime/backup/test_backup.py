@@ -277,6 +277,40 @@ def test_an_unknown_store_address_is_not_guessed(small: RunningNewsroom) -> None
     assert not (small.folder.root.parent / "target").exists()
 
 
+def _extended(records: bytes) -> bytes:
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type, header.size = tarfile.XHDTYPE, len(records)
+    return header.tobuf(tarfile.USTAR_FORMAT) + records + bytes(-len(records) % 512)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [_extended(b"10 x=yzzz\n") * 3000, _extended(b"23 GNU.sparse.size=abc\n"), _extended(b"22 GNU.sparse.map=a,b\n")],
+    ids=["a chain of headers", "a size that is no number", "a map that is no map"],
+)
+def test_a_backup_with_senseless_headers_is_refused(tmp_path: Path, headers: bytes) -> None:
+    path = tmp_path / "b.tar.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(headers + tarfile.TarInfo("tidings-backup").tobuf() + bytes(1024))
+    assert not is_backup_file(path)
+    with pytest.raises(InputError, match="is not a complete backup"):
+        check_backup_file(path)
+
+
+@pytest.mark.parametrize("mtime", [float("nan"), float("inf"), 1e300])
+def test_a_backup_with_an_impossible_time_is_refused(small: RunningNewsroom, mtime: float) -> None:
+    root = small.folder.root
+    path = root.parent / "b.tar.gz"
+    make_backup(root, path, quiet, small.folder.env)
+
+    def change(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+        members[2][0].pax_headers = {"mtime": str(mtime)}
+
+    rewritten(path, change)
+    with pytest.raises(InputError, match="is not a complete backup"):
+        restore(path, root.parent / "target", agree=lambda _: True, progress=quiet, env=small.folder.env)
+
+
 def test_a_backup_with_a_huge_header_is_refused(tmp_path: Path) -> None:
     """tarfile reads extended headers whole: 3 GB of zeros fit into 3 MB of gzip."""
     header = tarfile.TarInfo("././@PaxHeader")

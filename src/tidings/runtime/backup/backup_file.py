@@ -151,13 +151,17 @@ class _BoundedInfo(tarfile.TarInfo):
         return super()._proc_member(tar)  # type: ignore[misc]
 
 
+_UNREADABLE = (EOFError, tarfile.TarError, zlib.error, ValueError, OverflowError, RecursionError)
+"""What tarfile and gzip raise for odd archives: headers without end, sizes and times that are no numbers."""
+
+
 def is_backup_file(path: Path) -> bool:
     """Return whether a file begins like a backup."""
     try:
         with tarfile.open(path, "r|gz", tarinfo=_BoundedInfo) as tar:
             first = tar.next()
             return first is not None and first.name == LABEL
-    except (OSError, EOFError, tarfile.TarError, zlib.error):
+    except (OSError, *_UNREADABLE):
         return False
 
 
@@ -227,7 +231,7 @@ def _plain_errors(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise InputError(f"There is no file {path}.") from None
-    except (EOFError, tarfile.TarError, zlib.error) as error:
+    except _UNREADABLE as error:
         raise InputError(f"{path} is not a complete backup of Tidings: {error or 'it is cut off'}.") from None
     except OSError as error:
         if error.errno is None:  # gzip raises this for a file of another format
