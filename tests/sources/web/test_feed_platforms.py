@@ -157,3 +157,10 @@ def test_a_date_that_nobody_can_read_is_named() -> None:
         for date in ("30 ноября 2026 г.", "2026-11-30T10:00+06:00")
     ]
     assert faults == [("its date '30 ноября 2026 г.' cannot be read",), ()]
+
+
+def test_a_tiny_thumbnail_does_not_replace_the_picture_of_the_text() -> None:
+    thumbnail = '<media:thumbnail url="/s72.jpg" width="72" height="72"/>'
+    text = "<content:encoded>&lt;img src='/w.jpg'&gt;</content:encoded>"
+    assert read_rss(text + thumbnail)["images"] == []
+    assert [image["src"] for image in read_rss(thumbnail)["images"]] == ["https://e.example/s72.jpg"]

@@ -181,7 +181,14 @@ def build_page_item(
         topic_links=_links("topics", item.topics, item, site),
         organisation_links=_links("organisations", item.organisations, item, site),
         contacts=tuple(
-            PageContact(each.name, each.role, each.email, each.phone, "tel:" + re.sub(r"[^+\d]", "", each.phone))
+            # No line breaks inside of a phone number.
+            PageContact(
+                each.name,
+                each.role,
+                each.email,
+                each.phone.replace(" ", "\u00a0"),
+                "tel:" + re.sub(r"[^+\d]", "", each.phone),
+            )
             for each in item.contacts
         ),
         calendar=calendar_path(item.language, item.slug) if item.starts is not None else "",

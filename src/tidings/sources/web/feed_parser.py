@@ -391,8 +391,12 @@ def _parse_enclosures(
             # The text is elsewhere (RFC 4287 §4.1.3.2).
             add_file(content, str(content["src"]), "", None)
     if not images:
+        texts = [entry.get("summary"), *(content.get("value") for content in entry.get("content", ()))]
+        has_picture = any("<img" in str(text) for text in texts)
         for thumbnail in entry.get("media_thumbnail", ()):
-            if thumbnail.get("url") and not _is_tiny(thumbnail):
+            # Blogger names the picture of the text again, with 72 pixels.
+            is_small = has_picture and re.fullmatch(r"\d{1,2}|1[0-5]\d", str(thumbnail.get("width", "")))
+            if thumbnail.get("url") and not _is_tiny(thumbnail) and not is_small:
                 add_image(thumbnail["url"])
     if not images and isinstance(entry.get("image"), Mapping) and entry["image"].get("href"):
         # The picture of an episode (iTunes) has no text of its own.
