@@ -254,3 +254,13 @@ def test_a_kind_that_the_yaml_names_is_meant(folder: NewsroomFolder, run: Run) -
     assert "kind" not in run("check").ok().out
     folder.write("schedules/fair.yaml", schedule % "storys")
     assert "no story has the kind 'storys'. Did you mean 'story'?" in run("check").ok().out
+
+
+def test_check_names_two_files_of_one_story_before_a_tick(folder: NewsroomFolder, run: Run) -> None:
+    for name in ("a/wells.en", "b/wells.en", "b/wells.ru"):
+        folder.write(f"content/{name}.md", item("Wells"))
+    ran = run("check")
+    told = " ".join((ran.out + ran.err).split())
+    assert ran.code == 1
+    assert "content/b/wells.en.md:1:1: it has the same story (wells) and language (en) as content/a/wells.en.md" in told
+    assert told.count("it has the same story") == 1

@@ -192,7 +192,7 @@ def _settle_items(
             language_moved = item.language != swept.language
             holder = holders.get((story, swept.language))
             if (story != item.story or language_moved) and holder is not None:
-                changes.refused.append(_duplicate_problem(swept, story, holder))
+                changes.refused.append(make_duplicate_problem(swept, story, holder))
                 continue
             holders.pop((item.story, item.language), None)
         else:
@@ -209,7 +209,7 @@ def _settle_items(
                 and holder not in lost
                 and (swept.story or names.get(holder, swept.name) == swept.name)
             ):
-                changes.refused.append(_duplicate_problem(swept, wanted, holder))
+                changes.refused.append(make_duplicate_problem(swept, wanted, holder))
                 continue
             story = wanted
             if holder is not None:
@@ -280,7 +280,8 @@ def _groups(pairs: Sequence[tuple[SourceItem, KnownItem | None]], taken: _TakenK
     return {key: item.story for key, item in eldest.items()}
 
 
-def _duplicate_problem(swept: SourceItem, story: str, holder: str) -> Problem:
+def make_duplicate_problem(swept: SourceItem, story: str, holder: str) -> Problem:
+    """Return the problem of a second file for one story in one language."""
     message = f"it has the same story ({story}) and language ({swept.language}) as {holder}"
     mend = "delete one of the two, rename this file, or give it another `story:` or `language:`"
     return Problem(swept.ref, 1, 1, message, mend)

@@ -16,6 +16,7 @@ from tidings.config.settings import Newsroom
 from tidings.model.errors import Problem, nearest
 from tidings.model.item import EVENT, Image
 from tidings.model.text import slugify
+from tidings.pipeline.collect.changes import make_duplicate_problem
 from tidings.pipeline.collect.files import BATCH, find_changed_files
 from tidings.render.i18n import KINDS, load_catalogue
 from tidings.render.mail.content_gates import find_item_leftovers
@@ -30,15 +31,25 @@ from tidings.store.engine import Store
 def check_items(newsroom: Newsroom, sources: Mapping[str, Source], store: Store | None) -> Iterator[Problem]:
     """Check all items of the folders, and those that websites have delivered so far."""
     kinds: set[str] = set()
+    holders: dict[tuple[str, str], str] = {}
     for name, source in sources.items():
         if isinstance(source, FileSource):
             for read in _read_folder(name, source, store):
                 yield from _check_read(newsroom, read, kinds, is_folder=True)
+                yield from _find_duplicates([item for item, _ in read[0]], holders)
         else:
             sweep = source.sweep(datetime.now(UTC))
             items = [(item, _find_leftovers(item)) for item in sweep.items]
             yield from _check_read(newsroom, (items, sweep.problems), kinds, is_folder=False)
     yield from _check_selected_kinds(newsroom, kinds)
+
+
+def _find_duplicates(items: Sequence[SourceItem], holders: dict[tuple[str, str], str]) -> Iterator[Problem]:
+    """Name files that were read now and are one story in one language. `holders` has the first file of each."""
+    for item in items:
+        story = item.story or item.name
+        if story and (holder := holders.setdefault((story, item.language), item.ref)) != item.ref:
+            yield make_duplicate_problem(item, story, holder)
 
 
 _Read = tuple[Sequence[tuple[SourceItem, Sequence[str]]], Sequence[Problem]]
