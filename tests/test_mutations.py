@@ -469,7 +469,7 @@ PROMISES = {
         ),
         Mutation(
             "idle-connections-stay", "web/connections.py",
-            "self._timer = self.loop.call_later(seconds, self.transport.abort)", "pass",
+            "self._timer = self.loop.call_at(self._deadline, self._check_deadline)", "pass",
             "tests/web/test_connections.py::test_a_body_that_never_ends_is_cut_off",
         ),
         Mutation(
