@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tidings import net
-from tidings.net import ConnectionLostError, GuardedSession, NotSentError, is_public_ip
+from tidings.net import ConnectionLostError, GuardedSession, NotSentError, is_public_host, is_public_ip
 from tidings.testing.http_sink import HttpSink
 
 
@@ -190,3 +190,22 @@ def test_an_answer_that_drips_without_end_is_cut_at_the_deadline() -> None:
 
     body, is_complete = net._read(Dripping(), time.monotonic() - 1, 1_000_000)  # type: ignore[arg-type]
     assert (body, is_complete) == (b"x", False)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost.",
+        "a.LOCALHOST",
+        "printer.local.",
+        "nas.LAN",
+        "x.home.arpa",
+        "127.1",
+        "0177.0.0.1",
+        "0x7f.1",
+        "①②⑦.⓪.⓪.①",
+    ],
+)
+def test_another_spelling_of_a_private_host_is_private(host: str) -> None:
+    assert not is_public_host(host)
+    assert is_public_host("news.example.org.")

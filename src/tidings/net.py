@@ -14,6 +14,7 @@ import socket
 import ssl
 import threading
 import time
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -39,6 +40,9 @@ _NOT_PUBLIC = tuple(
     )
 )  # fmt: skip
 """Special-purpose networks (IANA registries, RFC 6890) and deprecated ones. Python's own list differs by version."""
+
+
+_PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".lan", ".home", ".corp", ".home.arpa", ".onion")
 
 
 def parse_link_header(written: str) -> list[tuple[str, str]]:
@@ -107,10 +111,13 @@ def is_public_ip(address: str) -> bool:
 
 def is_public_host(host: str) -> bool:
     """Whether a host name looks public: not a single word, not a private address or domain."""
+    host = unicodedata.normalize("NFKC", host).strip("[]").rstrip(".").lower()
     try:
-        return is_public_ip(host.strip("[]"))
+        return is_public_ip(host)
     except ValueError:
-        return "." in host and not host.endswith((".localhost", ".local", ".internal", ".lan"))
+        # A resolver reads `127.1` and `0x7f.1` as addresses.
+        is_number = host.rpartition(".")[2][:1].isdecimal()
+        return "." in host and not is_number and not host.endswith(_PRIVATE_DOMAINS)
 
 
 def _dial(connection: Any, *, private: bool) -> socket.socket:

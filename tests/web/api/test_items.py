@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tidings.model.item import Contact, Item
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import tick
 from tidings.store.content.items import load_items
+from tidings.web.api.items import SizeLimit
 from tidings.web.app import newsroom_app
 
 TOKEN = "a-token-of-the-cms-of-this-test"
@@ -205,3 +207,18 @@ def test_schemathesis_finds_no_5xx_with_the_token(cms: Cms) -> None:
         tried()
     assert {200, 201, 404} & set(seen)
     cms.items()
+
+
+def test_a_length_of_thousands_of_digits_is_refused() -> None:
+    """Python refuses to read such a number, so it was a server error."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def unused(*_: Any) -> Any:
+        raise AssertionError("nothing is read")
+
+    scope = {"type": "http", "headers": [(b"content-length", b"9" * 5000)]}
+    asyncio.run(SizeLimit(unused)(scope, unused, send))
+    assert sent[0]["status"] == 413

@@ -23,6 +23,8 @@ from tidings.store.content.fetch_cache import StoredFetchCache
 
 MAX_BODY = 2_000_000
 """Bytes of a request: enough for the largest item, in any encoding of JSON."""
+_MAX_DIGITS = 18
+"""Digits of a length. Python refuses to read thousands of them."""
 _TOO_LARGE = "The request is larger than an item can be."
 
 
@@ -188,7 +190,7 @@ class SizeLimit:
             await self._app(scope, receive, send)
             return
         length, most = dict(scope["headers"]).get(b"content-length", b"0"), self.limit(scope)
-        if not length.isdigit() or int(length) > most:
+        if not length.isdigit() or len(length) > _MAX_DIGITS or int(length) > most:
             await self.refuse(most)(scope, receive, send)
             return
         received = 0
