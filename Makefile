@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-all lint types bench faults docs lock clean
+.PHONY: help demo test test-all lint types bench faults docs pictures lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,6 +73,9 @@ faults: $(VENV)/.dev-installed ## kill and disturb it 1,300 times and count what
 
 docs: $(VENV)/.dev-installed ## write the generated reference pages
 	$(BIN)/python -m docs.generate
+
+pictures: $(VENV)/.dev-installed ## take the pictures of docs/room anew, from the demo, in Chromium
+	$(BIN)/python -m docs.room_pictures
 
 UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from babel.messages.pofile import read_po
+from docs import room_pictures
 from docs.generate import ITEM_KEYS, PAGES, REFERENCE
 
 from tidings import plugins
@@ -72,4 +73,5 @@ def test_the_guide_in_pictures_names_buttons_that_exist(page: str, language: str
     named = set(re.findall(r"\*\*(.+?)\*\*", text))
     assert len(named) > 8 and not named - words
     pictures = re.findall(r"!\[.+?\]\((\S+)\)", text)
+    assert [f"{name}.webp" for name in room_pictures.SCREENS] == pictures, "`make pictures` takes each of them"
     assert sum((folder / name).stat().st_size for name in pictures) < 1_500_000
