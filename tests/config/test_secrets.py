@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.config.newsrooms import ENV, MAIN, SLACK, WEEKLY, read, relay, said, spoilt, write
 from tidings.channels.chat.slack import Settings as Slack
+from tidings.config.file_reader import read_environment
 
 SECRET = "Tr0ub4dor-and-3-more"
 
@@ -153,3 +154,22 @@ def test_nothing_written_anywhere_makes_loading_raise(tmp_path: Path, data: st.D
         line.encode()
         assert ENV["SMTP_PASSWORD"] not in line and ENV["DESK_SECRET"] not in line
     assert lenient or (loaded.newsroom is None) == any(problem.level == "error" for problem in loaded.problems)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("A=first\nA=last\n", "A is set on line 1 too; this line counts"),
+        ('A="last\n', "the value of A begins with a quote that is not closed"),
+        ("A=\u201clast\u201d\n", "the value of A begins with a quote that is not closed"),
+        ("A=last\nB = x\n", "this line is not NAME=value"),
+    ],
+)
+def test_a_slip_in_the_secrets_is_told(tmp_path: Path, lines: str, told: str) -> None:
+    """The first of two lines counted, and quotes that were not closed became a part of the password."""
+    path = tmp_path / "secrets.env"
+    path.write_text(lines, encoding="utf-8")
+    path.chmod(0o600)
+    found, problems = read_environment(tmp_path, {})
+    assert [problem.message for problem in problems] == [told]
+    assert "last" in found["A"] and not any("last" in str(problem) for problem in problems)

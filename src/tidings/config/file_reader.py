@@ -53,14 +53,30 @@ def read_environment(root: Path, env: Mapping[str, str] | None = None) -> tuple[
         return environment, [Problem(SECRETS, 0, 0, f"cannot be read: {error.strerror}", mend, "warning")]
     except UnicodeDecodeError:
         return environment, [Problem(SECRETS, 0, 0, "this is not UTF-8 text", "save the file as UTF-8", "warning")]
+    found: dict[str, tuple[int, str]] = {}
     problems = []
+
+    def warn(number: int, message: str, mend: str) -> None:
+        problems.append(Problem(SECRETS, number, 1, message, mend, "warning"))
+
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith(("#", ";")):
             continue
         if (match := _VARIABLE.fullmatch(line)) is None:
-            problems.append(Problem(SECRETS, number, 1, "this line is not NAME=value", "correct it", "warning"))
-        elif match[1] not in environment:
-            environment[match[1]] = _unquote(match[2])
+            has_space = re.match(r"\s*(export\s+)?\w+\s+=", line)
+            warn(number, "this line is not NAME=value", "remove the space before =" if has_space else "correct it")
+            continue
+        name, value = match.groups()
+        if name in found:
+            warn(number, f"{name} is set on line {found[name][0]} too; this line counts", "remove one of them")
+        if _OPEN_QUOTE.match(value):
+            warn(
+                number,
+                f"the value of {name} begins with a quote that is not closed",
+                "use the same \" or ' on both sides",
+            )
+        found[name] = number, _unquote(value)
+    environment = {name: value for name, (_, value) in found.items()} | environment
     if os.name == "posix" and path.stat().st_mode & 0o077:
         message = "other users of this machine can read the secrets in this file"
         problems.append(Problem(SECRETS, 0, 0, message, f"chmod 600 {SECRETS}", "warning"))
@@ -68,6 +84,9 @@ def read_environment(root: Path, env: Mapping[str, str] | None = None) -> tuple[
 
 
 _VARIABLE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=\s*(.*?)\s*")
+
+_OPEN_QUOTE = re.compile(r"""[\u2018-\u201f\xab\xbb]|(["'])(?!.*\1$)""")
+"""The beginning of a value with a quote that no shell knows, or with one that is not closed."""
 
 
 def _unquote(text: str) -> str:
