@@ -143,7 +143,7 @@ def test_post_texts_are_read_by_channel(tmp_path: Path, front: str, post: dict[s
         ("title: T\nstarts: 2023-09-27\nends: 2023-09-26", 4, "before it starts"),
         ("title: T\nkind: [a", 3, "not valid YAML"),
         ("title: T\n\tkind: a", 3, "YAML"),
-        ("title: T\n  kind: a", 3, "YAML"),
+        ("title: T\n  kind: a", 3, "not in its column"),
     ],
 )
 def test_each_mistake_is_reported_with_line_and_advice(tmp_path: Path, front: str, line: int, said: str) -> None:
