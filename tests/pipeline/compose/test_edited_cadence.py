@@ -132,7 +132,7 @@ def test_plan_and_check_say_that_an_edit_counts_from_now(
     for name, value in newsroom.folder.env.items():
         monkeypatch.setenv(name, value)
     checked = run_in(newsroom.folder.root, "check")
-    assert "schedules/news.yaml:1:10" in checked.out + checked.err and "it counts from" in checked.out + checked.err
+    assert "schedules/news.yaml:1:1: " in checked.out + checked.err and "it counts from" in checked.out + checked.err
 
 
 def test_the_key_of_a_cadence_ignores_defaults() -> None:
