@@ -403,6 +403,8 @@ class _Reader:
             event = next(events)
             depth += isinstance(event, (MappingStartEvent, SequenceStartEvent))
             depth -= isinstance(event, (MappingEndEvent, SequenceEndEvent))
+            if depth > MAX_DEPTH:
+                self._refuse(index, f"nested deeper than {MAX_DEPTH}", "make it flatter")
         text = self._text[index : event.end_mark.index]
         self._last = index, event.end_mark.index, "{"
         self.note(index, "a text that begins with {{ needs quotes", f'write `"{text[:60]}"`')
