@@ -209,9 +209,9 @@ def chromium(profile: Path, language: str) -> Iterator[Tab]:
     """A headless one of somebody who reads this language, with a fresh profile and one tab."""
     program = require_program("chromium")
     (theirs, out), (back, ours) = os.pipe(), os.pipe()
-    # DevTools reads descriptor 3 and writes to 4.
-    start = "import os, sys; os.dup2(int(sys.argv[1]), 50); os.dup2(int(sys.argv[2]), 51);"
-    start += "os.dup2(50, 3); os.dup2(51, 4); os.closerange(5, 60); os.execv(sys.argv[3], sys.argv[3:])"
+    # DevTools reads descriptor 3 and writes to 4. F_DUPFD gives copies that no open descriptor has as its number.
+    start = "import fcntl, os, sys; a, b = (fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]);"
+    start += "os.dup2(a, 3); os.dup2(b, 4); os.closerange(5, 4096); os.execv(sys.argv[3], sys.argv[3:])"
     command = [
         sys.executable, "-c", start, str(theirs), str(ours), program, "--headless", "--remote-debugging-pipe",
         "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
