@@ -161,8 +161,12 @@ def _doubts(store: Any, address: str) -> int:
     return max((row.doubts for row in rows if row.address == address), default=0)
 
 
-_DAWDLES = {"before-intent": 0.5}
-"""How often a pause is made at a point where it could let through what should not pass."""
+_DAWDLES = {"before-intent": 0.5, "after-intent": 0.0}
+"""How often a pause is made at a point where it could let through what should not pass.
+
+Never after an intent: one write holds the intents of several messages, and each is noted at once. A pause between two
+notes made the second look as if its message had begun after its reader left.
+"""
 
 
 class _Hook:
