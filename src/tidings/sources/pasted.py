@@ -29,7 +29,9 @@ _CONTROLS = re.compile(
     r"|vjs-(?:control-bar|loading-spinner|modal-dialog|big-play-button)|jw-(?:controls|controlbar)|jp-(?:controls|interface)"
     r"|fp-(?:controls|header)|able-(?:controller|status-bar))(?:\s|$)"
 )
-_BULLET = re.compile(r"\s*([·•▪▫◦‣§\uf0a7\uf0b7\uf0d8\uf076\uf0fc])[\s\xa0]{2,}")
+_BULLETS = r"[·•▪▫◦‣§\uf0a7\uf0b7\uf0d8\uf076\uf0fc]"
+_BULLET = re.compile(rf"\s*{_BULLETS}[\s\xa0]{{2,}}")
+_MARKER_TEXT = re.compile(rf"[\s\xa0]*{_BULLETS}?[\s\xa0]*")
 _NUMBER = re.compile(r"\s*\(?(\d{1,3}|[A-Za-z]|[ivxlcdmIVXLCDM]{1,6})[.)]")
 _STYLES = (
     ("strong", re.compile(r"font-weight\s*:\s*(?:bold|[6-9]00)", re.IGNORECASE)),
@@ -86,14 +88,17 @@ def _keep_visible(tags: list[Tag], ends: dict[int, int], problems: list[LinkProb
     position, has_changes = 0, False
     while position < len(tags):
         tag = tags[position]
+        if not tag.name or tag.is_end:
+            yield tag
+            position += 1
+            continue
         style, classes = tag.attributes.get("style", ""), tag.attributes.get("class", "")
         end = ends.get(position)
-        if position in comments or (end is not None and _COMMENT.search(style)):
-            inner = tags[position : (ends.get(position, position)) + 1]
-            if text := _text_of(inner):
+        if end is not None and (position in comments or _COMMENT.search(style)):
+            if text := _text_of(tags[position : end + 1]):
                 message = f"a comment of an editor is left out: {text[:80]}"
                 problems.append(LinkProblem(text[:80], message, _MEND_COMMENT, "warning"))
-            position = ends.get(position, position) + 1
+            position = end + 1
             continue
         is_note_sign = _COMMENT_SIGN.search(classes) or _GOOGLE_COMMENT.fullmatch(tag.attributes.get("id", ""))
         is_hidden = _HIDDEN.search(style) or _CONTROLS.search(classes) or is_note_sign
@@ -128,20 +133,27 @@ def _find_google_comments(tags: list[Tag], ends: dict[int, int]) -> set[int]:
 
 def _rename_headings(tags: list[Tag]) -> None:
     """Write a paragraph with the style of a heading as a heading."""
-    for position, end in _match_ends(tags).items():
-        tag = tags[position]
-        if tag.name not in ("p", "div"):
-            continue
-        level = ""
-        if tag.attributes.get("role") == "heading":
-            level = tag.attributes.get("aria-level", "2")
-        elif match := _HEADING_CLASS.search(tag.attributes.get("class", "")):
-            level = match[1] or "1"
-        elif match := _OUTLINE.search(tag.attributes.get("style", "")):
-            level = match[1] or match[2]
-        if re.fullmatch("[1-6]", level) and tags[end].is_end:
-            tags[position] = replace(tag, name=f"h{level}")
+    levels = {position: level for position, tag in enumerate(tags) if (level := _read_level(tag))}
+    ends = _match_ends(tags) if levels else {}
+    for position, level in levels.items():
+        end = ends.get(position)
+        if end is not None and tags[end].is_end:
+            tags[position] = replace(tags[position], name=f"h{level}")
             tags[end] = replace(tags[end], name=f"h{level}")
+
+
+def _read_level(tag: Tag) -> str:
+    """Return the level of a paragraph that has the style of a heading, or ''."""
+    level = ""
+    if tag.name not in ("p", "div") or not tag.attributes:
+        return level
+    if tag.attributes.get("role") == "heading":
+        level = tag.attributes.get("aria-level", "2")
+    elif match := _HEADING_CLASS.search(tag.attributes.get("class", "")):
+        level = match[1] or "1"
+    elif match := _OUTLINE.search(tag.attributes.get("style", "")):
+        level = match[1] or match[2]
+    return level if re.fullmatch("[1-6]", level) else ""
 
 
 def _put_lists(tags: list[Tag]) -> Iterator[Tag]:
@@ -196,8 +208,7 @@ def _without_marker(inner: list[Tag]) -> Iterator[Tag]:
     is_open = True
     for each in inner:
         if is_open and not each.name:
-            text = html.unescape(each.raw)
-            rest = re.sub(r"^[\s\xa0]*[·•▪▫◦‣§\uf0a7\uf0b7\uf0d8\uf076\uf0fc]?[\s\xa0]*", "", text)
+            rest = _MARKER_TEXT.sub("", html.unescape(each.raw), count=1)
             is_open = not rest
             each = Tag(html.escape(rest, quote=False))
         yield each
@@ -237,7 +248,8 @@ def _close_lists(open_levels: list[tuple[int, str]], level: int) -> Iterator[Tag
 
 def _put_emphasis(tags: list[Tag]) -> Iterator[Tag]:
     """Write styles of <span> as elements, and leave out a <b> that is not bold."""
-    ends = _match_ends(tags)
+    is_styled = any(tag.name in ("b", "strong", "span") and "style" in tag.attributes for tag in tags)
+    ends = _match_ends(tags) if is_styled else {}
     closing: dict[int, list[Tag]] = {}
     left_out: set[int] = set()
     for position, tag in enumerate(tags):
