@@ -35,6 +35,7 @@ MAX_PROBLEMS = 100
 
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 INVISIBLE = re.compile("[\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
+_LEADING_INVISIBLE = re.compile(rf"\A{INVISIBLE.pattern}+")
 """Spaces of other kinds and characters without a shape. Texts for readers may need them, YAML never does."""
 _DAYS_AND_TIMES = re.compile(
     r"(?<=[\s{,])(?:weekly|monthly|daily):[ \t]+"
@@ -145,9 +146,6 @@ def read_yaml(text: str, file: str, first_line: int = 1, *, warns: bool = False)
     except (YAMLError, ValueError, RecursionError) as error:
         reader.note(0, f"not valid YAML: {' '.join(str(error).split())[:200]}", "check the YAML")
     return None, reader.problems
-
-
-_HIDDEN = "".join(character for character in map(chr, range(0x10000)) if INVISIBLE.match(character))
 
 
 def describe_invisible(character: str) -> tuple[str, str]:
@@ -310,7 +308,7 @@ class _Reader:
             match = _LINE.match(line)
             assert match is not None
             key, value = match["key"] or "", match["value"]
-            hidden = INVISIBLE.search(line, 0, len(line) - len(value.lstrip(_HIDDEN)))
+            hidden = INVISIBLE.search(line, 0, len(line) - len(_LEADING_INVISIBLE.sub("", value)))
             if hidden is None and number == current:
                 hidden = _LINE_SEPARATOR.search(line, 0, index - start + 1)
             if hidden is not None:
