@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
+from functools import lru_cache
 
 from tidings.model.dates import parse_moment
 from tidings.model.errors import InputError
@@ -201,6 +202,12 @@ def _is_date(cell: str) -> bool:
     return True
 
 
+def _find_left(cell: str) -> str:
+    """Return the part of a cell that surely means that the person left, or ''."""
+    parts = re.split("[,;|]", cell[:300])
+    return next((part.strip()[:60] for part in parts if _SURELY_LEFT.search(fold_value(part))), "")
+
+
 def check_values(
     where: str,
     columns: Sequence[StatusColumn],
@@ -215,13 +222,13 @@ def check_values(
     unclear: dict[str, dict[str, None]] = {column.name: {} for column in columns}
     used: set[str] = set()
     more: dict[int, StatusColumn] = {}
+    # A column repeats its values. The cache ends with the file, because it holds what people wrote.
+    find_left = lru_cache(maxsize=4096)(_find_left)
     for row in rows:
         for index in suspects:
-            cell = row[index] if index < len(row) else ""
-            parts = re.split("[,;|]", cell[:300]) if cell else ()
-            if left := next((part for part in parts if _SURELY_LEFT.search(fold_value(part))), ""):
+            if left := find_left(row[index] if index < len(row) else ""):
                 more.setdefault(index, StatusColumn(index, header[index], ColumnKind.STATE))
-                unclear.setdefault(header[index], {}).setdefault(left.strip()[:60])
+                unclear.setdefault(header[index], {}).setdefault(left)
                 used.add(header[index])
         for column in columns:
             cell = row[column.index] if column.index < len(row) else ""
