@@ -16,7 +16,7 @@ from tidings.model.tokens import TokenContents, TokenKeys, TokenPurpose
 from tidings.pipeline import notices
 from tidings.pipeline.track.events import KNOWN, FeedbackEvent, FeedbackResult
 from tidings.render.mail.headers import UNSUBSCRIBE_SUBJECT
-from tidings.store.people import consent, eligibility, feedback, subscribers
+from tidings.store.people import consent, feedback, subscribers
 
 LEFT = "left"
 _MAX_HEADER_BYTES = 64 * 1024
@@ -52,7 +52,7 @@ def record_provider_unsubscribe(connection: Connection, event: FeedbackEvent) ->
         is_new = subscribers.unsubscribe(connection, target.subscriber, target.list, source=event.via, now=event.at)
     else:
         if target.subscriber is not None:
-            for name in eligibility.lists_of(connection, target.subscriber):
+            for name in consent.lists_of(connection, target.subscriber):
                 subscribers.unsubscribe(connection, target.subscriber, name, source=event.via, now=event.at)
         is_new = consent.suppress(connection, target.address_hash, "", subscribers.UNSUBSCRIBED, event.at)
     return FeedbackResult(LEFT if is_new else KNOWN)

@@ -86,9 +86,10 @@ def restore(
         extract_backup_file(backup_file, manifest, work, lambda done, total: progress("reading", done, total))
         (work / FILES).mkdir(exist_ok=True)
         with _lock_stores(root, read_store_address(work / FILES, env), old_address) as (target, old_store):
+            zone = _find_zone(work / FILES, env)
             if _holds_tables(target) or has_files:
-                agree(_make_question(root, format_local(manifest.made, _find_zone(work / FILES, env)), target))
-            return _Restore(root, manifest, target, now or datetime.now(UTC), env).run(old_store, progress)
+                agree(_make_question(root, format_local(manifest.made, zone), target))
+            return _Restore(root, manifest, target, now or datetime.now(UTC), env, zone).run(old_store, progress)
     except BaseException:
         if not (root / RESTORING).exists():
             shutil.rmtree(work, ignore_errors=True)
@@ -174,10 +175,12 @@ def _make_question(root: Path, made: str, target: Store) -> str:
 class _Restore:
     """One restore whose backup is unpacked in `.restoring` and whose stores are locked."""
 
-    def __init__(self, root: Path, manifest: Manifest, target: Store, now: datetime, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, root: Path, manifest: Manifest, target: Store, now: datetime, env: Mapping[str, str], zone: tzinfo
+    ) -> None:
         self._root, self._manifest, self._target, self._now, self._env = root, manifest, target, now, env
+        self._zone = zone
         self._work = root / RESTORING.parent
-        self._zone = _find_zone(self._work / FILES, env)
         suffixes = ("", *(f"-{number}" for number in range(2, 1_000)))
         names = (f"before-restore-{now:%Y%m%dT%H%M%SZ}{suffix}" for suffix in suffixes)
         self._aside = next(root / name for name in names if not (root / name).exists())

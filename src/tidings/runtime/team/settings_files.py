@@ -35,13 +35,18 @@ def settings_files(root: Path) -> list[str]:
     return [MAIN, *(f"{SCHEDULES}/{name}" for name in names)]
 
 
+def schedule_of(name: str) -> str:
+    """Return the schedule of a file that `settings_files` names, or '' for tidings.yaml."""
+    return name.removeprefix(f"{SCHEDULES}/").removesuffix(".yaml") if name != MAIN else ""
+
+
 def check_settings(runtime: Runtime, name: str, text: str) -> CheckedSettings:
     """Load the newsroom with one changed file and plan with it: on a copy of the store, which PostgreSQL only reads."""
     loaded = load_newsroom(runtime.root, changed={name: text.encode()})
     problems = list(loaded.problems)
-    newsroom = loaded.newsroom
-    if newsroom is None or any(problem.level == "error" for problem in problems):
-        return CheckedSettings(problems)
+    newsroom, checked = loaded.newsroom, CheckedSettings(problems)
+    if newsroom is None or checked.has_error:
+        return checked
     if runtime.store.path is None:
         changed = newsroom.model_copy(update={"store": runtime.newsroom.store})
         with Runtime(changed, keys=runtime.keys, lazy=True) as reader:

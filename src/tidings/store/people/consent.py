@@ -223,6 +223,13 @@ def record(
 _EVENTS = {"confirmed": EventType.SUBSCRIBER_JOINED, UNSUBSCRIBED: EventType.SUBSCRIBER_LEFT}
 
 
+def lists_of(connection: Connection, subscriber: int) -> list[str]:
+    """Return the lists that a person is on, confirmed or pending."""
+    s = t.subscriptions.c
+    query = select(s.list).where(s.subscriber == subscriber, s.state != UNSUBSCRIBED).order_by(s.list)
+    return list(connection.execute(query).scalars())
+
+
 def record_changes(connection: Connection, hashes: Collection[str], list_name: str, what: str, now: datetime) -> None:
     """Record for webhooks that people joined or left a list, unless they only confirm again.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, func, literal_column
 
 from tidings.model.delivery import Delivery, Purpose, SkipReason
 from tidings.store import schema as t
@@ -51,13 +51,6 @@ def suppression_skip(reason: str) -> SkipReason:
 
 SKIP_SQL = f"CASE WHEN {REASON_SQL} IN ('unsubscribed', 'erased') THEN {REASON_SQL} ELSE 'suppressed' END"
 """`suppression_skip` as SQL text."""
-
-
-def lists_of(connection: Connection, subscriber: int) -> list[str]:
-    """Return the lists that a person is on, confirmed or pending."""
-    s = t.subscriptions.c
-    query = select(s.list).where(s.subscriber == subscriber, s.state != UNSUBSCRIBED).order_by(s.list)
-    return list(connection.execute(query).scalars())
 
 
 def skip_reason(

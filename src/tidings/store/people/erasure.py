@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.people import consent
-from tidings.store.people.eligibility import UNSUBSCRIBED, lists_of
+from tidings.store.people.eligibility import UNSUBSCRIBED
 from tidings.store.people.sign_ups import limit_keys
 
 _TRIES, _BETWEEN = 10, 0.1
@@ -61,7 +61,7 @@ def is_known(connection: Connection, digest: str) -> bool:
 
 def _erase(connection: Connection, address: str, subscriber: int | None, now: datetime) -> None:
     digest = consent.hash_normal_address(address)
-    for name in lists_of(connection, subscriber) if subscriber is not None else ():
+    for name in consent.lists_of(connection, subscriber) if subscriber is not None else ():
         consent.record_changes(connection, [digest], name, UNSUBSCRIBED, now)
     _take_out(connection, address, subscriber)
     _clear_notices(connection, _pattern(address))

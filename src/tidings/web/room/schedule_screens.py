@@ -13,7 +13,7 @@ from tidings.render.room.room_pages import SCRIPT, RoomWords
 from tidings.runtime.team import files, schedule_form
 from tidings.runtime.team.files import FileChangedError, OpenedFile
 from tidings.runtime.team.schedule_form import DeliveryForm, ScheduleForm
-from tidings.runtime.team.settings_files import SCHEDULES, CheckedSettings, check_settings
+from tidings.runtime.team.settings_files import SCHEDULES, CheckedSettings, check_settings, schedule_of
 from tidings.store.content.items import list_kinds
 from tidings.web.room import file_screens
 from tidings.web.room.settings_screens import compare_plans, open_settings
@@ -94,7 +94,7 @@ def _page(
     status: int = 200,
 ) -> Response:
     newsroom, words = visit.newsroom, visit.words
-    name = opened.name.removeprefix(f"{SCHEDULES}/").removesuffix(".yaml")
+    name = schedule_of(opened.name)
     default = newsroom.site.languages[0]
     with visit.runtime.store.read() as connection:
         kinds = dict.fromkeys([*form.lists["kinds"], *list_kinds(connection)])

@@ -14,7 +14,7 @@ from tidings.render.room.room_pages import SCRIPT
 from tidings.runtime.preview.plan import PlannedSchedule
 from tidings.runtime.team import files
 from tidings.runtime.team.files import FileChangedError, OpenedFile
-from tidings.runtime.team.settings_files import SCHEDULES, CheckedSettings, check_settings, settings_files
+from tidings.runtime.team.settings_files import CheckedSettings, check_settings, schedule_of, settings_files
 from tidings.web.room import file_screens
 from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import Visit
@@ -29,7 +29,7 @@ def show_list(visit: Visit) -> Response:
     """The YAML files, each with what it is for."""
     rows = []
     for name in settings_files(visit.runtime.root):
-        schedule = name.removeprefix(f"{SCHEDULES}/").removesuffix(".yaml") if name.startswith(SCHEDULES) else ""
+        schedule = schedule_of(name)
         title = schedule_title(visit, schedule) if schedule else visit.words.gettext("The newsroom")
         known = visit.newsroom.schedules.get(schedule)
         found = next_slots(known.cadence, visit.runtime.now(), _SLOTS) if known is not None else []
@@ -121,7 +121,7 @@ def _page(
         status,
         wrong=wrong,
         script=SCRIPT,
-        is_schedule=opened.name.startswith(f"{SCHEDULES}/"),
+        is_schedule=bool(schedule_of(opened.name)),
         name=opened.name,
         file=quote(opened.name),
         opened=opened.digest,

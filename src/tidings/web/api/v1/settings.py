@@ -10,7 +10,7 @@ from tidings.model.errors import nearest
 from tidings.runtime.preview.plan import plan_as_json
 from tidings.runtime.team import files
 from tidings.runtime.team.files import OpenedFile
-from tidings.runtime.team.settings_files import SCHEDULES, CheckedSettings, check_settings, settings_files
+from tidings.runtime.team.settings_files import CheckedSettings, check_settings, schedule_of, settings_files
 from tidings.web.api.v1.access import ApiModel, ApiRefusal, ApiRoute, Caller, ReadVersion, Who
 from tidings.web.api.v1.overview import PlanEntry
 from tidings.web.api.v1.stories import save_file
@@ -71,12 +71,7 @@ class SettingsCheck(ApiModel):
 
 def list_settings(caller: Who) -> list[SettingsFile]:
     """List the YAML files: tidings.yaml first, then the schedules."""
-    return [
-        SettingsFile(
-            file=name, schedule=name.removeprefix(f"{SCHEDULES}/").removesuffix(".yaml") if "/" in name else ""
-        )
-        for name in settings_files(caller.runtime.root)
-    ]
+    return [SettingsFile(file=name, schedule=schedule_of(name)) for name in settings_files(caller.runtime.root)]
 
 
 def show_settings(caller: Who, file: FileName) -> FileText:
