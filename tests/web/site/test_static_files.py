@@ -6,11 +6,13 @@ import gzip
 import socket
 from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import APIRouter
 from sqlalchemy import Connection
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.fixtures.items import put
@@ -240,9 +242,17 @@ def test_a_crowd_asks_the_store_once(store: Store, newsroom: Newsroom, monkeypat
     "asked", [{}, {"Accept-Encoding": "gzip"}, {"If-None-Match": "*"}], ids=["full", "gzip", "304"]
 )
 def test_an_answer_at_once_is_the_usual_answer(
-    store: Store, newsroom: Newsroom, method: str, asked: dict[str, str]
+    store: Store, newsroom: Newsroom, method: str, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second answer needs no task. It says the same, byte by byte, as a server that does not know this way."""
+    monkeypatch.setattr(static_files, "_FRESH", 3_600.0)
+    answer_usually, tasks = static_files.StaticFiles.__call__, list[str]()
+
+    async def answer_counted(files: static_files.StaticFiles, scope: Scope, *channels: Any) -> None:
+        tasks.append(scope["path"])
+        await answer_usually(files, scope, *channels)
+
+    monkeypatch.setattr(static_files.StaticFiles, "__call__", answer_counted)
     app = create_app(store, newsroom.public)
     with served(app) as here, served(app, HttpToolsProtocol) as there, httpx.Client() as client:
         headers = {"Accept-Encoding": "identity", **asked}
@@ -252,6 +262,8 @@ def test_an_answer_at_once_is_the_usual_answer(
                 fields = {name: value for name, value in answer.headers.multi_items() if name not in ("date", "server")}
                 answers.append((answer.status_code, fields, b"".join(answer.iter_raw())))
     assert all(answer == answers[0] for answer in answers)
+    # The first answer of all, and that of the other server.
+    assert tasks == [FEED, FEED]
 
 
 def test_a_thousand_requests_in_one_write_are_answered(store: Store, newsroom: Newsroom) -> None:
