@@ -90,7 +90,6 @@ def sources() -> Adapters:
 
 
 def channels() -> Adapters:
-    """Return the channel adapters."""
     return Adapters("tidings.channels", CHANNELS)
 
 

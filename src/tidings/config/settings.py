@@ -202,7 +202,6 @@ class MailingList(ConfigModel):
 
     @property
     def sender_domain(self) -> str:
-        """Domain of the sender."""
         return parseaddr(self.from_)[1].rpartition("@")[2]
 
 

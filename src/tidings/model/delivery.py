@@ -186,7 +186,6 @@ class Delivery(NamedTuple):
 
     @property
     def parsed_details(self) -> dict[str, Any]:
-        """`details`, parsed."""
         details: dict[str, Any] = json.loads(self.details)
         return details
 

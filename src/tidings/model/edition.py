@@ -85,7 +85,6 @@ class Selection:
 
     @property
     def lead_items(self) -> tuple[Item, ...]:
-        """The lead, if there is one."""
         return (self.lead,) if self.lead else ()
 
     @property

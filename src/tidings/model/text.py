@@ -150,12 +150,12 @@ def slugify(text: str) -> str:
     return slug or "item-" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
 
 
-def shorten_slug(slug: str, limit: int = MAX_SLUG) -> str:
-    """Cut a slug to at most `limit` characters, at a hyphen where there is one."""
-    if len(slug) <= limit:
+def shorten_slug(slug: str) -> str:
+    """Cut a slug to at most `MAX_SLUG` characters, at a hyphen where there is one."""
+    if len(slug) <= MAX_SLUG:
         return slug
-    cut = slug[: limit + 1]
-    return (cut.rsplit("-", 1)[0] if "-" in cut[limit // 2 :] else cut[:limit]).strip("-")
+    cut = slug[: MAX_SLUG + 1]
+    return (cut.rsplit("-", 1)[0] if "-" in cut[MAX_SLUG // 2 :] else cut[:MAX_SLUG]).strip("-")
 
 
 def find_unused_slug(slug: str, is_taken: Callable[[str], bool]) -> str:

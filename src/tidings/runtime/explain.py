@@ -175,7 +175,7 @@ def _explain_absence(
     if withdrawn := next((item.withdrawn for item in items if item.withdrawn), ""):
         lines.append(f"It was withdrawn: {withdrawn}")
     for schedule in newsroom.schedules:
-        used = schedules.used_since(connection, schedule, 0)
+        used = schedules.find_editions_of_stories(connection, schedule)
         if story in used:
             edition = editions.get_edition(connection, used[story])
             entries = list(ledger.entries(connection, subscriber=subscriber, edition=edition.name))

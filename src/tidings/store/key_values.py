@@ -21,5 +21,4 @@ def set_value(connection: Connection, name: str, value: str) -> None:
 
 
 def delete_value(connection: Connection, name: str) -> None:
-    """Delete the value, if there is one."""
     connection.execute(delete(t.facts).where(t.facts.c.name == name))

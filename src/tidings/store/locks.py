@@ -268,7 +268,6 @@ class SessionLiveness:
         """Do nothing: the server keeps nothing of a dead session."""
 
     def release(self) -> None:
-        """Release the lock."""
         self._lock.release()
 
 
@@ -350,7 +349,6 @@ class SharedHold(_LockedFile):
             self._lock.refresh()
 
     def release(self) -> None:
-        """Release the hold."""
         self.close()
         if self._lock is not None:
             self._lock.release()

@@ -61,7 +61,6 @@ class ApiSettings(SenderSettings):
 
     @property
     def target_host(self) -> str:
-        """The host of the API."""
         return urlsplit(self.base).hostname or ""
 
 

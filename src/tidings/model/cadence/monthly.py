@@ -20,7 +20,6 @@ def join_words(words: Sequence[str]) -> str:
 
 
 def join_clocks(clocks: Sequence[time]) -> str:
-    """Return `09:00 and 18:00`."""
     return join_words([f"{clock:%H:%M}" for clock in clocks])
 
 

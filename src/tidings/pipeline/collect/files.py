@@ -38,7 +38,6 @@ class _Part:
     aside: set[str] = field(default_factory=set)
 
     def items(self) -> list[SourceItem]:
-        """The items of the files."""
         return [file.item for file in self.read.values() if file.item is not None]
 
 

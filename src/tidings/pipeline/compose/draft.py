@@ -162,7 +162,6 @@ class EditionDraft:
 
 
 def message_groups(plan: PlannedDelivery | PlannedSegments) -> list[MessageGroup]:
-    """Return the groups that get a message."""
     if isinstance(plan, PlannedSegments):
         return [group for part in plan.parts for _, group in part.groups]
     return [plan.group] if plan.group is not None else []

@@ -98,7 +98,6 @@ class EditionChanges:
         return f"edited: {'; '.join(parts)}"
 
     def apply(self, draft: EditionDraft, languages: Sequence[str]) -> EditionDraft:
-        """Return the draft with the changes."""
         first = list(dict.fromkeys(filter(None, (self.lead, *self.order))))
         ranks = {key: rank for rank, key in enumerate(first)}
         stories = [

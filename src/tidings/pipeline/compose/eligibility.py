@@ -73,7 +73,7 @@ class SelectionCache:
 
 def find_earlier_stories(connection: Connection, draft: EditionDraft) -> dict[str, int]:
     """Return the stories of earlier editions of this schedule that may still go out: {story key: edition id}."""
-    used = schedules.used_since(connection, draft.schedule.name, 0)
+    used = schedules.find_editions_of_stories(connection, draft.schedule.name)
     return {key: used[key] for key in used if key in draft.all_stories and used[key] < draft.edition}
 
 

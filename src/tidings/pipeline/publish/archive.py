@@ -69,8 +69,6 @@ def _hash(parts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Mail:
-    """One archived mail."""
-
     row: ArchivedMail
     arrangement: MailLayout
     subject: str
@@ -122,7 +120,6 @@ class _Archive:
                 yield SiteFile(f"{old}/index.html", content, basis=self._basis)
 
     def wanted(self) -> Iterator[SiteFile]:
-        """Yield all files."""
         yield from self.mails()
         if self._public:
             yield SiteFile(f"{ROOT}index.html", self._lists)

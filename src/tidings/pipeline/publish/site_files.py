@@ -330,5 +330,4 @@ def make_mail_copy(path: Path) -> bytes | None:
 
 
 def media_path(media: Media, root: Path) -> Path:
-    """Return the path of a media file."""
     return root / media.path

@@ -39,11 +39,11 @@ class GateFailure:
         return f"{self.detail}; {self.mend}"
 
 
-def check_mail(message: bytes, *, unsubscribe: bool = True) -> list[GateFailure]:
-    """Return every failure of a whole mail as it would be sent. `unsubscribe` is False for notices."""
+def check_mail(message: bytes) -> list[GateFailure]:
+    """Return every failure of a whole mail as it would be sent."""
     header, _, _ = message.partition(b"\r\n\r\n")
     parsed = message_from_bytes(message)
-    failures = list(_check_header(header, parsed, unsubscribe))
+    failures = list(_check_header(header, parsed))
     parts = {part.get_content_type(): part for part in parsed.walk() if not part.is_multipart()}
     bodies: dict[str, str] = {}
     for kind in ("text/plain", "text/html"):
@@ -66,13 +66,13 @@ def check_mail(message: bytes, *, unsubscribe: bool = True) -> list[GateFailure]
     html = bodies.get("text/html")
     if html:
         failures += _check_size(html, parts["text/html"])
-        failures += _check_html(html, bodies.get("text/plain", ""), parsed, unsubscribe)
+        failures += _check_html(html, bodies.get("text/plain", ""), parsed)
     if any(len(line) > 998 for line in message.split(b"\r\n")) or b"\n" in message.replace(b"\r\n", b""):
         failures.append(GateFailure("lines", "a line is longer than 998 bytes or ends without CRLF", _BUG))
     return failures
 
 
-def _check_header(header: bytes, parsed: Message, unsubscribe: bool) -> Iterator[GateFailure]:
+def _check_header(header: bytes, parsed: Message) -> Iterator[GateFailure]:
     for name in _REQUIRED:
         count = len(parsed.get_all(name, []))
         if count != 1:
@@ -83,8 +83,6 @@ def _check_header(header: bytes, parsed: Message, unsubscribe: bool) -> Iterator
         yield GateFailure("headers", "a header line is empty or has no name", _NAMES)
     if parsed.defects:
         yield GateFailure("mime", f"the mail does not parse: {parsed.defects[0]!r}", _BUG)
-    if not unsubscribe:
-        return
     uris = re.search(rb"(?im)^List-Unsubscribe: (<[^>\r\n]*>(?:,\r\n <[^>\r\n]*>)*)\r?$", header + b"\r")
     if uris is None or b"=?" in uris[1]:
         yield GateFailure(
@@ -121,7 +119,7 @@ def _check_size(html: str, part: Message) -> Iterator[GateFailure]:
             yield GateFailure("size", detail, "lower max_items, or shorten the stories")
 
 
-def _check_html(html: str, text: str, parsed: Message, unsubscribe: bool) -> Iterator[GateFailure]:
+def _check_html(html: str, text: str, parsed: Message) -> Iterator[GateFailure]:
     root = etree.fromstring(html.encode(), etree.HTMLParser(encoding="utf-8"))
     if not re.search(r"<meta[^<>]+charset", html[:1024], re.IGNORECASE):
         yield GateFailure(
@@ -149,12 +147,9 @@ def _check_html(html: str, text: str, parsed: Message, unsubscribe: bool) -> Ite
         bare = href.removeprefix("mailto:").removeprefix("tel:")
         if href not in in_text and not (bare != href and bare in text):
             yield GateFailure("text", f"the text part lacks the link {href}", "put the same links into body.txt.j2")
-    if unsubscribe:
-        url = re.search(r"<(https?://[^<>]*)>", str(parsed.get("List-Unsubscribe", "")))
-        if url and url[1] not in links:
-            yield GateFailure(
-                "unsubscribe", "the mail has no link to unsubscribe", "put personal.unsubscribe_url into foot"
-            )
+    url = re.search(r"<(https?://[^<>]*)>", str(parsed.get("List-Unsubscribe", "")))
+    if url and url[1] not in links:
+        yield GateFailure("unsubscribe", "the mail has no link to unsubscribe", "put personal.unsubscribe_url into foot")
     for problem in find_css_problems("", "".join(style.text or "" for style in root.iter("style"))):
         yield GateFailure("style", problem, "change the styles of the template")
 

@@ -34,13 +34,13 @@ def wrap(text: str, width: int = WIDTH, indent: str = "", first: str | None = No
     return "\n".join(lines)
 
 
-def html_to_text(markup: str, width: int = WIDTH) -> str:
+def html_to_text(markup: str) -> str:
     """The text of an item's body: empty lines between paragraphs, links as `words <URL>`."""
     if not markup.strip():
         return ""
     root = lxml_html.fragment_fromstring(markup, create_parent="div")
     blocks: list[str] = []
-    _walk(root, blocks, "", width)
+    _walk(root, blocks, "", WIDTH)
     return "\n\n".join(block for block in blocks if block.strip())
 
 

@@ -178,7 +178,6 @@ class Pages:
         return str(context.words.gettext("%(title)s, page %(number)s") % {"title": title, "number": number})
 
     def item_page(self, context: PageContext, item: Item, translations: Sequence[Translation]) -> bytes:
-        """The page of an item."""
         view = build_page_item(item, context.site, "../../", translations)
         paths = {each.language: page_path(each.language, each.slug) for each in translations}
         paths[item.language] = view.path

@@ -48,7 +48,6 @@ class LmtpListener:
         self._controller.start()
 
     def stop(self) -> None:
-        """Stop listening."""
         if self._controller is not None:
             self._controller.stop(no_assert=True)
 

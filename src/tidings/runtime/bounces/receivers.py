@@ -111,7 +111,6 @@ class FeedbackReceivers:
             self._stopping.wait(_RECHECK if settings is None else settings.every.total_seconds())
 
     def _read_once(self, settings: BounceMailbox, last_problem: str) -> str:
-        """Read the mailbox. Returns the problem, or ''."""
         try:
             read_mailbox(self._runtime.store, settings, self._receiver("mailbox"), stopping=self._stopping.is_set)
         except (MailboxError, SQLAlchemyError) as error:

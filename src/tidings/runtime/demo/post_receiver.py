@@ -19,8 +19,6 @@ _TOLERANCE = 300
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPost:
-    """One received post."""
-
     number: int
     channel: str
     key: str
@@ -88,7 +86,6 @@ class PostReceiver:
         self._server.daemon_threads = True
 
     def url(self, channel: str) -> str:
-        """Return the URL of a channel."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/{channel}"
 
     @property

@@ -88,7 +88,6 @@ class JsonLines(logging.Formatter):
     """Formats a JSON object on one line, with the moment in UTC (RFC 3339)."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format the record."""
         fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -70,7 +70,6 @@ class _Newsroom(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric."""
         health = self._read_health()
         yield _gauge("store_up", "1 if the store can be read.", health is not None)
         yield _gauge("time_seconds", "The time of this machine.", datetime.now(UTC))

@@ -104,7 +104,6 @@ class Rehearsal:
         yield from self._write(PreviewedMessage(self._name(row, *key), key[0], key[1], mail.data, True))
 
     def write_post(self, row: RehearsedEvent, channel: str, body: bytes, text: str) -> Iterator[str]:
-        """Write a post as its body and as text."""
         number = 1 + sum(name.startswith(self._name(row, channel)) for name in row.files) // 2
         name = self._name(row, channel, str(number) if number > 1 else "")
         yield from self._write(PreviewedMessage(name, channel, "", body, False, text))

@@ -143,7 +143,6 @@ class FolderSource:
         return Listing(settings, documents, files, others)
 
     def read_files(self, refs: Collection[str]) -> dict[str, ReadFile]:
-        """Read these files."""
         root = self.context.root.resolve()
         content = (root / self.settings.path).resolve()
         names: dict[Path, set[str]] = {}

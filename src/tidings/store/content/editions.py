@@ -252,7 +252,6 @@ def get_rendition(connection: Connection, rendition: int) -> Rendition:
 
 
 def list_renditions(connection: Connection, edition: int) -> list[Rendition]:
-    """All renditions of an edition."""
     rows = connection.execute(select(t.renditions).where(t.renditions.c.edition == edition).order_by(t.renditions.c.id))
     return [_rendition(row) for row in rows]
 
@@ -291,7 +290,6 @@ def freeze_selection(
 
 
 def get_arrangements(connection: Connection, selections: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """The arrangement of each selection."""
     rows = connection.execute(
         select(t.selections.c.id, t.selections.c.arrangement).where(t.selections.c.id.in_(list(selections)))
     )

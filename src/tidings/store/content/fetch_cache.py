@@ -37,7 +37,6 @@ class StoredFetchCache:
         return self._select(e.version > since)
 
     def item(self, ref: str) -> CachedItem | None:
-        """Return one item, or None."""
         return next(iter(self._select(t.cached_items.c.ref == ref)), None)
 
     def _select(self, wanted: ColumnElement[bool]) -> tuple[CachedItem, ...]:

@@ -158,7 +158,6 @@ class StoredKeys:
         self._connection = connection
 
     def has_slug(self, language: str, slug: str) -> bool:
-        """Whether a stored item in this language has the slug."""
         return self._exists("language = :language AND slug = :slug", language=language, slug=slug)
 
     def has_date(self, language: str, changed: datetime) -> bool:
@@ -577,6 +576,5 @@ def story_time(connection: Connection, story: str) -> datetime | None:
 
 
 def list_kinds(connection: Connection) -> list[str]:
-    """The kinds of all items."""
     i = t.items.c
     return sorted(connection.execute(select(i.kind).where(i.gone_at.is_(None)).distinct()).scalars())

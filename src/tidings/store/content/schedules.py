@@ -126,13 +126,10 @@ def used_stories(connection: Connection, schedule: str) -> set[str]:
     )
 
 
-def used_since(connection: Connection, schedule: str, edition: int) -> dict[str, int]:
-    """Stories used in editions after `edition`, with the id of the edition."""
-    rows = connection.execute(
-        select(t.used_stories.c.story, t.used_stories.c.edition).where(
-            t.used_stories.c.schedule == schedule, t.used_stories.c.edition > edition
-        )
-    )
+def find_editions_of_stories(connection: Connection, schedule: str) -> dict[str, int]:
+    """Return the id of the edition that used each story. Stories of the baseline are left out."""
+    u = t.used_stories.c
+    rows = connection.execute(select(u.story, u.edition).where(u.schedule == schedule, u.edition > 0))
     return {row.story: row.edition for row in rows}
 
 

@@ -81,7 +81,6 @@ def forget_publishing(connection: Connection) -> None:
 
 
 def find_file(connection: Connection, path: str) -> PublishedFile | None:
-    """Return one file, or None."""
     row = connection.execute(select(*_FILE).where(t.published_files.c.path == path)).first()
     return None if row is None else PublishedFile(*row)
 

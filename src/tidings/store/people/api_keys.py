@@ -76,7 +76,6 @@ def list_keys(connection: Connection) -> list[ApiKey]:
 
 
 def find_key(connection: Connection, secret: str) -> ApiKey | None:
-    """Return the key with this secret, or None."""
     row = connection.execute(select(t.api_keys).where(t.api_keys.c.token == _digest(secret))).one_or_none()
     return None if row is None else _key(row)
 

@@ -37,10 +37,9 @@ def join_suppressions(query: Select[Any], digest: ColumnElement[str], list_name:
     return query.outerjoin(EVERYWHERE, everywhere).outerjoin(HERE, here)
 
 
-def suppression_joins_sql(digest: str, list_name: str) -> str:
-    """Return the joins of `join_suppressions` as SQL text, for statements that are written by hand."""
-    everywhere, here = _conditions(literal_column(digest), literal_column(list_name))
-    return f"LEFT JOIN suppressions AS everywhere ON {everywhere} LEFT JOIN suppressions AS here ON {here}"
+_ON_EVERYWHERE, _ON_HERE = _conditions(literal_column("p.address_hash"), literal_column(":list"))
+JOINS_SQL = f"LEFT JOIN suppressions AS everywhere ON {_ON_EVERYWHERE} LEFT JOIN suppressions AS here ON {_ON_HERE}"
+"""The joins of `join_suppressions` as SQL text, for subscribers `p` and the list `:list`."""
 
 
 def suppression_skip(reason: str) -> SkipReason:

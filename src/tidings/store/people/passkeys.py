@@ -64,12 +64,10 @@ def use_passkey(connection: Connection, passkey: int, sign_count: int, issued: d
 
 
 def remove_passkey(connection: Connection, member: int, passkey: int) -> bool:
-    """Remove a passkey of this member; returns whether there was one."""
     p = t.team_passkeys.c
     done = connection.execute(delete(t.team_passkeys).where(p.member == member, p.id == passkey))
     return bool(done.rowcount)
 
 
 def remove_passkeys(connection: Connection, member: int) -> None:
-    """Remove all passkeys of a member."""
     connection.execute(delete(t.team_passkeys).where(t.team_passkeys.c.member == member))

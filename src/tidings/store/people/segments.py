@@ -131,7 +131,7 @@ _INSERT = f"""
     JOIN subscribers AS p ON p.id = s.subscriber
     JOIN segment_messages AS message ON message.language = p.language AND message.topics = CAST(s.topics AS text)
         AND message.mark = s.mark
-    {eligibility.suppression_joins_sql("p.address_hash", ":list")}
+    {eligibility.JOINS_SQL}
     WHERE s.id > :after AND s.id <= :until AND s.list || '' = :list AND s.state || '' = '{eligibility.CONFIRMED}'
         AND (CAST(:frequency AS text) = '' OR s.frequency || '' = :frequency)
         AND ({_MAY} OR message.is_first = 1)

@@ -306,7 +306,6 @@ def count_sessions(connection: Connection) -> dict[int, int]:
 
 
 def end_session(connection: Connection, token: str) -> None:
-    """End one session."""
     connection.execute(delete(t.team_sessions).where(t.team_sessions.c.token == token))
 
 

@@ -83,7 +83,6 @@ def is_known(connection: Connection, scope: Scope, name: str) -> bool:
 
 
 def rename(connection: Connection, scope: Scope, was: str, name: str) -> None:
-    """Rename a pause."""
     p = t.pauses
     if is_known(connection, scope, was):
         connection.execute(delete(p).where(_is(scope, name)))
@@ -92,7 +91,6 @@ def rename(connection: Connection, scope: Scope, was: str, name: str) -> None:
 
 
 def active_pauses(connection: Connection) -> list[Pause]:
-    """All active pauses."""
     # Nearly always there is none, and senders ask for each batch.
     if not run_sql(connection, "SELECT 1 FROM pauses WHERE ended IS NULL LIMIT 1"):
         return []

@@ -69,7 +69,6 @@ def pending_mailings(connection: Connection) -> list[PendingMailing]:
 
 
 def mailing_of(connection: Connection, edition: int) -> int | None:
-    """The mailing of an edition, or None."""
     query = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
     return connection.execute(query).scalar_one_or_none()
 

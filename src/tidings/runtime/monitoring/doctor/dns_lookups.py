@@ -79,7 +79,6 @@ class DnsLookups:
         return Answer(records, four.exists or six.exists, failure, four.is_alias or six.is_alias)
 
     def ip_addresses(self, name: str, version: int) -> Answer:
-        """Return the addresses of one IP version."""
         return self._look_up(name, "A" if version == 4 else "AAAA")
 
     def mail_exchangers(self, name: str) -> Answer:

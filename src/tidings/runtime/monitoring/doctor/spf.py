@@ -52,12 +52,12 @@ def find_records(answer: Answer) -> list[str]:
     return [text for text in answer.records if text.lower() == "v=spf1" or text.lower().startswith("v=spf1 ")]
 
 
-def check_address(dns: DnsLookups, domain: str, address: str, sender: str = "") -> SpfResult:
+def check_address(dns: DnsLookups, domain: str, address: str) -> SpfResult:
     """Return what a receiver finds if mail with this return path domain comes from `address` (RFC 7208 §4)."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
-    return _Evaluation(dns, ip, sender or f"postmaster@{domain}").run(domain)
+    return _Evaluation(dns, ip, f"postmaster@{domain}").run(domain)
 
 
 def walk(dns: DnsLookups, domain: str) -> SpfResult:
