@@ -254,6 +254,29 @@ def test_a_clock_far_from_real_time_sends_only_to_this_machine(folder: NewsroomF
     run("tick", "--now", SLOT).ok()
 
 
+def test_commands_without_now_follow_a_clock_that_is_ahead(folder: NewsroomFolder, run: Run) -> None:
+    """They took real time, at which no story was out: an edition could not be changed and its release sent nothing."""
+    write_fresh_store("sqlite:///tidings.db", folder.root)
+    folder.write("schedules/daily.yaml", DAILY + "approval: {by: [boss@example.org]}\n")
+    run("tick", "--now", "2101-03-01T10:00").ok()
+    run("subscribers", "add", "ada@example.org", "--list", "digest", "--frequency", "daily", "--confirmed").ok()
+    folder.write("content/one.en.md", item("One"))
+    folder.write("content/two.ru.md", item("Two", not_in="[desk]"))
+    assert run("tick", "--now", "2101-03-02T09:00", "--json").ok().json["editions"][0]["state"] == "held"
+    assert "Thu 2101-03-03 09:00" in run("plan").ok().out
+    assert "-> channel desk: 1 (1 en): one" in run("plan").ok().out, "the outlet gets fewer stories than the edition"
+    run("preview", "daily", "--out", str(folder.root / "shown")).ok()
+    run("edition", "edit", "daily/1", "--drop", "two").ok()
+    assert "not out until" not in run("explain", "ada@example.org", "one").ok().out
+    run("release", "daily/1").ok()
+    assert [mail.recipient for mail in folder.mails.received].count("ada@example.org") == 1
+    assert run("tick").code == 2, "only a tick moves the clock, and it never goes back"
+    # To other machines nothing goes at a wrong date: the commands that send keep real time.
+    text = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
+    folder.write("tidings.yaml", text.replace("host: 127.0.0.1", "host: mail.example.org"))
+    assert "There is no published story" in run("send", "daily", "--story", "one", "--yes").err
+
+
 @pytest.mark.parametrize("moment", ["0001-01-01", "9999-12-31T23:59", "tomorrow", "2026-13-01", ""])
 def test_a_moment_that_is_none_is_refused(folder: NewsroomFolder, run: Run, moment: str) -> None:
     folder.write("schedules/daily.yaml", DAILY)

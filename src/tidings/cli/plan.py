@@ -32,7 +32,7 @@ def plan(
 
 
 def print_slot(runtime: Runtime, slot: PlannedSlot) -> None:
-    """Print when a slot is due, its stories, and how many get them."""
+    """Print when a slot is due, its stories, and how many get them. An outlet that gets other stories names them."""
     reason = f"skipped: {slot.skipped}" if slot.skipped else slot.moved or ""
     say(f"  {format_moment(slot.at, runtime)}{'  ' if reason else ''}{reason}")
     if slot.note:
@@ -45,4 +45,6 @@ def print_slot(runtime: Runtime, slot: PlannedSlot) -> None:
     for outlet in slot.outlets:
         total = outlet.recipients.total()
         skipped = f"; skipped: {format_counts(outlet.skipped, '')}" if outlet.skipped else ""
-        say(f"    -> {outlet.name}: {total:,} ({format_counts(outlet.recipients, 'nobody')}){skipped}")
+        all_stories = {key for key, _ in slot.stories or ()}
+        only = f": {', '.join(outlet.stories)}" if outlet.stories and set(outlet.stories) != all_stories else ""
+        say(f"    -> {outlet.name}: {total:,} ({format_counts(outlet.recipients, 'nobody')}){skipped}{only}")

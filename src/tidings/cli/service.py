@@ -37,7 +37,7 @@ from tidings.store.service.heartbeat import ProcessRole
 
 def tick(now: Now = "", json: Json = False) -> None:
     """Do what is due now, wait for its deliveries, and exit."""
-    with open_newsroom(now) as runtime, show_sending(runtime):
+    with open_newsroom(now, follows_clock=False) as runtime, show_sending(runtime):
         fetched = fetch(runtime)
         result = tick_newsroom(runtime, runtime.now())
         runtime.ping_hubs()
@@ -201,8 +201,8 @@ def sweep(
     """
     with open_newsroom() as runtime:
         fetch(runtime, force=True)
-        now = datetime.now(UTC)
-        collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
+        now, url = runtime.now(), runtime.newsroom.site.url
+        collected = collect(runtime.store, runtime.sources, now=now, url=url, accept=accept)
         warn_of_problems(collected)
         say(f"{format_sweep(collected)}.")
         if collected.held:

@@ -72,11 +72,14 @@ def warn(text: str, *, end: str = "\n") -> None:
 
 
 @contextmanager
-def open_newsroom(now: str = "", *, needs: Needs = "everything", say_faults: bool = True) -> Iterator[Runtime]:
+def open_newsroom(
+    now: str = "", *, needs: Needs = "everything", say_faults: bool = True, follows_clock: bool = True
+) -> Iterator[Runtime]:
     """Open the newsroom of this folder.
 
-    `now` sets its clock. A clock far from real time may send to this machine only. With `store`, errors in the
-    YAML are warnings.
+    `now` sets its clock. A clock far from real time may send to this machine only. Without `now`, a clock that is
+    ahead of real time stays where it is, unless the command sends to other machines or does not follow the clock.
+    With `store`, errors in the YAML are warnings.
     """
     from tidings.runtime.newsroom import open_runtime
 
@@ -96,7 +99,21 @@ def open_newsroom(now: str = "", *, needs: Needs = "everything", say_faults: boo
             with runtime.store.read() as connection:
                 refuse_earlier(connection, moment)
             runtime.set_clock(moment)
+        elif follows_clock:
+            _follow_clock(runtime, may_send=needs == "everything")
         yield runtime
+
+
+def _follow_clock(runtime: Runtime, *, may_send: bool) -> None:
+    from tidings.runtime.check import CLOSE_TO_REAL_TIME, find_remote_outlet
+    from tidings.store.service.clock import read_clock
+
+    real = datetime.now(UTC)
+    with runtime.store.read() as connection:
+        reached = read_clock(connection) or real
+    is_far = reached > real + CLOSE_TO_REAL_TIME
+    if reached > real and not (may_send and is_far and find_remote_outlet(runtime.newsroom)):
+        runtime.set_clock(reached)
 
 
 def log_action(connection: Connection, action: str, about: str, details: str = "") -> None:

@@ -193,6 +193,8 @@ def _localised_texts(value: object, path: tuple[str, ...]) -> Iterator[tuple[tup
 
 
 _TLS_PORTS = {587: "starttls", 465: "tls"}
+CLOSE_TO_REAL_TIME = timedelta(hours=1)
+"""A newsroom whose clock differs by more sends nothing to other machines."""
 
 
 def _addresses(newsroom: Newsroom) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -305,7 +307,7 @@ def _check_frequencies(newsroom: Newsroom, store: Store) -> Iterator[Problem]:
 
 
 def _check_cadences(newsroom: Newsroom, store: Store) -> Iterator[Problem]:
-    """Say of each cadence that was changed since the last cycle that it counts from now on."""
+    """Warn about each cadence that has changed since the last cycle: it counts from now on."""
     now = datetime.now(UTC)
     with store.read() as connection:
         for name, schedule in newsroom.schedules.items():
@@ -329,8 +331,15 @@ def _find_in_schedule(root: Path, schedule: str, path: tuple[str, ...]) -> tuple
 
 def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) -> None:
     """Allow `--now` more than an hour from real time only if nothing leaves this machine, else raise RefusedError."""
-    if abs(now - real_now) <= timedelta(hours=1):
-        return
+    if abs(now - real_now) > CLOSE_TO_REAL_TIME and (outlet := find_remote_outlet(newsroom)):
+        raise RefusedError(
+            f"--now is more than an hour from real time, and {outlet} would send to other machines. People would "
+            "get mail at the wrong date. Set its host to 127.0.0.1, or leave out --now."
+        )
+
+
+def find_remote_outlet(newsroom: Newsroom) -> str:
+    """Return the name of a sender or channel that would send to another machine, or ''."""
     hosts = {
         "mail" if len(newsroom.mail) == 1 else f"mail {sender.name}": sender.target_host for sender in newsroom.mail
     }
@@ -342,12 +351,7 @@ def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) 
         hosts[f"webhook {name}"] = urlsplit(webhook.url.get_secret_value()).hostname or ""
     if newsroom.publish is not None:
         hosts["publish"] = urlsplit(newsroom.publish.endpoint or "").hostname or ""
-    for outlet, host in hosts.items():
-        if not _is_loopback(host):
-            raise RefusedError(
-                f"--now is more than an hour from real time, and {outlet} would send to other machines. People would "
-                "get mail at the wrong date. Set its host to 127.0.0.1, or leave out --now."
-            )
+    return next((outlet for outlet, host in hosts.items() if not _is_loopback(host)), "")
 
 
 def _is_loopback(host: str) -> bool:
