@@ -9,11 +9,11 @@ import pytest
 from tests.config.newsrooms import MAIN, read, said, write
 
 WRONG = {
-    "lmtp: localhost": "no address to listen on",
+    "lmtp: localhost": "not an address to listen on",
     "soft: {days: 0}": "must be at least 1",
     "soft: {within: 1h}": "this is too short: at least 1d",
     "ses: {topics: bounces}": "arn:aws:sns",
-    "sendgrid: {public_key: MFkwEwYH}": "no verification key",
+    "sendgrid: {public_key: MFkwEwYH}": "not a verification key",
     "mailgun: {signing_key: key-in-the-clear}": "{env: NAME}",
     "mailbox: {host: imap.example.org, username: x, password: {env: SMTP_PASSWORD}, every: 1s}": "at least 10s",
     "mailbx: {}": "mailbox",

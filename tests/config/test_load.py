@@ -167,7 +167,7 @@ def test_one_text_for_all_languages_or_one_for_each(tmp_path: Path) -> None:
 _TIDINGS = [
     ("channels:\n", "chanels:\n", "36:1: unknown key 'chanels'. Did you mean 'channels'?"),
     ("port: 8080", "prot: 8080", "9:24: unknown key 'prot'. Did you mean 'port'?"),
-    ("port: 8080", "port: 80a0", "9:30: port: '80a0' is no whole number. Write it in digits, like 12"),
+    ("port: 8080", "port: 80a0", "9:30: port: '80a0' is not a whole number. Write it in digits, like 12"),
     ("port: 8080", "port: 99999", "9:30: port: must be at most 65535"),
     ("port: 8080", "port: [1]", "9:24: port: expected one value here, not a list or a map. "
      "Write it after the colon, in the same line"),
@@ -179,12 +179,12 @@ _TIDINGS = [
     ("{en: Digest, ", "{en: [x], ", "28:12: en: expected one value here, not a list or a map. "
      "Write it after the colon, in the same line"),
     ("timezone: Asia/Almaty", "timezone: Almaty",
-     "5:13: timezone: 'Almaty' is no time zone. Did you mean Asia/Almaty?"),
+     "5:13: timezone: 'Almaty' is not a time zone. Did you mean Asia/Almaty?"),
     ('colour: "#0077b6"', "colour: #0077b6",
      "7:3: colour: a # begins a comment, so the value is empty. Write six digits in quotes, like \"#0077b6\""),
-    ('"#0077b6"', "blue", "7:11: colour: 'blue' is no colour. Write six digits in quotes, like \"#0077b6\""),
+    ('"#0077b6"', "blue", "7:11: colour: 'blue' is not a colour. Write six digits in quotes, like \"#0077b6\""),
     ("https://steppe.example.org/", "steppe.example.org",
-     "3:8: url: 'steppe.example.org' is no web address. Write it like https://news.example.org/"),
+     "3:8: url: 'steppe.example.org' is not a web address. Write it like https://news.example.org/"),
     ("address: 7", "adress: 7", "6:3: unknown key 'adress'. Did you mean 'address'?"),
     ("  address: 7 Orchard Lane, Almaty\n", "", "1:1: 'address' is missing. Add `address: ...` here"),
     ("sqlite:///tidings.db", "mysql://x/y", "8:8: store: this kind of database is not supported. "
@@ -193,11 +193,11 @@ _TIDINGS = [
      "9:44: trust: 'proxy' is no IP address. Write it like 127.0.0.1 or 10.0.0.0/8"),
     ("security: none", "security: ssl", "19:13: security: must be 'none', 'starttls' or 'tls'"),
     ("connections: 4", "connections: 65", "22:16: connections: must be at most 64"),
-    ("rate: 50/s", "rate: 50", "23:9: rate: '50' is no rate. Write it like 50/s, 3000/m or 10000/h"),
+    ("rate: 50/s", "rate: 50", "23:9: rate: '50' is not a rate. Write it like 50/s, 3000/m or 10000/h"),
     ("feedback_id: steppe", "feedback_id: ab",
      "25:16: feedback_id: 'ab' is no Feedback-ID. Write 5 to 15 letters, digits, - or _"),
     ("from: Steppe Office <news@example.org>", "from: news",
-     "29:11: from: 'news' is no address. Write it like news@example.org or News desk <news@example.org>"),
+     "29:11: from: 'news' is not an address. Write it like news@example.org or News desk <news@example.org>"),
     ("from: Steppe Office <", "from: Steppe, Office <",
      "29:11: from: a name with a comma needs quotes. Write '\"Steppe, Office\" <news@example.org>'"),
     ("from: Steppe Office <news@example.org>", 'from: "a\\r\\nBcc: b@example.net <news@example.org>"',
@@ -206,13 +206,13 @@ _TIDINGS = [
      "31:25: unsubscribe_mailto: this takes an address without a name. Write leave@example.org"),
     ("fallback: [en]", "fallback: [ru, de]", "33:20: 'de' is not among site.languages. Known here: en, kk, ru"),
     ("resend_in_doubt: once", "resend_in_doubt: always", "35:22: resend_in_doubt: must be 'once' or 'never'"),
-    ("  digest:\n", "  Digest:\n", "27:3: 'Digest' is no name. Write digest: "
+    ("  digest:\n", "  Digest:\n", "27:3: 'Digest' is not a name. Write digest: "
      "use lower-case letters, digits and single hyphens"),
-    ("type: webhook", "type: webhok", "37:16: channels.desk: 'webhok' is no type. Did you mean 'webhook'?"),
+    ("type: webhook", "type: webhok", "37:16: channels.desk: 'webhok' is not a type. Did you mean 'webhook'?"),
     ("type: webhook, ", "",
      f"37:3: channels.desk lacks `type`. Known here: {', '.join(sorted(plugins.CHANNELS))}"),
     ("allow_private: true", "allow_privat: true", "38:47: unknown key 'allow_privat'. Did you mean 'allow_private'?"),
-    ("type: folder", "type: foldr", "11:20: sources.newsroom: 'foldr' is no type. Did you mean 'folder'?"),
+    ("type: folder", "type: foldr", "11:20: sources.newsroom: 'foldr' is not a type. Did you mean 'folder'?"),
     ("channel: team}", "channel: teem}", "39:44: there is no channel 'teem'. Did you mean 'team'?"),
     ("topics: [sdg-4]}}", "topics: [sdg4]}}", "15:67: there is no topic 'sdg4'. Did you mean 'sdg-4'?"),
     ("  press: {", "  all: {", "15:3: the feed `all` always exists. Give this one another name"),
@@ -223,12 +223,12 @@ _TIDINGS = [
     ("  sdg-4: {en: Education, ru: Образование, kk: Білім}", "  sdg-4:",
      "13:3: sdg-4: write one text, or a map of languages: {en: News, ru: Новости}"),
     ("trust: [127.0.0.1]", "metrics: here",
-     "9:45: metrics: 'here' is no address to listen on. "
+     "9:45: metrics: 'here' is not an address to listen on. "
      "Write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464"),
     ("trust: [127.0.0.1]", "metrics: 127.0.0.1:94640",
-     "9:45: metrics: '94640' is no port. Write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464"),
+     "9:45: metrics: '94640' is not a port. Write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464"),
     ("trust: [127.0.0.1]", 'metrics: "::1:9464"',
-     "9:45: metrics: '::1:9464' is no address to listen on. "
+     "9:45: metrics: '::1:9464' is not an address to listen on. "
      "Write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464"),
     ("trust: [127.0.0.1]", "metrics: 0.0.0.0:8080",
      "9:45: metrics: port 8080 serves the public pages. Give metrics another port, like 127.0.0.1:9464"),
@@ -263,8 +263,8 @@ _SCHEDULE = [
     ("2026-12-24..2027-01-08", "2028-12-24..2027-01-08",
      "6:28: skip_dates: '2028-12-24..2027-01-08' ends before it begins"),
     ("holidays: KZ", "holidays: KAZ",
-     "7:13: holidays: 'KAZ' is no country whose holidays are known. Write its two letters, like KZ"),
-    ("max_late: 6h", "max_late: 6", "8:13: max_late: '6' is no length of time. Write it like 10m, 6h, 1h30m or 2d"),
+     "7:13: holidays: 'KAZ' is not a country whose holidays are known. Write its two letters, like KZ"),
+    ("max_late: 6h", "max_late: 6", "8:13: max_late: '6' is not a length of time. Write it like 10m, 6h, 1h30m or 2d"),
     ("approval: none", "approval: {ahead: 3h}", "9:1: 'by' is missing. Add `by: ...` here"),
     ("approval: none", "approval: some", "9:11: approval: expected a map here. "
      "Write `none`, or `{by: [ADDRESS]}`"),
@@ -357,7 +357,7 @@ def test_which_files_are_schedules(tmp_path: Path) -> None:
         write(tmp_path, schedules={name: WEEKLY})
         stem = name.rpartition(".")[0]
         mend = f"Write {meant}: use lower-case letters, digits and single hyphens"
-        assert f"schedules/{name}:1:1: name: {stem!r} is no name. {mend}" in said(read(tmp_path))
+        assert f"schedules/{name}:1:1: name: {stem!r} is not a name. {mend}" in said(read(tmp_path))
         (tmp_path / "schedules" / name).unlink()
     write(tmp_path, schedules={"monthly.yaml.txt": "x"})
     assert [line.partition(":")[0] for line in said(read(tmp_path))] == ["schedules/monthly.yaml.txt"]
@@ -453,7 +453,7 @@ def test_holidays_weekends_and_seasons_arrive_typed(tmp_path: Path) -> None:
         ("daily: 09:00\n  every_other: {from: 2026-12-04}", "`every_other` works only with `weekly`"),
         ("weekly: fri 09:00\n  every_other: {form: 2026-12-04}", "Did you mean 'from'"),
         ("weekly: fri 09:00\n  weekend: [mon-sun]", "a week needs a working day"),
-        ("weekly: fri 09:00\n  from: 1 March", "'1 March' is no date"),
+        ("weekly: fri 09:00\n  from: 1 March", "'1 March' is not a date"),
         ("weekly: [mon 09:00, fri 17:00]", "these days have different times"),
         ("weekly: [mon, thu]", "lacks a weekday or a time"),
         ("weekly: fri\u200b 09:00", "there is an invisible character here (U+200B, zero width space)"),
@@ -512,7 +512,7 @@ def test_no_zone_is_guessed_from_an_offset(tmp_path: Path, written: str) -> None
 
 def test_a_wrong_score_names_the_key_that_was_written(tmp_path: Path) -> None:
     (problem,) = said(read(write(tmp_path, f"{MAIN}gates: {{spam: high}}\n")))
-    assert "spam: 'high' is no score" in problem and "score:" not in problem
+    assert "spam: 'high' is not a score" in problem and "score:" not in problem
 
 
 def test_a_dash_without_a_space_is_named(tmp_path: Path) -> None:
@@ -527,8 +527,8 @@ def test_a_dash_without_a_space_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("topic", "words"),
     [
-        ("{label: Water, hashtag: clean water}", "'clean water' is no hashtag"),
-        ("{label: Water, hashtag: {en: clean-water}}", "'clean-water' is no hashtag"),
+        ("{label: Water, hashtag: clean water}", "'clean water' is not a hashtag"),
+        ("{label: Water, hashtag: {en: clean-water}}", "'clean-water' is not a hashtag"),
         ("{hashtag: CleanWater}", "a topic needs a label"),
         ("{label: Water, hashtags: CleanWater}", "unknown key 'hashtags'"),
         ("{label: {fr: Eau}, hashtag: CleanWater}", "'fr' is not among site.languages"),

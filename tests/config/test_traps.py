@@ -99,7 +99,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
 
 
 def test_what_happened_is_kept_for_a_month_at_least(tmp_path: Path) -> None:
-    for wrong, expected in (("3d", "30 days at least"), ("yes", "no length of time"), ("", None)):
+    for wrong, expected in (("3d", "30 days at least"), ("yes", "not a length of time"), ("", None)):
         loaded = load(tmp_path, MAIN.replace("mail:", f"keep: {{ledger: {wrong}}}\nmail:", 1), weekly=WEEKLY)
         assert (loaded.newsroom is None) == (expected is not None)
         assert expected is None or expected in said(loaded)
@@ -223,16 +223,16 @@ def test_a_wrong_cadence_is_named_by_line(tmp_path: Path, rule: str) -> None:
 @pytest.mark.parametrize(
     ("good", "bad", "words"),
     [
-        ("weekly: fri 09:00", "weekly: mon; thu 09:00", "'mon; thu' is no weekday. Write [mon, thu]"),
+        ("weekly: fri 09:00", "weekly: mon; thu 09:00", "'mon; thu' is not a weekday. Write [mon, thu]"),
         ("weekly: fri 09:00", "weekly: Fridays 09:00", "Write only fri"),
         ("weekly: fri 09:00", "weekly: {fri: 09:00}", "weekly: expected a text here. Write `weekly: fri 09:00`"),
-        ("09:00}", "09:00, skip_dates: [24.12.2026]}", "'24.12.2026' is no date. Write 2026-12-24"),
+        ("09:00}", "09:00, skip_dates: [24.12.2026]}", "'24.12.2026' is not a date. Write 2026-12-24"),
         ("09:00}", "09:00, skip_dates: [04/12/2026]}", "Write 2026-12-04 or 2026-04-12"),
         ("09:00}", "09:00, skip_dates: [2026-12-24 to 2027-01-08]}", "Write two dots: 2026-12-24..2027-01-08"),
         ("weekly: fri 09:00", "at: 24.12.2026 09:00", "Write 2026-12-24T09:00"),
-        ("09:00}", '09:00, from: "March 1, 2027"}', "from: 'March 1, 2027' is no date. Write 2027-03-01"),
+        ("09:00}", '09:00, from: "March 1, 2027"}', "from: 'March 1, 2027' is not a date. Write 2027-03-01"),
         ("09:00}", "09:00, every: 2}", "with `every_other: {from: 2026-12-04}`"),
-        ("09:00}", "09:00, every_other: {from: 12-04}}", "weekly.yaml:1:50: from: '12-04' is no date"),
+        ("09:00}", "09:00, every_other: {from: 12-04}}", "weekly.yaml:1:50: from: '12-04' is not a date"),
         ("09:00}", "09:00, from: 2027-03-01, until: 2027-02-01}", "weekly.yaml:1:55: until: 2027-02-01 is before"),
         ("09:00}", "09:00, holidays: UK}", "Write GB"),
         ("09:00}", "09:00, holidays: no}", "Norway is NO"),
@@ -258,14 +258,16 @@ def test_a_slip_of_a_schedule_is_named_with_its_mend(tmp_path: Path, good: str, 
     ("good", "bad", "lines"),
     [
         ("languages: [en, ru, kk]", "languages: 'en, ru, kk'",
-         "1:64: languages: 'en, ru, kk' is no language tag. Write [en, ru, kk]"),
-        ("languages: [en, ru, kk]", "languages: [English]", "1:65: languages: 'English' is no language tag. Write en"),
-        ("languages: [en, ru, kk]", "languages: [pt_BR]", "1:65: languages: 'pt_BR' is no language tag. Write pt-BR"),
+         "1:64: languages: 'en, ru, kk' is not a language tag. Write [en, ru, kk]"),
+        ("languages: [en, ru, kk]", "languages: [English]",
+         "1:65: languages: 'English' is not a language tag. Write en"),
+        ("languages: [en, ru, kk]", "languages: [pt_BR]",
+         "1:65: languages: 'pt_BR' is not a language tag. Write pt-BR"),
         ("News <news@example.org>", "News news@example.org",
          "3:38: from: an address after a name needs < and >. "
          "Write News <news@example.org>"),
         ("digest: {", "Digest: {",
-         "3:9: 'Digest' is no name. Write digest: use lower-case letters, digits and single hyphens"),
+         "3:9: 'Digest' is not a name. Write digest: use lower-case letters, digits and single hyphens"),
     ],
 )  # fmt: skip
 def test_one_slip_of_the_settings_is_one_problem(tmp_path: Path, good: str, bad: str, lines: str) -> None:

@@ -265,5 +265,5 @@ def test_an_event_is_recorded_once_and_deleted_when_old(tmp_path: Path, database
 
 
 def test_a_wrong_event_names_the_nearest_one() -> None:
-    with pytest.raises(ValidationError, match=r"'story\.oot' is no event\. Did you mean 'story\.out'"):
+    with pytest.raises(ValidationError, match=r"'story\.oot' is not an event\. Did you mean 'story\.out'"):
         EventWebhookSettings.model_validate({"url": "https://x.example.org/", "secret": SECRET, "events": "story.oot"})

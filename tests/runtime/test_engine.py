@@ -154,7 +154,7 @@ def test_a_password_of_the_broker_stays_out_of_the_yaml(tmp_path: Path) -> None:
         problems = "\n".join(str(found) for found in load(folder))
         assert "broker: {env: NAME}" in problems and "s3cret-word" not in problems
         path.write_text(written + "engine: {type: celery, broker: 'http://127.0.0.1/'}\n")
-        assert "no address of a broker" in "\n".join(str(found) for found in load(folder))
+        assert "not the address of a broker" in "\n".join(str(found) for found in load(folder))
 
 
 def load(folder: NewsroomFolder) -> Any:

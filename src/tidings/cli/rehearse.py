@@ -47,7 +47,7 @@ def rehearse(
 
 
 def format_table(result: Rehearsal, zone: str) -> list[str]:
-    """Return the lines of a table, after the notes that a person needs to read it."""
+    """Return the lines to print: notes that explain the table, then the table."""
 
     def local(moment: datetime) -> str:
         return f"{moment.astimezone(load_zone(zone)):%a %Y-%m-%d %H:%M}"

@@ -152,7 +152,7 @@ _RESULTS = {
     str(ImportResult.CONFIRMED): "changed from pending to confirmed",
     str(ImportResult.AWAY): "left or bounced there (never mailed here)",
     str(ImportResult.KNOWN_AWAY): "left or bounced there (known here)",
-    str(ImportResult.SINCE): "left there and agreed here later",
+    str(ImportResult.SINCE): "left there, but agreed here later",
     str(ImportResult.EXISTS): "on the list already",
     DUPLICATE: "twice in the file",
     str(ImportResult.LEFT): "left before (not added again)",

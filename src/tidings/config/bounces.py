@@ -39,7 +39,7 @@ def load_sendgrid_key(text: str) -> EllipticCurvePublicKey:
     except (binascii.Error, ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, EllipticCurvePublicKey):
-        message = "this is no verification key; copy it whole from SendGrid: Settings, Mail Settings, Event Webhooks"
+        message = "this is not a verification key; copy it whole from SendGrid: Settings, Mail Settings, Event Webhooks"
         raise ValueError(message)  # noqa: TRY004
     return key
 
@@ -95,7 +95,7 @@ class Breaker(ConfigModel):
     @classmethod
     def _is_share(cls, value: str) -> str:
         if not _SHARE.fullmatch(value) or not 0 < float(value[:-1]) <= 100:
-            raise ValueError(f"{value!r} is no share; write it like 5%")
+            raise ValueError(f"{value!r} is not a share; write it like 5%")
         return value
 
     @property

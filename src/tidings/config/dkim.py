@@ -20,7 +20,7 @@ MIN_RSA_BITS = 2048
 
 def _selector(value: str) -> str:
     if not _SELECTOR.fullmatch(value) or len(value) > 63:
-        raise ValueError(f"{value!r} is no selector; use letters, digits and hyphens, such as s1")
+        raise ValueError(f"{value!r} is not a selector; use letters, digits and hyphens, such as s1")
     return value
 
 
@@ -37,7 +37,7 @@ def load_key(pem: str) -> RSAPrivateKey | Ed25519PrivateKey:
         raise ValueError("the key has a password; DKIM needs one without") from None
     except ValueError:
         raise ValueError(
-            "this is no private key in PEM. `tidings dkim` makes one; write it as {file: dkim.pem}"
+            "this is not a private key in PEM. `tidings dkim` makes one; write it as {file: dkim.pem}"
         ) from None
     if isinstance(key, RSAPrivateKey):
         if key.key_size < MIN_RSA_BITS:

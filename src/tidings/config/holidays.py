@@ -16,7 +16,7 @@ class Holidays:
         country, _, part = code.partition("-")
         if country not in EntityLoader.get_country_codes(include_aliases=False):
             mend = _find_country(code) or "write its two letters, like KZ"
-            raise ValueError(f"{code!r} is no country whose holidays are known; {mend}")
+            raise ValueError(f"{code!r} is not a country whose holidays are known; {mend}")
         # Only a part needs the country's class: to get one, `holidays` imports all 250 of them.
         if part and part not in (parts := getattr(holidays, country).subdivisions):
             raise ValueError(f"{country} has no part {part!r}; known are {', '.join(parts) or 'none'}")

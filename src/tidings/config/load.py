@@ -163,7 +163,7 @@ class _Loading:
         for name, settings in written.items():
             kind = settings.get("type") if isinstance(settings, dict) else None
             if not isinstance(kind, str) or kind not in known:
-                message = f"{key}.{name}: {kind!r} is no type" if kind else f"{key}.{name} lacks `type`"
+                message = f"{key}.{name}: {kind!r} is not a type" if kind else f"{key}.{name} lacks `type`"
                 self.reading.problem(
                     MAIN, find_place(node, (key, name, "type")), message, nearest(str(kind or ""), known)
                 )
@@ -181,7 +181,7 @@ class _Loading:
             path: tuple[str | int, ...] = ("mail", number) if several else ("mail",)
             kind = settings.get("type", "smtp") if isinstance(settings, dict) else "smtp"
             if not isinstance(kind, str) or kind not in known:
-                message, mend = f"mail: {kind!r} is no type", nearest(str(kind), known)
+                message, mend = f"mail: {kind!r} is not a type", nearest(str(kind), known)
                 self.reading.problem(MAIN, find_place(node, (*path, "type")), message, mend)
                 continue
             model = self.model(known[kind], settings, node, MAIN, None, path)

@@ -113,7 +113,7 @@ class CadenceText(ConfigModel):
     @classmethod
     def _every_other(cls, value: Any) -> Any:
         if isinstance(value, str):
-            fault = f"{value!r} is no map; write `every_other: {{from: 2026-12-04}}` with the first day"
+            fault = f"{value!r} is not a map; write `every_other: {{from: 2026-12-04}}` with the first day"
             raise ValueError(fault)  # noqa: TRY004 - pydantic reports a ValueError
         return value
 

@@ -61,7 +61,7 @@ def _int(value: Any) -> int:
     if isinstance(value, int):
         return value
     if not re.fullmatch(r"-?[0-9]{1,9}", _text(value)):
-        raise ValueError(f"{value!r} is no whole number; write it in digits, like 12")
+        raise ValueError(f"{value!r} is not a whole number; write it in digits, like 12")
     return int(value)
 
 
@@ -69,7 +69,7 @@ def read_score(value: Any) -> float:
     if isinstance(value, float):
         return value
     if not re.fullmatch(r"[0-9]{1,3}(?:\.[0-9]{1,3})?", _text(value)):
-        raise ValueError(f"{value!r} is no score; write it like 5 or 4.5")
+        raise ValueError(f"{value!r} is not a score; write it like 5 or 4.5")
     return float(value)
 
 
@@ -99,10 +99,10 @@ def _address(value: Any) -> str:
     if (bare := re.fullmatch(r"([^<>@]*[^<>@\s])\s+([^<>@\s]+@[^<>@\s]+)", text)) is not None:
         raise ValueError(f"an address after a name needs < and >; write {bare[1]} <{bare[2]}>")
     if not (at and whole) or "\t" in text or text.count("@") - name.count("@") != 1 or not _is_domain(domain):
-        raise ValueError(f"{text!r} is no address; write it like news@example.org or News desk <news@example.org>")
+        raise ValueError(f"{text!r} is not an address; write it like news@example.org or News desk <news@example.org>")
     if not _LOCAL_PART.fullmatch(local) or len(local) > 64:
         fault = "; every server accepts only Latin letters, digits and . _ + - before the @"
-        raise ValueError(f"{text!r} is no address that everyone can write to{fault}")
+        raise ValueError(f"{text!r} is not an address that everyone can write to{fault}")
     return text
 
 
@@ -125,7 +125,7 @@ def _plain_address(value: Any) -> str:
 def _colour(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        fault = "a # begins a comment, so the value is empty" if not text else f"{text!r} is no colour"
+        fault = "a # begins a comment, so the value is empty" if not text else f"{text!r} is not a colour"
         raise ValueError(f'{fault}; write six digits in quotes, like "#0077b6"')
     return text.lower()
 
@@ -139,7 +139,7 @@ def _url(value: Any) -> str:
         parts, host = urlsplit(""), ""
     right = parts.scheme in ("http", "https") and "@" not in parts.netloc and not re.search(r"\s", text)
     if not right or not (_is_domain(host) or _is_network(host)):
-        raise ValueError(f"{text!r} is no web address; write it like https://news.example.org/")
+        raise ValueError(f"{text!r} is not a web address; write it like https://news.example.org/")
     return text
 
 
@@ -156,7 +156,7 @@ def _secret_url(value: SecretStr) -> SecretStr:
     try:
         _url(value.get_secret_value())
     except ValueError:
-        raise ValueError("this is no web address; write it like https://hooks.example.org/...") from None
+        raise ValueError("this is not a web address; write it like https://hooks.example.org/...") from None
     return value
 
 
@@ -182,7 +182,7 @@ def _signing_secret(value: SecretStr) -> SecretStr:
 def _event_type(value: Any) -> EventType:
     text = _line(value)
     if text not in list(EventType):
-        raise ValueError(f"{text!r} is no event. {nearest(text, map(str, EventType))}")
+        raise ValueError(f"{text!r} is not an event. {nearest(text, map(str, EventType))}")
     return EventType(text)
 
 
@@ -210,11 +210,11 @@ def _listen_address(value: Any) -> str:
     try:
         version = ip_address(bare).version
     except ValueError:
-        raise ValueError(f"{text!r} is no address to listen on; {mend}") from None
+        raise ValueError(f"{text!r} is not an address to listen on; {mend}") from None
     if not colon or (version == 6) != (bare != host):
-        raise ValueError(f"{text!r} is no address to listen on; {mend}")
+        raise ValueError(f"{text!r} is not an address to listen on; {mend}")
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-        raise ValueError(f"{port!r} is no port; {mend}")
+        raise ValueError(f"{port!r} is not a port; {mend}")
     return text
 
 
@@ -232,7 +232,7 @@ def _store(value: SecretStr) -> SecretStr:
         for host in hosts.split(","):  # PostgreSQL may have several
             _ = urlsplit(f"//{login}{at}{host}").port
     except ValueError:
-        raise ValueError(f"this is no address of a database; {mend}") from None
+        raise ValueError(f"this is not the address of a database; {mend}") from None
     if parts.scheme == "postgres":
         raise ValueError("postgres:// is not accepted; write postgresql://")
     if parts.scheme not in ("postgresql", "postgresql+psycopg"):
@@ -250,7 +250,7 @@ def _broker(value: SecretStr) -> SecretStr:
     except ValueError:
         host = None
     if not host or parts.scheme not in ("amqp", "amqps", "redis", "rediss"):
-        raise ValueError("this is no address of a broker; write amqp://user@host/vhost (or redis://host/0)")
+        raise ValueError("this is not the address of a broker; write amqp://user@host/vhost (or redis://host/0)")
     return value
 
 
@@ -269,7 +269,7 @@ def _language(value: Any) -> str:
         meant = [_find_language(part) for part in re.split(r"[\s,;|/]+", text)]
         mend = ", ".join(filter(None, meant))
         mend = f"write {mend if len(meant) == 1 else f'[{mend}]'}" if all(meant) else _LANGUAGE_MEND
-        raise ValueError(f"{text!r} is no language tag; {mend}")
+        raise ValueError(f"{text!r} is not a language tag; {mend}")
     return text
 
 
@@ -319,7 +319,7 @@ def _zone(value: Any) -> str:
     except ZoneInfoNotFoundError:
         zones = find_likely_zones(text)
         mend = f"did you mean {' or '.join(zones)}?" if zones else "write continent and city, like Asia/Almaty"
-        raise ValueError(f"{text!r} is no time zone; {mend}") from None
+        raise ValueError(f"{text!r} is not a time zone; {mend}") from None
     return text
 
 
@@ -416,7 +416,7 @@ def _name(value: Any) -> str:
         parts = [re.sub(r"[^a-z0-9]+", "-", _fold(part)).strip("-") for part in re.split("[,;،，、]", text)]
         is_clear = all(_NAME.fullmatch(part) and len(part) <= 60 for part in parts)
         meant = f"[{', '.join(parts)}]" if len(parts) > 1 else parts[0]
-        raise ValueError(f"{text!r} is no name; {f'write {meant}: ' if is_clear else ''}{rule}")
+        raise ValueError(f"{text!r} is not a name; {f'write {meant}: ' if is_clear else ''}{rule}")
     return text
 
 
@@ -432,7 +432,7 @@ def _localised(value: Any, info: ValidationInfo) -> Localised:
     texts = {}
     for language, text in value.items():
         if languages and language not in languages and isinstance(text, dict):
-            fault = f"{language!r} is no language, and a text is no map"
+            fault = f"{language!r} is not a language, and its value is not a text"
             raise NestedValueError(f"{fault}; write {{en: News, ru: Новости}}", language, key=True)
         if languages and language not in languages:
             fault = f"{language!r} is not among site.languages ({', '.join(languages)})"
@@ -452,7 +452,7 @@ def _hashtag(value: Any) -> str:
         mend = "write letters and digits without spaces, like CleanWater"
         if re.fullmatch(r"[\d_]+", text):
             mend = "a network takes no tag without a letter, so add one"
-        raise ValueError(f"{text!r} is no hashtag; {mend}")
+        raise ValueError(f"{text!r} is not a hashtag; {mend}")
     return text
 
 
@@ -515,7 +515,7 @@ def _rate(value: Any) -> float:
         return value
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*/\s*(s|m|h|d)", _text(value))
     if not match or float(match[1]) == 0:
-        raise ValueError(f"{value!r} is no rate; write it like 50/s, 3000/m or 10000/h")
+        raise ValueError(f"{value!r} is not a rate; write it like 50/s, 3000/m or 10000/h")
     return float(match[1]) / {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
@@ -523,14 +523,14 @@ def _domain(value: Any) -> str:
     """Return the domain in lower case, as in DNS (RFC 5890)."""
     text = _line(value).lower()
     if "." not in text or not _is_domain(text):
-        raise ValueError(f"{text!r} is no domain of addresses; write it like gmail.com")
+        raise ValueError(f"{text!r} is not a domain of addresses; write it like gmail.com")
     return idna.encode(text, uts46=True).decode()
 
 
 def _sender_name(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"[a-z0-9]+(?:[.-][a-z0-9]+)*", text) or len(text) > 60:
-        raise ValueError(f"{text!r} is no name; use lower-case letters, digits and single hyphens or dots")
+        raise ValueError(f"{text!r} is not a name; use lower-case letters, digits and single hyphens or dots")
     return text
 
 

@@ -93,7 +93,7 @@ def _application(open_worker: OpenWorker) -> Any:
 
 @cache
 def _consumer_class() -> Any:
-    """Return Celery's consumer without native delayed delivery: no message has an ETA, and it declares 28 queues."""
+    """Return Celery's consumer without delayed delivery, which would declare 28 queues: no message here has an ETA."""
     from celery.worker.consumer import Consumer
 
     steps = [step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in str(step)]
@@ -157,7 +157,7 @@ def make_app(broker: str, open_worker: Callable[[str], EngineWorker]) -> Any:
 
 
 def _arguments(is_rabbitmq: bool) -> dict[str, Any]:
-    """Arguments of a queue: kept on several nodes, and a message that kills its workers leaves it in the end."""
+    """Return the arguments of a queue. A message that kills its workers again and again goes to the dead letters."""
     if not is_rabbitmq:
         return {}
     return {
@@ -241,7 +241,7 @@ class WorkerProcess:
 
 
 def open_process(root: Path, queues: str, redactor: Redactor | None = None) -> EngineWorker:
-    """Open the newsroom of a folder in a process of a worker. `redactor`: that of its log."""
+    """Open the newsroom of a folder in a process of a worker. `redactor` is the one of its log."""
     stamp = configuration_stamp(root)
     return EngineWorker(open_runtime(root), queues, stamp, redactor)
 
@@ -331,7 +331,7 @@ class Dispatcher:
     """Puts what is due into the queues of the engine. Every ticker has one; doubled messages do no harm."""
 
     def __init__(self, runtime: Runtime, app: Any = None) -> None:
-        """`app`: the Celery application; default: that of the configuration, whatever it is at the time."""
+        """`app`: the Celery application. Default: the one of the present configuration."""
         self._runtime = runtime
         self._given = app
         self._broker = ""

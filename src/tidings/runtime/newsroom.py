@@ -295,7 +295,7 @@ class Runtime:
 
     @cached_property
     def drafter(self) -> Drafter:
-        """The part of the composer that chooses stories: the composer, where there is one, so that items load once."""
+        """The part of the composer that chooses stories. It is the composer itself if there is one: items load once."""
         if "composer" in self.__dict__:
             return self.composer
         from tidings.pipeline.compose.drafter import Drafter

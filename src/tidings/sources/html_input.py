@@ -43,7 +43,7 @@ MAX_DEPTH = 500
 
 _NEEDS_NO_END_TAG = VOID | set("dd dt li option p tbody td tfoot th thead tr".split())  # noqa: SIM905
 _UNREAD_INPUTS = ("hidden", "search", "submit", "button", "email", "range")
-"""A range moves a player. An e-mail address alone is a sign-up, which readers of a mail do not miss."""
+"""Input fields that readers do not miss: a range moves a player, an e-mail field is a sign-up form."""
 _CODE = {"code", "pre", "kbd", "samp"}
 _LINES = set("p h1 h2 h3 h4 h5 h6 pre summary dt figcaption caption".split())  # noqa: SIM905
 _BLOCKS = set("div section article blockquote figure ul ol dl li dd table td th main aside header footer".split())  # noqa: SIM905
@@ -93,7 +93,7 @@ class _Preparer:
         """The open <video> or <audio>."""
         self.player_files: list[str] = []
         self.hidden: int | None = None
-        """The depth of the open element that nobody sees."""
+        """The depth of the open element that is hidden; None outside of hidden elements."""
         self.has_form_problem = False
         self.link: tuple[int, str] | None = None
         """Where the open link with a label for screen readers begins, and the label."""

@@ -30,7 +30,7 @@ BUSY_TIMEOUT = 30.0
 
 
 SYNCHRONOUS = "PRAGMA synchronous=FULL"
-"""Of SQLite: with NORMAL a power loss rolls back commits, and a message would go out twice."""
+"""A setting of SQLite: with NORMAL a power loss rolls back commits, and a message would go out twice."""
 _MAX_IDLE = 60
 """Seconds that a write transaction on PostgreSQL may be idle; far below a lease."""
 _CONNECTION_LIMITS = {

@@ -332,7 +332,7 @@ def test_a_season_that_cannot_be_is_refused(begin: str, end: str | None, words: 
         ("monthly", ["1", "15"], "lacks a day or a time"),
         ("monthly", "working day 09:00", "last working day 09:00"),
         ("daily", ["07:30", "25:00"], "time of day"),
-        ("weekly", "mon-friday-sun 09:00", "no weekday"),
+        ("weekly", "mon-friday-sun 09:00", "not a weekday"),
     ],
 )
 def test_a_list_that_cannot_be_says_how_to_write_it(key: str, text: str | list[str], words: str) -> None:

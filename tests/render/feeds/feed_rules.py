@@ -167,7 +167,7 @@ def _rss(root: Any, url: str) -> list[str]:
         if each.find("author") is not None:
             faults.append("author in RSS must be an e-mail address")
         if each.find("guid").get("isPermaLink") != "false":
-            faults.append("a guid that is no address must say isPermaLink=false")
+            faults.append("a guid that is not an address must say isPermaLink=false")
         faults += (
             _rfc3339(each.findtext(f"{ATOM}updated"))
             + _uri(each.findtext("link"))

@@ -96,7 +96,7 @@ def test_an_unusable_key_is_explained_but_not_shown() -> None:
     short = rsa.generate_private_key(public_exponent=65537, key_size=1024).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    for pem, words in ((short.decode(), "1024 bits is too short"), ("nonsense", "no private key in PEM")):
+    for pem, words in ((short.decode(), "1024 bits is too short"), ("nonsense", "not a private key in PEM")):
         with pytest.raises(ValueError, match=words) as caught:
             load_key(pem)
         assert pem[60:100] not in str(caught.value) or pem == "nonsense"

@@ -286,7 +286,7 @@ def _extended(records: bytes) -> bytes:
 @pytest.mark.parametrize(
     "headers",
     [_extended(b"10 x=yzzz\n") * 3000, _extended(b"23 GNU.sparse.size=abc\n"), _extended(b"22 GNU.sparse.map=a,b\n")],
-    ids=["a chain of headers", "a size that is no number", "a map that is no map"],
+    ids=["a chain of headers", "a size that is not a number", "a map that is not a map"],
 )
 def test_a_backup_with_senseless_headers_is_refused(tmp_path: Path, headers: bytes) -> None:
     path = tmp_path / "b.tar.gz"

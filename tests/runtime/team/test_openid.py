@@ -110,7 +110,7 @@ OIDC = "room:\n  oidc: {{issuer: {issuer!r}, client_id: room, client_secret: {se
         ("https://login.example.org", "{env: NOT_SET}", "NOT_SET"),
         ("http://login.example.org", "{env: OIDC}", "issuer must begin with https://"),
         ("https://login.example.org/?tenant=1", "{env: OIDC}", "an issuer has neither ? nor #"),
-        ("login", "{env: OIDC}", "no web address"),
+        ("login", "{env: OIDC}", "not a web address"),
     ],
 )
 def test_check_names_what_is_wrong_with_a_provider(tmp_path: Path, issuer: str, secret: str, text: str) -> None:

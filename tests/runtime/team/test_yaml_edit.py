@@ -54,7 +54,7 @@ def test_a_new_map_stands_behind_the_key_that_is_named() -> None:
     assert set_value("cadence: {on: new}", ["cadence", "settle"], "5m") == "cadence: {on: new, settle: 5m}"
     assert set_value("a:\nb: 1\n", ["a"], "x") == "a: x\nb: 1\n"
     assert set_value("", ["a", "b"], "x") == "a: {b: x}\n"
-    with pytest.raises(ValueError, match="is no map"):
+    with pytest.raises(ValueError, match="is not a map"):
         set_value("a: 1", ["a", "b"], "x")
     with pytest.raises(ValueError, match="cannot be read"):
         set_value("a: [", ["a"], "x")

@@ -103,7 +103,7 @@ class ApiTransport(ABC, Generic[S]):
 
     @abstractmethod
     def receipt(self, answer: HttpResponse) -> str:
-        """Return the provider's id of the message, or empty if the answer is not the provider's success."""
+        """Return the provider's id of the message; empty if the answer has none."""
 
     def refusal(self, answer: HttpResponse) -> Outcome | None:
         """Return the meaning of a refusal by the provider's own codes, or None to go by the HTTP status."""

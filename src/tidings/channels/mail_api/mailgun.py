@@ -25,7 +25,7 @@ class Settings(ApiSettings):
 
     domain: Domain = Field(description="Sending domain, as it is called at Mailgun.")
     api_key: SecretStr = Field(description="Sending key of the domain: {env: NAME} or {file: PATH}.")
-    region: Literal["us", "eu"] = Field(default="us", description="Where the domain is: us or eu.")
+    region: Literal["us", "eu"] = Field(default="us", description="The region of the domain: us or eu.")
 
     @property
     def default_endpoint(self) -> str:

@@ -39,7 +39,7 @@ def parse_duration(text: str) -> timedelta:
     """Read `90s`, `10m`, `6h`, `1h30m` or `400d`."""
     parts = re.findall(r"([0-9]{1,9})([smhdw])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise CadenceError(f"{text!r} is no length of time; write it like 10m, 6h, 1h30m or 2d")
+        raise CadenceError(f"{text!r} is not a length of time; write it like 10m, 6h, 1h30m or 2d")
     seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
     if seconds > 100 * 366 * 86400:
         raise CadenceError(f"{text!r} is longer than a century")
@@ -50,7 +50,7 @@ def parse_time(text: str) -> time:
     """Read `09:00` or `9:00`."""
     match = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})", text.strip())
     if not match or int(match[1]) > 23 or int(match[2]) > 59:
-        raise CadenceError(f"{text!r} is no time of day; write it like 09:00 or 17:30")
+        raise CadenceError(f"{text!r} is not a time of day; write it like 09:00 or 17:30")
     return time(int(match[1]), int(match[2]))
 
 
@@ -58,7 +58,7 @@ def parse_window(text: str) -> Window:
     """Read `08:00-20:00`. `20:00-06:00` crosses midnight; `24:00` is a valid end."""
     match = re.fullmatch(r"\s*([0-9]{1,2}:[0-9]{2})\s*[-–]\s*([0-9]{1,2}:[0-9]{2})\s*", text)
     if not match:
-        raise CadenceError(f"{text!r} is no window; write it like 08:00-20:00")
+        raise CadenceError(f"{text!r} is not a window; write it like 08:00-20:00")
     start = parse_time(match[1])
     end = 24 * 60 if match[2] == "24:00" else (parse_time(match[2]).hour * 60 + parse_time(match[2]).minute)
     if start.hour * 60 + start.minute == end:
@@ -72,7 +72,7 @@ def _date(text: str) -> date:
     except ValueError:
         typed = None
     if typed is None or typed.clock is not None:
-        raise CadenceError(f"{text!r} is no date; {_suggest_date(text) or 'write it like 2026-12-16'}")
+        raise CadenceError(f"{text!r} is not a date; {_suggest_date(text) or 'write it like 2026-12-16'}")
     return typed.day
 
 
@@ -95,7 +95,7 @@ def parse_skip_date(text: str) -> DateRange:
     """Read `2026-12-16`, or `2026-12-24..2027-01-08` with both days included."""
     ends = re.split(r" (?:to|till|until|[-–—]) |\.{3}|[–—…]", " ".join(text.split()))
     if len(ends) == 2:
-        raise CadenceError(f"{text!r} is no range of dates; write two dots: {ends[0].strip()}..{ends[1].strip()}")
+        raise CadenceError(f"{text!r} is not a range of dates; write two dots: {ends[0].strip()}..{ends[1].strip()}")
     first, dots, last = text.partition("..")
     span = DateRange(_date(first), _date(last if dots else first))
     if span.last < span.first:
@@ -119,13 +119,13 @@ def _day_or_date(text: str | None) -> tuple[date | None, tuple[int, int] | None]
         month, day = int(match[1]), int(match[2])
         # 2024 is a leap year: 02-29 exists in some years.
         if not 1 <= month <= 12 or not 1 <= day <= calendar.monthrange(2024, month)[1]:
-            raise CadenceError(f"{text!r} is no day of the year; write month and day, like 03-01")
+            raise CadenceError(f"{text!r} is not a day of the year; write month and day, like 03-01")
         return None, (month, day)
     try:
         return _date(text), None
     except CadenceError:
         mend = _suggest_date(text) or "write it like 2026-12-04, or 03-01 for every year"
-        raise CadenceError(f"{text!r} is no date; {mend}") from None
+        raise CadenceError(f"{text!r} is not a date; {mend}") from None
 
 
 def parse_rule(key: str, written: str | Sequence[str]) -> Rule:
@@ -143,7 +143,7 @@ def parse_rule(key: str, written: str | Sequence[str]) -> Rule:
         "on": _on,
     }
     if key not in readers:
-        raise CadenceError(f"{key!r} is no rule of cadence; the rules are {', '.join(readers)}")
+        raise CadenceError(f"{key!r} is not a rule of cadence; the rules are {', '.join(readers)}")
     texts = [written] if isinstance(written, str) else list(written)
     if key not in ("weekly", "monthly") or not any(_days_and_clocks(text)[1] for text in texts):
         return readers[key](", ".join(texts))
@@ -187,12 +187,12 @@ def _weekday(text: str) -> int:
     if name in WEEKDAYS or name in _LONG_WEEKDAYS:
         return WEEKDAYS.index(name[:3])
     if name in ("workdays", "weekdays", "weekday", "working days"):
-        raise CadenceError(f"{text!r} is no weekday; write mon-fri")
+        raise CadenceError(f"{text!r} is not a weekday; write mon-fri")
     days = [word[:3] for word in re.findall(r"\w+", name) if word.removesuffix("s") in (*WEEKDAYS, *_LONG_WEEKDAYS)]
     if days:
         mend = f"[{', '.join(days)}]" if days[1:] else f"only {days[0]}"
-        raise CadenceError(f"{text!r} is no weekday; write {mend}")
-    raise CadenceError(f"{text!r} is no weekday; write mon, tue, wed, thu, fri, sat or sun")
+        raise CadenceError(f"{text!r} is not a weekday; write {mend}")
+    raise CadenceError(f"{text!r} is not a weekday; write mon, tue, wed, thu, fri, sat or sun")
 
 
 def _weekdays(text: str) -> tuple[int, ...]:
@@ -222,7 +222,7 @@ def _daily(text: str) -> Daily:
     days, clocks = _days_and_clocks(text)
     if days or not clocks:
         parse_time(days.split(",")[0])
-        raise CadenceError(f"{text!r} is no time of day; write it like 09:00, or [09:00, 18:00]")
+        raise CadenceError(f"{text!r} is not a time of day; write it like 09:00, or [09:00, 18:00]")
     return Daily(clocks)
 
 
@@ -256,7 +256,7 @@ def _day_of_month(part: str, text: str) -> DayOfMonth | NthWeekday | NthWorkingD
         if len(words) == 2:
             return NthWeekday(_NTH[words[0]], _weekday(words[1]))
     mend = "write it like `first mon 09:00`, `[1, 15] 09:00`, `last 09:00` or `last working day 09:00`"
-    raise CadenceError(f"{text!r} is no monthly rule; {mend}")
+    raise CadenceError(f"{text!r} is not a monthly rule; {mend}")
 
 
 def _every(text: str) -> Every:
@@ -266,7 +266,7 @@ def _every(text: str) -> Every:
     step = parse_duration(text)
     seconds = int(step.total_seconds())
     if seconds == 0 or seconds % 60:
-        raise CadenceError(f"every: {text} is no whole number of minutes")
+        raise CadenceError(f"every: {text} is not a whole number of minutes")
     if seconds < 86400 and 86400 % seconds:
         raise CadenceError(f"every: {text} does not divide the day; 5m, 10m, 15m, 30m, 1h, 2h, 3h, 4h, 6h and 12h do")
     if seconds > 86400 and seconds % 86400:
@@ -281,13 +281,13 @@ def _at(text: str) -> At:
         day, _, clock = text.strip().rpartition(" ")
         meant = _suggest_date(day) if re.fullmatch("[0-9]{2}:[0-9]{2}", clock) else ""
         mend = meant if " or " in meant else f"{meant}T{clock}" if meant else "write it like 2026-12-01T09:00"
-        raise CadenceError(f"{text!r} is no date and time; {mend}") from None
+        raise CadenceError(f"{text!r} is not a date and time; {mend}") from None
     if typed.offset is not None:
         raise CadenceError(f"write {text!r} without an offset; `timezone:` says which clock is meant")
     if typed.clock is None:
         raise CadenceError(f"{text!r} lacks a time; write it like 2026-12-01T09:00")
     if typed.clock.second or typed.clock.microsecond:
-        raise CadenceError(f"{text!r} is no whole minute; write it like 2026-12-01T09:00")
+        raise CadenceError(f"{text!r} is not a whole minute; write it like 2026-12-01T09:00")
     return At(datetime.combine(typed.day, typed.clock))
 
 

@@ -27,7 +27,7 @@ _AT_ONCE = 8
 _PAGE = 200
 """Files of which the store notes together that they were copied."""
 _LISTS = ("sitemap", "feeds.opml", "robots.txt", "search/")
-"""Beginnings of paths of files that point to pages, beside feeds and front pages."""
+"""Files that link to pages, besides feeds and front pages: how their paths begin."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ class _Balance(HTMLParser):
 
 
 def _check_whole(key: str, html: str) -> None:
-    """Refuse unbalanced HTML: a parser would repair it by moving elements, wrongly in a mail with other parts."""
+    """Refuse unbalanced HTML: a parser would repair it and move elements to a wrong place of the mail."""
     balance = _Balance()
     balance.feed(html)
     balance.close()

@@ -149,7 +149,9 @@ def _check_html(html: str, text: str, parsed: Message) -> Iterator[GateFailure]:
             yield GateFailure("text", f"the text part lacks the link {href}", "put the same links into body.txt.j2")
     url = re.search(r"<(https?://[^<>]*)>", str(parsed.get("List-Unsubscribe", "")))
     if url and url[1] not in links:
-        yield GateFailure("unsubscribe", "the mail has no link to unsubscribe", "put personal.unsubscribe_url into foot")
+        yield GateFailure(
+            "unsubscribe", "the mail has no link to unsubscribe", "put personal.unsubscribe_url into foot"
+        )
     for problem in find_css_problems("", "".join(style.text or "" for style in root.iter("style"))):
         yield GateFailure("style", problem, "change the styles of the template")
 

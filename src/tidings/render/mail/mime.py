@@ -98,11 +98,11 @@ class LiteralRun:
 
 
 BodyParts = Sequence[LiteralRun | int]
-"""A part's literals, and the numbers of the values that go between them."""
+"""A body in order: fixed text, and for each gap the number of the value that fills it."""
 
 
 class BodyLayout(NamedTuple):
-    """An encoded body with gaps, for all values with the same remainders of their lengths by three."""
+    """An encoded body with gaps. It fits all values whose lengths leave the same remainders by three (base64)."""
 
     pieces: list[bytes]
     """Empty where a gap is."""

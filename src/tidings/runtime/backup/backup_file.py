@@ -142,7 +142,7 @@ class _HashingReader:
 
 
 class _BoundedInfo(tarfile.TarInfo):
-    """A member of an archive from anywhere. tarfile reads extended headers whole, whatever size they claim."""
+    """A member of an archive that nobody has checked. tarfile alone would read a header of any size into memory."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> Any:
         is_file = self.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
@@ -152,7 +152,7 @@ class _BoundedInfo(tarfile.TarInfo):
 
 
 _UNREADABLE = (EOFError, tarfile.TarError, zlib.error, ValueError, OverflowError, RecursionError)
-"""What tarfile and gzip raise for odd archives: headers without end, sizes and times that are no numbers."""
+"""Errors of tarfile and gzip for odd archives: headers without end, sizes and times that are not numbers."""
 
 
 def is_backup_file(path: Path) -> bool:

@@ -54,7 +54,7 @@ class RestoreResult:
     aside: Path | None
     missing: tuple[str, ...] = ()
     zone: tzinfo = UTC
-    """That of the newsroom."""
+    """The newsroom's time zone."""
 
 
 def restore(

@@ -27,7 +27,7 @@ Receive = Callable[[bytes, Sequence[str]], FeedbackResult]
 
 
 class MailboxError(Exception):
-    """The reason, for people, why the mailbox cannot be read."""
+    """The mailbox cannot be read. The text says why, for people."""
 
 
 def read_mailbox(

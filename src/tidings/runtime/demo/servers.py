@@ -16,7 +16,7 @@ from pathlib import Path
 from tidings.model.errors import InputError
 
 STARTS = 3
-"""Tries at a free port: between asking for one and taking it, another program may take it."""
+"""How often a start is tried: another program may take the free port first."""
 _ERL_ARGS = "-kernel inet_dist_use_interface {127,0,0,1}"
 
 
@@ -93,7 +93,7 @@ class PrivatePostgres:
                 return
 
     def stop(self) -> None:
-        """End it at once, and leave nothing."""
+        """End it at once, and delete its folder."""
         try:
             if (self._data / "postmaster.pid").exists():
                 self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
@@ -158,7 +158,7 @@ class PrivateRabbitMq:
 
     @property
     def url(self) -> str:
-        """Its address, with the user that it makes by itself."""
+        """Its address, with RabbitMQ's default user."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     def start(self) -> None:
@@ -184,7 +184,7 @@ class PrivateRabbitMq:
             self._process = None
 
     def stop(self) -> None:
-        """End it and its name server, and leave nothing."""
+        """End it and its name server, and delete its folder."""
         self.kill()
         subprocess.run(["epmd", "-port", str(self._epmd), "-kill"], check=False, capture_output=True)
         shutil.rmtree(self._folder, ignore_errors=True)

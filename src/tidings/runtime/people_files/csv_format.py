@@ -249,7 +249,7 @@ def _choose_status_columns(
 
 
 def _with_status(person: PersonRecord, status: Sequence[StatusColumn]) -> PersonRecord:
-    """Return the person with the state that is against them most. A date in its column is when they left."""
+    """Return the person with the most restrictive state. A date in that column is when they left."""
     state, at = person.state, person.at
     for column in status:
         cell = person.cells[column.index] if column.index < len(person.cells) else ""

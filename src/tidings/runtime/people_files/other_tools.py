@@ -205,7 +205,7 @@ class _StatusFormat(_ToolFormat):
     words: ClassVar[Mapping[str, RecordState]] = {}
     """Values that mean something else here than elsewhere."""
     otherwise: ClassVar[RecordState] = RecordState.CONFIRMED
-    """The state of people against whom nothing stands. UNKNOWN: the export does not say whether they agreed."""
+    """The state if no column says that they left. UNKNOWN: the export does not say whether they agreed."""
     joined: ClassVar[str] = "createdat"
     left: ClassVar[str] = ""
 

@@ -79,7 +79,7 @@ _OTHER = _pattern(
 )
 """Columns beside such a column: the address of the leaving page, a reason, or another medium."""
 _BOUNCE_REASON = _pattern("bounce\\w*reason$")
-"""Such a reason may be all that a file says of a bounce."""
+"""A column with the reason of a bounce. Some files say nothing else about it."""
 _YES = frozenset(_plain("1 true t yes y x on да д иә ja j oui o si s sim نعم 是 はい evet + ✓ ✔").split())
 _NO = frozenset(
     _plain(
@@ -123,7 +123,7 @@ class StatusColumn:
     left: frozenset[str] | None = None
 
     def read(self, cell: str) -> RecordState | None:
-        """Return what a value says: UNKNOWN if nothing stands against the person, None if it is not understood."""
+        """Return what a value says: UNKNOWN if it gives no reason not to mail, None if it is not understood."""
         value = fold_value(cell)
         if self.left is not None:
             return RecordState.LEFT if (value or EMPTY) in self.left else RecordState.UNKNOWN
@@ -262,7 +262,7 @@ def _quoted(text: str) -> str:
 
 
 def worst(states: Iterable[RecordState]) -> RecordState:
-    """Return the state that is against a person most."""
+    """Return the most restrictive state."""
     order = (RecordState.BLOCKED, RecordState.LEFT, RecordState.PENDING)
     found = set(states)
     return next((state for state in order if state in found), RecordState.UNKNOWN)

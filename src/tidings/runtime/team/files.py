@@ -1,6 +1,6 @@
 """Change files of the newsroom for a member: nothing that somebody else wrote meanwhile is lost, every version is kept.
 
-A save names the digest of the text that the member opened. It is refused if the file is another one by now. The former
+A save names the digest of the text that the member opened. It is refused if the file has changed since. The former
 version goes to a git commit where the folder is a repository, else to `history/`.
 """
 

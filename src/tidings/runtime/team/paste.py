@@ -186,7 +186,7 @@ def _table(element: html.HtmlElement) -> str:
 def _runs(
     element: html.HtmlElement, look: _Run, *, plain: bool = False, skip: Iterable[html.HtmlElement] = ()
 ) -> list[_Run]:
-    """Return the text of an element with its look; of a heading, whose letters are bold anyway, `plain`."""
+    """Return the text of an element with its look. `plain`: without bold and italic, for a heading."""
     if element in skip or _is_silent(element):
         return []
     tag, style = element.tag, _style(element).lower().replace(" ", "")
@@ -254,7 +254,7 @@ def _escape(text: str) -> str:
 
 
 def _address(url: str) -> str:
-    """Return a web or mail address; empty for scripts, files and places in the document. Google's detour is undone."""
+    """Return a web or mail address; empty for scripts, files and places in the document. Google's redirect is cut."""
     url = "".join(url.split())
     try:
         parts = urlsplit(url)

@@ -91,7 +91,7 @@ def read_schedule(text: str) -> ScheduleForm:
 
 
 def write_schedule(text: str, form: ScheduleForm) -> str:
-    """Return the YAML with what differs from it in the form. Raises ValueError if that cannot be written."""
+    """Return the YAML with the changes of the form. Raises ValueError if a change cannot be written."""
     before = read_schedule(text)
     if form.rule not in RULES or not form.when:
         raise ValueError("choose a rule, and write when it is due")

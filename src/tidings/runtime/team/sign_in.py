@@ -65,7 +65,7 @@ def make_link(connection: Connection, member: int, now: datetime) -> str:
 
 
 def make_first_link(store: Store) -> str | None:
-    """Return the token of a link that makes the first admin; None if there is a team already. The last link works."""
+    """Return the token of a link that makes the first admin; None if there is a team. Only the newest link works."""
     token = secrets.token_urlsafe(32)
     with store.write() as connection:
         if team.list_members(connection):

@@ -57,7 +57,7 @@ class TranslationGap:
 
 @dataclass(frozen=True, slots=True)
 class TranslationFile:
-    """The file of a story in another language, and what `gaps` the opened file has beside it."""
+    """The file of a story in another language. `gaps`: what the opened file lacks in comparison."""
 
     name: str
     language: str
@@ -111,7 +111,7 @@ def _find_gaps(own: StoryForm, other: StoryForm) -> Iterator[TranslationGap]:
 
 
 def describe_change(before: StoryForm | None, after: StoryForm | None) -> str:
-    """Return the action for the log that a save of a story is: what changed for readers, else `story.saved`."""
+    """Return how the log names the save of a story: the change that readers see, else `story.saved`."""
     if before is None or after is None:
         return "story.saved"
     if after.texts["withdrawn"] != before.texts["withdrawn"]:

@@ -22,14 +22,14 @@ def set_value(text: str, path: Sequence[str | int], value: Value | None, *, afte
     """Return the text with another value at a path of keys; None removes the key.
 
     A new key comes last in its map, or behind the key `after`. Maps on the way that are missing are made.
-    Raises ValueError if the text cannot be read or the path leads through a value that is no map.
+    Raises ValueError if the text cannot be read or the path leads through a value that is not a map.
     """
     root = _compose(text)
     if root is None:
         return text if value is None else f"{text}{_entry([str(key) for key in path], value)}\n"
     parent, depth = _find_parent(root, path)
     if parent is None:
-        raise ValueError(f"{'.'.join(map(str, path))} cannot be set: {path[0]} is no map")
+        raise ValueError(f"{'.'.join(map(str, path))} cannot be set: {path[0]} is not a map")
     keys = [str(key) for key in path[depth:]]
     found = _find_entry(parent, keys[0])
     if found is not None:
@@ -62,12 +62,12 @@ def count_items(text: str, path: Sequence[str | int]) -> int:
 
 
 def add_item(text: str, path: Sequence[str | int], value: Value) -> str:
-    """Return the text with one more item at the end of a list that there is. Raises ValueError if there is none."""
+    """Return the text with one more item at the end of a list. Raises ValueError if there is no such list."""
     node = _compose(text)
     for key in path:
         node = _step(node, key)
     if not isinstance(node, SequenceNode) or not node.value:
-        raise ValueError(f"{'.'.join(map(str, path))} is no list")
+        raise ValueError(f"{'.'.join(map(str, path))} is not a list")
     if node.flow_style:
         close = int(node.end_mark.index) - 1
         return f"{text[:close].rstrip()}, {to_flow(value)}{text[close:]}"
@@ -78,7 +78,7 @@ def add_item(text: str, path: Sequence[str | int], value: Value) -> str:
 
 
 def remove_item(text: str, path: Sequence[str | int], number: int) -> str:
-    """Return the text without one item of a list that has others. Raises ValueError if it has none."""
+    """Return the text without one item of a list. Raises ValueError for its only item."""
     node = _compose(text)
     for key in path:
         node = _step(node, key)
@@ -130,7 +130,7 @@ def _compose(text: str) -> Node | None:
 
 
 def _find_parent(root: Node, path: Sequence[str | int]) -> tuple[MappingNode | None, int]:
-    """Return the deepest map on the path that there is, and how many keys lead to it."""
+    """Return the deepest existing map on the path, and how many keys lead to it."""
     node, depth = root, 0
     while depth < len(path) - 1:
         found = _step(node, path[depth])

@@ -355,7 +355,7 @@ def _report_other(ref: str, path: Path, content: Path) -> Problem | None:
         return None
     stem = path.stem.removesuffix(".md")
     mend = f"save its text as {stem}.md (NAME.LANG.md), move it to {content.name}/media, or delete it"
-    return Problem(ref, 1, 1, "this document is no item, and no item links to it", mend, "warning")
+    return Problem(ref, 1, 1, "this document is not an item, and no item links to it", mend, "warning")
 
 
 def _refuse(ref: str, message: str, mend: str) -> _CachedFile:

@@ -408,7 +408,7 @@ def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
 _DETAILS = {column.name for column in fields(Item)} - {column.name for column in t.items.columns}
 _PLAIN = [column.name for column in fields(Item) if column.name not in _DETAILS]
 _read_plain = itemgetter(*(t.items.columns.keys().index(name) for name in _PLAIN))
-"""Reads by place: by name takes several times as long."""
+"""Reads columns by position: by name takes several times as long."""
 
 
 def _row(stored: ItemRow, version: int) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def delete_copies(connection: Connection, paths: Collection[str]) -> None:
 
 
 def forget_copies(connection: Connection) -> None:
-    """Have every file copied again. What is no file any more is still removed."""
+    """Have every file copied again. Files that are gone are still removed from the bucket."""
     connection.execute(update(t.copied_files).values(etag=""))
 
 

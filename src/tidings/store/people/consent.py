@@ -189,8 +189,8 @@ def newest_number(connection: Connection, digest: str) -> int:
 def is_newest_request(connection: Connection, digest: str, list_name: str, number: int | None) -> bool:
     """Whether a link that was made after the record `number` answers the newest request to join a list.
 
-    Else it is from before the person left and somebody asked again. None is a link of an older version, without a
-    number: it is valid unless the person has left since.
+    If it does not, the person has left since, and somebody asked again. None stands for a link of an older version,
+    which has no number: it is valid unless the person has left since.
     """
     c = t.consents.c
     mine = select(func.max(c.id)).where(c.address_hash == digest, c.list == list_name)

@@ -81,7 +81,7 @@ def reason_to_hold(connection: Connection, schedule: str) -> str:
     record = _read(connection)
     if schedule not in record.get("open", ()):
         return ""
-    return f"{record['cause']}: this schedule came due meanwhile, and a person must know if it was sent"
+    return f"{record['cause']}: this schedule came due meanwhile, and a person must check whether it was sent"
 
 
 def release_schedule(connection: Connection, schedule: str) -> None:

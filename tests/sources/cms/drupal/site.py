@@ -243,7 +243,7 @@ class Drupal:
         values = list(self._values(kind, row, path))
         if operator == ">":
             if not value[0].isdigit():
-                raise Refusal(400, f"{value[0]} is no moment in seconds")
+                raise Refusal(400, f"{value[0]} is not a moment in seconds")
             return any(one > int(value[0]) for one in values)
         if operator == "NOT IN":
             return any(one not in value for one in values)

@@ -60,7 +60,7 @@ class MediaUploads:
         return [str(item.get("id")) for item in media if isinstance(item, dict)] if isinstance(media, list) else []
 
     def _upload(self, data: bytes, alt: str) -> str:
-        """Return the id, with a mark while the server is busy (202); empty if it did not take the picture."""
+        """Upload a picture and return its id. It has a mark while the server works on it (202). Empty: not taken."""
         content_type, body = _form(data, alt)
         headers = {**self._headers, "Content-Type": content_type}
         answer = self._channel.request(f"{self._api}/v2/media", body, headers)

@@ -95,7 +95,7 @@ def gone_unless_clear(refusal: Refusal) -> Refusal:
 
 
 def never_hard(refusal: Refusal) -> Refusal:
-    """Return the refusal as one that suppresses nobody at once. What is not clear is temporary."""
+    """Return the refusal as one that suppresses nobody at once. An unclear one counts as temporary."""
     if refusal.effect is Effect.HARD or refusal.kind is RefusalKind.UNKNOWN:
         return replace(refusal, kind=RefusalKind.BUSY)
     return refusal

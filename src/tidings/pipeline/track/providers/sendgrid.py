@@ -31,7 +31,7 @@ _MAX_AGE = 2 * 86400
 """In seconds. SendGrid retries for 24 hours."""
 _MAX_EVENTS = 5000
 _SURE = {"", "invalid address", "unclassified"}
-"""`bounce_classification`. The others, such as Reputation, are not about a mailbox that is gone."""
+"""Values of `bounce_classification` with which a mailbox may be gone. Others, such as Reputation, blame the sender."""
 
 
 def verify(settings: SendgridHook, headers: Mapping[str, str], body: bytes, *, now: float) -> None:

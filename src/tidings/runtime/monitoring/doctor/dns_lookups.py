@@ -22,9 +22,9 @@ from tidings.model.errors import RefusedError
 TIMEOUT = 5.0
 """Seconds for one try. A look-up as a whole takes twice as long at the most."""
 _LONGEST_CHAIN = 8
-"""CNAME records that are followed one by one. Resolvers of the wild follow about as many."""
+"""How many CNAME records are followed. Common resolvers follow about as many."""
 _MOST_UNANSWERED = 3
-"""Look-ups without an answer after which a name server that never answered is asked no more."""
+"""After so many look-ups without any answer, the name server is not asked again."""
 _PAYLOAD = 1232
 """Bytes of a UDP answer (the DNS flag day of 2020). Longer ones come by TCP."""
 
@@ -152,9 +152,9 @@ def _read_server(text: str) -> tuple[str, int]:
     try:
         address = str(ipaddress.ip_address((host or text).strip("[]")))
     except ValueError:
-        raise RefusedError(f"{text!r} is no name server; {mend}") from None
+        raise RefusedError(f"{text!r} is not a name server; {mend}") from None
     if colon and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise RefusedError(f"{port!r} is no port; {mend}")
+        raise RefusedError(f"{port!r} is not a port; {mend}")
     return address, int(port) if colon else 53
 
 

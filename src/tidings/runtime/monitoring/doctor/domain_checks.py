@@ -135,7 +135,7 @@ def _check_coverage(
 
 
 def _evaluate(dns: DnsLookups, domain: str, route: Route) -> tuple[str, str]:
-    """Return the first address that does not pass with its result, or the last one with `pass`."""
+    """Return the first address that does not pass, with its result; else the last address, with `pass`."""
     address, result = "", "none"
     for address in route.addresses:
         result = spf.check_address(dns, domain, address).result
