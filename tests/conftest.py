@@ -7,7 +7,7 @@ import ipaddress
 import os
 import shutil
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -219,15 +219,28 @@ def postgresql() -> Iterator[Server | None]:
         server.stop()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgresql)])
+_DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgresql)]
+
+
+@pytest.fixture(params=_DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a fresh, empty database."""
+    """The address of a new database: no file yet on SQLite, the tables of a store and no rows on PostgreSQL."""
+    yield from _make_database(request, tmp_path, Server.fresh_database)
+
+
+@pytest.fixture(params=_DATABASES)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a new database without tables."""
+    yield from _make_database(request, tmp_path, Server.empty_database)
+
+
+def _make_database(request: pytest.FixtureRequest, tmp_path: Path, create: Callable[[Server], str]) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'tidings.db'}"
         return
     server = request.getfixturevalue("postgresql")
     if server is None:
         missing("PostgreSQL")
-    url = server.fresh_database()
+    url = create(server)
     yield url
     server.drop(url)

@@ -9,10 +9,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import ClassVar
 
 import psycopg
 from sqlalchemy import make_url
@@ -20,6 +18,8 @@ from sqlalchemy import make_url
 from tests.fixtures.ports import free_port
 from tests.fixtures.waiting import wait_until
 from tidings.runtime.demo.servers import PrivatePostgres
+from tidings.store.engine import Store
+from tidings.store.migrate import create_or_check
 
 
 def _name(url: str) -> str:
@@ -28,10 +28,7 @@ def _name(url: str) -> str:
 
 
 class Server(PrivatePostgres):
-    """One server process; `fresh_database` gives an empty database each time."""
-
-    _fresh: ClassVar[dict[str, Server]] = {}
-    """The servers of the databases that `fresh_database` made and `fill` has not seen yet, by their addresses."""
+    """One server process; `fresh_database` gives another database each time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,29 +74,19 @@ class Server(PrivatePostgres):
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
-    def fresh_database(self) -> str:
-        """The address of a new, empty database."""
-        name = f"test_{next(self._names)}"
-        self._administer(f'CREATE DATABASE "{name}" TEMPLATE template0')
-        url = self._url(name)
-        self._fresh[url] = self
-        return url
+    def empty_database(self) -> str:
+        """The address of a new database without tables."""
+        return self.copy("template0")
 
-    @classmethod
-    def fill(cls, url: str, make: Callable[[str], None]) -> None:
-        """Give a database that is still empty the tables that `make` creates: copied, since making them is slow."""
-        server = cls._fresh.pop(url, None)
-        if server is None:
-            return
-        with psycopg.connect(url) as connection:
-            if connection.execute("SELECT 1 FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchone():
-                return
-        if not server._template:
-            template = server.fresh_database()
-            make(template)
-            server._template = template
-        server.drop(url)
-        server._administer(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(server._template)}"')
+    def fresh_database(self) -> str:
+        """The address of a new database with the tables of a store. They are copied: to make them takes longer."""
+        if not self._template:
+            template = self.empty_database()
+            store = Store(template, Path())
+            create_or_check(store)
+            store.close()
+            self._template = template
+        return self.copy(self._template)
 
     def copy(self, url: str) -> str:
         """The address of a new database with all that stands in another one, to which nobody is connected."""

@@ -41,7 +41,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     server = request.getfixturevalue("postgresql")
     if server is None:
         missing("PostgreSQL")
-    url = server.fresh_database()
+    url = server.empty_database()
     made = Store(url, tmp_path)
     yield made
     made.close()

@@ -24,8 +24,8 @@ from tidings.store.schema import metadata
 
 
 @pytest.fixture
-def empty(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    store = Store(database_url, tmp_path)
+def empty(empty_database_url: str, tmp_path: Path) -> Iterator[Store]:
+    store = Store(empty_database_url, tmp_path)
     yield store
     store.close()
 
@@ -169,8 +169,8 @@ def test_creating_twice_changes_nothing(empty: Store) -> None:
     assert migrate.upgrade(empty) is False
 
 
-def test_two_processes_that_find_a_fresh_store(database_url: str, tmp_path: Path) -> None:
-    stores = [Store(database_url, tmp_path) for _ in range(2)]
+def test_two_processes_that_find_a_fresh_store(empty_database_url: str, tmp_path: Path) -> None:
+    stores = [Store(empty_database_url, tmp_path) for _ in range(2)]
     errors: list[Exception] = []
 
     def create(store: Store) -> None:

@@ -501,7 +501,7 @@ def test_a_newsroom_moves_to_postgresql(small: RunningNewsroom, tmp_path: Path, 
     small.tick(MONDAY)
     archive = saved(small)
     small.runtime.close()
-    url = server.fresh_database()
+    url = server.empty_database()
     shutil.rmtree(small.folder.root)
     small.folder.env["TIDINGS_STORE"] = url
     restore(archive, small.folder.root, agree=never, progress=quiet, env=small.folder.env)
@@ -522,7 +522,7 @@ def test_tables_of_another_program_are_refused(small: RunningNewsroom, request: 
     if server is None:
         missing("PostgreSQL")
     archive = saved(small)
-    url = server.fresh_database()
+    url = server.empty_database()
     with closing(Store(url, small.folder.root)) as store:
         with store.write() as connection:
             connection.execute(text("CREATE TABLE theirs (x INTEGER)"))
