@@ -291,7 +291,9 @@ class GuardedSession:
             return NoSuchNameError("no connection")
         if isinstance(error, requests.exceptions.ConnectionError):
             return NotSentError("no connection")
-        return NotSentError(f"the request could not be made ({type(error).__name__})")
+        if isinstance(error, ValueError):  # requests has several kinds of addresses that are none
+            return NotSentError("the address is not valid")
+        return NotSentError("the request could not be made")
 
 
 def _read(response: requests.Response, deadline: float, most: int) -> tuple[bytes, bool]:

@@ -180,6 +180,7 @@ def test_settings_that_are_seldom_meant_are_warnings(folder: NewsroomFolder, run
     (folder.root / "relay.txt").chmod(0o644)
     days = {
         "late": "monthly: 31 09:00",
+        "fifth": "monthly: fifth fri 09:00",
         "both": 'cron: "0 9 13 * fri"',
         "past": "at: 2020-12-01T09:00",
         "over": 'daily: "09:00"\n  until: 2020-12-01',
@@ -193,6 +194,7 @@ def test_settings_that_are_seldom_meant_are_warnings(folder: NewsroomFolder, run
         "Tidings has no words for readers in 'uz': its pages and mails show them in English",
         "everyone on this machine can read the secret in relay.txt. Chmod 600 relay.txt",
         "schedules/late.yaml:2:12: monthly: not every month has a day 31, and such a month is skipped",
+        "schedules/fifth.yaml:2:12: monthly: not every month has the fifth Friday, and such a month is skipped",
         "schedules/both.yaml:2:9: cron: both day fields are set, so it fires when either of them matches",
         "schedules/past.yaml:2:7: at: this time has passed, so the schedule sends nothing",
         "schedules/over.yaml:3:10: until: this time has passed, so the schedule sends nothing",

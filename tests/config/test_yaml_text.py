@@ -77,15 +77,23 @@ def test_places_count_from_one_and_from_the_first_line() -> None:
         ("a: 1\nb: 2\n'a': 3\n", "f:3:1: the key 'a' is here twice, first in line 1. Keep one of them"),
         ("a: {b: 1, b: 2}\n", "f:1:11: the key 'b' is here twice, first in line 1. Keep one of them"),
         ("? [a]\n: b\n", "f:1:3: a key must be one word. Write `key: value`"),
-        ("a:\n\tb: 1\n", "f:2:1: not valid YAML: found character '\\t' that cannot start any token. "
-         "Write spaces instead of the tab"),
+        ("a:\n\tb: 1\n", "f:2:1: there is a tab here. Write spaces instead of the tab"),
         ("a: b: c\n", "f:1:5: the text of 'a' has a colon. Put it in quotes: `a: \"b: c\"`"),
-        ("x: 1\na: @b\n", "f:2:4: not valid YAML: found character '@' that cannot start any token. "
-         "Put the text in quotes"),
-        ("a: 1\nb: [c,\n d\n", "f:2:4: not valid YAML: expected ',' or ']', but got '<stream end>'. "
-         "Close the bracket that is opened here"),
-        ("a: 1\nb: 'c\n\nd\n", "f:2:4: not valid YAML: found unexpected end of stream. "
-         "Close the quotes that are opened here"),
+        ("x: 1\na: @b\n", "f:2:4: a text cannot begin with @ here. Put the text in quotes"),
+        ("a: 1\nb: [c,\n d\n", "f:2:4: the bracket that is opened here is never closed. Close it"),
+        ("a: 1\nb: 'c\n\nd\n", "f:2:4: the quotes that are opened here are never closed. Close them"),
+        ("a: [[{b: c}]\n", "f:1:4: the bracket that is opened here is never closed. Close it"),
+        ("a: {b: c}}\n", "f:1:10: there is one '}' too many after the bracket. Take it out"),
+        ("a: {b: c};\nd: e\n", "f:1:10: there is one ';' too many after the bracket. Take it out"),
+        ("a: {b: c} d: e\n", "f:1:11: the line goes on after its bracket. "
+         "Begin a new line, or put the whole text in quotes"),
+        ("a: {b: c]\n", "f:1:9: a brace is closed with ] here. Close { with }, and [ with ]"),
+        ("a: [b, c}\n", "f:1:9: a list is closed with } here. Close { with }, and [ with ]"),
+        ("a: {b: c,, d: e}\n", "f:1:10: there is one comma too many here. Take it out"),
+        ("a: > b\n", "f:1:6: after > or | the text begins in the next line. Write it there, or put the text in quotes"),
+        ("a: & b\n", "f:1:5: a text cannot begin with & here. Put the text in quotes"),
+        ("a: !!! b\n", "f:1:7: a text cannot begin with ! here. Put the text in quotes"),
+        ('a: "b\\qc"\n', "f:1:7: a backslash has a meaning in double quotes. Double it, or use single quotes"),
         ("a: x\nb: y\x07z\n", "f:2:5: there is an invisible character here (U+0007). "
          "Take it out, or type the line again"),
     ],
@@ -240,7 +248,7 @@ _NBSP, _ZERO, _SHY, _LS, _BOM = "\u00a0", "\u200b", "\u00ad", "\u2028", "\ufeff"
         ("t: {en: #Press, ru: x}\nu: y\n", "f:1:9:", "a # begins a comment"),
         ("w: {host: local; port: 8080}\n", "f:1:16:", "not separated by ';'"),
         ("languages:\n  * en\n  * ru\n", "f:2:3:", "Write `- en`"),
-        ("port = 1025\nsecurity: none\n", "f:1:1:", "no colon. Write `key: value`"),
+        ("port = 1025\nsecurity: none\n", "f:1:5:", "after 'port' is an equals sign (U+003D). Write `port: 1025`"),
     ],
 )
 def test_a_slip_of_typing_is_named_where_it_is(text: str, place: str, words: str) -> None:

@@ -155,18 +155,24 @@ def test_a_second_run_fetches_and_changes_nothing(room: Newsroom) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
-    "truncated": (lambda: drawn(300, 300, "JPEG", quality=95)[:2000], "is not a readable picture"),
+    "truncated": (
+        lambda: drawn(300, 300, "JPEG", quality=95)[:2000],
+        "is not a readable picture: it is damaged or cut off",
+    ),
     "bomb": (lambda: bomb(65_000), "too many pixels"),
     "large": (lambda: bomb(8_000), "8000 x 8000 pixels"),
     "endless": (endless, "it takes "),
-    "page": (lambda: b"<!doctype html><html><body><img src=x onerror=x()></body></html>", "is not a readable picture"),
+    "page": (lambda: b"<!doctype html><html><body><img src=x onerror=x()></body></html>", "it is a web page"),
     "svg": (
         lambda: b'<svg xmlns="http://www.w3.org/2000/svg" onload="x()"><circle r="9"/></svg>',
-        "is not a readable picture",
+        "it is an SVG drawing",
     ),
-    "bmp": (lambda: drawn(kind="BMP"), "is not a readable picture"),
-    "tiff": (lambda: drawn(kind="TIFF"), "is not a readable picture"),
-    "empty": (lambda: b"", "is not a readable picture"),
+    "bmp": (lambda: drawn(kind="BMP"), "it is a BMP"),
+    "tiff": (lambda: drawn(kind="TIFF"), "it is a TIFF"),
+    "empty": (lambda: b"", "it is empty"),
+    "phone": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "it is a HEIC photo"),
+    "pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\n", "Git LFS has not fetched it"),
+    "icon": (lambda: b"\0\0\1\0\1\0", "it is an icon"),
     "too big": (lambda: drawn() + bytes(2000), "larger than"),
 }
 

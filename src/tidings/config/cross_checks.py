@@ -14,7 +14,7 @@ from tidings.config.schedule import RULES, ListDelivery
 from tidings.config.settings import Newsroom
 from tidings.config.types import is_language, is_name
 from tidings.config.yaml_text import Node
-from tidings.model.cadence import CadenceError, Cron, DayOfMonth, Monthly, parse_rule
+from tidings.model.cadence import CadenceError, Cron, DayOfMonth, Monthly, NthWeekday, parse_rule
 from tidings.model.errors import Problem, nearest
 
 _MAIN = "tidings.yaml"
@@ -222,6 +222,10 @@ def _rare_days(schedule: Mapping[str, Any]) -> Iterator[Finding]:
         if rare:
             message = f"monthly: not every month has a day {rare[0]}, and such a month is skipped"
             yield ("cadence", "monthly"), message, "write `last 09:00` for the last day of each month"
+        fifth = [str(part) for part in rule.days if isinstance(part, NthWeekday) and part.nth == 5]
+        if fifth:
+            message = f"monthly: not every month has {fifth[0]}, and such a month is skipped"
+            yield ("cadence", "monthly"), message, "write `last` instead of `fifth` for the last one of each month"
     if isinstance(rule, Cron) and rule.days is not None and rule.weekdays is not None:
         message = "cron: both day fields are set, so it fires when either of them matches"
         yield ("cadence", "cron"), message, "put * into one of them, or write `monthly: first fri 09:00`"

@@ -56,17 +56,34 @@ _OUT_OF_PLACE = "begin this line in the same column as the lines that it belongs
 BULLETS = "*\u2022\u00b7\u2013\u2014\u2012\u2212\u25aa\u25cf"
 _GLUED_COMMENT = re.compile(r"[ \t]*(?<=\s)(#[^\W_][^\n]*)")
 _DIRECTIVE = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(?=%)")
-_MENDS = (
-    ("'\\t'", "write spaces instead of the tab"),
-    ("mapping values are not allowed", "put a text that has a colon in quotes"),
-    ("that cannot start any token", "put the text in quotes"),
-    ("could not find expected ':'", "write `key: value`, with a space after the colon"),
-    ("sequence entries are not allowed", "begin a new line before the `-`"),
-    ("unexpected end of stream", "close the quotes that are opened here"),
-    ("unknown escape character", "double the backslash, or use single quotes"),
-    ("<stream end>", "close the bracket that is opened here"),
-    ("expected <block end>", _OUT_OF_PLACE),
+_FAULTS = (
+    ("'\\t'", "there is a tab here", "write spaces instead of the tab"),
+    ("mapping values are not allowed", "there is one colon too many here", "put a text that has a colon in quotes"),
+    ("that cannot start any token", "a text cannot begin with {sign} here", "put the text in quotes"),
+    ("could not find expected ':'", "this line has no colon", "write `key: value`, with a space after the colon"),
+    ("sequence entries are not allowed", "a list cannot begin here", "begin a new line before the `-`"),
+    ("unexpected end of stream", "the quotes that are opened here are never closed", "close them"),
+    ("unexpected document separator", "the quotes that are opened here are never closed", "close them"),
+    ("unknown escape character", "a backslash has a meaning in double quotes", "double it, or use single quotes"),
+    ("hexdecimal", "a backslash has a meaning in double quotes", "double it, or use single quotes"),
+    ("<stream end>", "the bracket that is opened here is never closed", "close it"),
+    ("but found '}'", "there is one } too many here", "take it out"),
+    ("but found ']'", "there is one ] too many here", "take it out"),
+    ("but found ','", "there is one comma too many here", "take it out"),
+    ("expected <block end>", "this line is not in its column", _OUT_OF_PLACE),
+    ("but got ']'", "a brace is closed with ] here", "close { with }, and [ with ]"),
+    ("but got '}'", "a list is closed with } here", "close { with }, and [ with ]"),
+    ("expected ',' or", "a comma or the closing bracket is missing before this", "write it, or put the text in quotes"),
+    ("expected the node content", "a value is missing before this", "write the value, or take this out"),
+    ("block scalar", "after > or | the text begins in the next line", "write it there, or put the text in quotes"),
+    ("while scanning an anchor", "a text cannot begin with & here", "put the text in quotes"),
+    ("while scanning an alias", "a text cannot begin with * here", "put the text in quotes"),
+    (" tag", "a text cannot begin with ! here", "put the text in quotes"),
+    ("<document start>", "the part before this has ended already", "take this out, or put the part before it in order"),
+    ("document end marker", "the lines after `...` are not read", "take out the line with `...`"),
+    ("mapping keys are not allowed", "a text cannot begin with ? here", "put the text in quotes"),
 )
+"""Words of the library's errors, what they mean to a reader, and the mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +160,18 @@ def read_yaml(text: str, file: str, first_line: int = 1, *, warns: bool = False)
         pass
     except MarkedYAMLError as error:
         reader.invalid(error)
-    except (YAMLError, ValueError, RecursionError) as error:
-        reader.note(0, f"not valid YAML: {' '.join(str(error).split())[:200]}", "check the YAML")
+    except (YAMLError, ValueError, RecursionError):
+        reader.note(0, *_describe(""))
     return None, reader.problems
+
+
+def _describe(error: str) -> tuple[str, str]:
+    """Return the message and the mend for an error of the library, whose own words only programmers know."""
+    for words, message, mend in _FAULTS:
+        if words in error:
+            sign = re.search(r"character '(.)'", error)
+            return message.replace("{sign}", sign[1] if sign is not None else "this sign"), mend
+    return "this is not valid YAML", "check quotes, colons and indentation here"
 
 
 def describe_invisible(character: str) -> tuple[str, str]:
@@ -158,13 +184,13 @@ def describe_invisible(character: str) -> tuple[str, str]:
 
 def describe_key_without_space(text: str) -> tuple[str, str] | None:
     """Return the message and the mend for `weekly:fri 09:00`, also with a wide colon; None for other texts."""
-    match = re.match(rf"([A-Za-z_][\w-]*)[ \t]*(?:(:)(?=[^\s/:])|([{_WIDE_COLONS}]))[ \t]*", text)
+    match = re.match(rf"([A-Za-z_][\w-]*)[ \t]*(?:(:)(?=[^\s/:])|([={_WIDE_COLONS}]))[ \t]*", text)
     if match is None:
         return None
     mend = f"write `{match[1]}: {text[match.end() :].strip()[:60]}`"
     if match[3]:
         name = unicodedata.name(match[3]).lower()
-        return f"after {match[1]!r} is a {name} (U+{ord(match[3]):04X})", mend
+        return f"after {match[1]!r} is {'an' if name[0] in 'aeiou' else 'a'} {name} (U+{ord(match[3]):04X})", mend
     return f"a space is missing after '{match[1]}:'", mend
 
 
@@ -228,7 +254,7 @@ class _Reader:
     def invalid(self, error: MarkedYAMLError) -> None:
         """Note an error of the library where the mistake is: at the opening bracket or quote, not at the end."""
         message = " ".join(str(error.problem or error.context or error).split())
-        mend = next((mend for words, mend in _MENDS if words in message), "check quotes, colons and indentation here")
+        fault, mend = _describe(f"{message} {error.context or ''}")
         mark = error.problem_mark or error.context_mark
         begun = error.context_mark
         if begun is not None and mark is not None:
@@ -236,10 +262,10 @@ class _Reader:
                 line_end = self._text.find("\n", begun.index)
                 comment = re.search(r"(?<=\s)#", self._text[begun.index : line_end if line_end >= 0 else None])
                 if comment is not None:
-                    fault = "a # begins a comment, which takes the rest of the line with the bracket that closes"
-                    self.note(begun.index + comment.start(), fault, "put the text with the # in quotes")
+                    cut = "a # begins a comment, which takes the rest of the line with the bracket that closes"
+                    self.note(begun.index + comment.start(), cut, "put the text with the # in quotes")
                     return
-                mend, mark = "close the bracket that is opened here", begun
+                (fault, mend), mark = _describe("<stream end>"), begun
             elif "end of stream" in message or "<stream end>" in message:
                 mark = begun
         index = mark.index if mark is not None else 0
@@ -247,9 +273,19 @@ class _Reader:
             return
         if "could not find expected ':'" in message and begun is not None:
             index = begun.index
-        if not self._note_slip(index, message):
-            fault = "this line is not in its column" if mend == _OUT_OF_PLACE else f"not valid YAML: {message[:200]}"
+        if not self._note_slip(index, message) and not self._note_rest_after_bracket(index):
             self.note(index, fault, mend)
+
+    def _note_rest_after_bracket(self, index: int) -> bool:
+        """Note `{weekly: fri 09:00};`, where a line goes on after the bracket that closes."""
+        rest = self._text[index:].partition("\n")[0].strip()
+        if not rest or rest.startswith("#") or not self._text[:index].rstrip(" \t").endswith(("}", "]")):
+            return False
+        if len(rest) == 1 and rest in ";.,)]}":
+            self.note(index, f"there is one {rest!r} too many after the bracket", "take it out")
+        else:
+            self.note(index, "the line goes on after its bracket", "begin a new line, or put the whole text in quotes")
+        return True
 
     def _note_text_after_value(self, index: int) -> bool:
         """Note `title: "News" of the week` and `title: [News] of the week`: the text goes on after its end."""
@@ -264,6 +300,8 @@ class _Reader:
         line_end = self._text.find("\n", index)
         rest = self._text[end : line_end if line_end >= 0 else None]
         rest = re.split(r"[ \t]#", rest)[0]
+        if not rest.strip():
+            return False
         if self._in_braces(start):
             rest = re.split(r"[,}\]]", rest)[0]
         whole = self._text[start:end] + rest.rstrip()
@@ -456,15 +494,10 @@ class _Reader:
         message = f"the text of {name.text[:40]!r} has a comma, which ends it inside {{ }}"
         if self.problems and self.problems[-1].message == message and self.problems[-1].line == name.line:
             self.problems.pop()
-        self.problems.append(
-            Problem(
-                self._file,
-                name.line,
-                name.column,
-                message,
-                f'put it in quotes: `{name.text}: "{text}"`, or write a list: `[{text}]`',
-            )
-        )
+        mend = f'put it in quotes: `{name.text}: "{text}"`'
+        if name.text not in ("weekly", "daily", "monthly"):  # their lists have the time behind them
+            mend += f", or write a list: `[{text}]`"
+        self.problems.append(Problem(self._file, name.line, name.column, message, mend))
         entries[-1] = name, Scalar(text, before.line, before.column)
 
     def _refuse(self, index: int, message: str, mend: str) -> NoReturn:

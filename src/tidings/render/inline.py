@@ -122,7 +122,7 @@ def inline(html: str) -> str:
     except InlineError:
         raise
     except Exception as error:  # premailer and cssutils raise any exception on unusual CSS
-        raise InlineError(f"premailer failed on this template's CSS: {type(error).__name__}: {error}") from error
+        raise InlineError(f"the CSS of this template cannot be put into the mail: {error}") from error
     return str(etree.tostring(inlined, method="html", encoding="unicode", pretty_print=False))
 
 

@@ -444,7 +444,7 @@ def read_queues(broker: str) -> QueueReport:
             connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=3)
             return QueueReport(_count_waiting(connection))
     except Exception as error:
-        return QueueReport(problem=f"{type(error).__name__}: {error}"[:200])
+        return QueueReport(problem=(str(error) or "no answer")[:200])
 
 
 def run_worker(root: Path, queues: Sequence[str], *, concurrency: int, open_worker: OpenWorker = open_process) -> int:

@@ -25,6 +25,7 @@ from tidings.runtime.monitoring.log import Redactor
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import TickResult, tick
 from tidings.runtime.watch import Stamp, configuration_stamp, configuration_version
+from tidings.store.engine import describe_fault
 from tidings.store.service.clock import read_clock
 from tidings.store.service.heartbeat import Heartbeat, ProcessRole, delete_heartbeat, load_heartbeats, record_heartbeat
 
@@ -109,7 +110,8 @@ class ServiceCycle:
         """Sources that the last tick could not read, with the reason."""
         self.unfetched: dict[str, str] = {}
         """Sources on the network whose last fetch failed, with the reason."""
-        self._faults: dict[str, str] = {}
+        self._faults: dict[str, tuple[str, str]] = {}
+        """The type of the last error of each task, and its text."""
         self._started = datetime.now(UTC)
         self._last_cycle = self._started
         self._health = CycleHealth()
@@ -192,7 +194,7 @@ class ServiceCycle:
             configuration=self._configuration,
             refused=self._refused,
             catches=self._runtime.is_caught,
-            faults=dict(self._faults),
+            faults={task: text for task, (_, text) in self._faults.items()},
             stalled={lane: self._redactor.text(reason) for lane, reason in self.stalled.items()},
         )
 
@@ -222,13 +224,14 @@ class ServiceCycle:
         except Exception as error:
             self._record_fault(task, error)
         else:
-            if self._faults.pop(task, ""):
+            if self._faults.pop(task, None):
                 log.info("no more errors in: %s", _TASKS.get(task, task))
 
     def _record_fault(self, task: str, error: Exception) -> None:
-        text = self._redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
-        if self._faults.get(task) != type(error).__name__:
-            self._faults[task] = type(error).__name__
+        text = self._redactor.text(describe_fault(error))
+        is_new = self._faults.get(task, ("", ""))[0] != type(error).__name__
+        self._faults[task] = type(error).__name__, text
+        if is_new:
             log.error("error in %s, tried again in the next cycle: %s", _TASKS.get(task, task), text)
         now = self._runtime.now()
         try:
@@ -236,7 +239,7 @@ class ServiceCycle:
                 key = f"fault:{task}:{type(error).__name__}:{now.date()}"
                 notices.add(connection, key, "failed", f"The service had an error and continues: {text}", now)
         except Exception as another:
-            log.error("the notice about this error cannot be stored: %s", type(another).__name__)
+            log.error("the notice about this error cannot be stored: %s", describe_fault(another))
 
     # -- configuration ------------------------------------------------------------------------------------------------
 

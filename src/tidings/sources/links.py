@@ -25,6 +25,15 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _NOT_MISSED = re.compile(
     r"(?:javascript|about|whatsapp|viber|tg|sms|fb-messenger|skype|intent|weixin|line):", re.IGNORECASE
 )
+# What "share" or "copy link" gives in services of files, photos and encyclopedias.
+_SHARED_PAGE = re.compile(
+    r"https?://(?:drive\.google\.com/(?:file|open|drive)|docs\.google\.com/|photos\.google\.com/|photos\.app\.goo\.gl/"
+    r"|(?:www\.)?dropbox\.com/(?!.*\b(?:raw|dl)=1)|1drv\.ms/|onedrive\.live\.com/(?!download)|[\w-]+\.sharepoint\.com/:"
+    r"|(?:www\.)?icloud\.com/|disk\.yandex\.\w+/|yadi\.sk/|cloud\.mail\.ru/|we\.tl/|wetransfer\.com/"
+    r"|imgur\.com/(?:a|gallery)/|(?:www\.)?flickr\.com/photos/|(?:www\.)?instagram\.com/p/|unsplash\.com/photos/"
+    r"|[\w.]+\.wiki[mp]edia\.org/wiki/)",
+    re.IGNORECASE,
+)
 _MEND_FILE = "put the file beside the item, or correct the name (capital letters count)"
 
 
@@ -160,6 +169,9 @@ class FileLinks(LinkResolver):
             if encoded is None:
                 level = "error" if picture else "warning"
                 self.problems.append(_left_out(target, written, picture=picture, level=level))
+            elif picture and _SHARED_PAGE.match(encoded):
+                message = f"{encoded[:80]} is a page around a picture, not the picture"
+                self._report(written, message, "download the picture and put the file beside the item", "warning")
             return encoded
         return self._resolve_file(target, written, picture)
 

@@ -34,6 +34,8 @@ _PATH_FILTER = re.compile(
     r"\{\{-? {0,5}([\"'])([^\"'{}\n]{1,300})\1 {0,5}\| {0,5}"
     r"(?:relative_url|absolute_url|url|prepend: ?site\.baseurl) {0,5}-?\}\}"
 )
+# People write the name of a file as it is. CommonMark wants <> around an address with spaces (§6.3).
+_SPACED_FILE = re.compile(r"(\[[^\]\[\n`]{0,300}\])\(([^()<>\n\"'`]{1,200} [^()<>\n\"'`]{0,200}\.[A-Za-z0-9]{2,5})\)")
 _LONGEST_COMMENT = 500
 """Lines between two lines `%%`. What is further apart is no comment."""
 _COMMENT = re.compile(r"(?<![\w%])%%(?!%).{1,5000}?%%(?![\w%])", re.DOTALL)
@@ -63,8 +65,8 @@ def render_marked(markdown: MarkdownIt, text: str) -> str:
 
 
 def _leave_out_layout(text: str) -> str:
-    """Remove the marks that readers of the page never see. Code stays as it is."""
-    if "{" not in text and "^" not in text and "%%" not in text:
+    """Remove the marks that readers of the page never see, and bracket names of files with spaces. Code stays."""
+    if not any(sign in text for sign in ("{", "^", "%%", "](")):
         return text
     given, lines, fence, hidden_until = text.split("\n"), [], "", 0
     for number, line in enumerate(given):
@@ -79,6 +81,8 @@ def _leave_out_layout(text: str) -> str:
         elif not fence and not line.startswith(("    ", "\t")):
             if _ATTRIBUTES_ALONE.match(line):
                 continue
+            if "`" not in line:
+                line = _SPACED_FILE.sub(r"\1(<\2>)", line)
             line = _PATH_FILTER.sub(r"\2", _SITE_ADDRESS.sub("", line))
             line = _BLOCK_ID.sub("", _HEADING_ATTRIBUTES.sub(r"\1", _ATTRIBUTES_AFTER.sub("", line)))
         lines.append(line)

@@ -7,6 +7,7 @@ import io
 import json
 import mimetypes
 import os
+import re
 import stat
 import warnings
 from dataclasses import dataclass
@@ -59,6 +60,25 @@ Signature = tuple[int, int, int, int, int]
 
 MAX_PICTURE_BYTES = 100_000_000
 _SAVE_AGAIN = "save it again as JPEG or PNG"
+_OTHER_FILES = (
+    (re.compile(rb"\A\s*\Z"), "it is empty"),
+    (re.compile(rb"\A(?:\x89PNG|\xff\xd8|GIF8|RIFF.{4}WEBP|.{4}ftypavi)", re.DOTALL), "it is damaged or cut off"),
+    (re.compile(rb"\A.{4}ftyp(?:he[ivx]|mif1|msf1)", re.DOTALL), "it is a HEIC photo, which browsers do not show"),
+    (
+        re.compile(rb"\A\s*(?:<\?xml[^<>]*>\s*)?(?:<![^<>]*>\s*)*<svg\b", re.IGNORECASE),
+        "it is an SVG drawing, which can hold scripts",
+    ),
+    (re.compile(rb"\A\s*<(?:!doctype html|html|head|body)", re.IGNORECASE), "it is a web page"),
+    (re.compile(rb"\A%PDF"), "it is a PDF"),
+    (re.compile(rb"\A(?:II\*\x00|MM\x00\*)"), "it is a TIFF, which browsers do not show"),
+    (re.compile(rb"\ABM"), "it is a BMP, which is too large for mails"),
+    (re.compile(rb"\A\x00\x00\x01\x00"), "it is an icon"),
+    (re.compile(rb"\A(?:8BPS|%!PS)"), "it is a file of a drawing program"),
+    (re.compile(rb"\A(?:PK\x03\x04|\xd0\xcf\x11\xe0)"), "it is an Office or ZIP file"),
+    (re.compile(rb"\A(?:.{4}ftyp|\x1a\x45\xdf\xa3)", re.DOTALL), "it is a video"),
+    (re.compile(rb"\Aversion https://git-lfs"), "Git LFS has not fetched it yet"),
+)
+"""How files begin that people take for pictures (the first that fits), and what they are."""
 
 
 class MediaError(Exception):
@@ -136,9 +156,20 @@ def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
         raise
     except PillowImage.DecompressionBombError:
         raise MediaError(f"{name} has too many pixels", "save it with at most 6000 pixels a side") from None
-    except Exception as error:  # Pillow raises nearly anything for bytes that are not a picture
-        raise MediaError(f"{name} is not a readable picture ({type(error).__name__})", _SAVE_AGAIN) from None
+    except Exception:  # Pillow raises nearly anything for bytes that are not a picture
+        file.seek(0)
+        raise MediaError(
+            f"{name} is not a readable picture: {_describe_bytes(file.read(1_000))}", _SAVE_AGAIN
+        ) from None
     return width, height, media_type
+
+
+def _describe_bytes(begin: bytes) -> str:
+    """Say what a file is that is not a picture, by its first bytes."""
+    for pattern, description in _OTHER_FILES:
+        if pattern.match(begin):
+            return description
+    return "browsers do not know its format"
 
 
 def _read_orientation(picture: PillowImage.Image) -> int:

@@ -198,6 +198,13 @@ def is_locked(error: DBAPIError) -> bool:
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def describe_fault(error: Exception) -> str:
+    """Return what the database says, in one line. Any other error is a bug, so its type belongs to the report."""
+    text = str(getattr(error, "orig", None) or error).strip()
+    line = text.splitlines()[0] if text else ""
+    return (line if isinstance(error, SQLAlchemyError) and line else f"{type(error).__name__}: {line}")[:300]
+
+
 def ping(connection: Connection) -> None:
     """Check that the database answers. Raises SQLAlchemyError if it does not."""
     connection.exec_driver_sql("SELECT 1")

@@ -179,6 +179,14 @@ def test_files_that_are_not_read_are_named(content: Path) -> None:
     assert "rename it to a.en.md" in said["content/a.en.md.txt"][1]
 
 
+def test_a_story_that_icloud_keeps_away_is_named(content: Path) -> None:
+    (content / ".a.en.md.icloud").write_bytes(b"bplist00")
+    (content / ".photo.jpg.icloud").write_bytes(b"bplist00")
+    [problem] = sweep(content).problems
+    assert (problem.file, problem.level) == ("content/.a.en.md.icloud", "error")
+    assert problem.message == "iCloud has a.en.md and has not downloaded it, so it is not read"
+
+
 def test_temporary_files_of_editors_are_ignored(content: Path) -> None:
     for name in (
         ".a.en.md.swp",
@@ -421,6 +429,36 @@ def test_a_picture_of_obsidian_is_found_by_its_name(content: Path) -> None:
     swept = sweep(content)
     assert swept.problems == ()
     assert "well%201.png" in swept.items[0].body
+
+
+def test_markdown_with_spaces_in_a_name_was_shown_as_text(content: Path) -> None:
+    (content / "media").mkdir()
+    Image.new("RGB", (4, 3)).save(content / "media" / "my photo.png")
+    (content / "media" / "My report 2.pdf").write_bytes(b"%PDF-1.7")
+    text = "![A well](media/my photo.png)\n\n[Report](media/My report 2.pdf)\n\n`[x](a b.pdf)` [see](the next page)\n"
+    (content / "a.en.md").write_text(f"---\ntitle: T\n---\n{text}")
+    (content / "b.en.md").write_text("---\ntitle: T\n---\n![A well](D:/Photos/a well.png)\n")
+    swept = sweep(content)
+    assert [problem.message for problem in swept.problems] == ["the picture 'D:/Photos/a well.png' is left out"]
+    body = swept.items[0].body
+    assert "my%20photo.png" in body and "My%20report%202.pdf" in body
+    assert "[x](a b.pdf)" in body and "[see](the next page)" in body
+
+
+@pytest.mark.parametrize(
+    ("address", "is_page"),
+    [
+        ("https://drive.google.com/file/d/1abc/view?usp=sharing", True),
+        ("https://www.dropbox.com/scl/fi/abc/well.png?rlkey=x&dl=0", True),
+        ("https://1drv.ms/i/s!abc", True),
+        ("https://commons.wikimedia.org/wiki/File:Well.jpg", True),
+        ("https://www.dropbox.com/scl/fi/abc/well.png?rlkey=x&raw=1", False),
+        ("https://upload.wikimedia.org/wikipedia/commons/a/a1/Well.jpg", False),
+    ],
+)
+def test_a_page_around_a_picture_is_no_picture(content: Path, address: str, is_page: bool) -> None:
+    (content / "a.en.md").write_text(f"---\ntitle: T\n---\n![A well]({address}) and [a link]({address})\n")
+    assert ["a page around a picture" in problem.message for problem in sweep(content).problems] == [True] * is_page
 
 
 def test_a_rooted_picture_that_is_missing_is_a_fault(content: Path) -> None:

@@ -141,8 +141,8 @@ def test_post_texts_are_read_by_channel(tmp_path: Path, front: str, post: dict[s
         ("title: T\nplace: &a x", 3, "anchor"),
         ("title: T\nplace: *a", 3, "alias"),
         ("title: T\nstarts: 2023-09-27\nends: 2023-09-26", 4, "before it starts"),
-        ("title: T\nkind: [a", 3, "not valid YAML"),
-        ("title: T\n\tkind: a", 3, "YAML"),
+        ("title: T\nkind: [a", 3, "never closed"),
+        ("title: T\n\tkind: a", 3, "a tab"),
         ("title: T\n  kind: a", 3, "not in its column"),
     ],
 )

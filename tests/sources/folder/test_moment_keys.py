@@ -71,6 +71,7 @@ def test_a_key_that_is_plainly_something_else_stays(key: str) -> None:
         ("deadline", "2027-01-15", None),
         ("last_modified", "2027-01-15", None),
         ("status", "draft", "draft"),
+        ("until", "2027-01-15", "expires"),
         ("status", "final", None),
         ("publication", "2027-01-15", "published"),
         ("publication", "Steppe Herald", None),
@@ -78,6 +79,11 @@ def test_a_key_that_is_plainly_something_else_stays(key: str) -> None:
 )
 def test_the_value_decides_where_the_name_does_not(key: str, value: str, meant: str | None) -> None:
     assert find_meant_key(key, value) == meant
+
+
+def test_a_draft_by_status_was_taken_for_a_slip_of_starts() -> None:
+    _, (problem,) = read_front_matter("---\ntitle: A release\nstatus: draft\n---\nText\n", "a.en.md")
+    assert problem.mend.startswith("write `draft`")
 
 
 def test_the_message_names_the_right_key_at_its_line() -> None:

@@ -15,7 +15,7 @@ from tidings.sources.base import FetchingSource, FetchResult, PictureSource, Sou
 from tidings.sources.pictures import remove_other_folders
 from tidings.store.content import items
 from tidings.store.content.websub import load_subscriptions
-from tidings.store.engine import Store
+from tidings.store.engine import Store, describe_fault
 
 log = logging.getLogger("tidings.collect")
 SECONDS = 20.0
@@ -79,7 +79,7 @@ def fetch_pictures(
             count = source.fetch_pictures(now, share, force=force, still_published=existing) if left > 0 else 0
         except Exception as error:
             # The pictures of the other sources, and all items, go on.
-            log.warning("the pictures of the source %s cannot be read (%s)", name, type(error).__name__)
+            log.warning("the pictures of the source %s cannot be read: %s", name, describe_fault(error))
             continue
         if count:
             counts[name] = count

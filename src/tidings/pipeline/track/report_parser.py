@@ -121,8 +121,8 @@ def parse_report(raw: bytes, reader: str = "", *, is_signed: bool = False) -> Pa
         return ParsedReport(reason="nested too deeply to be a report", is_unread=True)
     try:
         return _parse(message_from_bytes(raw, policy=SHORT_HEADERS), reader, is_signed)
-    except _PARSER_ERRORS as error:
-        return ParsedReport(reason=f"the message cannot be parsed ({type(error).__name__})", is_unread=True)
+    except _PARSER_ERRORS:
+        return ParsedReport(reason="the message is damaged", is_unread=True)
 
 
 def parse_head(raw: bytes) -> Message[Any, Any]:

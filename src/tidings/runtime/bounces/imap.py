@@ -45,7 +45,7 @@ def read_mailbox(
     except ssl.SSLCertVerificationError as error:
         raise MailboxError(f"the certificate of {settings.host} is not valid: {error.verify_message}") from None
     except (imaplib.IMAP4.error, OSError, UnicodeError) as error:
-        reason = str(error).removeprefix("b'").removesuffix("'") or type(error).__name__
+        reason = str(error).removeprefix("b'").removesuffix("'") or "the connection broke off"
         raise MailboxError(f"{settings.host}: {reason[:200]}") from None
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.model.errors import RefusedError
 from tidings.pipeline.track.events import FeedbackResult
+from tidings.store.engine import describe_fault
 
 MAX_MESSAGE = 4 << 20
 """Bytes of a message. A bounce may contain a whole mail; the rest of a larger one is not needed."""
@@ -64,7 +65,7 @@ class LmtpListener:
         try:
             result = await asyncio.to_thread(self._receive, bytes(envelope.content), recipients)
         except SQLAlchemyError as error:
-            log.error("a bounce could not be stored; the mail server will send it again: %s", type(error).__name__)
+            log.error("a bounce could not be stored; the mail server will send it again: %s", describe_fault(error))
             return "\r\n".join(["451 4.3.0 the store cannot be used now"] * len(recipients))
         text = "noted" if result.is_feedback else "ignored"
         return "\r\n".join([f"250 2.0.0 {text}"] * len(recipients))

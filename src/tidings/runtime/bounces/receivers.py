@@ -19,6 +19,7 @@ from tidings.pipeline.track.leaving_mail import SHOWN, LeavingAddresses
 from tidings.runtime.bounces.imap import MailboxError, read_mailbox
 from tidings.runtime.bounces.lmtp import LmtpListener
 from tidings.runtime.newsroom import Runtime
+from tidings.store.engine import describe_fault
 
 log = logging.getLogger("tidings.bounces")
 _RECHECK = 10.0
@@ -114,7 +115,7 @@ class FeedbackReceivers:
         try:
             read_mailbox(self._runtime.store, settings, self._receiver("mailbox"), stopping=self._stopping.is_set)
         except (MailboxError, SQLAlchemyError) as error:
-            problem = str(error) if isinstance(error, MailboxError) else type(error).__name__
+            problem = str(error) if isinstance(error, MailboxError) else describe_fault(error)
             if problem != last_problem:
                 log.warning("the bounce mailbox cannot be read: %s", problem)
                 self._add_notice(problem)

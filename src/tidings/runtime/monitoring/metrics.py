@@ -25,6 +25,7 @@ from tidings.model.edition import EditionState
 from tidings.runtime.monitoring.health import NewsroomHealth, read_health
 from tidings.runtime.newsroom import Runtime
 from tidings.store import migrate
+from tidings.store.engine import describe_fault
 from tidings.store.service.heartbeat import Heartbeat, ProcessRole
 from tidings.store.service.pauses import Scope
 
@@ -95,7 +96,7 @@ class _Newsroom(Collector):
             try:
                 self._health = read_health(self._runtime, datetime.now(UTC))
             except (SQLAlchemyError, OSError) as error:
-                log.warning("the store cannot be read for metrics: %s", type(error).__name__)
+                log.warning("the store cannot be read for metrics: %s", describe_fault(error))
                 self._health = None
             self._at = time.monotonic()
             self._took = self._at - start

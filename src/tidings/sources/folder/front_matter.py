@@ -78,11 +78,11 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
             taken = headlines.get(name, value)
             front.values[name] = taken
             front.places[name] = (taken.line, taken.column)
-        elif (meant := find_similar(name, KEYS)) is not None:
+        elif (moment := find_meant_key(name, node_text(value))) != "draft" and (meant := find_similar(name, KEYS)):
             message = f"there is no key `{name}`"
             mend = f"did you mean `{meant}`? A key of your own must differ from it by more than two letters"
             problems.append(Problem(file, key.line, key.column, message, mend))
-        elif (moment := find_meant_key(name, node_text(value))) is not None:
+        elif moment is not None:
             message = f"the key `{name}` is not known, but it looks as if it keeps the story back or takes it down"
             mend = f"write `{moment}`, or give a key of your own another name"
             problems.append(Problem(file, key.line, key.column, message, mend))

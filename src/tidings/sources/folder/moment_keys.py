@@ -95,7 +95,7 @@ def find_meant_key(key: str, value: str) -> str | None:
         is_late = not _LATE.isdisjoint(words) or joined.endswith(("until", "till"))
         return "expires" if is_late else "published"
     if has_date and words and all(word in TIME for word in words):
-        return "published"
+        return "published" if _LATE.isdisjoint(words) else "expires"
     if not _STATE.isdisjoint(words) and value.strip().lower() in _HIDDEN_STATES:
         return "draft"
     return None

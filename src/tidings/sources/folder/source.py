@@ -28,6 +28,8 @@ _MISNAMED = re.compile(
     r"\.(md\.(txt|md|markdown|rtf|html?)|markdown|mdown|mkdn?|mdtext|mdtxt|mdx|text)$", re.IGNORECASE
 )
 """Endings of Markdown files that are not read: Notepad hides `.txt`, and other programs write other endings."""
+_PLACEHOLDER = re.compile(r"^\.(.+\.md)\.icloud$", re.IGNORECASE)
+"""What iCloud puts in the place of a file that it keeps in the cloud alone."""
 _DOCUMENT = re.compile(r"\.(docx?|odt|rtf|pages|gdoc|wpd|txt|html?)$", re.IGNORECASE)
 _RECENT = 2_000_000_000
 """In nanoseconds. A file written this recently may change again without new times, so it is read again."""
@@ -257,10 +259,14 @@ def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _list_folders(folder: Path, root: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
-    """Yield the folder and all below it, each with its files. Hidden files and folders are left out."""
+    """Yield the folder and all below it, each with its files, without hidden ones (but with iCloud's placeholders)."""
     try:
         with os.scandir(folder) as listing:
-            entries = [entry for entry in listing if not entry.name.startswith((".", "~$", "#"))]
+            entries = [
+                entry
+                for entry in listing
+                if not entry.name.startswith((".", "~$", "#")) or _PLACEHOLDER.match(entry.name)
+            ]
     except OSError as error:
         message = f"the folder cannot be read: {_reason(error)}"
         mend = "mount or create it, or check its permissions"
@@ -277,7 +283,8 @@ def _is_candidate(entry: os.DirEntry[str]) -> bool:
         return not entry.is_dir(follow_symlinks=False)
     if entry.is_symlink():
         return entry.is_dir()
-    return bool(_MISNAMED.search(entry.name) or _DOCUMENT.search(entry.name)) and not entry.is_dir()
+    names = (_MISNAMED.search(entry.name), _DOCUMENT.search(entry.name), _PLACEHOLDER.match(entry.name))
+    return any(names) and not entry.is_dir()
 
 
 def _as_ref(path: str) -> str:
@@ -347,6 +354,9 @@ def _refuse_copy(ref: str) -> _CachedFile:
 
 def _report_other(ref: str, path: Path, content: Path) -> Problem | None:
     """Name a file that somebody probably means as an item, though it is not read."""
+    if (placeholder := _PLACEHOLDER.match(path.name)) is not None:
+        mend = "open it once on this machine, or choose to keep the folder downloaded"
+        return Problem(ref, 1, 1, f"iCloud has {placeholder[1]} and has not downloaded it, so it is not read", mend)
     if _MISNAMED.search(path.name):
         stem = re.sub(r"\.md$", "", _MISNAMED.sub("", path.name), flags=re.IGNORECASE)
         mend = f"rename it to {stem}.md (show the endings of files in your file manager), or delete it"

@@ -34,7 +34,7 @@ class FeedSource(WebSource):
             kept = {name: state[name] for name in ("etag", "modified", "hub", "topic") if state.get(name)}
             return SiteUpdate(None, kept | ({"moved": moved} if moved else {}), response.fresh_for)
         try:
-            feed = parse_feed_in_child(response.body, response.url, response.headers)
+            feed = parse_feed_in_child(response.body, response.url, response.headers, self.context.zone)
         except FeedError as error:
             raise SourceError(f"the data from {self.settings.url} cannot be read: {error}") from None
         # With validators the site would not send again what was cut off.

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urljoin
+from zoneinfo import ZoneInfo
 
 import feedparser
 from feedparser.urls import resolve_relative_uris
@@ -23,6 +24,7 @@ from tidings.model.text import clean
 from tidings.sources.encodings import decode_document, guess_codec, is_mostly_utf8, is_utf8
 from tidings.sources.html_tags import is_element
 from tidings.sources.json_values import as_objects, as_text
+from tidings.sources.web.written_dates import is_standard, read_written_date
 
 MAX_ENTRIES = 2_000
 """Most entries read from one feed: the first ones, because feeds begin with the newest."""
@@ -72,10 +74,11 @@ class ParsedFeed:
     """The data broke off. An entry that is not whole is left out; the next reading brings it."""
 
 
-def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str]) -> ParsedFeed:
+def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str], zone: ZoneInfo) -> ParsedFeed:
     """Run `parse_feed` in a child process with limits of time and memory. Raises FeedError."""
     about = {
         "url": url,
+        "zone": str(zone),
         "content_type": headers.get("content-type", ""),
         "language": headers.get("content-language", ""),
     }
@@ -89,24 +92,27 @@ def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str]) -> Pa
     return ParsedFeed(items, result["more"], tuple(result["hubs"]), result["topic"], result["is_cut"])
 
 
-def parse_feed(body: bytes, url: str, content_type: str = "", language: str = "") -> ParsedFeed:
-    """Parse a feed. Raises only FeedError for data that is not a feed."""
+def parse_feed(body: bytes, url: str, content_type: str = "", language: str = "", zone: str = "UTC") -> ParsedFeed:
+    """Parse a feed. Raises only FeedError for data that is not a feed.
+
+    `zone` is that of dates in words that name none: `1 марта 2026, 10:00`.
+    """
     try:
         if "json" in content_type or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
             try:
                 feed = json.loads(body)
             except ValueError:
                 raise FeedError("it is not JSON, or it broke off") from None
-            return _parse_json_feed(feed, url)
+            return _parse_json_feed(feed, url, ZoneInfo(zone))
         if _ENTITY.search(body[:100_000]):
             raise FeedError("it declares XML entities, which feeds do not need and attacks use")
-        return _parse_xml_feed(body, url, content_type, language)
+        return _parse_xml_feed(body, url, content_type, language, ZoneInfo(zone))
     except FeedError:
         raise
     except RecursionError:
         raise FeedError("it is nested too deep") from None
-    except Exception as error:  # feedparser and json may raise anything for unusual input
-        raise FeedError(f"it is damaged ({type(error).__name__})") from None
+    except Exception:  # feedparser and json may raise anything for unusual input
+        raise FeedError("it is damaged") from None
 
 
 def _describe_page(body: bytes, url: str) -> str:
@@ -124,7 +130,7 @@ def _describe_page(body: bytes, url: str) -> str:
 # -- RSS and Atom -----------------------------------------------------------------------------------------------------
 
 
-def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str) -> ParsedFeed:
+def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str, zone: ZoneInfo) -> ParsedFeed:
     if (text := _decode(body, content_type)) is not None:
         body, content_type = text.encode("utf-8", "replace"), "application/xml; charset=utf-8"
     body, content_type, alts = _take_alt_texts(body, content_type)
@@ -144,7 +150,9 @@ def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str) -> 
     if is_cut and _last_place(body, _ENTRY_START) > _last_place(body, _ENTRY_END):
         entries = entries[:-1]
     is_atom = str(parsed["version"]).startswith("atom")
-    items = tuple(_parse_xml_item(entry, feed_language, url, alts, is_atom=is_atom) for entry in entries[:MAX_ENTRIES])
+    items = tuple(
+        _parse_xml_item(entry, feed_language, url, alts, zone, is_atom=is_atom) for entry in entries[:MAX_ENTRIES]
+    )
     links = [link for link in parsed.feed.get("links", ()) if link.get("href")]
     hubs = tuple(link["href"] for link in links if link.get("rel") == "hub")
     topic = next((link["href"] for link in links if link.get("rel") == "self"), "")
@@ -241,7 +249,7 @@ def _width_of(element: Any) -> int:
 
 
 def _parse_xml_item(
-    entry: Any, feed_language: str, feed_url: str, alts: Mapping[str, str], *, is_atom: bool
+    entry: Any, feed_language: str, feed_url: str, alts: Mapping[str, str], zone: ZoneInfo, *, is_atom: bool
 ) -> ParsedFeedItem:
     contents = [content for content in entry.get("content", ()) if content.get("value")]
     longest: Any = max(contents, key=lambda content: len(content["value"]), default={})
@@ -276,13 +284,21 @@ def _parse_xml_item(
             if page.get("hreflang") and page["href"] != url
         },
     }
-    faults = _name_unread_date(article, str(entry.get("published") or dict.get(entry, "updated") or ""))
+    faults = _read_date_in_words(article, str(entry.get("published") or dict.get(entry, "updated") or ""), zone)
     return ParsedFeedItem(clean(str(entry.get("id") or "")), _clean_all(article), faults)
 
 
-def _name_unread_date(article: Mapping[str, Any], written: str) -> tuple[str, ...]:
-    """Return a fault if an entry has a date that nobody can read: the story would get the day of its reading."""
-    if article["published"] or not written.strip():
+def _read_date_in_words(article: dict[str, Any], written: str, zone: ZoneInfo) -> tuple[str, ...]:
+    """Read a date in a form that feeds should not have, and return a fault if nobody can read it.
+
+    feedparser takes some of them wrongly. The story would get the day of its reading, or of something else.
+    """
+    if not written.strip() or (article["published"] and is_standard(written)):
+        return ()
+    moment = read_written_date(written, zone, article["language"])
+    if moment is not None:
+        article["published"] = moment.isoformat()
+    if article["published"]:
         return ()
     return (f"its date {clean(written.strip()[:60])!r} cannot be read",)
 
@@ -422,21 +438,21 @@ def _format_moment(moment: datetime) -> str | None:
 # -- JSON Feed 1.1 (jsonfeed.org/version/1.1) -------------------------------------------------------------------------
 
 
-def _parse_json_feed(feed: Any, url: str) -> ParsedFeed:
+def _parse_json_feed(feed: Any, url: str, zone: ZoneInfo) -> ParsedFeed:
     if not isinstance(feed, dict) or "jsonfeed.org/version/" not in str(feed.get("version", "")):
         raise FeedError("it is JSON, but not a JSON Feed")
     entries = feed.get("items")
     if not isinstance(entries, list):
         raise FeedError("it is a JSON Feed without items")
     language = as_text(feed.get("language"))
-    items = tuple(_parse_json_item(entry, language, url) for entry in as_objects(entries[:MAX_ENTRIES]))
+    items = tuple(_parse_json_item(entry, language, url, zone) for entry in as_objects(entries[:MAX_ENTRIES]))
     hubs = [hub for hub in _list_objects(feed, "hubs") if as_text(hub.get("type")).lower() == "websub"]
     urls = tuple(url for hub in hubs if (url := as_text(hub.get("url"))))
     more = max(0, len(entries) - MAX_ENTRIES)
     return ParsedFeed(items, more, urls, as_text(feed.get("feed_url")))
 
 
-def _parse_json_item(entry: dict[str, Any], feed_language: str, feed_url: str) -> ParsedFeedItem:
+def _parse_json_item(entry: dict[str, Any], feed_language: str, feed_url: str, zone: ZoneInfo) -> ParsedFeedItem:
     texts = {name: value for name, value in entry.items() if isinstance(value, str)}
     as_html = _as_paragraphs(texts.get("content_text") or texts.get("summary", ""))
     images = [{"src": _join(feed_url, texts.get("image") or texts.get("banner_image", ""))}]
@@ -464,7 +480,7 @@ def _parse_json_item(entry: dict[str, Any], feed_language: str, feed_url: str) -
         "images": [image for image in images if image["src"]],
         "attachments": [file for file in files if file["src"]],
     }
-    faults = _name_unread_date(article, texts.get("date_published") or texts.get("date_modified", ""))
+    faults = _read_date_in_words(article, texts.get("date_published") or texts.get("date_modified", ""), zone)
     return ParsedFeedItem(clean(str(entry.get("id") or "")), _clean_all(article), faults)
 
 

@@ -7,10 +7,8 @@ priority over all of these.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 from zoneinfo import ZoneInfo
@@ -19,16 +17,14 @@ from lxml import etree, html
 from lxml.cssselect import CSSSelector
 
 from tidings.child_process import run_in_child
-from tidings.model.dates import parse_moment
 from tidings.model.text import clean, one_line
 from tidings.sources.encodings import decode_document
+from tidings.sources.web.written_dates import read_written_date
 
 _TYPES = {"article", "newsarticle", "blogposting", "report", "event", "webpage", "pressrelease"}
 _BODIES = ("[itemprop=articleBody]", "article .field--name-body", "article .entry-content", "article", "main")
 _NOT_TEXT = "script, style, nav, aside, form, header, footer, button, [hidden], [aria-hidden=true]"
 _LINKS = "article a[href], h2 a[href], h3 a[href], h4 a[href]"
-_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
-_DOTTED_DATE = re.compile(r"\b(\d{1,2})[./](\d{1,2})[./](\d{4})\b")
 MAX_LINKS = 100
 SECONDS = 5
 """Limit of processor time for one page."""
@@ -115,7 +111,7 @@ def parse_page(body: bytes, url: str, selectors: Selectors, zone: ZoneInfo, cont
     base = _base_url(root, url)
     _read_selectors(page, root, base, selectors, zone)
     for node in _list_linked_data(root):
-        _read_linked_data(page, node, base, zone)
+        _read_linked_data(page, root, node, base, zone)
     _read_open_graph(page, root, base, zone)
     _read_html(page, root, base, selectors)
     page.article["url"] = _canonical_url(root, url)
@@ -140,7 +136,7 @@ def _read_selectors(page: ParsedPage, root: Any, url: str, selectors: Selectors,
         page.put("html", _inner_html(root, selectors.body, selectors.remove), selectors.body)
     if selectors.published and (element := _first(root, selectors.published)) is not None:
         written = str(element.get("datetime") or element.get("content") or "") or _text_of(element)
-        page.put("published", _parse_date(written, zone), selectors.published)
+        page.put("published", _parse_date(written, zone, root), selectors.published)
     if selectors.image and (element := _first(root, selectors.image)) is not None:
         image = element if element.tag == "img" else next(iter(element.iter("img")), None)
         if image is not None:
@@ -176,11 +172,11 @@ def _types_of(node: Mapping[str, Any]) -> set[str]:
     return {str(name).lower() for name in (types if isinstance(types, list) else [types])}
 
 
-def _read_linked_data(page: ParsedPage, node: Mapping[str, Any], url: str, zone: ZoneInfo) -> None:
+def _read_linked_data(page: ParsedPage, root: Any, node: Mapping[str, Any], url: str, zone: ZoneInfo) -> None:
     by = "JSON-LD"
     page.put("title", _line(node.get("headline") or (node.get("name") if "webpage" not in _types_of(node) else "")), by)
     page.put("summary", _line(node.get("description")), by)
-    page.put("published", _parse_date(_line(node.get("datePublished")), zone), by)
+    page.put("published", _parse_date(_line(node.get("datePublished")), zone, root), by)
     page.put("language", _line(node.get("inLanguage")), by)
     authors = [_line(author.get("name")) for author in _as_list(node.get("author")) if isinstance(author, dict)]
     page.put("authors", [name for name in authors if name], by)
@@ -204,7 +200,7 @@ def _read_open_graph(page: ParsedPage, root: Any, url: str, zone: ZoneInfo) -> N
         meta.setdefault(name, content)
     page.put("title", one_line(meta.get("og:title", "")), by)
     page.put("summary", one_line(meta.get("og:description", "") or meta.get("description", "")), by)
-    page.put("published", _parse_date(meta.get("article:published_time", ""), zone), by)
+    page.put("published", _parse_date(meta.get("article:published_time", ""), zone, root), by)
     page.put("topics", tags, by)
     page.put("images", _pictures(url, meta.get("og:image"), meta.get("og:image:alt")), by)
     page.put("language", meta.get("og:locale", "").replace("_", "-"), by)
@@ -291,16 +287,7 @@ def _absolute(url: str, target: str) -> str:
         return ""
 
 
-def _parse_date(written: str, zone: ZoneInfo) -> str | None:
-    """Find a date like ISO 8601 or 24.11.2026 in a text, in `zone` unless it has an offset. Returns UTC."""
-    iso, dotted = _ISO_DATE.search(written), _DOTTED_DATE.search(written)
-    try:
-        if iso:
-            moment = parse_moment(iso[0], zone).replace(microsecond=0)
-        elif dotted:
-            moment = datetime(int(dotted[3]), int(dotted[2]), int(dotted[1]), tzinfo=zone)
-        else:
-            return None
-        return moment.astimezone(UTC).isoformat() if 1900 <= moment.year <= 2200 else None
-    except (ValueError, OverflowError):
-        return None
+def _parse_date(written: str, zone: ZoneInfo, root: Any) -> str | None:
+    """Return the date in a text, in UTC; the page's language decides between months of the same name."""
+    moment = read_written_date(written, zone, str(root.get("lang") or "")[:40])
+    return None if moment is None else moment.isoformat()

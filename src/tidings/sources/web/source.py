@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from tidings.sources.web.cached_source import (
 from tidings.sources.web.identity import IdentityKeys, identity_keys, match_items
 from tidings.sources.web.polite_fetch import SourceError
 
+log = logging.getLogger("tidings.sources")
 FLOOD = 10
 """More old items than this at once do not count as new: the site was rebuilt, or opened its archive."""
 _DAY = timedelta(days=1)
@@ -214,8 +216,9 @@ class WebSource(CachedSource, ABC):
 
 
 def _misunderstood(error: Exception) -> SourceError:
-    """Return the failure of a website whose answer has an unexpected form."""
-    return SourceError(f"the answer has an unexpected form ({type(error).__name__}: {error})"[:300])
+    """Return the failure of a website whose answer has an unexpected form. The log has what developers need."""
+    log.warning("the answer of a website could not be understood", exc_info=error)
+    return SourceError("the answer does not have the form that this type of source needs")
 
 
 def _keep_earliest_date(article: Article, cached: CachedItem) -> Article:

@@ -22,7 +22,7 @@ from tidings.pipeline.track.providers.base import (
     UntrustedWebhookError,
     record_provider_events,
 )
-from tidings.store.engine import Store
+from tidings.store.engine import Store, describe_fault
 from tidings.web.requests import NO_STORE, read_body, text_response
 
 MAX_BODY = 1 << 20
@@ -93,7 +93,7 @@ def hooks_router(
             log.warning("a report to /hooks/%s cannot be read: %s", provider, error)
             return text_response("This report cannot be read.", 400, NO_STORE)
         except (_CannotVerifyError, SQLAlchemyError) as error:
-            reason = str(error) if isinstance(error, _CannotVerifyError) else type(error).__name__
+            reason = str(error) if isinstance(error, _CannotVerifyError) else describe_fault(error)
             log.error("a report to /hooks/%s is refused; the provider will send it again: %s", provider, reason)
             return text_response("Please try again in a minute.", 503, NO_STORE)
         if counts:

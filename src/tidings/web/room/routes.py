@@ -26,6 +26,7 @@ from tidings.render.room.room_pages import SCRIPT, STYLESHEET, RoomPages, RoomWo
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.team import story_pictures
 from tidings.runtime.team.sign_in import hash_token
+from tidings.store.engine import describe_fault
 from tidings.store.people import team
 from tidings.store.people.team import Role
 from tidings.store.service.clock import real_now
@@ -266,7 +267,7 @@ def _check_and_answer(
                 )
         return response
     except SQLAlchemyError as error:
-        log.error("a screen of the room failed because the store cannot be used: %s", type(error).__name__)
+        log.error("a screen of the room failed because the store cannot be used: %s", describe_fault(error))
         return unavailable(HEADERS)
 
 

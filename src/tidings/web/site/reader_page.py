@@ -14,6 +14,7 @@ from tidings.model.errors import InputError
 from tidings.pipeline.members.mails import page_frame
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
+from tidings.store.engine import describe_fault
 from tidings.web.requests import page_response, preferred_languages, unavailable
 
 log = logging.getLogger("tidings.web")
@@ -61,5 +62,5 @@ class ReaderPage:
         return self._message(context, gettext("This link does not work"), text, status=404)
 
     def _unavailable(self, action: str, error: SQLAlchemyError) -> Response:
-        log.error("%s failed because the store cannot be used: %s", action, type(error).__name__)
+        log.error("%s failed because the store cannot be used: %s", action, describe_fault(error))
         return unavailable()

@@ -29,6 +29,7 @@ from tidings.runtime.preview.preview import PreviewedMessage, preview_edition
 from tidings.runtime.tick import TickResult, publish_editions
 from tidings.store.content import editions
 from tidings.store.content.editions import count_recipients, frozen_digest
+from tidings.store.engine import describe_fault
 from tidings.store.people import team
 from tidings.store.service.clock import real_now
 from tidings.web.requests import PRIVATE, Fields, page_response, read_form, text_response, unavailable
@@ -115,7 +116,7 @@ class _ReviewPage:
             edition, reviewer = reviewed
             return self._edition_page(edition, reviewer, note, status)
         except SQLAlchemyError as error:
-            log.error("a review page failed because the store cannot be used: %s", type(error).__name__)
+            log.error("a review page failed because the store cannot be used: %s", describe_fault(error))
             return unavailable(_HEADERS)
 
     def mail(self, number: int) -> Response:
@@ -166,7 +167,7 @@ class _ReviewPage:
             # A gate fails: the page names the gate, and has no release button.
             return self.show("", 409)
         except SQLAlchemyError as error:
-            log.error("a review decision failed because the store cannot be used: %s", type(error).__name__)
+            log.error("a review decision failed because the store cannot be used: %s", describe_fault(error))
             return unavailable(_HEADERS)
         return self.show()
 

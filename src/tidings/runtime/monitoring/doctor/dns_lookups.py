@@ -178,5 +178,5 @@ def _describe(error: Exception) -> str:
         return "the name server does not answer" if errors else "this machine has no name server"
     if isinstance(error, dns.exception.Timeout):
         return "no answer in time"
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"the answer could not be used ({text[:120]})"
+    text = " ".join(str(error).split())
+    return f"the answer could not be used{f' ({text[:120]})' if text else ''}"
