@@ -122,6 +122,38 @@ def test_the_remote_servers_code_beats_the_reporters(text: str, status: str, cod
     assert (found.code, found.effect) == (code, effect)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "550 5.1.1 user unknown{}",
+        "550 5.1.1 <ada@example.net>: the mailbox{} does not exist",
+        "550 unknown{} recipient",
+        "550 5.1.1 Der Empfänger{} existiert nicht",
+        "550 5.1.1 L'adresse{} n'existe pas",
+        "550 5.1.1 Пользователь{} не найден",
+        "550 5.1.1 用户{}不存在",
+    ],
+)
+def test_a_word_that_nobody_knows_leaves_the_reader(told: str) -> None:
+    assert classify(told.format(""), recipient="ada@example.net").kind is RefusalKind.GONE
+    for word in (" zork", " тщц", " 龘"):
+        assert classify(told.format(word), recipient="ada@example.net").kind is RefusalKind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("550 domain does not exist: elsewhere.example", RefusalKind.UNKNOWN),
+        ("550 5.1.2 domain does not exist", RefusalKind.GONE),
+        ("550 domain example.net does not exist", RefusalKind.GONE),
+        ("550 Unknown user (in reply to end of DATA command)", RefusalKind.UNKNOWN),
+        ("550 Unknown user (in reply to RCPT TO command)", RefusalKind.GONE),
+    ],
+)
+def test_what_may_be_about_another_leaves_the_reader(text: str, kind: RefusalKind) -> None:
+    assert classify(text, recipient="ada@example.net").kind is kind
+
+
 def test_every_kind_has_a_fault_and_ours_a_mend() -> None:
     assert {kind.fault for kind in RefusalKind} == set(Fault)
     for kind in RefusalKind:

@@ -8,11 +8,12 @@ these too. What nobody knows is `unknown`, and then nobody leaves.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import NamedTuple
 
 MAX_TEXT = 2000
@@ -195,7 +196,7 @@ _ENHANCED_CODE = re.compile(
     r"|(?<![\d.])[45]\d\d[\s-]{0,2}['\"(<#]{0,2})([245]\.[0-7]\.\d{1,3})(?!\.?\d)",
     re.IGNORECASE,
 )
-_REPLY_CODE = re.compile(r"(?<![\d.:])([45][0-7]\d)(?=[\s-]{1,2}['\"#<(\w]|$|:)")
+_REPLY_CODE = re.compile(r"(?<![\d.:])([45][0-7]\d)(?=[\s-]{1,3}['\"#<(\w@]|$|:)")
 _ANY_CODE = re.compile(r"(?<![\w.])(?:[245]\.[0-7]\.\d{1,3}|[2456]\d\d)(?![\w.]*\d)")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -212,8 +213,6 @@ _STAGE = re.compile(
 )
 """The command that was refused, as Postfix and Exim write it into their reports."""
 _IN_REPLY = re.compile(r"\(?in reply to [a-z ]{2,20}command\)?", re.IGNORECASE)
-_VAGUE = re.compile(r"mailbox(?: is)? (?:unavailable|not available)", re.IGNORECASE)
-"""The text that RFC 5321 §4.2.3 gives for 550. After the message it may be about the content."""
 
 
 @lru_cache(maxsize=1024)
@@ -225,14 +224,18 @@ def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "
     the reader's address: it may contain any word, so that it is removed, as are all addresses, hosts and versions.
     """
     text = text[:MAX_TEXT]
-    plain = _VERSION.sub(" ", _IP.sub(" § ", _ADDRESS.sub(" ", _URL.sub(" ", text))))
+    named = _ADDRESS.sub(
+        lambda match: " @ " if not recipient or match[0].casefold() == recipient.casefold() else " ",
+        _URL.sub(" ", text),
+    )
+    plain = _VERSION.sub(" ", _IP.sub(" § ", named))
     reply = _REPLY_CODE.search(plain)
     if not stage and (refused := _STAGE.search(plain)):
         stage = END_OF_MESSAGE if refused["end"] else "RCPT" if refused["rcpt"] else "MAIL"
     own = _own_code(plain)
     code = own or (status if _ENHANCED_CODE.fullmatch(status) else f"{reply[1][0]}.0.0" if reply else "")
     remote = plain[reply.start() :] if reply else plain
-    words = _without_codes(_without_names(remote, recipient))
+    words = _without_codes(_without_names(_IN_REPLY.sub(" ", remote), recipient))
     if reply and not _LETTERS.search(words):
         words = _without_codes(_without_names(plain, recipient))
     is_permanent = (code or (reply[1] if reply else "5"))[:1] == "5"
@@ -240,21 +243,25 @@ def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "
         return Refusal(code, text, RefusalKind.GONE)
     kind = _kind_by_words(words)
     by_code = _kind_by_code(code, reply[1] if reply else "", is_permanent)
-    if kind is RefusalKind.GONE and code in _CODES and by_code in _MORE_THAN_WORDS:
+    # After the whole message, only a phrase or the remote server's own code is about the mailbox.
+    is_about_recipient = stage != END_OF_MESSAGE or _CODES.get(own) is RefusalKind.GONE
+    says_more = code in _CODES and by_code in _MORE_THAN_WORDS
+    if kind is RefusalKind.GONE and says_more:
         kind = by_code
-    elif kind is RefusalKind.UNKNOWN:
+    elif kind is RefusalKind.UNKNOWN and is_about_recipient and not says_more:
+        subjects = _MAILBOX_OR_DOMAIN if by_code is RefusalKind.GONE else _MAILBOX
+        if _says_gone(words, subjects):
+            kind = RefusalKind.GONE
+    if kind is RefusalKind.UNKNOWN:
         kind = by_code
-        if kind is RefusalKind.GONE and reply and not own and _LETTERS.search(words):
-            # The remote server gave other words, and the code is only what the reporter made of them.
-            kind = RefusalKind.UNKNOWN
-        if kind is RefusalKind.GONE and (stage == END_OF_MESSAGE or _says_more(words)):
+        # Other words than the code, or the words of the remote server and a code that the reporter made of them.
+        is_doubtful = _has_unknown_word(words) or (reply and not own and _LETTERS.search(words))
+        if kind is RefusalKind.GONE and (stage == END_OF_MESSAGE or is_doubtful):
             kind = RefusalKind.UNKNOWN
     if kind is RefusalKind.GONE:
         if not is_permanent:
             kind = RefusalKind.BUSY
-        elif (stage == END_OF_MESSAGE and _VAGUE.search(words)) or (
-            stage != "RCPT" and reply and reply[1] in _ABOUT_COMMANDS and not code.startswith("5.1.")
-        ):
+        elif stage != "RCPT" and reply and reply[1] in _ABOUT_COMMANDS and not code.startswith("5.1."):
             kind = RefusalKind.UNKNOWN
         elif stage == "MAIL":
             kind = RefusalKind.SENDER
@@ -272,10 +279,44 @@ def _own_code(text: str) -> str:
     return specific[-1] if specific and specific[0].endswith(".0") else specific[0] if specific else ""
 
 
-def _says_more(words: str) -> bool:
-    """Whether the words say more than that this recipient is refused: they may mean something else than the code."""
-    said = [word for word in _WORD.findall(_IN_REPLY.sub(" ", words).casefold()) if len(word) > 2]
-    return (len(said) > 1 or _CJK.search(words) is not None) and not _table().plain.issuperset(said)
+_ROLES = ("who", "domain", "gone word", "none", "not", "there", "other")
+_MAILBOX = frozenset({"who"})
+_MAILBOX_OR_DOMAIN = frozenset({"who", "domain"})
+"""Without a code for a recipient, 'domain not found' may mean the sender's."""
+_SENTENCE = re.compile(r"[.!?][\s)\]]|[。！？\n]|->")
+_TOKEN = re.compile(r"\w+|@")
+_BRACKETS = re.compile(r"\[[^\s\]]{0,80}\]")
+_IS_ID = re.compile(r"[\d_]")
+
+
+def _says_gone(text: str, subjects: frozenset[str]) -> bool:
+    """Whether a sentence says that one of the subjects is not there, and has no word that we do not know."""
+    for sentence in _SENTENCE.split(text):
+        words = _roles(sentence)
+        roles = frozenset[str]().union(*words)
+        if "" not in roles and subjects & roles:
+            if "gone word" in roles or {"not", "there"} <= roles:
+                return True
+            if any("none" in word and subjects & following for word, following in pairwise(words)):
+                return True
+    return False
+
+
+def _has_unknown_word(text: str) -> bool:
+    return frozenset({""}) in _roles(text)
+
+
+def _roles(sentence: str) -> list[frozenset[str]]:
+    """Return what each word of a sentence can mean; "" for an unknown word."""
+    table = _table()
+    plain = _BRACKETS.sub(" ", sentence.casefold().replace("’", "'"))
+    plain = table.signs.sub(r" \g<0> ", table.place.sub(" ", plain))
+    roles = []
+    for word in _TOKEN.findall(plain):
+        if (len(word) > 1 or _CJK.match(word) or word in "@n") and not _IS_ID.search(word):
+            stems = [table.roles.get(f"{word[:length]}*", frozenset()) for length in range(1, min(len(word), 20) + 1)]
+            roles.append(table.roles.get(word, frozenset()).union(*stems) or frozenset({""}))
+    return roles
 
 
 def _without_names(text: str, recipient: str) -> str:
@@ -283,7 +324,7 @@ def _without_names(text: str, recipient: str) -> str:
     if local:
         name = re.escape(local)
         for pattern in (rf"[\"'<(\[]{name}[\"'>)\]]", rf"\b{name}\.\.\.", re.escape(domain)):
-            text = re.sub(pattern, " ", text, flags=re.IGNORECASE)
+            text = re.sub(pattern, " @ ", text, flags=re.IGNORECASE)
     return _HOST.sub(" ", text)
 
 
@@ -292,6 +333,7 @@ def _without_codes(text: str) -> str:
 
 
 def _kind_by_words(text: str) -> RefusalKind:
+    text = " ".join(text.replace("@", " ").split())
     return next((kind for kind, pattern in _table().kinds if pattern.search(text)), RefusalKind.UNKNOWN)
 
 
@@ -308,8 +350,12 @@ class _Table(NamedTuple):
     """The compiled words, in the order in which they are searched."""
 
     kinds: tuple[tuple[RefusalKind, re.Pattern[str]], ...]
-    plain: frozenset[str]
-    """Words that say no more than the code beside them."""
+    place: re.Pattern[str]
+    """Where a mailbox is looked for: removed before a sentence is read."""
+    roles: Mapping[str, frozenset[str]]
+    """What a word, or the beginning of a word with a `*`, can mean in a sentence that says that a mailbox is gone."""
+    signs: re.Pattern[str]
+    """The words of languages that write no spaces."""
 
 
 @lru_cache
@@ -321,17 +367,26 @@ def _table() -> _Table:
             sections.append((line.strip("[]"), []))
         elif line and not line.startswith("#"):
             sections[-1][1].append(line)
-    names = dict(line.split(" = ", 1) for line in sections.pop()[1])
-    plain = frozenset(" ".join(sections.pop()[1]).split())
-    kinds = tuple(
-        (RefusalKind(kind), re.compile("|".join(_pattern(wording, names) for wording in wordings), re.IGNORECASE))
-        for kind, wordings in sections
+    roles: dict[str, set[str]] = {}
+    for role in reversed(_ROLES):
+        name, lines = sections.pop()
+        assert name == role
+        for word in " ".join(lines).split():
+            roles.setdefault(word, set()).add(role)
+    _, places = sections.pop()
+    signs = sorted((word for word in roles if _CJK.search(word)), key=len, reverse=True)
+    return _Table(
+        tuple((RefusalKind(kind), _compiled(wordings)) for kind, wordings in sections),
+        _compiled(places),
+        {word: frozenset(meanings) for word, meanings in roles.items()},
+        re.compile("|".join(signs)),
     )
-    return _Table(kinds, plain)
 
 
-def _pattern(wording: str, names: Mapping[str, str]) -> str:
-    for name, pattern in names.items():
-        wording = wording.replace(name, pattern)
+def _compiled(wordings: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(_pattern, wordings)), re.IGNORECASE)
+
+
+def _pattern(wording: str) -> str:
     wording = wording.replace(r"\w*", r"\w{0,20}").replace(" … ", r".{0,50}?(?<![^\W\d_])").replace("~", r"\b")
     return wording if _CJK.search(wording) else rf"(?<![^\W\d_]){wording}"

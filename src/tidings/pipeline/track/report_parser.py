@@ -274,7 +274,13 @@ def _parse_other_bounce(
     named = [decoded(address) for address in sorted(permanent or temporary)]
     if message.get("X-Failed-Recipients") and _is_from_mail_system(message):
         named.append(address_in(str(message["X-Failed-Recipients"])))
-    refusal = classify(text, recipient=reader or (named[0] if named else ""))
+    recipient = reader or (named[0] if named else "")
+    refusal = classify(text, recipient=recipient)
+    if refusal.kind is RefusalKind.UNKNOWN:
+        # A line may say on its own what is hard to find among the others.
+        lines = next(_texts(parts), "")[:2000].splitlines()
+        is_gone = any(classify(line, recipient=recipient).kind is RefusalKind.GONE for line in lines)
+        refusal = replace(refusal, kind=RefusalKind.GONE) if is_gone else refusal
     if temporary and not permanent:
         # 'Could not be delivered for 4 hours.'
         return ParsedReport(reason=_DELAYED)
