@@ -67,6 +67,7 @@ def test_dead_at_once_after_kill_9(store: Store, database_url: str, tmp_path: Pa
         assert mine.list_dead() == [owner]
         mine.forget(owner)
         assert mine.list_dead() == []
+        assert not mine.is_alive(owner)
     mine.release()
 
 

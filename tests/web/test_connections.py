@@ -72,7 +72,7 @@ def is_ended(client: socket.socket) -> bool:
 
 
 def test_idle_connections_never_keep_readers_out() -> None:
-    with bounded(most=10, head_seconds=60.0) as port:
+    with bounded(most=10, head_seconds=10 * GENEROUS) as port:
         idle = [dial(port) for _ in range(40)]
         for _ in range(3):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=GENEROUS) as answer:
