@@ -94,6 +94,7 @@ def change(
     name: Annotated[str | None, typer.Option("--name", help="The name that mails greet them by.")] = None,
     topics: Annotated[str | None, typer.Option("--topics", metavar="A;B", help="Topics. Empty means all.")] = None,
     frequency: Frequency = "",
+    note: Annotated[str | None, typer.Option("--note", help="A note of the team about this person.")] = None,
     lift: Annotated[
         str,
         typer.Option("--lift", metavar="WHY", help="Mail them again after a wrong hard bounce. Write how you know."),
@@ -101,7 +102,7 @@ def change(
 ) -> None:
     """Change a person's choices. No story is repeated or skipped."""
     if lift:
-        if language or frequency or name is not None or topics is not None:
+        if language or frequency or any(value is not None for value in (name, topics, note)):
             raise RefusedError("--lift can be combined with --list only")
         _lift(address, list_name, lift)
         return
@@ -121,6 +122,7 @@ def change(
                 list_name=list_name or None,
                 name=name,
                 language=language or None,
+                note=note,
                 topics=None if topics is None else _topics(topics),
                 frequency=frequency or None,
             )
@@ -187,7 +189,8 @@ def show_person(address: Address, as_json: Json = False) -> None:
     """
     with open_newsroom(needs="store") as runtime, runtime.store.read() as connection:
         digest = consent.address_hash(address)
-        if subscribers.find_id(connection, address) is None and not is_known(connection, digest):
+        number = subscribers.find_id(connection, address)
+        if number is None and not is_known(connection, digest):
             raise _nobody(address)
         if as_json:
             print_json(export_address(connection, address))
@@ -196,6 +199,8 @@ def show_person(address: Address, as_json: Json = False) -> None:
             choices = f"{entry.language}, {entry.frequency}, {', '.join(entry.topics) or 'all topics'}"
             origin = f"(from: {entry.source or 'unknown'}; number {entry.subscriber})"
             say(f"{entry.address}  {entry.name}  list {entry.list}: {entry.state}, {choices}  {origin}")
+        if number is not None and (person := subscribers.find_by_id(connection, number)) and person.note:
+            say(f"  note: {person.note}")
         for name, (reason, at) in consent.suppressions_of(connection, digest).items():
             say(f"  {format_moment(at, runtime)}  never mailed by {f'list {name}' if name else 'any list'}: {reason}")
         for at, name, event, source in subscribers.consents_of(connection, address):

@@ -11,6 +11,7 @@ import pytest
 from tests.fixtures.newsroom import HOUR
 from tests.web.room.conftest import BEFORE, RoomSite
 from tidings.store.people import subscribers
+from tidings.store.people.data_export import export_subscriber
 from tidings.web.room.visit import PreviewStash, csrf_token
 
 
@@ -44,6 +45,20 @@ def test_a_person_is_shown_with_what_they_got_and_why(room: RoomSite) -> None:
     assert '<a href="/room/editions/daily/1">' in page
     assert "prepared on" in editor.get(f"subscribers/{_number(room)}", story="one").text
     assert "There is no story of this name" in editor.get(f"subscribers/{_number(room)}", story="nothing").text
+
+
+def test_a_name_topics_and_a_note_are_kept(room: RoomSite) -> None:
+    editor, number = room.browser("editor"), _number(room)
+    fields = {"do": "save", "name": "Anna A.", "note": "Phoned on Monday:\nonly water.", "topic.digest": ["", "water"]}
+    page = editor.post(f"subscribers/{number}", **fields).text
+    assert "only water." in page and "Anna A." in page
+    with room.newsroom.runtime.store.read() as connection:
+        (row,) = subscribers.subscriptions(connection, address="anna@example.org")
+        copy = export_subscriber(connection, number)
+    assert row.topics == ("water",) and row.name == "Anna A."
+    assert copy["note"] == "Phoned on Monday:\nonly water.", "they may ask for it"
+    editor.post(f"subscribers/{number}", do="save", language="ru")
+    assert "only water." in editor.get(f"subscribers/{number}").text, "a form without the field leaves it alone"
 
 
 def test_an_addition_names_the_consent_or_asks_for_it(room: RoomSite) -> None:

@@ -22,6 +22,7 @@ def export_subscriber(connection: Connection, subscriber: int) -> dict[str, Any]
         "address": person.address,
         "name": person.name,
         "language": person.language,
+        "note": person.note or "",
         "number": person.id,
         "known_since": _as_json(person.created),
     }
@@ -35,7 +36,7 @@ def export_address(connection: Connection, address: str) -> dict[str, Any]:
     subscriber = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
     if subscriber is not None:
         return export_subscriber(connection, subscriber)
-    identity = {"address": address, "name": "", "language": "", "number": None, "known_since": None}
+    identity = {"address": address, "name": "", "language": "", "note": "", "number": None, "known_since": None}
     return identity | _rows_of(connection, None, digest)
 
 

@@ -63,6 +63,7 @@ class Subscriber:
     address_hash: str
     name: str
     language: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,8 @@ def find_id(connection: Connection, address: str) -> int | None:
 def find_by_id(connection: Connection, subscriber: int) -> Subscriber | None:
     """Return a subscriber, or None for a person who was erased."""
     p = t.subscribers.c
-    row = connection.execute(
-        select(p.id, p.address, p.address_hash, p.name, p.language).where(p.id == subscriber)
-    ).one_or_none()
+    known = (p.id, p.address, p.address_hash, p.name, p.language, func.coalesce(p.note, ""))
+    row = connection.execute(select(*known).where(p.id == subscriber)).one_or_none()
     return None if row is None else Subscriber(*row)
 
 
@@ -313,12 +313,13 @@ def change(
     list_name: str | None = None,
     name: str | None = None,
     language: str | None = None,
+    note: str | None = None,
     topics: Iterable[str] | None = None,
     frequency: str | None = None,
 ) -> None:
     """Change the preferences of a person. The mark stays, so that no story is repeated or skipped."""
-    person = {key: value for key, value in (("name", name), ("language", language)) if value is not None}
-    if person:
+    written = {"name": name, "language": language, "note": note}
+    if person := {key: value for key, value in written.items() if value is not None}:
         connection.execute(update(t.subscribers).where(t.subscribers.c.id == subscriber).values(**person))
     choice: dict[str, Any] = {}
     if topics is not None:

@@ -15,6 +15,7 @@ subscribers = Table(
     Column("name", Text, nullable=False),
     Column("language", String, nullable=False),
     Column("created", Moment, nullable=False),
+    Column("note", Text, doc="what the team wrote about the person"),
     sqlite_autoincrement=True,
 )
 

@@ -13,6 +13,7 @@ from tidings.config.settings import Newsroom
 from tidings.model.delivery import FeedbackKind
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError
+from tidings.model.text import one_line
 from tidings.pipeline.members.preferences import frequency_label, list_frequencies
 from tidings.render.room.room_pages import RoomWords
 from tidings.runtime.explain import explain
@@ -247,6 +248,9 @@ def _history(visit: Visit, connection: Connection, person: int) -> list[dict[str
             why, detail = words.gettext("The mail host took it, and then it came back."), back or entry.returned
         elif entry.state == "accepted":
             why, detail = words.gettext("The mail host took it, and nothing came back."), entry.receipt
+            if entry.edition and entry.list:
+                name = list_title(visit, entry.list)
+                why = words.gettext("They are on the list %(list)s, and it was for them.", list=name) + f" {why}"
         elif entry.state in ("cancelled", "pending") and entry.edition:
             edition = editions.find_edition_by_name(connection, entry.edition)
             why = _explain_edition(words, edition) if edition is not None else ""
@@ -290,6 +294,7 @@ def _shown_list(visit: Visit, row: Subscription, states: dict[str, str]) -> dict
     known = list_frequencies(newsroom, [row.list]) if row.list in newsroom.lists else []
     names = dict.fromkeys([*known, row.frequency])
     served = served_frequencies(newsroom, row.list)
+    default = newsroom.site.languages[0]
     return {
         "row": row,
         "title": _list_titles(visit).get(row.list, row.list),
@@ -297,6 +302,7 @@ def _shown_list(visit: Visit, row: Subscription, states: dict[str, str]) -> dict
         "is_on": row.state != UNSUBSCRIBED,
         "is_served": row.state != CONFIRMED or not {"all", row.frequency}.isdisjoint(served),
         "frequencies": {name: frequency_label(name, visit.language) for name in names},
+        "topics": [(key, name.get(visit.language, default)) for key, name in newsroom.topics.items()],
     }
 
 
@@ -310,15 +316,27 @@ def change(visit: Visit) -> Response:
     on = [row.list for row in rows if row.state != UNSUBSCRIBED]
     store, now = visit.runtime.store, visit.runtime.now()
     if action == "save":
-        language = visit.field("language")
+        language, known = visit.field("language"), visit.newsroom.topics
         with store.write() as connection:
-            if language in visit.newsroom.site.languages and language != person.language:
-                subscribers.change(connection, person.id, language=language)
-            for row in rows:
+            subscribers.change(
+                connection,
+                person.id,
+                name=one_line(visit.field("name", 200)) if "name" in visit.fields else None,
+                language=language if language in visit.newsroom.site.languages else None,
+                note=visit.field("note", 2_000).replace("\r\n", "\n") if "note" in visit.fields else None,
+            )
+            for row in (row for row in rows if row.list in on):
                 frequency = visit.field(f"frequency.{row.list}")
                 offered = list_frequencies(visit.newsroom, [row.list]) if row.list in visit.newsroom.lists else []
-                if row.list in on and frequency in offered and frequency != row.frequency:
-                    subscribers.change(connection, person.id, list_name=row.list, frequency=frequency)
+                subscribers.change(
+                    connection,
+                    person.id,
+                    list_name=row.list,
+                    frequency=frequency if frequency in offered else None,
+                    topics=[topic for topic in visit.fields[f"topic.{row.list}"] if topic in known]
+                    if f"topic.{row.list}" in visit.fields
+                    else None,
+                )
             visit.record(connection, "subscriber.changed", about)
         return visit.redirect(f"subscribers/{person.id}", "saved")
     if action.startswith("remove.") and action.removeprefix("remove.") in on:

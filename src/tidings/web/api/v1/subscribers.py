@@ -84,6 +84,7 @@ class SubscriberInfo(ApiModel):
     address: str
     name: str
     language: str
+    note: str = Field(description="What the team wrote about the person.")
     lists: list[ListChoice]
 
 
@@ -118,6 +119,7 @@ class SubscriberChange(ApiModel):
     """New choices. What is not named stays."""
 
     name: str | None = Field(default=None, max_length=200)
+    note: str | None = Field(default=None, max_length=2_000, description="A note of the team about the person.")
     language: Word = ""
     list: Word = Field(default="", description="The list whose topics and frequency change.")
     topics: builtins.list[Word] | None = Field(default=None, max_length=100, description="Empty means all.")
@@ -280,6 +282,7 @@ def change_subscriber(caller: Who, subscriber: SubscriberNumber, change: Subscri
             list_name=change.list or None,
             name=change.name,
             language=change.language or None,
+            note=change.note,
             topics=topics,
             frequency=change.frequency or None,
         )
@@ -355,6 +358,7 @@ def _describe(person: Subscriber, rows: tuple[Subscription, ...]) -> SubscriberI
         address=person.address,
         name=person.name,
         language=person.language,
+        note=person.note,
         lists=[ListChoice.model_validate(row) for row in rows],
     )
 
