@@ -30,6 +30,7 @@ from tidings.model.cadence import (
     OnRequest,
     Weekly,
     parse_every_other,
+    parse_move,
     parse_rule,
     parse_season,
     parse_skip_date,
@@ -89,6 +90,10 @@ class CadenceText(ConfigModel):
     skip_dates: Annotated[tuple[Line, ...], ONE_OR_MANY] = Field(
         default=(), description="Days without a slot: 2026-12-16, or 2026-12-24..2027-01-08."
     )
+    moved: dict[Line, Line] = Field(
+        default={},
+        description="Slots at another time, each by its day, or its day and time: {2026-12-04: 2026-12-03T15:00}.",
+    )
     holidays: Line | None = Field(default=None, description="Country whose public holidays have no slot: KZ.")
     on_holiday: OnHoliday = Field(
         default=OnHoliday.SKIP,
@@ -131,6 +136,16 @@ class CadenceText(ConfigModel):
         if len(parse_weekend(texts)) == 7:
             raise ValueError("a week needs a working day; write the free days, like [sat, sun]")
         return texts
+
+    @field_validator("moved")
+    @classmethod
+    def _moved(cls, moves: dict[str, str]) -> dict[str, str]:
+        for slot, to in moves.items():
+            try:
+                parse_move(slot, to)
+            except ValueError as error:
+                raise NestedValueError(str(error), slot) from None
+        return moves
 
     @field_validator("window", "holidays", "skip_dates")
     @classmethod
@@ -176,6 +191,8 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
         raise NestedValueError(
             "`on_holiday: before` needs a rule with a time; write `skip` or `after`", "on_holiday", key=True
         )
+    if written.moved and isinstance(rule, (OnNew, OnRequest)):
+        raise NestedValueError("`moved` needs a rule with a time; take it out", "moved", key=True)
     try:
         season = parse_season(written.from_, written.until)
     except ValueError as error:
@@ -190,6 +207,7 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
         on_holiday=written.on_holiday,
         weekend=parse_weekend(written.weekend),
         season=season,
+        moved=tuple(parse_move(slot, to) for slot, to in written.moved.items()),
     )
 
 

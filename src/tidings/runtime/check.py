@@ -8,6 +8,7 @@ import re
 import stat
 from collections import abc
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
 from pathlib import Path
@@ -22,9 +23,10 @@ from tidings.config import problems as placing
 from tidings.config.cross_checks import served_frequencies
 from tidings.config.file_reader import MAIN
 from tidings.config.load import store_address
+from tidings.config.schedule import Schedule
 from tidings.config.settings import Newsroom, NewsroomConfig
 from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence, read_text, read_yaml
-from tidings.model.cadence import At, OnNew, OnRequest, next_slots
+from tidings.model.cadence import At, OnNew, OnRequest, load_zone, moved_slots, next_slots, to_utc
 from tidings.model.errors import Problem, RefusedError, nearest
 from tidings.model.plurals import count_noun
 from tidings.model.text import Localised
@@ -233,14 +235,27 @@ def _secret_files(node: Node) -> Iterator[tuple[str, int, int]]:
             yield from _secret_files(value)
 
 
+def _check_moved(root: Path, schedule: Schedule, now: datetime) -> Iterator[Problem]:
+    """Warn about moves of coming slots that do nothing."""
+    cadence = schedule.cadence
+    for move in cadence.moved:
+        if to_utc(move.to, load_zone(cadence.zone)) < now or moved_slots(replace(cadence, moved=(move,))):
+            continue
+        place = _find_in_schedule(root, schedule.name, ("cadence", "moved", move.slot))
+        message = f"moved: no slot is on {move.slot}, or another one lies between it and {move.to:%Y-%m-%d %H:%M}"
+        yield Problem(*place, message, "`tidings plan` shows the slots", "warning")
+
+
 def _check_moments(newsroom: Newsroom, store: Store | None, now: datetime) -> Iterator[Problem]:
-    """Warn about schedules whose time has passed before they ever fired."""
+    """Warn about schedules whose time has passed before they ever fired, and about moves that do nothing."""
     for name, schedule in newsroom.schedules.items():
         try:
-            if next_slots(schedule.cadence, now, 1) or isinstance(schedule.cadence.rule, (OnNew, OnRequest)):
-                continue
+            is_over = not next_slots(schedule.cadence, now, 1)
+            yield from _check_moved(newsroom.root, schedule, now)
         except ZoneInfoNotFoundError:
             continue  # reported with site.timezone
+        if not is_over or isinstance(schedule.cadence.rule, (OnNew, OnRequest)):
+            continue
         if store is not None:
             with store.read() as connection:
                 state = schedules.find_schedule(connection, name)

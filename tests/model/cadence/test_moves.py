@@ -24,6 +24,7 @@ from tidings.model.cadence import (
     load_zone,
     next_slots,
     parse_every_other,
+    parse_move,
     parse_rule,
     parse_season,
     parse_skip_date,
@@ -365,3 +366,29 @@ def test_settings_of_a_cadence_are_said_in_words() -> None:
         "every other Friday at 09:00, from 2026-12-04, from 09-01 until 06-30 every year, "
         "the working day before a holiday (UTC)"
     )
+
+
+@pytest.mark.parametrize(
+    ("rule", "moved", "now", "due"),
+    [
+        ("fri 09:00", {"2026-12-04": "2026-12-03T15:00"}, "2026-12-03T14:59", ["03T15:00", "11T09:00"]),
+        ("fri 09:00", {"2026-12-04T09:00": "2026-12-09T21:30"}, "2026-12-05T00:00", ["09T21:30", "11T09:00"]),
+        # It stays between its neighbours, so that no other edition is lost; a day without a slot moves nothing.
+        ("fri 09:00", {"2026-12-04": "2026-12-11T09:00"}, "2026-12-03T00:00", ["04T09:00", "11T09:00"]),
+        ("fri 09:00", {"2026-12-03": "2026-12-02T09:00"}, "2026-12-01T00:00", ["04T09:00", "11T09:00"]),
+        ("mon-fri 09:00", {"2026-12-04": "2026-12-02T15:00"}, "2026-12-02T12:00", ["03T09:00", "04T09:00"]),
+    ],
+)
+def test_a_person_moves_one_slot(rule: str, moved: dict[str, str], now: str, due: list[str]) -> None:
+    moves = tuple(parse_move(slot, to) for slot, to in moved.items())
+    cadence = Cadence(parse_rule("weekly", rule), "UTC", moved=moves)
+    first, second = (moment(f"2026-12-{text}") for text in due)
+    assert [slot.at for slot in next_slots(cadence, moment(now), 2)] == [first, second]
+    before = next(slot for slot in next_slots(cadence, moment("2026-11-26T00:00"), 9) if slot.at == first)
+    earlier = max(
+        slot.key for slot in list_slots(cadence, moment("2026-11-01T00:00"), before.key) if slot.key < before.key
+    )
+    assert find_due_slots(cadence, earlier, first - timedelta(minutes=1)) is None
+    for after, at in ((earlier, first), (before.key, second)):
+        found = find_due_slots(cadence, after, at)
+        assert found is not None and found.slot is not None and found.slot.at == at and not found.merged

@@ -95,6 +95,19 @@ def test_a_move_takes_no_older_slot_past_an_edit(newsroom: RunningNewsroom, move
     assert newsroom.read(ada) == [["one"]]
 
 
+def test_a_slot_that_a_person_moved_outlives_other_edits(newsroom: RunningNewsroom) -> None:
+    ada = newsroom.reader("ada")
+    newsroom.schedule("news", _schedule("{weekly: fri 09:00, moved: {2026-03-13: 2026-03-16T15:00}}"))
+    newsroom.item("one")
+    newsroom.tick(FRIDAY + HOUR)
+    newsroom.tick(FRIDAY + 7 * DAY + HOUR)
+    newsroom.schedule("news", _schedule("{weekly: fri 10:00, moved: {2026-03-13: 2026-03-16T15:00}}"))
+    newsroom.tick(FRIDAY + 8 * DAY)
+    assert newsroom.read(ada) == []
+    newsroom.tick(FRIDAY + 10 * DAY + 6 * HOUR)
+    assert newsroom.read(ada) == [["one"]]
+
+
 def test_on_new_waits_for_the_next_story(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.item("one")

@@ -55,25 +55,39 @@ def test_a_story_moves_after_its_difference_was_seen(room: RoomSite) -> None:
     assert [entry.action for entry in room.log()] == ["story.moved", "story.moved"]
 
 
-def test_a_slot_is_skipped_or_moved_through_its_yaml(room: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_moves_to_any_time_or_is_skipped(room: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in room.newsroom.folder.env.items():
         monkeypatch.setenv(key, value)
     editor, name = room.browser("editor"), "schedules/daily.yaml"
     head, deliver = "# ours\ncadence:\n  daily: 09:00  # early\n", "deliver: [{list: digest, frequency: all}]\n"
     room.newsroom.schedule("daily", head + deliver)
-    assert "schedule=daily&amp;slot=2026-03-04" in editor.get("calendar", view="list", day="2026-03-02").text
-    page = editor.get("calendar/move", schedule="daily", slot="2026-03-04").text
-    assert "Skip it: nothing goes out" in page
-    fields = {"schedule": "daily", "slot": "2026-03-04", "how": "skip"}
-    shown = editor.post("calendar/move", do="check", **fields).text
-    assert "<ins>  skip_dates: [2026-03-04]</ins>" in shown and "on_holiday" not in shown
-    assert "Moved." in editor.post("calendar/move", do="save", opened=_opened(shown), **fields).text
-    assert read_story_file(room, name) == f"{head}  skip_dates: [2026-03-04]\n{deliver}"
-    room.newsroom.reload()
-    dropped = editor.get("calendar/move", schedule="daily", slot="2026-03-10", day="2026-03-11").text
-    assert "<ins>  skip_dates: [2026-03-04, 2026-03-10]</ins>" in dropped and "on_holiday: after" in dropped
-    assert "the working day after: Wed, 11 March 2026, 09:00" in dropped and 'role="alert"' not in dropped
-    far = editor.get("calendar/move", schedule="daily", slot="2026-03-10", day="2026-03-20").text
-    assert "This would be Wed, 11 March 2026, 09:00." in far
+
+    def save(**fields: str) -> str:
+        """Look at the change first, as the form does; return the YAML between the rule and `deliver`."""
+        shown = editor.post("calendar/move", do="check", schedule="daily", **fields).text
+        assert "What it does to the plan" in shown and 'role="alert"' not in shown
+        answer = editor.post("calendar/move", do="save", opened=_opened(shown), schedule="daily", **fields)
+        assert "Moved." in answer.text
+        room.newsroom.reload()
+        written = read_story_file(room, name)
+        assert written.startswith(head) and written.endswith(deliver)
+        return written[len(head) : -len(deliver)]
+
+    assert "schedule=daily&amp;slot=2026-03-14T09%3A00" in editor.get("calendar", view="list", day="2026-03-02").text
+    dropped = editor.get("calendar/move", schedule="daily", slot="2026-03-14T09:00", day="2026-03-13").text
+    assert 'value="2026-03-13T09:00"' in dropped and "Another edition of this schedule is due between" in dropped
+    slot = "2026-03-14T09:00"
+    assert save(slot=slot, how="at", at="2026-03-13T17:30") == f"  moved: {{{slot}: 2026-03-13T17:30}}\n"
+    week = editor.get("calendar", view="week", day="2026-03-13").text
+    friday = week[week.index('data-day="2026-03-13"') : week.index('data-day="2026-03-14"')]
+    assert friday.count("calendar/move?") == 2 and "changed by a person" in friday
+    assert save(slot="2026-03-14", how="skip") == "  skip_dates: [2026-03-14]\n"
+    assert save(slot=slot, how="at", at="2026-03-14T12:00") == f"  moved: {{{slot}: 2026-03-14T12:00}}\n"
+    assert save(slot=slot, how="plan", at="2026-03-14T12:00") == ""
+    refusals = {"2026-03-01T09:00": "has passed", "2026-03-19T09:00": "due between", "2026-02-30T09:00": "Write day"}
+    for at, why in refusals.items():
+        answer = editor.post("calendar/move", do="save", schedule="daily", slot=slot, how="at", at=at)
+        assert answer.status_code == 422 and why in answer.text
     assert editor.get("calendar/move", schedule="none", slot="2026-03-10").status_code == 404
+    assert editor.get("calendar/move", schedule="daily", slot="2026-03-10T10:00").status_code == 404
     assert editor.get("calendar/move", story="none").status_code == 404

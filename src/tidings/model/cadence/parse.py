@@ -18,6 +18,7 @@ from tidings.model.cadence.rules import (
     Daily,
     DateRange,
     Every,
+    Move,
     OnNew,
     OnRequest,
     Rule,
@@ -101,6 +102,16 @@ def parse_skip_date(text: str) -> DateRange:
     if span.last < span.first:
         raise CadenceError(f"{text!r} ends before it begins")
     return span
+
+
+def parse_move(slot: str, to: str) -> Move:
+    """Read one entry of `moved:`: a slot's day, or its day and time, and the moment at which it is due instead."""
+    try:
+        day, clock = _date(slot), None
+    except CadenceError:
+        moment = _at(slot).moment
+        day, clock = moment.date(), moment.time()
+    return Move(day, clock, _at(to).moment)
 
 
 def parse_season(begin: str | None, end: str | None) -> Season:

@@ -259,6 +259,20 @@ class OnHoliday(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """One slot that a person moved to the local moment `to`: that of a day, or of a day and time."""
+
+    day: date
+    clock: time | None
+    to: datetime
+
+    @property
+    def slot(self) -> str:
+        """The slot as it is written: 2026-12-04, or 2026-12-04T09:00."""
+        return f"{self.day}T{self.clock:%H:%M}" if self.clock else str(self.day)
+
+
+@dataclass(frozen=True, slots=True)
 class Cadence:
     """A rule in a time zone, with settings that move or skip its slots. `holidays` names a day's holiday."""
 
@@ -271,6 +285,7 @@ class Cadence:
     on_holiday: OnHoliday = OnHoliday.SKIP
     weekend: tuple[int, ...] = (5, 6)
     season: Season = Season()
+    moved: tuple[Move, ...] = ()
 
     def skip_reason(self, day: date) -> str | None:
         """Return why nothing goes out on a local day, or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -19,7 +20,7 @@ _LISTED = 100
 _FURTHEST_SHIFT = 3 * _DAY
 """A window opens every day, but a gap may remove it on one day."""
 _FURTHEST_MOVE = 62
-"""Days that a slot moves over holidays and `skip_dates`. Beyond them it is skipped."""
+"""Days that a slot moves over holidays and `skip_dates`, beyond which it is skipped; or that a person moves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Slot:
     """Why `at` is not `key`, in words."""
     skip_reason: str | None = None
     """Why nothing goes out at all, in words."""
+    by_person: bool = False
+    """Whether a person moved it, by `moved`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,16 @@ def list_slots(cadence: Cadence, after: datetime, until: datetime) -> Iterator[S
         day += _DAY
 
 
+def moved_slots(cadence: Cadence) -> list[Slot]:
+    """Return the slots that a person moved, in the order of `at`. A move that passes another slot does nothing."""
+    if not cadence.moved or isinstance(cadence.rule, (OnNew, OnRequest)):
+        return []
+    zone = load_zone(cadence.zone)
+    days = dict.fromkeys(move.day for move in cadence.moved)
+    found = (_shifted(cadence, zone, key) for day in days for key in _day_keys(cadence, zone, day))
+    return sorted((slot for slot in found if slot.by_person), key=_by_moment)
+
+
 def next_slots(cadence: Cadence, after: datetime, count: int) -> list[Slot]:
     """Return the next `count` slots with `at > after`, skipped ones included; fewer if ten years have no more.
 
@@ -121,7 +134,12 @@ def next_slots(cadence: Cadence, after: datetime, count: int) -> list[Slot]:
 
 
 def _slots_by_moment(cadence: Cadence, after: datetime) -> Iterator[Slot]:
-    """Yield slots in the order of `at`, then `key`, from before `after` on.
+    """Yield slots in the order of `at`, then `key`, from before `after` on."""
+    return heapq.merge(_unmoved_by_moment(cadence, after), moved_slots(cadence), key=_by_moment)
+
+
+def _unmoved_by_moment(cadence: Cadence, after: datetime) -> Iterator[Slot]:
+    """Yield the slots that no person moved.
 
     Moves never cross a day that takes moved slots. So the days between two of these days are sorted together: with the
     day before them for `on_holiday: before`, else with the day after them.
@@ -146,7 +164,8 @@ def _slots_by_moment(cadence: Cadence, after: datetime) -> Iterator[Slot]:
         for key in _day_keys(cadence, zone, day):
             if newest < key:
                 newest = key
-                together.append(_shifted(cadence, zone, key))
+                slot = _shifted(cadence, zone, key)
+                together += [] if slot.by_person else [slot]
         day += _DAY
         if cadence.on_holiday is OnHoliday.SKIP or (is_edge and cadence.on_holiday is OnHoliday.AFTER):
             yield from sorted(together, key=_by_moment)
@@ -186,7 +205,7 @@ def find_due_slots(cadence: Cadence, after: datetime, now: datetime, since: date
                 continue
             seen.add(key)
             slot = _shifted(cadence, zone, key)
-            if slot.at > now or (slot.at < slot.key and since is not None and slot.at <= since):
+            if slot.by_person or slot.at > now or (slot.at < slot.key and since is not None and slot.at <= since):
                 continue
             if slot.skip_reason:
                 skipped.append(slot)
@@ -195,6 +214,11 @@ def find_due_slots(cadence: Cadence, after: datetime, now: datetime, since: date
             else:
                 merged.append(slot)
         day -= _DAY
+    moved = [slot for slot in moved_slots(cadence) if after < slot.key and slot.at <= now]
+    moved = [slot for slot in moved if since is None or slot.at > min(slot.key, since) or slot.at == slot.key]
+    if moved:
+        merged = sorted([*merged, *moved, *([chosen] if chosen else [])], key=lambda slot: slot.key, reverse=True)
+        chosen = merged.pop(0)
     if chosen is None and not skipped:
         return None
     return DueSlots(chosen, tuple(reversed(merged[:_LISTED])), tuple(reversed(skipped[:_LISTED])))
@@ -237,7 +261,28 @@ def find_window_end(cadence: Cadence, now: datetime) -> datetime | None:
     return _next_wall(load_zone(cadence.zone), now, window.end, lambda wall: not window.contains(wall.time()))
 
 
+def _moved_to(cadence: Cadence, zone: ZoneInfo, key: datetime) -> datetime | None:
+    """Return when a person wants a slot, or None. It stays between its neighbours, so that no other slot is lost."""
+    if not cadence.moved:
+        return None
+    local = key.astimezone(zone).replace(tzinfo=None)
+    move = next((one for one in cadence.moved if one.day == local.date() and one.clock in (None, local.time())), None)
+    if move is None:
+        return None
+    at = _in_window(cadence, zone, to_utc(move.to, zone))
+    first, last = min(key, at), max(key, at)
+    begin = _local_day(first, zone)
+    days = [begin + number * _DAY for number in range((_local_day(last, zone) - begin).days + 1)]
+    if len(days) > _FURTHEST_MOVE:
+        return None
+    between = [other for day in days for other in _day_keys(cadence, zone, day) if first <= other <= last]
+    return at if between == [key] else None
+
+
 def _shifted(cadence: Cadence, zone: ZoneInfo, key: datetime) -> Slot:
+    if (wanted := _moved_to(cadence, zone, key)) is not None:
+        reason = f"changed by a person, moved to {wanted.astimezone(zone):%Y-%m-%d %H:%M}"
+        return Slot(key, wanted, reason, by_person=True)
     at, reasons = _in_window(cadence, zone, key), []
     if at != key:
         reasons.append(f"outside {cadence.window}")

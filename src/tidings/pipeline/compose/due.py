@@ -58,8 +58,11 @@ def _since_edit(due: DueSlots | None, edited: datetime | None) -> DueSlots | Non
 
 
 def is_since_edit(slot: Slot, edited: datetime | None) -> bool:
-    """Whether a slot is of the cadence since its edit. A window or a holiday may move an older slot past the edit."""
-    return edited is None or min(slot.key, slot.at) >= edited
+    """Whether a slot is of the cadence since its edit. A window or a holiday may move an older slot past the edit.
+
+    A slot that a person moved is due when they said, also if another edit comes between.
+    """
+    return edited is None or (slot.at if slot.by_person else min(slot.key, slot.at)) >= edited
 
 
 def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:

@@ -14,8 +14,21 @@ from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
 
-from tidings.config.schedule import Schedule
-from tidings.model.cadence import OnHoliday, OnNew, OnRequest, list_slots, load_zone, parse_skip_date
+from tidings.config.schedule import ChannelDelivery, Schedule
+from tidings.model.cadence import (
+    Cadence,
+    Move,
+    OnHoliday,
+    OnNew,
+    OnRequest,
+    Slot,
+    is_in_window,
+    list_slots,
+    load_zone,
+    moved_slots,
+    parse_move,
+    to_utc,
+)
 from tidings.model.errors import RefusedError
 from tidings.render.room.room_pages import SCRIPT
 from tidings.runtime.team import files, stories
@@ -29,7 +42,7 @@ from tidings.store.people.team import Role
 from tidings.web.room import file_screens
 from tidings.web.room.edition_screen import choose_title, edition_states
 from tidings.web.room.settings_screens import compare_plans
-from tidings.web.room.today import schedule_title
+from tidings.web.room.today import name_slot, schedule_title
 from tidings.web.room.visit import Visit
 
 _MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
@@ -38,6 +51,8 @@ _MOMENT = re.compile(r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\
 _MOST_STORIES = 200
 _LISTED = 42
 """Days of the list."""
+_FURTHEST = timedelta(days=62)
+"""A slot moves no further than this."""
 
 
 def show(visit: Visit) -> Response:
@@ -50,7 +65,8 @@ def show(visit: Visit) -> Response:
     start = datetime.combine(first, time(), zone).astimezone(UTC)
     end = datetime.combine(first + timedelta(days=count), time(), zone).astimezone(UTC)
     days: dict[date, list[dict[str, Any]]] = {first + timedelta(days=number): [] for number in range(count)}
-    for entry in [*_editions(visit, start, end), *_slots(visit, max(start, now), end), *_stories(visit, start, end)]:
+    slots, holidays = _slots(visit, max(start, now), end), _holidays(visit, list(days))
+    for entry in [*holidays, *_editions(visit, start, end), *slots, *_stories(visit, start, end)]:
         day = entry["at"].astimezone(zone).date()
         if day in days:
             days[day].append(entry)
@@ -123,6 +139,7 @@ def _editions(visit: Visit, start: datetime, end: datetime) -> list[dict[str, An
             f"{schedule_title(visit, edition.schedule)} {edition.number}",
             path=f"editions/{edition.name}",
             state=names[edition.state],
+            posts=_channels(visit, edition.schedule),
         )
         for edition in found
         if start <= edition.starts < end and may_see_schedule(visit, edition.schedule)
@@ -130,9 +147,18 @@ def _editions(visit: Visit, start: datetime, end: datetime) -> list[dict[str, An
 
 
 def _entry(
-    kind: str, at: datetime, title: str, *, path: str = "", state: str = "", note: str = "", move: str = ""
+    kind: str,
+    at: datetime,
+    title: str,
+    *,
+    path: str = "",
+    state: str = "",
+    note: str = "",
+    move: str = "",
+    posts: str = "",
 ) -> dict[str, Any]:
-    return {"kind": kind, "at": at, "title": title, "path": path, "state": state, "note": note, "move": move}
+    texts = {"path": path, "state": state, "note": note, "move": move, "posts": posts}
+    return {"kind": kind, "at": at, "title": title, **texts}
 
 
 def _slots(visit: Visit, start: datetime, end: datetime) -> list[dict[str, Any]]:
@@ -141,22 +167,41 @@ def _slots(visit: Visit, start: datetime, end: datetime) -> list[dict[str, Any]]
         composed = {(edition.schedule, edition.slot) for edition in editions.list_editions(connection)}
     entries = []
     for name, schedule in visit.newsroom.schedules.items():
-        if not may_see_schedule(visit, name) or isinstance(schedule.cadence.rule, OnNew | OnRequest):
+        cadence = schedule.cadence
+        if not may_see_schedule(visit, name) or isinstance(cadence.rule, OnNew | OnRequest):
             continue
-        for slot in list_slots(schedule.cadence, start, end) if start < end else ():
-            if (name, slot.key) in composed:
+        # A slot of another month may have moved into this one.
+        further = _FURTHEST if cadence.moved or cadence.on_holiday is not OnHoliday.SKIP else timedelta(0)
+        for slot in list_slots(cadence, start - further, end + further) if start < end else ():
+            if (name, slot.key) in composed or not start < slot.at <= end:
                 continue
-            day = slot.key.astimezone(visit.newsroom.site.zone).date()
             entries.append(
                 _entry(
                     "skipped" if slot.skip_reason else "slot",
                     slot.at,
                     schedule_title(visit, name),
                     note=slot.skip_reason or slot.move_reason or "",
-                    move="" if slot.skip_reason else urlencode({"schedule": name, "slot": day.isoformat()}),
+                    posts=_channels(visit, name),
+                    move=urlencode({"schedule": name, "slot": name_slot(schedule, slot.key)}),
                 )
             )
     return entries
+
+
+def _holidays(visit: Visit, days: list[date]) -> list[dict[str, Any]]:
+    """Return the public holidays that schedules know."""
+    zone, found = visit.newsroom.site.zone, dict[tuple[date, str], None]()
+    for name, schedule in visit.newsroom.schedules.items():
+        if schedule.cadence.holidays is not None and may_see_schedule(visit, name):
+            found |= {(day, named): None for day in days if (named := schedule.cadence.holidays(day))}
+    return [_entry("holiday", datetime.combine(day, time(), zone), named) for day, named in found]
+
+
+def _channels(visit: Visit, schedule: str) -> str:
+    """Return the channels to which a schedule posts."""
+    known = visit.newsroom.schedules.get(schedule)
+    parts = known.deliver if known is not None else ()
+    return ", ".join(part.channel for part in parts if isinstance(part, ChannelDelivery))
 
 
 def _stories(visit: Visit, start: datetime, end: datetime) -> list[dict[str, Any]]:
@@ -250,78 +295,95 @@ def _date_files(visit: Visit, versions: list[StoryVersion], wanted: str) -> tupl
 
 
 def _move_slot(visit: Visit, read: Any, name: str, do: str) -> Response:
-    words = visit.words
-    schedule, day = visit.newsroom.schedules.get(name), _parse_day(read("slot") or "")
-    if schedule is None or day is None or not may_decide(visit, name):
+    words, zone = visit.words, visit.newsroom.site.zone
+    schedule = visit.newsroom.schedules.get(name)
+    slot = _find_slot(schedule, read("slot") or "") if schedule is not None and may_decide(visit, name) else None
+    if schedule is None or slot is None:
         return visit.not_found()
-    how = read("how") or ""
-    target = _parse_day(read("day") or "")
-    if not how and target is not None:  # dropped on another day
-        how = "before" if target < day else "after" if target > day else "skip"
-    choices = [("skip", words.gettext("Skip it: nothing goes out, and its stories join the next edition"))]
-    reachable = _reachable_days(visit, schedule, day)
-    for way, label in (
-        ("before", words.gettext("Send it on the working day before: %(when)s")),
-        ("after", words.gettext("Send it on the working day after: %(when)s")),
-    ):
-        if way in reachable:
-            choices.append((way, label % {"when": words.moment(reachable[way])}))
-    how = how if how in dict(choices) else "skip"
-    moved, wrong = _skip_day(visit, schedule, day, how)
-    zone = visit.newsroom.site.zone
-    if target is not None and not do and how in reachable and reachable[how].astimezone(zone).date() != target:
-        when = words.moment(reachable[how])
-        wrong = words.gettext(
-            "A slot moves only to the working day before or after. This would be %(when)s.", when=when
-        )
+    target, local = _parse_day(read("day") or ""), slot.at.astimezone(zone)
+    wanted = (read("at") or "")[:16] or f"{datetime.combine(target or local.date(), local.time()):%Y-%m-%dT%H:%M}"
+    choices = {"at": words.gettext("Send it at another time")}
+    if slot.key > visit.runtime.now():
+        choices["plan"] = words.gettext("Send it as the schedule says: %(when)s", when=words.moment(slot.key))
+    choices["skip"] = words.gettext("Skip it: nothing goes out, and its stories join the next edition")
+    how = read("how") or "at"
+    how = how if how in choices else "at"
+    is_moment = _MOMENT.fullmatch(wanted) and _parse_day(wanted[:10])
+    at = to_utc(datetime.fromisoformat(wanted), zone) if is_moment else None
+    moved, wrong = _change_slot(visit, schedule, slot, how, at)
+    title, skipped = schedule_title(visit, name), words.gettext("Skipped: %(when)s", when=words.moment(slot.key))
+    after = skipped if how == "skip" else words.moment(slot.key if how == "plan" or at is None else at)
     texts = {
-        "title": f"{schedule_title(visit, name)}, {words.short_day(day)}",
-        "heading": words.gettext("Skip or move the slot"),
-        "hidden": {"schedule": name, "slot": day.isoformat()},
+        "title": f"{title}, {words.moment(slot.at)}",
+        "heading": words.gettext("Move or skip this edition"),
+        "plan": [
+            {"title": title, "before": [skipped if slot.skip_reason else words.moment(slot.at)], "after": [after]}
+        ],
+        "hidden": {"schedule": name, "slot": name_slot(schedule, slot.key)},
         "how": how,
-        "choices": choices,
+        "at": wanted,
+        "choices": list(choices.items()),
+        "moves_holidays": schedule.cadence.on_holiday is not OnHoliday.SKIP,
     }
     return _save_or_show(visit, moved, texts, do or ("check" if target else ""), wrong)
 
 
-def _reachable_days(visit: Visit, schedule: Schedule, day: date) -> dict[str, datetime]:
-    """Return when the slot of a day would go out on the working day before and after it."""
-    found: dict[str, datetime] = {}
-    cadence = schedule.cadence
-    start = datetime.combine(day, time(), load_zone(cadence.zone)).astimezone(UTC)
-    if isinstance(cadence.rule, OnNew | OnRequest):
-        return found
-    for way in (OnHoliday.BEFORE, OnHoliday.AFTER):
-        moved = replace(cadence, skip_dates=(*cadence.skip_dates, parse_skip_date(day.isoformat())), on_holiday=way)
-        slot = next(list_slots(moved, start - timedelta(microseconds=1), start + timedelta(days=1)), None)
-        if slot is not None and not slot.skip_reason and slot.at > visit.runtime.now():
-            found[way.value] = slot.at
-    return found
+def _find_slot(schedule: Schedule, name: str) -> Slot | None:
+    """Return the slot of a local moment, or the first one of a day."""
+    day = _parse_day(name[:10])
+    if day is None or isinstance(schedule.cadence.rule, OnNew | OnRequest):
+        return None
+    start = datetime.combine(day, time(), load_zone(schedule.cadence.zone)).astimezone(UTC)
+    found = list_slots(schedule.cadence, start - timedelta(microseconds=1), start + timedelta(days=1))
+    return next((slot for slot in found if name_slot(schedule, slot.key).startswith(name)), None)
 
 
-def _skip_day(visit: Visit, schedule: Schedule, day: date, how: str) -> tuple[list[_MovedFile], str]:
-    """Return the schedule's file with the day in `skip_dates`, and `on_holiday` if the slot moves."""
-    name = f"{SCHEDULES}/{schedule.name}.yaml"
-    opened = files.open_file(visit.runtime.root, name)
-    present = [str(span) for span in schedule.cadence.skip_dates]
-    dates = [*present, *([day.isoformat()] if day.isoformat() not in present else [])]
+def _change_slot(
+    visit: Visit, schedule: Schedule, slot: Slot, how: str, at: datetime | None
+) -> tuple[list[_MovedFile], str]:
+    """Return the schedule's file with the slot in `moved`, in `skip_dates` or in neither; and what is wrong."""
+    cadence, name, wrong = schedule.cadence, name_slot(schedule, slot.key), ""
+    opened = files.open_file(visit.runtime.root, f"{SCHEDULES}/{schedule.name}.yaml")
+    day, text = name[:10], opened.text
+    moves = {move.slot: f"{move.to:%Y-%m-%dT%H:%M}" for move in cadence.moved if move.slot not in (name, day)}
+    skipped = [str(span) for span in cadence.skip_dates if str(span) != day] + ([day] if how == "skip" else [])
+    if how == "at":
+        if at is None:
+            return [], visit.words.gettext("Write day and time like 2026-12-01T09:00.")
+        move = parse_move(name, f"{at.astimezone(load_zone(cadence.zone)):%Y-%m-%dT%H:%M}")
+        wrong = _refuse_move(visit, cadence, move, at)
+        moves |= {name: f"{move.to:%Y-%m-%dT%H:%M}"} if at != slot.key else {}
     try:
-        text = set_value(opened.text, ["cadence", "skip_dates"], dates)
-        if schedule.cadence.on_holiday is not OnHoliday(how):
-            text = set_value(text, ["cadence", "on_holiday"], how)
+        text = set_value(text, ["cadence", "moved"], moves or None)
+        text = set_value(text, ["cadence", "skip_dates"], skipped or None)
+        if how == "skip" and cadence.on_holiday is not OnHoliday.SKIP:
+            text = set_value(text, ["cadence", "on_holiday"], None)
     except ValueError as error:
         return [], str(error)
-    return [_MovedFile(opened, text, "settings.saved")], ""
+    return [_MovedFile(opened, text, "settings.saved")], wrong
+
+
+def _refuse_move(visit: Visit, cadence: Cadence, move: Move, at: datetime) -> str:
+    """Say why a slot cannot move to a moment; empty if it can."""
+    words = visit.words
+    if at <= visit.runtime.now():
+        return words.gettext("This time has passed. Choose a later one.")
+    if not is_in_window(cadence, at):
+        return words.gettext("This schedule sends only at %(window)s.", window=str(cadence.window))
+    if not moved_slots(replace(cadence, moved=(move,))):
+        return words.gettext("Another edition of this schedule is due between. Choose a nearer time, or skip this one.")
+    return ""
 
 
 def _save_or_show(visit: Visit, moved: list[_MovedFile], texts: dict[str, Any], do: str, wrong: str) -> Response:
     words = visit.words
     plan: list[dict[str, Any]] = []
-    problems = []
+    problems, said = [], "moved"
     is_settings = any(each.action == "settings.saved" for each in moved)
     if do and is_settings and not wrong:
         checked = check_settings(visit.runtime, moved[0].opened.name, moved[0].text)
-        plan, problems = compare_plans(visit, checked), checked.problems
+        plan, problems = compare_plans(visit, checked) or texts["plan"], checked.problems
+        said = "saved_waits" if checked.waits else said
         if checked.has_error:
             wrong = words.gettext("It was not saved: mend what is named below.")
     digests = visit.fields.get("opened", [])
@@ -335,7 +397,7 @@ def _save_or_show(visit: Visit, moved: list[_MovedFile], texts: dict[str, Any], 
                 for each in moved:
                     if each.text != each.opened.text:
                         file_screens.save_file(visit, each.opened.name, each.text, each.opened.digest, each.action)
-                return visit.redirect("calendar", "moved")
+                return visit.redirect("calendar", said)
             except FileChangedError:
                 wrong = words.gettext(
                     "Somebody else changed this file meanwhile. Below is how yours differs from theirs."

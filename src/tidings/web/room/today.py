@@ -11,13 +11,14 @@ from typing import Any
 from starlette.responses import Response
 
 from tidings.config.schedule import Schedule
+from tidings.model.cadence import OnNew, OnRequest, load_zone
 from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.render.room.room_pages import RoomWords
 from tidings.runtime.monitoring.diagnosis import diagnose
 from tidings.runtime.monitoring.health import read_health
-from tidings.runtime.preview.plan import MOST_COUNTED, PlannedSchedule, plan
+from tidings.runtime.preview.plan import MOST_COUNTED, PlannedSchedule, PlannedSlot, plan
 from tidings.runtime.report.report import Report, make_report
-from tidings.runtime.team.rights import may_pause, may_see_schedule
+from tidings.runtime.team.rights import may_decide, may_pause, may_see_schedule
 from tidings.store.content import editions
 from tidings.store.content.items import load_refused
 from tidings.store.service import pauses
@@ -28,6 +29,13 @@ from tidings.web.room.visit import Visit
 _RECENT = timedelta(days=7)
 _MOST_RECENT = 8
 _MOST_STORIES = 5
+_MENDED_AT = {
+    **dict.fromkeys(("refused", "source", "source_silent"), "settings"),
+    **dict.fromkeys(("stalled", "in_doubt", "quarantined", "sender"), "channels"),
+    **dict.fromkeys(("overdue", "nobody_works"), "calendar"),
+    "set_aside": "stories",
+}
+"""The screen that mends a finding, where there is one."""
 
 
 def show(visit: Visit) -> Response:
@@ -40,14 +48,19 @@ def show(visit: Visit) -> Response:
         active = pauses.active_pauses(connection)
         held = editions.list_editions(connection, states=[EditionState.HELD])
         report = make_report(connection, visit.newsroom, now - _RECENT, None, now)
-    headings = _headings(words)
+    headings, screens = _headings(words), dict(visit.navigation)
     mine = [edition for edition in held if may_see_schedule(visit, edition.schedule)]
     return visit.page(
         "today.html.j2",
         words.gettext("Today"),
         today=words.day(now),
         findings=[
-            {"heading": headings.get(found.what, words.gettext("Something needs a look")), "found": found}
+            {
+                "heading": headings.get(found.what, words.gettext("Something needs a look")),
+                "found": found,
+                "screen": _MENDED_AT.get(found.what, "") if _MENDED_AT.get(found.what) in screens else "",
+                "label": screens.get(_MENDED_AT.get(found.what, ""), ""),
+            }
             for found in wrong
             if found.what != "held"
         ],
@@ -65,6 +78,19 @@ def schedule_title(visit: Visit, name: str) -> str:
     schedule = visit.newsroom.schedules.get(name)
     default = visit.newsroom.site.languages[0]
     return schedule.heading(visit.language, default) if schedule is not None else name
+
+
+def name_slot(schedule: Schedule, key: datetime) -> str:
+    """Return the local moment of a slot by its rule. `moved` and the addresses of the calendar name it so."""
+    return f"{key.astimezone(load_zone(schedule.cadence.zone)):%Y-%m-%dT%H:%M}"
+
+
+def _movable_slot(visit: Visit, name: str, slot: PlannedSlot | None) -> str:
+    """Return the name of a slot that this member may move; empty if there is none."""
+    schedule = visit.newsroom.schedules[name]
+    is_timed = not isinstance(schedule.cadence.rule, OnNew | OnRequest)
+    is_free = slot is not None and not slot.edition and is_timed and may_decide(visit, name)
+    return name_slot(schedule, slot.key) if slot is not None and is_free else ""
 
 
 def list_title(visit: Visit, name: str) -> str:
@@ -151,7 +177,7 @@ def _coming(visit: Visit, planned: list[PlannedSchedule], active: list[Pause]) -
         if not may_see_schedule(visit, entry.name):
             continue
         slot = next((slot for slot in entry.slots if not slot.skipped), None)
-        stories = [title for _, title in slot.stories or []] if slot is not None else []
+        stories = list(slot.stories or []) if slot is not None else []
         note = (slot.note if slot is not None else "") or entry.note
         is_empty = note in ("nothing new", "would be skipped: nothing new")
         rows.append(
@@ -167,6 +193,8 @@ def _coming(visit: Visit, planned: list[PlannedSchedule], active: list[Pause]) -
                 "note": "" if is_empty else note,
                 "is_empty": is_empty,
                 "moved": slot.moved if slot is not None else None,
+                "edition": f"editions/{slot.edition}" if slot is not None and slot.edition else "",
+                "slot": _movable_slot(visit, entry.name, slot),
                 "may_pause": may_pause(visit, Scope.SCHEDULE, entry.name)
                 and pauses.find_schedule_pause(active, entry.name) is None,
             }
