@@ -128,7 +128,7 @@ def _stories(look: Looker, picture: Path) -> None:
     story = "stories/edit?file=content/one.en.md"
     look.submit("story-check", "button[value=check]:not(.unseen)", story, title="Another title")
     look.submit("story-preview", "button[value=preview]", story)
-    look.submit("story-wrong", "button[value=save]", story, published="someday")
+    look.submit("story-wrong", "button[value=save]", story, title="")
     look.tab.open(f"{look.room.url}room/{story}")
     look.tab.choose_file("#picture", picture)
     look.submit("story-picture-without-words", "button[value=picture]")

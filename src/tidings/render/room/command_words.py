@@ -27,6 +27,7 @@ _NOTES = (
     _("The schedule %(schedule)s is due on %(moment)s and takes it."),
     _("approved %(code)s"),
     _("cancelled"),
+    _("changed by a person"),
     _("composed"),
     _("edited: %(changes)s"),
     _("held: %(why)s"),
@@ -47,6 +48,77 @@ _NOTES = (
     _("waits for approval: %(people)s will be asked on %(moment)s"),
     _("would be skipped: %(why)s"),
 )
+
+_CHECKS = (
+    _("%(key)s: %(value)s is not a date"),
+    _("%(key)s: %(value)s does not exist (%(why)s)"),
+    _("%(key)s must be text"),
+    _("%(key)s must be a text, not %(value)s"),
+    _("%(key)s must be true or false, not %(value)s"),
+    _("%(key)s must be a list of names"),
+    _("%(value)s in %(key)s is not a plain name"),
+    _("%(value)s is not a valid kind"),
+    _("%(value)s is not a web address"),
+    _("%(value)s is not an e-mail address"),
+    _("%(value)s is not a phone number"),
+    _("%(value)s is not one of the site's languages"),
+    _("an entry of %(key)s has no %(part)s"),
+    _("it ends before it starts"),
+    _("the address %(address)s is left out"),
+    _("the file does not begin with ---"),
+    _("the front matter is not closed: there is no second ---"),
+    _("the key %(key)s is here twice, first in line %(line)s"),
+    _("the key %(key)s is not known, but it looks as if it keeps the story back or takes it down"),
+    _("the text is written in %(script)s letters, but its language is %(language)s"),
+    _("there is no file %(value)s in the content folder"),
+    _("there is no file %(value)s in the content folder; the link leads to %(url)s"),
+    _("there is no key %(key)s"),
+    _("there is no title"),
+    _("two versions of the text were merged and both are still here"),
+    _("add alt: %(text)s that describes the picture"),
+    _("begin with a line ---, then title: ..., then a line ---"),
+    _("change starts or ends"),
+    _("did you mean %(key)s? A key of your own must differ from it by more than two letters"),
+    _("keep one of them"),
+    _("name its language in the file's name (NAME.LANG.md) or in `language:`, if it is not %(language)s"),
+    _("put a line --- after the last key; or the file is still being written"),
+    _("put the file beside the item, or correct the name (capital letters count)"),
+    _("put the file beside the item, or write the whole address"),
+    _("use an http, https, mailto or tel address"),
+    _("write %(key)s, or give a key of your own another name"),
+    _("write %(line)s, or delete the line"),
+    _("write %(line)s on one line"),
+    _("write it as %(day)s or %(moment)s"),
+    _("write one of %(languages)s, or add it to site.languages"),
+    _("write the reason for readers: %(line)s"),
+    _("write the whole address, as %(url)s"),
+    _("write title: ... between the two ---"),
+    _("write %(line)s"),
+)
+"""What the check of a story says, and then what to do. A more general message comes after the others."""
+_REFUSALS = (
+    _("%(file)s is not a readable picture (%(error)s)"),
+    _("The picture cannot be used: %(why)s."),
+    _("The picture has %(size)s MB. Save it with at most 20 MB."),
+    _("it has too many pixels"),
+    _("it is a HEIC photo; save it as JPEG, or let the camera take JPEG (most compatible)"),
+    _("it is an animation; save one still picture, or link a video"),
+    _("save it again as JPEG or PNG"),
+    _("no schedule serves the frequency %(value)s. %(known)s"),
+    _("the name contains an invisible character"),
+    _("unknown language %(value)s. %(known)s"),
+    _("unknown topic %(value)s. %(known)s"),
+)
+"""Why something of a form or a table is not taken."""
+
+
+def translate_check(text: str, language: str) -> str:
+    """Return what a check or a refusal says in a language, as far as it is known."""
+    for messages in (_CHECKS, _REFUSALS):
+        found = translate_line(text, messages, language, domain="room", inner={"why": translate_check})
+        if found != text:
+            return found
+    return "; ".join(translate_words(part, language) for part in text.split("; "))
 
 
 def translate_words(text: str, language: str) -> str:

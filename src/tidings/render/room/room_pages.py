@@ -6,6 +6,7 @@ They are part of Tidings and cannot be replaced by a newsroom's templates, so th
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,11 +34,13 @@ from tidings.render.i18n import (
 )
 from tidings.render.pages.pages import Pages
 from tidings.render.palette import make_palette
-from tidings.render.room.command_words import translate_words
+from tidings.render.room.command_words import translate_check
 from tidings.render.site_views import SiteView
 from tidings.render.templates import get_template, make_environment, run_template
 
 _FOLDER = Path(__file__).with_name("templates")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?")
+"""A moment as the browser's own choice of day and time writes it."""
 STYLESHEET = "room.css"
 SCRIPT = "room.js"
 """Makes some pages nicer where scripts run. Every action works without it."""
@@ -143,6 +146,7 @@ class RoomPages:
             day=words.day,
             clock=words.clock,
             countdown=partial(_countdown, words),
+            is_moment=_MOMENT.fullmatch,
             number=words.count,
             machine=partial(_machine, words.language),
             language_name=language_name,
@@ -169,7 +173,7 @@ def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
 
 def _machine(language: str, text: str) -> Markup:
     """Words of a command: in the member's language if they are known there, else in English."""
-    translated = translate_words(text, language)
+    translated = translate_check(text, language)
     place = Markup(' lang="en" dir="ltr"') if translated == text else Markup("")
     return Markup('<span class="machine"{}>{}</span>').format(place, translated)
 

@@ -18,10 +18,11 @@ from tidings.sources.folder.document import CONTACT
 from tidings.sources.folder.front_matter import change_front_matter, node_text, read_front_matter
 from tidings.sources.folder.source import FolderSource
 
-TEXTS = ("title", "summary", "kind", "published", "embargo", "expires", "correction", "withdrawn")
-"""Fields that are one line of text."""
-_PLAIN = ("title", "summary", "kind", "published", "embargo", "expires")
+_PLAIN = ("title", "summary", "kind", "published", "embargo", "expires", "starts", "ends")
 """Fields that are written as they are; the others are quoted."""
+TEXTS = (*_PLAIN, "place", "correction", "withdrawn")
+"""Fields that are one line of text."""
+_KEY = re.compile(r"([\w-]+)[ \t]*:")
 _TRUE = ("true", "yes", "on")
 _PARAGRAPHS = re.compile(r"\n[ \t]*\n")
 _PICTURE = re.compile(r"!\[|<img\b")
@@ -209,6 +210,15 @@ def write_story(text: str, form: StoryForm) -> str:
 def check_story(source: FolderSource, name: str, text: str) -> tuple[SourceItem | None, list[Problem]]:
     """Return the item that a text would make, and what is wrong with it. The item is None after an error."""
     return source.read_text(name, text.encode())
+
+
+def find_field(text: str, problem: Problem) -> str:
+    """Return the key of the front matter that a problem is about, `body` for the text, or `title` for a lack of one."""
+    lines = text.removeprefix(_BOM).splitlines()[: problem.line]
+    if lines.count("---") > 1:
+        return "body"
+    keys = [match[1] for match in map(_KEY.match, lines) if match]
+    return keys[-1] if keys else "title"
 
 
 def new_story(source: FolderSource, *, title: str, language: str, story: str = "", kind: str = "") -> tuple[str, str]:

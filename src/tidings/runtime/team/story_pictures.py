@@ -32,6 +32,8 @@ _LONGEST_SIDE = 2_000
 _SECONDS = 20
 _QUALITY = 86
 _MEDIA = "media"
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+"""Brands of ISO/IEC 23008-12."""
 _KEYS = {"src", "alt", "caption", "credit"}
 _IN_TEXT = re.compile(r"!\[((?:[^\[\]\\\n]|\\.)*)\]\(([^()\s]+)\)")
 
@@ -70,6 +72,9 @@ def add_picture(runtime: Runtime, source: FolderSource, name: str, data: bytes, 
 
 def prepare_request(data: bytes) -> dict[str, Any]:
     """Turn, scale and write a picture anew, so that only its pixels stay. Runs in the child; returns JSON."""
+    # Phones write HEIC. Safari turns it into JPEG when it is uploaded, other browsers do not.
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC and b"avif" not in data[:64]:
+        return {"problem": "it is a HEIC photo; save it as JPEG, or let the camera take JPEG (most compatible)"}
     try:
         measure_picture(io.BytesIO(data), "it")
         with warnings.catch_warnings():

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tidings.model.errors import InputError, Problem, RefusedError
 from tidings.model.text import one_line
-from tidings.render.i18n import kind_label
+from tidings.render.i18n import KINDS, kind_label
 from tidings.render.room.room_pages import SCRIPT, RoomWords
 from tidings.runtime.team import files, stories, story_pictures
 from tidings.runtime.team.files import FileChangedError, OpenedFile
@@ -303,7 +303,7 @@ def _take_form(visit: Visit, editing: _Editing) -> str:
     known = visit.newsroom.topics
     others = tuple(topic for topic in before.topics if topic not in known)
     form = stories.StoryForm(
-        texts={key: visit.field(key, 2_000) for key in stories.TEXTS},
+        texts={key: visit.field(key, 2_000) if key in raw else before.texts[key] for key in stories.TEXTS},
         topics=(*(topic for topic in known if topic in raw.get("topic", [])), *others),
         contact=tuple(filter(None, map(one_line, visit.field("contact", 10_000).splitlines()))),
         draft=visit.field("state") != "ready",
@@ -375,6 +375,9 @@ def _editor_page(
     others = tuple(topic for topic in form.topics if topic not in visit.newsroom.topics) if form else ()
     default = visit.newsroom.site.languages[0]
     language = name.removesuffix(".md").rpartition(".")[2]
+    wrong_fields = {stories.find_field(editing.text, each): each for each in problems if each.level == "error"}
+    with visit.runtime.store.read() as connection:
+        kinds = dict.fromkeys([*KINDS, *list_kinds(connection), *filter(None, [form.texts["kind"] if form else ""])])
     return visit.page(
         "story_edit.html.j2",
         (form.texts.get("title") if form else "") or name,
@@ -385,11 +388,14 @@ def _editor_page(
         file=quote(name),
         opened=editing.opened.digest,
         text=editing.text,
+        errors=wrong_fields,
+        kinds=sorted(((kind, kind_label(kind, visit.language, 1)) for kind in kinds), key=lambda each: each[1]),
         form=form,
         is_whole=editing.is_whole,
         problems=problems,
         difference=files.difference(editing.opened.text, editing.text) if is_checked else [],
         is_checked=is_checked,
+        is_unsaved=editing.text != editing.opened.text,
         language=language if language in visit.newsroom.site.languages else default,
         topics=[
             {"key": key, "label": label.get(visit.language, default), "chosen": form is not None and key in form.topics}

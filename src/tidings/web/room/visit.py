@@ -18,6 +18,7 @@ from starlette.responses import RedirectResponse, Response
 
 from tidings.config.settings import Newsroom
 from tidings.pipeline.publish.site_files import site_view
+from tidings.render.room.command_words import translate_check
 from tidings.render.room.room_pages import RoomPages, RoomWords, room_languages
 from tidings.render.site_views import SiteView
 from tidings.runtime.newsroom import Runtime
@@ -166,7 +167,7 @@ class Visit:
                 for path, label in self.navigation
             ],
             "said": said if status == 200 and not wrong else "",
-            "wrong": wrong,
+            "wrong": translate_check(wrong, self.language),
             "script": script,
             "is_demo": self.runtime.is_demo,
             "may": {role.value: self.may(role) for role in Role},
@@ -179,7 +180,8 @@ class Visit:
 
     def message(self, title: str, *texts: str, status: int = 200) -> Response:
         """Return a page with one message."""
-        return self.page("message.html.j2", title, status, texts=texts)
+        shown = [translate_check(text, self.language) for text in texts]
+        return self.page("message.html.j2", title, status, texts=shown, kept=())
 
     def not_found(self) -> Response:
         """Return the page for a thing that is not there, or that the member's lists do not cover."""
@@ -238,6 +240,9 @@ def said_texts(words: RoomWords) -> dict[str, str]:
     """Return what a screen says after an action, by the key in its address."""
     return {
         "saved": words.gettext("Saved."),
+        "saved_waits": words.gettext(
+            "Saved. Another file has an error, so the newsroom takes it up once that is mended."
+        ),
         "corrected": words.gettext("Saved. The next edition tells those who had the story. Build waiting ones again."),
         "withdrawn": words.gettext("Withdrawn. Posts are taken down, and editions that carry it are held."),
         "added": words.gettext("Added."),

@@ -16,7 +16,13 @@
   };
   for (const form of document.querySelectorAll("form[data-unsaved]")) {
     form.addEventListener("input", () => tellUnsaved(form));
+    form.addEventListener("submit", () => { form.dataset.unsaved = "sent"; });
   }
+  // The browser asks before words are lost.
+  window.addEventListener("beforeunload", (event) => {
+    const open = document.querySelector("form[data-unsaved=''] [data-unsaved-note]:not([hidden])");
+    if (open) event.preventDefault();
+  });
 
   // Stories of an edition: drag a row, or move it by its buttons; its hidden field moves with it.
   for (const list of document.querySelectorAll("[data-sort]")) {
@@ -138,18 +144,20 @@
   // Live: at a pause of typing, the part `data-live` of the page is asked for again with what is written now.
   for (const form of document.querySelectorAll("form[data-live]")) {
     let timer = 0, turn = 0;
-    const name = form.dataset.live;
+    const names = form.dataset.live.split(" ");
     const refresh = () => {
-      const part = document.getElementById(name);
-      // The preview is heavy, so it stays away until somebody asked for it once.
-      if (!part || (name === "preview" && !part.firstElementChild)) return;
       const own = ++turn;
-      post(form, { do: name === "preview" ? "preview" : "check" })
+      // The preview is heavy, so it stays away until somebody asked for it once.
+      const preview = document.getElementById("preview");
+      const isShown = names.includes("preview") && preview && preview.firstElementChild;
+      post(form, { do: isShown ? "preview" : "check" })
         .then((answer) => answer.text())
         .then((page) => {
-          const fresh = new DOMParser().parseFromString(page, "text/html").getElementById(name);
-          const place = document.getElementById(name);
-          if (own === turn && fresh && place) place.replaceWith(document.adoptNode(fresh));
+          const fresh = new DOMParser().parseFromString(page, "text/html");
+          for (const name of names) {
+            const place = document.getElementById(name), part = fresh.getElementById(name);
+            if (own === turn && part && place && (name !== "preview" || isShown)) place.replaceWith(document.adoptNode(part));
+          }
         })
         .catch(() => {});
     };

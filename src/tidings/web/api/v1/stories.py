@@ -85,6 +85,9 @@ class StoryFile(VersionedModel):
     published: str
     embargo: str
     expires: str
+    starts: str = Field(description="For events: begin, end and place.")
+    ends: str
+    place: str
     correction: str
     withdrawn: str
     topics: list[str]
@@ -104,6 +107,9 @@ class StoryFields(ApiModel):
     published: Line | None = Field(default=None, description="As in the file: 2026-12-01T09:00 in the site's zone.")
     embargo: Line | None = None
     expires: Line | None = None
+    starts: Line | None = Field(default=None, description="For events, as in the file.")
+    ends: Line | None = None
+    place: Line | None = None
     correction: Line | None = Field(default=None, description="What was wrong, for readers who had the story.")
     topics: list[Topic] | None = Field(default=None, max_length=100)
     contact: list[Line] | None = Field(
