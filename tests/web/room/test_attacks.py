@@ -15,7 +15,7 @@ from tests.web.room.conftest import BEFORE, Browser, RoomSite
 from tidings.store.people import subscribers, team
 from tidings.store.service.clock import real_now
 from tidings.web.room.routes import ROUTES
-from tidings.web.room.visit import COOKIE
+from tidings.web.room.visit import COOKIE, csrf_token
 
 EVIL = (
     "\"'><img src=x onerror=alert(1)><script>alert(2)</script><svg onload=alert(3)></textarea></title></select>-->"
@@ -145,6 +145,24 @@ def test_every_answer_of_the_room_stays_out_of_frames(room: RoomSite) -> None:
             assert "frame-ancestors 'none'" in policy and answer.headers.get("x-frame-options", "DENY") == "DENY", path
         assert "unsafe" not in policy.partition("script-src")[2].partition(";")[0], path
         assert answer.headers["x-content-type-options"] == "nosniff", path
+
+
+def test_words_survive_a_session_that_ended(room: RoomSite) -> None:
+    """A writer whose session had ended pressed Save, and an hour of writing was gone."""
+    writer, again = room.browser("writer"), room.browser("writer", email="writer@example.org")
+    writer.client.cookies.clear()
+    words = {"file": "content/x.en.md", "body": f"An hour of writing. {EVIL}" + "x" * 100, "password": "secret words"}
+    ours, theirs = {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "cross-site"}
+    for browser, status in ((writer, 401), (again, 403)):
+        fields = words | {"csrf": "of the session before"}
+        page = browser.client.post("room/stories/edit", data=fields, headers=ours)
+        assert page.status_code == status and "An hour of writing." in page.text and _harm(page.text) == []
+        assert "secret words" not in page.text and "of the session before" not in page.text
+        upload = browser.client.post("room/stories/edit", data=fields, files={"picture": b""}, headers=ours)
+        assert upload.status_code == status and "An hour of writing." in upload.text
+        other = browser.client.post("room/stories/edit", data=fields, headers=theirs)
+        assert other.status_code == status and "An hour of writing." not in other.text, "another site sent it"
+    assert csrf_token(again.cookie) in page.text
 
 
 def test_a_session_ends_in_every_browser_when_it_is_revoked(room: RoomSite) -> None:

@@ -69,6 +69,10 @@ from tidings.web.room.visit import (
 )
 
 log = logging.getLogger("tidings.web")
+_NEVER_KEPT = ("csrf", "password", "new", "code", "passkey", "secret")
+"""Fields of a refused form that are not given back."""
+_MOST_KEPT = 100_000
+"""Bytes of a form with a file from somebody who is not signed in."""
 Screen = Callable[[Visit], Response]
 
 
@@ -235,9 +239,14 @@ async def _answer(
             if isinstance(upload, Response):
                 return upload
             form = RoomForm(*upload)
+        elif is_upload:
+            # Nobody who is not signed in can make us read a large file, but their words are not lost.
+            words = await read_upload_form(request, _MOST_KEPT, HEADERS)
+            if isinstance(words, Response):
+                return words
+            form = RoomForm(words[0])
         else:
-            # Nobody who is not signed in can make us read a large file.
-            read = await read_form(request, MAX_FORM if is_upload else route.largest, HEADERS)
+            read = await read_form(request, route.largest, HEADERS)
             if isinstance(read, Response):
                 return read
             form = RoomForm(read)
@@ -322,8 +331,8 @@ def _refuse(visit: Visit, route: RoomRoute, request: Request) -> Response | None
             query = f"?{request.url.query}" if request.url.query else ""
             follow = quote(f"{visit.path}{query}", safe="/")
             return visit.redirect(f"sign-in?next={follow}" if follow else "sign-in")
-        text = words.gettext("You are not signed in any more. Sign in in another tab, then send this page again.")
-        return visit.message(words.gettext("Please sign in"), text, status=401)
+        text = words.gettext("You are not signed in any more. Nothing of this was saved yet.")
+        return _keep_words(visit, request, words.gettext("Please sign in"), text, status=401)
     if route.least is not None and not visit.may(route.least):
         text = words.gettext("This needs the role of %(role)s.", role=team_screens.role_name(words, route.least))
         return visit.message(words.gettext("Not allowed"), text, status=403)
@@ -331,8 +340,22 @@ def _refuse(visit: Visit, route: RoomRoute, request: Request) -> Response | None
         sent = visit.fields.get("csrf", [""])[0].encode()
         is_ours = request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
         if not is_ours or not hmac.compare_digest(sent, csrf_token(visit.cookie).encode()):
-            text = words.gettext(
-                "The form is too old, or it came from another site. Go back, load the page again, and retry."
-            )
-            return visit.message(words.gettext("Please try again"), text, status=403)
+            if is_ours and visit.member is not None:
+                text = words.gettext("You signed in again after you opened this page. Nothing of it was saved yet.")
+            else:
+                text = words.gettext(
+                    "The form is too old, or it came from another site. Go back, load the page again, and retry."
+                )
+            return _keep_words(visit, request, words.gettext("Please try again"), text, status=403)
     return None
+
+
+def _keep_words(visit: Visit, request: Request, title: str, text: str, status: int) -> Response:
+    """Say why a form was refused, and give what was written back in a form that sends it again.
+
+    Only where the browser says that our own page sent it. Else another site could make somebody send its words.
+    """
+    kept: list[tuple[str, str]] = []
+    if request.headers.get("sec-fetch-site") == "same-origin":
+        kept = [(name, value) for name, values in visit.fields.items() for value in values if name not in _NEVER_KEPT]
+    return visit.page("message.html.j2", title, status, texts=[text], kept=kept, again=f"{visit.root}{visit.path}")
