@@ -194,7 +194,8 @@ class _Loading:
         schedules: dict[str, Schedule] = {}
         written: dict[str, Mapping[str, Any]] = {}
         folder = self.reading.root / "schedules"
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        fresh = {self.reading.root / name for name in self.reading.changed if name.startswith("schedules/")}
+        for path in sorted({*(folder.iterdir() if folder.is_dir() else ()), *fresh}):
             # Editors and macOS leave `.#weekly.yaml` and `._weekly.yaml` beside a file.
             if path.name.startswith("."):
                 continue

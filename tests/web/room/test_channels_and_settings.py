@@ -204,6 +204,22 @@ def test_settings_with_an_error_are_not_saved(room: RoomSite, admin: Browser) ->
     assert _file(room) == APPROVED
 
 
+def test_a_mistake_in_another_file_refuses_no_save(room: RoomSite, admin: Browser) -> None:
+    """A colleague's broken schedule locked everybody out of all settings."""
+    room.newsroom.folder.write("schedules/other.yaml", "cadence: {daly: 09:00}\n")
+    status, page = _send(admin, APPROVED.replace("3h", "4h"), do="check")
+    assert status == 200 and "other.yaml" in page
+    wrong = _send(admin, APPROVED.replace("daily:", "daly:"), do="save")
+    assert wrong[0] == 422 and _file(room) == APPROVED
+    status, page = _send(admin, APPROVED.replace("3h", "4h"), do="save")
+    assert status == 200 and "once that is mended" in page and "4h" in _file(room)
+    main = room.newsroom.folder.root / "tidings.yaml"
+    without = re.sub(r"(?m)^  digest:", "  gazette:", main.read_text())
+    opened = _opened(admin.get("settings/edit", file="tidings.yaml").text)
+    answer = admin.post("settings/edit", file="tidings.yaml", text=without, opened=opened, do="save")
+    assert answer.status_code == 422 and "digest" in main.read_text(), "it would break the schedules"
+
+
 def test_settings_that_changed_meanwhile_are_not_overwritten(room: RoomSite, admin: Browser) -> None:
     opened = _opened(admin.get("settings/edit", file=SCHEDULE).text)
     room.newsroom.folder.write(SCHEDULE, APPROVED + "# by hand\n")

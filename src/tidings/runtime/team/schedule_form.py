@@ -8,6 +8,7 @@ from tidings.runtime.team.yaml_edit import (
     Value,
     add_item,
     count_items,
+    is_map,
     read_value,
     remove_item,
     set_value,
@@ -16,6 +17,7 @@ from tidings.runtime.team.yaml_edit import (
 RULES = ("weekly", "daily", "monthly", "every", "cron", "at", "on")
 """The rules that the form offers, each with one line of text."""
 TEXTS: dict[str, tuple[str, ...]] = {
+    "title": ("title",),
     "every_other": ("cadence", "every_other", "from"),
     "from": ("cadence", "from"),
     "until": ("cadence", "until"),
@@ -40,6 +42,8 @@ LISTS: dict[str, tuple[str, ...]] = {
 }
 """Fields with several values."""
 _SETS = ("kinds", "topics", "languages")
+NEW = "title: {title}\ncadence:\n  weekly: fri 09:00\ndeliver:\n  - {outlet}\n"
+"""A new schedule, before somebody fills its form."""
 _NUMBERS = ("min_items", "max_items", "needed")
 
 
@@ -54,7 +58,7 @@ class DeliveryForm:
 
 @dataclass(slots=True)
 class ScheduleForm:
-    """What the form shows. An empty text leaves the key out, so that its default holds."""
+    """What the form shows. An empty text leaves the key out, so that its default holds; a missing one stays."""
 
     rule: str = ""
     when: str = ""
@@ -76,6 +80,8 @@ def read_schedule(text: str) -> ScheduleForm:
     for key, path in TEXTS.items():
         value = read_value(text, path)
         form.texts[key] = value if isinstance(value, str) else ""
+    if is_map(text, TEXTS["title"]):
+        del form.texts["title"]
     for key, path in LISTS.items():
         value = read_value(text, path)
         form.lists[key] = [value] if isinstance(value, str) else value or []
@@ -110,8 +116,8 @@ def write_schedule(text: str, form: ScheduleForm) -> str:
             after = "cadence" if path[0] in ("approval", "select") else ""
             text = set_value(text, path, list(form.lists[key]) or None, after=after)
     for key, path in TEXTS.items():
-        value = form.texts[key]
-        if value != before.texts[key] and (path[0] != "approval" or form.lists["by"]):
+        value = form.texts.get(key)
+        if value is not None and value != before.texts.get(key) and (path[0] != "approval" or form.lists["by"]):
             written: Value = int(value) if key in _NUMBERS and value.isdecimal() else value
             place = path if value or key != "every_other" else path[:-1]  # an empty map has no meaning
             text = set_value(text, place, written if value else None, after="cadence")

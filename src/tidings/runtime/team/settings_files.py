@@ -16,16 +16,20 @@ _RUNS = 2
 
 @dataclass(frozen=True, slots=True)
 class CheckedSettings:
-    """What a changed file would do: its problems, and the next slots before and after; None without a plan."""
+    """What a changed file would do: its problems, and the next slots before and after; None without a plan.
+
+    `has_error` says whether the file must not be saved: for an error of its own, or one that it makes in another file.
+    """
 
     problems: list[Problem]
+    has_error: bool
     before: list[PlannedSchedule] | None = None
     after: list[PlannedSchedule] | None = None
 
     @property
-    def has_error(self) -> bool:
-        """Whether the file must not be saved."""
-        return any(problem.level == "error" for problem in self.problems)
+    def waits(self) -> bool:
+        """Whether the newsroom takes the file up only once an error in another file is mended."""
+        return not self.has_error and any(problem.level == "error" for problem in self.problems)
 
 
 def settings_files(root: Path) -> list[str]:
@@ -44,16 +48,19 @@ def check_settings(runtime: Runtime, name: str, text: str) -> CheckedSettings:
     """Load the newsroom with one changed file and plan with it: on a copy of the store, which PostgreSQL only reads."""
     loaded = load_newsroom(runtime.root, changed={name: text.encode()})
     problems = list(loaded.problems)
-    newsroom, checked = loaded.newsroom, CheckedSettings(problems)
-    if newsroom is None or checked.has_error:
-        return checked
+    errors = [problem for problem in problems if problem.level == "error"]
+    newsroom = loaded.newsroom
+    if newsroom is None or errors:
+        present = {(problem.file, problem.message) for problem in load_newsroom(runtime.root).problems}
+        is_new = any(one.file == name or (one.file, one.message) not in present for one in errors)
+        return CheckedSettings(problems, has_error=is_new)
     if runtime.store.path is None:
         changed = newsroom.model_copy(update={"store": runtime.newsroom.store})
         with Runtime(changed, keys=runtime.keys, lazy=True) as reader:
             reader.set_clock(runtime.now())
             before = plan(runtime, runtime.now(), _RUNS)
-            return CheckedSettings(problems, before, plan(reader, reader.now(), _RUNS))
+            return CheckedSettings(problems, False, before, plan(reader, reader.now(), _RUNS))
     with open_scratch_runtime(runtime) as copy:
         before = plan(copy, copy.now(), _RUNS, most_counted=MOST_COUNTED)
         copy.apply_configuration(newsroom.model_copy(update={"store": copy.newsroom.store}))
-        return CheckedSettings(problems, before, plan(copy, copy.now(), _RUNS, most_counted=MOST_COUNTED))
+        return CheckedSettings(problems, False, before, plan(copy, copy.now(), _RUNS, most_counted=MOST_COUNTED))

@@ -40,17 +40,25 @@ def set_value(text: str, path: Sequence[str | int], value: Value | None, *, afte
 
 
 def read_value(text: str, path: Sequence[str | int]) -> str | list[str] | None:
-    """Return the text of a scalar, the texts of a list, or None if there is no such value."""
+    """Return the text of a scalar, the texts of a list, or None if there is no such value, or it is a map."""
     node = _compose(text)
     for key in path:
         node = _step(node, key)
-    if node is None:
+    if node is None or isinstance(node, MappingNode):
         return None
     if isinstance(node, SequenceNode):
         return [str(item.value) for item in node.value if isinstance(item, ScalarNode)]
     # The days of `weekly: [mon, thu] 09:00` were masked: the text itself says them.
     is_plain = isinstance(node, ScalarNode) and node.style is None
     return text[node.start_mark.index : node.end_mark.index] if is_plain else str(node.value)
+
+
+def is_map(text: str, path: Sequence[str | int]) -> bool:
+    """Whether there is a map at a path, such as a text in several languages."""
+    node = _compose(text)
+    for key in path:
+        node = _step(node, key)
+    return isinstance(node, MappingNode)
 
 
 def count_items(text: str, path: Sequence[str | int]) -> int:

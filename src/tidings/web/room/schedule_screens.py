@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import Response
 
 from tidings.model.errors import RefusedError
+from tidings.model.text import one_line, shorten_slug, slugify
 from tidings.render.i18n import kind_label
 from tidings.render.room.room_pages import SCRIPT, RoomWords
 from tidings.runtime.team import files, schedule_form
 from tidings.runtime.team.files import FileChangedError, OpenedFile
 from tidings.runtime.team.schedule_form import DeliveryForm, ScheduleForm
 from tidings.runtime.team.settings_files import SCHEDULES, CheckedSettings, check_settings, schedule_of
+from tidings.runtime.team.yaml_edit import to_flow
 from tidings.store.content.items import list_kinds
 from tidings.web.room import file_screens
 from tidings.web.room.settings_screens import compare_plans, open_settings
 from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import Visit
 
+_FILE = re.compile(rf"{SCHEDULES}/[a-z0-9][a-z0-9-]{{0,80}}\.yaml")
+
 
 def show_schedule(visit: Visit) -> Response:
     """The form of one schedule, or its YAML if the form cannot show it."""
-    opened = _open(visit, visit.query.get("file", ""))
+    title = one_line(visit.query.get("title", ""))[:100]
+    name = visit.query.get("file", "") or f"{SCHEDULES}/{shorten_slug(slugify(title))}.yaml"
+    opened = _open(visit, name)
     if isinstance(opened, Response):
         return opened
     try:
-        form = schedule_form.read_schedule(opened.text)
+        form = schedule_form.read_schedule(opened.text or _new_text(visit, title))
     except ValueError:
         return visit.redirect(f"settings/edit?file={quote(opened.name)}", "no_form")
     return _page(visit, opened, form)
@@ -42,7 +49,7 @@ def submit_schedule(visit: Visit) -> Response:
     form = _read_form(visit)
     changed = words.gettext("Somebody else changed this file meanwhile. Below is how yours differs from theirs.")
     try:
-        text = schedule_form.write_schedule(opened.text, form)
+        text = schedule_form.write_schedule(opened.text or _new_text(visit, form.texts.get("title", "")), form)
     except ValueError as error:
         return _page(visit, opened, form, wrong=str(error), status=422)
     checked = check_settings(visit.runtime, name, text)
@@ -61,16 +68,31 @@ def submit_schedule(visit: Visit) -> Response:
         return _page(visit, opened, form, text, checked, wrong=changed, status=409)
     except RefusedError as error:
         return _page(visit, opened, form, text, checked, wrong=str(error), status=409)
-    return visit.redirect(f"settings/schedule?file={quote(name)}#content", "saved")
+    return visit.redirect(f"settings/schedule?file={quote(name)}#content", "saved_waits" if checked.waits else "saved")
 
 
 def _open(visit: Visit, name: str) -> OpenedFile | Response:
+    """Open the file of a schedule, also of one that is not there yet."""
+    if _FILE.fullmatch(name) and not (visit.runtime.root / name).exists():
+        return OpenedFile(name, "", "")
     return open_settings(visit, name) if name.startswith(f"{SCHEDULES}/") else visit.not_found()
+
+
+def _new_text(visit: Visit, title: str) -> str:
+    """Return the YAML of a new schedule: weekly to the first list, or to the first channel if there is no list."""
+    newsroom = visit.newsroom
+    posts = [f"{{channel: {name}}}" for name, channel in newsroom.channels.items() if channel.POSTS]
+    outlets = [f"{{list: {name}, frequency: weekly}}" for name in newsroom.lists] + posts
+    written = to_flow(title or visit.words.gettext("New schedule"))
+    return schedule_form.NEW.format(
+        title=written, outlet=outlets[0] if outlets else "{list: digest, frequency: weekly}"
+    )
 
 
 def _read_form(visit: Visit) -> ScheduleForm:
     form = ScheduleForm(rule=visit.field("rule", 20), when=visit.field("when", 300))
-    form.texts = {key: visit.field(key, 100) for key in schedule_form.TEXTS}
+    # A title in several languages has no field.
+    form.texts = {key: visit.field(key, 100) for key in schedule_form.TEXTS if key != "title" or key in visit.fields}
     for key in schedule_form.LISTS:
         values = visit.fields.get(key, [])
         if key in ("skip_dates", "by"):
@@ -100,7 +122,7 @@ def _page(
         kinds = dict.fromkeys([*form.lists["kinds"], *list_kinds(connection)])
     return visit.page(
         "schedule_edit.html.j2",
-        schedule_title(visit, name),
+        schedule_title(visit, name) if opened.digest else visit.words.gettext("New schedule"),
         status,
         wrong=wrong,
         script=SCRIPT,

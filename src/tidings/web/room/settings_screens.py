@@ -73,7 +73,7 @@ def submit_editor(visit: Visit) -> Response:
         return _page(visit, files.open_file(visit.runtime.root, name), text, checked, wrong=changed, status=409)
     except RefusedError as error:
         return _page(visit, opened, text, checked, wrong=str(error), status=409)
-    return visit.redirect(f"settings/edit?file={quote(name)}", "saved")
+    return visit.redirect(f"settings/edit?file={quote(name)}", "saved_waits" if checked.waits else "saved")
 
 
 def show_version(visit: Visit) -> Response:
