@@ -58,6 +58,7 @@ def _team_page(visit: Visit, status: int = 200, error: str = "", link: str = "",
                 "member": member,
                 "role": role_name(words, member.role),
                 "sessions": sessions.get(member.id, 0),
+                "link_works": member.link_until is not None and member.link_until > real_now(),
                 "lists": [list_title(visit, name) for name in member.lists],
             }
             for member in members
