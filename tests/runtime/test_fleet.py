@@ -182,7 +182,7 @@ def test_a_synchronous_standby_takes_over(tmp_path: Path) -> None:
         primary = Server()
         stack.callback(primary.stop)
         primary.start()
-        standby = primary.start_synchronous_standby()
+        standby = primary.start_standby(synchronous=True)
         stack.callback(standby.stop)
         address = primary.fresh_database()
         folder = stack.enter_context(make_newsroom_folder(tmp_path / "newsroom", address))

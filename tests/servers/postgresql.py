@@ -38,8 +38,11 @@ class Server(PrivatePostgres):
     def _find_port(self) -> int:
         return free_port()
 
-    def start_synchronous_standby(self) -> Server:
-        """Start a server that has every commit before this one acknowledges it. `promote` makes it the primary."""
+    def start_standby(self, *, synchronous: bool) -> Server:
+        """Start a server that follows this one. `promote` makes it the primary.
+
+        `synchronous`: it has every commit before this one acknowledges it.
+        """
         standby = Server()
         standby._own_folder()
         standby._run(
@@ -47,9 +50,18 @@ class Server(PrivatePostgres):
             "-d", self._url("postgres"),
         )  # fmt: skip
         standby.resume()
-        self._administer("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        self._administer("SELECT pg_reload_conf()")
+        if synchronous:
+            self._administer("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            self._administer("SELECT pg_reload_conf()")
         return standby
+
+    def stop_following(self) -> None:
+        """Let this standby receive nothing more: what its primary commits from now on is not here."""
+        self._administer("ALTER SYSTEM SET primary_conninfo = ''")
+        self._administer("SELECT pg_reload_conf()")
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            query = "SELECT count(*) FROM pg_stat_wal_receiver"
+            wait_until(lambda: connection.execute(query).fetchone() == (0,))
 
     def promote(self) -> None:
         """Make this standby the primary."""

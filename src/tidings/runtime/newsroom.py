@@ -36,6 +36,7 @@ from tidings.sources.fetch_cache import FetchCache, NoFetchCache
 from tidings.store import migrate
 from tidings.store.content.fetch_cache import StoredFetchCache
 from tidings.store.content.items import StoredStories
+from tidings.store.delivery.failover import SenderMemory
 from tidings.store.engine import Store
 from tidings.store.locks import Liveness, SharedHold, acquire_liveness
 from tidings.store.people import subscribers
@@ -176,6 +177,7 @@ class Runtime:
         self.liveness: Liveness = acquire_liveness(self.store)
         self.owner = self.liveness.owner
         self._event_liveness: Liveness | None = None
+        self._sent = SenderMemory()
         self._events_lock = threading.Lock()
         """Held while events are delivered: the configuration does not change meanwhile."""
         self.composing = threading.RLock()
@@ -360,6 +362,7 @@ class Runtime:
             picture=Thumbnails(newsroom.public, newsroom.site.url),
             spacings={name: _spacing(settings, newsroom) for name, settings in newsroom.channels.items()},
             count_processes=self._count_sending_processes,
+            memory=self._sent,
             reached=self._reached,
         )
 
@@ -469,6 +472,11 @@ class Runtime:
             with self.store.write() as connection:
                 subscribers.update_marks(connection)
         return done
+
+    def settle_failover(self) -> None:
+        """Report what a database server that took over has forgotten. Call it only while nothing is sent."""
+        if not self.store.is_sqlite:
+            self.deliverer.settle_failover()
 
     def answer_requests(self) -> int:
         """Answer sign-ups by mail. Returns the number of handled sign-ups."""

@@ -25,6 +25,7 @@ from tidings.runtime.monitoring.log import Redactor
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import TickResult, tick
 from tidings.runtime.watch import Stamp, configuration_stamp, configuration_version
+from tidings.store.delivery.failover import is_settled
 from tidings.store.engine import describe_fault
 from tidings.store.service.clock import read_clock
 from tidings.store.service.heartbeat import Heartbeat, ProcessRole, delete_heartbeat, load_heartbeats, record_heartbeat
@@ -139,6 +140,13 @@ class ServiceCycle:
     def _run(self) -> datetime | None:
         with self.catch_faults("configuration"):
             self._load_changes()
+        if self._role.sends and self._delivering.acquire(blocking=False):
+            # Otherwise the run that is sending does it at its end, or the next one at its beginning.
+            try:
+                with self.catch_faults("beat"):
+                    self._runtime.settle_failover()
+            finally:
+                self._delivering.release()
         if not self._role.ticks:
             if self._role.sends:
                 with self.catch_faults("beat"):
@@ -204,6 +212,8 @@ class ServiceCycle:
             owners = [heartbeat.owner for heartbeat in load_heartbeats(connection)]
         own, liveness = self._runtime.owner, self._runtime.liveness
         dead = [owner for owner in owners if owner != own and not liveness.is_alive(owner)]
+        if not is_settled(self._runtime.store, datetime.now(UTC)):
+            dead = []  # After a failover, they may not have connected again.
         with self._runtime.store.write() as connection:
             for owner in dead:
                 delete_heartbeat(connection, owner)

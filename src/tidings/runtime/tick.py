@@ -24,6 +24,7 @@ from tidings.pipeline.publish.archive import publish_archive
 from tidings.pipeline.publish.publish import PublishResult, describe_unwritable, publish
 from tidings.pipeline.retention import delete_expired
 from tidings.runtime.newsroom import Runtime
+from tidings.store.delivery.failover import is_settled
 from tidings.store.delivery.notices import delete_notice
 from tidings.store.people import subscribers
 from tidings.store.service import heartbeat, pauses
@@ -54,7 +55,8 @@ def tick(
 ) -> TickResult:
     """Do everything that is due at `now`. A second call at the same moment does nothing.
 
-    1. Advance the clock, end pauses and expired re-confirmations, and recover deliveries of dead processes.
+    1. Advance the clock, end pauses and expired re-confirmations, and recover deliveries of dead processes. After a
+       failover of the database, nothing else is done until all senders have reported.
     2. Collect items; hold editions with withdrawn stories; correct posts that are already out.
     3. Publish feeds and pages (unless `public` is False).
     4. Compose: apply renames, resume unfinished editions, set baselines, note changed cadences, compose due slots,
@@ -73,6 +75,9 @@ def tick(
     with store.write() as connection:
         subscribers.expire_reconfirmations(connection, now)
     recover(store, runtime.liveness, now=now, policies=runtime.resend_policies())
+    if not is_settled(store, datetime.now(UTC)):
+        # New deliveries could get the ids of forgotten ones. A new edition may have been sent already.
+        return result
 
     result.collected = collect(store, runtime.sources, now=now, url=newsroom.site.url, accept=accept)
     lifecycle.hold_withdrawn(now)

@@ -33,6 +33,7 @@ from tidings.pipeline.deliver.outcomes import (
 from tidings.pipeline.deliver.pacing import SendRates, SendWindow
 from tidings.store.delivery import rates, settling
 from tidings.store.delivery.claims import Claim, Claimant, recheck
+from tidings.store.delivery.failover import server_timeline
 from tidings.store.delivery.journal import JournalWriter, delete_entries
 from tidings.store.engine import is_locked
 
@@ -123,6 +124,7 @@ class DeliveryBatch:
         self._count(accepted, results, done)
         if room:
             self._is_exhausted = done.claim.is_empty
+            context.memory.add_claim((delivery for delivery, _ in done.permitted), context.clock())
         messages = self._make_messages([delivery for delivery, _ in done.permitted], done.preparing)
         for delivery, not_before in done.permitted:
             if delivery.id not in messages:
@@ -141,7 +143,8 @@ class DeliveryBatch:
         lost |= {delivery.id for delivery in settling.settle(connection, context.owner, results)}
         delete_entries(connection, context.owner, entries)
         self._rates.save(connection)
-        if not room:
+        if not room or server_timeline(connection) != context.memory.timeline:
+            # Another server may have forgotten earlier claims: see `Deliverer.settle_failover`.
             return _Step(lost, Claim((), (), 0), (), 0)
         claim = self._claimant.claim(connection, room, now=now, real_now=real_now, until=real_now + context.lease)
         permitted = [(delivery, 0.0) for delivery in claim.deliveries]

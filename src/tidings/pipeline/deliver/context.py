@@ -16,6 +16,7 @@ from tidings.model.delivery import Delivery, PostChange
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.senders import MailSender
 from tidings.store.delivery.claims import SenderShare
+from tidings.store.delivery.failover import SenderMemory
 from tidings.store.engine import Store
 
 
@@ -109,6 +110,8 @@ class DeliveryContext:
     """No message begins from then on, by `time.monotonic`."""
     only: int | None = None
     """The only mailing to send, or None for every due delivery."""
+    memory: SenderMemory = field(default_factory=SenderMemory)
+    """What this process claimed and sent lately."""
 
     def lease_end(self) -> float:
         """Return the end of a lease taken now, by `boot_clock`. It is a tenth before other processes may take over."""

@@ -33,11 +33,12 @@ from tidings.pipeline.deliver.context import (
 )
 from tidings.pipeline.deliver.outcomes import ResendPolicies, values_after_search
 from tidings.pipeline.deliver.pacing import MAX_PERMITTED, SendWindow
-from tidings.pipeline.deliver.recovery import recover_own
+from tidings.pipeline.deliver.recovery import recover_forgotten, recover_own
 from tidings.pipeline.deliver.senders import MailSender, channel_key, plan_senders
 from tidings.store.content import editions
-from tidings.store.delivery import claims, corrections, ledger, threads
+from tidings.store.delivery import claims, corrections, failover, ledger, threads
 from tidings.store.delivery import senders as sender_health
+from tidings.store.delivery.failover import SenderMemory
 from tidings.store.delivery.journal import Journal
 from tidings.store.delivery.uploads import StoredUploads
 from tidings.store.engine import Store
@@ -85,13 +86,14 @@ class Deliverer:
         real_clock: Callable[[], datetime] = _real_clock,
         boot_clock: Callable[[], float] = _boot_clock,
         lease: timedelta = LEASE,
+        memory: SenderMemory | None = None,
         events: bool = False,
         reached: Callable[[str], None] = lambda point: None,
     ) -> None:
         """`prepare` may be a mapping by sender. `routes` are the senders of each list, in order of preference.
 
         `fingerprints` are those of the settings of each channel. `count_processes` counts those that send: they share
-        the connections of a sender.
+        the connections of a sender. `memory` outlives this object, if the settings are loaded anew.
         With `events`, it sends to event webhooks and to nothing else. It needs a `liveness` of its own then: each run
         recovers what its owner left.
         """
@@ -122,6 +124,7 @@ class Deliverer:
             stopping=self._stopping,
             mutex=self._mutex,
             breaker=breaker or Breaker(),
+            memory=memory or SenderMemory(),
         )
         self._idle: dict[str, list[MailTransport | SmtpRelay]] = {}
         self._busy: set[MailTransport | SmtpRelay] = set()
@@ -139,6 +142,9 @@ class Deliverer:
         summary = DeliverySummary()
         context = self._context = replace(self._context, only=only, until=time.monotonic() + seconds)
         self._liveness.refresh()
+        while not self.settle_failover():
+            if self._stopping.wait(1.0) or time.monotonic() >= context.until:
+                return summary
         self._processes = max(1, self._count_processes())
         recover_own(
             context.store,
@@ -172,6 +178,36 @@ class Deliverer:
         for key in [key for key in summary.stalled if key.startswith(f"{Lane.MAIL} ")]:
             summary.failed_senders[key.removeprefix(f"{Lane.MAIL} ")] = summary.stalled.pop(key)
         return summary
+
+    def settle_failover(self) -> bool:
+        """Report what a server that took over has forgotten. Returns False while deliveries may not be claimed.
+
+        Call it only while this process sends nothing.
+        """
+        context, memory = self._context, self._context.memory
+        if context.store.is_sqlite:
+            return True
+        with context.store.write() as connection:
+            timeline = failover.look(connection, context.real_clock())
+        if timeline.name != memory.timeline:
+            if memory.timeline and timeline.name:
+                recover_forgotten(
+                    context.store,
+                    context.owner,
+                    memory,
+                    may_change=not timeline.is_settled,
+                    lease=context.lease,
+                    now=context.clock(),
+                    real_now=context.real_clock(),
+                    policies=context.policies,
+                )
+            memory.forget()
+            memory.timeline = timeline.name
+        if timeline.is_settled:
+            return True
+        with context.store.write() as connection:
+            failover.report(connection, timeline.name, context.owner)
+            return failover.look(connection, context.real_clock()).is_settled
 
     def _release_replies(self) -> None:
         """Make replies due once the post that they answer has an outcome."""
@@ -340,7 +376,7 @@ class Deliverer:
         ]
 
     def _batch(self, lane: Lane, summary: DeliverySummary, window: SendWindow) -> DeliveryBatch:
-        writer = self._journal.writer(self._liveness.owner)
+        writer = self._journal.writer(self._liveness.owner, self._context.memory)
         context = self._context
         if lane.sender is not None:
             context = replace(context, prepare=self._preparers[lane.sender.name])

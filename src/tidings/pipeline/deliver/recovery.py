@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from tidings.channels.base import Channel, KnowsAddresses
@@ -12,10 +12,12 @@ from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
 from tidings.model.errors import RefusedError
 from tidings.model.plurals import count_noun
 from tidings.pipeline.deliver.outcomes import ResendPolicies, values_after_attempt, values_after_crash
-from tidings.store.delivery import claims, ledger, settling, threads
+from tidings.store.delivery import claims, failover, ledger, settling, threads
+from tidings.store.delivery.failover import SenderMemory
 from tidings.store.delivery.journal import Journal, JournalRecord
 from tidings.store.engine import Store
 from tidings.store.locks import Liveness
+from tidings.store.service.restored import mark_forgotten
 
 
 def recover(
@@ -34,6 +36,9 @@ def recover(
     real_now = real_now or datetime.now(UTC)
     states: Counter[str] = Counter()
     liveness.refresh()
+    if not failover.is_settled(store, real_now):
+        # A process that has not connected again looks dead, but knows what became of its deliveries.
+        return states
     with store.read() as connection:
         holders = claims.list_owners(connection)
     for owner in dict.fromkeys([*holders, *sorted(journal.owners()), *liveness.list_dead()]):
@@ -65,6 +70,39 @@ def recover_own(store: Store, owner: str, *, now: datetime, real_now: datetime, 
         journal.forget(owner)
 
 
+def recover_forgotten(
+    store: Store,
+    owner: str,
+    memory: SenderMemory,
+    *,
+    may_change: bool,
+    lease: timedelta,
+    now: datetime,
+    real_now: datetime,
+    policies: ResendPolicies,
+) -> None:
+    """Write into the ledger what the server that took over has forgotten of this process. It must send nothing now.
+
+    What was accepted becomes accepted again. What has no outcome is in doubt. Without `may_change` others have claimed
+    since, so that only a notice is written.
+    """
+    record, claimed = JournalRecord(), memory.claims()
+    for line in memory.lines():
+        record.add(line)
+    fences = {number: fence for number, fence in sorted(record.intents) if number in claimed}
+    with store.write() as connection:
+        missing = list(fences)
+        if may_change:
+            until = real_now + lease
+            missing = failover.take_back(connection, owner, fences, claimed, real_now=real_now, until=until)
+        if missing:
+            schedules = sorted({claimed[number].schedule for number in missing} - {""})
+            mark_forgotten(connection, schedules if may_change else [], count=len(missing), owner=owner, now=now)
+    if may_change:
+        _recover_owner(store, owner, policies=policies, now=now, real_now=real_now, memory=record)
+        Journal(store).forget(owner)
+
+
 def _recover_owner(
     store: Store,
     owner: str,
@@ -73,23 +111,34 @@ def _recover_owner(
     now: datetime,
     real_now: datetime,
     expired_at: datetime | None = None,
+    memory: JournalRecord | None = None,
 ) -> Counter[str]:
-    """Settle what an owner has claimed (with `expired_at`, only expired leases) by what its journal says."""
+    """Settle what an owner has claimed (with `expired_at`, only expired leases) by what its journal says.
+
+    `memory`: what the process itself remembers, if its journal was lost with a server.
+    """
     journal = Journal(store)
-    record, boot = journal.read(owner), journal.boot()
+    record, boot = memory or journal.read(owner), journal.boot()
+    # The last journal lines before the machine went down may be lost. Then nothing proves that nothing was sent.
+    may_be_lost = memory is None and record.boots != {boot}
+    event = "the machine went down" if may_be_lost else "the database failed over" if memory else "the process died"
     with store.write() as connection:
         held = claims.get_claimed(connection, owner, expired_at=expired_at)
-        results = [(row, _recovered_values(row, record, boot, policies, now, real_now)) for row in held]
+        results = [(row, _recovered_values(row, record, event, may_be_lost, policies, now, real_now)) for row in held]
         settling.settle(connection, owner, results)
     return Counter(str(values["state"]) for _, values in results)
 
 
 def _recovered_values(
-    row: Delivery, record: JournalRecord, boot: str, policies: ResendPolicies, now: datetime, real_now: datetime
+    row: Delivery,
+    record: JournalRecord,
+    event: str,
+    may_be_lost: bool,
+    policies: ResendPolicies,
+    now: datetime,
+    real_now: datetime,
 ) -> dict[str, Any]:
     key = (row.id, row.fence)
-    # The last journal lines before the machine went down may be lost. Then nothing proves that nothing was sent.
-    may_be_lost = record.boots != {boot}
     if key in record.prepared and key not in record.intents and not may_be_lost:
         return values_after_crash(row, "the process died three times while it prepared this message", now)
     if row.state == DeliveryState.LEASED:
@@ -99,7 +148,6 @@ def _recovered_values(
     if outcome is not None:
         return values_after_attempt(row, outcome, policies, now=now, real_now=real_now)
     if key in record.intents or may_be_lost:
-        event = "the machine went down" if may_be_lost else "the process died"
         unknown = Outcome(Verdict.UNKNOWN, reason=f"{event} while this message was being sent")
         return values_after_attempt(row, unknown, policies, now=now, real_now=real_now) | {"crashes": row.crashes + 1}
     return settling.requeued(row)

@@ -28,6 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.model.delivery import Outcome, Verdict
 from tidings.store import schema as t
+from tidings.store.delivery.failover import SenderMemory, server_timeline
 from tidings.store.engine import Store, driver_sql, run_sql
 from tidings.store.people.consent import VERSION, lock_version
 
@@ -73,14 +74,18 @@ class Journal:
         with self._store.read() as connection:
             return str(connection.execute(text("SELECT pg_postmaster_start_time()::text")).scalar_one())
 
-    def writer(self, owner: str) -> JournalWriter:
-        """Open the journal of one worker. The boot id is synced to disk: without it, entries may be lost."""
+    def writer(self, owner: str, memory: SenderMemory | None = None) -> JournalWriter:
+        """Open the journal of one worker. The boot id is synced to disk: without it, entries may be lost.
+
+        `memory` gets a copy of each line.
+        """
         boot = _line(["B", self.boot()])
         with self._store.write() as connection:
             # `begin` needs the row of the consent version.
             lock_version(connection)
             head = _insert_entry(connection, owner, boot)
-        return JournalWriter(self._store, owner, head)
+            memory = memory or SenderMemory(server_timeline(connection))
+        return JournalWriter(self._store, owner, head, memory)
 
     def owners(self) -> set[str]:
         """Return every owner with a journal."""
@@ -126,8 +131,9 @@ class JournalWriter:
     OSError: then nothing was noted.
     """
 
-    def __init__(self, store: Store, owner: str, head: int) -> None:
+    def __init__(self, store: Store, owner: str, head: int, memory: SenderMemory) -> None:
         """`head` is the id of the entry with the boot id."""
+        self._memory = memory
         self.owner = owner
         self._store = store
         self._head = head
@@ -158,12 +164,15 @@ class JournalWriter:
 
         The server may have lost the last entries, also if its start time stays: after a crash of one session it starts
         all others anew. So the journal gets a boot id of its own, by which these entries count as incomplete.
+        Another server may have forgotten the claims too, so that no message may begin by them.
         """
         if self._store.is_sqlite or not self._connection.closed:
             return False
         try:
             boot = _line(["B", f"{Journal(self._store).boot()}, connected again"])
             with self._store.write() as connection:
+                if server_timeline(connection) != self._memory.timeline:
+                    return False
                 _insert_entry(connection, self.owner, boot)
             self._open()
         except (SQLAlchemyError, self._store.engine.dialect.loaded_dbapi.Error):
@@ -209,6 +218,7 @@ class JournalWriter:
         entry = self._write(self._add_intents, values)
         if entry is None:
             return False
+        self._memory.add("\n".join(lines[len(self._queued) :]))
         self._entries[entry] = {*self._queued, *keys}
         self._queued = {}
         return True
@@ -216,7 +226,8 @@ class JournalWriter:
     def queue_accepted(self, key: DeliveryKey, receipt: str, via: str) -> None:
         """Queue the outcome of an accepted message for the next `begin` or `flush`."""
         reply = f'"receipt":{encode_basestring_ascii(receipt)},"via":{encode_basestring_ascii(via)}'
-        self._queued[key] = f'["O",{key[0]},{key[1]},{{"verdict":"accepted",{reply}}}]'
+        line = self._queued[key] = f'["O",{key[0]},{key[1]},{{"verdict":"accepted",{reply}}}]'
+        self._memory.add(line)
 
     def queue_outcome(self, key: DeliveryKey, outcome: Outcome) -> None:
         """Queue another outcome for the next `begin` or `flush`."""
@@ -225,7 +236,8 @@ class JournalWriter:
             value = getattr(outcome, name)
             if value not in ("", None, False):
                 fields[name] = value
-        self._queued[key] = _line(["O", *key, fields])
+        line = self._queued[key] = _line(["O", *key, fields])
+        self._memory.add(line)
 
     def flush(self) -> None:
         """Write the queued outcomes."""

@@ -17,9 +17,12 @@ from tidings.model.dates import format_local
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import RefusedError
+from tidings.model.plurals import count_noun
 from tidings.store import schema as t
 from tidings.store.content import editions, site_files
 from tidings.store.delivery import ledger
+from tidings.store.delivery.failover import forget_timeline
+from tidings.store.delivery.notices import Notice, add_notice
 from tidings.store.key_values import find_value, set_value
 from tidings.store.people import consent
 from tidings.store.service import clock
@@ -67,6 +70,7 @@ def mark_restored(
     if clocks:
         clock.advance_clock(connection, moment)
     consent.advance_version(connection)
+    forget_timeline(connection)
     set_value(
         connection, _NAME, json.dumps({"made": made.isoformat(), "at": now.isoformat(), "until": None, "open": []})
     )
@@ -152,6 +156,8 @@ class Restored:
     at: datetime
     until: datetime | None
     open: tuple[str, ...]
+    is_failover: bool = False
+    """A standby took over and had forgotten editions, which counts as a restore of these schedules."""
 
 
 def find_restored(connection: Connection) -> Restored | None:
@@ -162,7 +168,7 @@ def find_restored(connection: Connection) -> Restored | None:
     values = json.loads(raw)
     until = datetime.fromisoformat(values["until"]) if values["until"] else None
     made, at = datetime.fromisoformat(values["made"]), datetime.fromisoformat(values["at"])
-    return Restored(made, at, until, tuple(values["open"]))
+    return Restored(made, at, until, tuple(values["open"]), values.get("failover", False))
 
 
 def hold_next_editions(connection: Connection, schedules: list[str], now: datetime) -> None:
@@ -177,10 +183,37 @@ def reason_to_hold(connection: Connection, schedule: str, zone: tzinfo = UTC) ->
     restored = find_restored(connection)
     if restored is None or (restored.until is not None and schedule not in restored.open):
         return ""
+    if restored.is_failover:
+        return (
+            f"the database failed over {format_local(restored.at, zone)} and has forgotten an edition of this schedule "
+            "that was going out: some readers have it already"
+        )
     return (
         f"the newsroom was restored from a backup of {format_local(restored.made, zone)}, and this schedule was "
         "due since then: the edition may have been sent already"
     )
+
+
+def mark_forgotten(connection: Connection, schedules: list[str], *, count: int, owner: str, now: datetime) -> None:
+    """After a failover, hold the next edition of each schedule whose edition was forgotten while it was sent.
+
+    `count` messages of `owner` are gone from the ledger. A notice says so.
+    """
+    restored = find_restored(connection)
+    if schedules:
+        named = restored.open if restored is not None and restored.until is not None else ()
+        failed_over = Restored(now, now, now, (), is_failover=True)
+        _write(connection, failed_over, until=now, names=[*schedules, *named])
+    text = (
+        f"The database failed over to a server that has forgotten {count_noun(count, 'message', 'messages')} that "
+        f"{owner} had sent. "
+    )
+    text += (
+        f"The next edition of {', '.join(schedules)} is held: most readers may have it."
+        if schedules
+        else ("They may go out twice. To prevent this: synchronous replication.")
+    )
+    add_notice(connection, Notice(f"forgotten:{owner}:{now.isoformat()}", "failed", text, now))
 
 
 def inherited_reason(superseded: list[Edition]) -> str:
@@ -226,5 +259,6 @@ def _write(connection: Connection, restored: Restored, *, until: datetime, names
         "at": restored.at.isoformat(),
         "until": until.isoformat(),
         "open": sorted(set(names)),
+        "failover": restored.is_failover,
     }
     set_value(connection, _NAME, json.dumps(value))

@@ -1,0 +1,149 @@
+"""A standby that was behind takes over: what it has forgotten is found by the sender, before anybody claims again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, update
+
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
+from tests.fixtures.smtp import SmtpSink
+from tidings.pipeline.deliver.deliverer import Deliverer
+from tidings.pipeline.deliver.recovery import recover
+from tidings.store import schema as t
+from tidings.store.delivery import failover
+from tidings.store.delivery.failover import PATIENCE, SenderMemory
+from tidings.store.delivery.notices import recent_notices
+from tidings.store.engine import Store
+from tidings.store.key_values import set_value
+from tidings.store.locks import Liveness
+from tidings.store.service.heartbeat import Heartbeat, ProcessRole, record_heartbeat
+from tidings.store.service.restored import find_restored
+
+pytestmark = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
+READERS = ["ada", "grace", "once-lost.x", "mary"]
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[SmtpSink]:
+    with SmtpSink(tmp_path / "sink.journal") as running:
+        yield running
+
+
+@pytest.fixture
+def memory() -> SenderMemory:
+    return SenderMemory()
+
+
+@pytest.fixture
+def sender(store: Store, alive: Liveness, sink: SmtpSink, memory: SenderMemory) -> Iterator[Deliverer]:
+    """A sender that has mailed four readers. One connection was lost, so that mail went out twice."""
+    add_mailing(store, add_readers(store, READERS), add_edition(store))
+    with store.write() as connection:
+        record_heartbeat(connection, Heartbeat(alive.owner, NOW, NOW, role=ProcessRole.WORKER))
+    made = deliverer(store, alive, sink.port, memory=memory)
+    assert made.run_until_idle().states["accepted"] == 4
+    yield made
+    made.close()
+
+
+def fail_over(store: Store, memory: SenderMemory) -> None:
+    """Let the present server be one that took over and has forgotten every claim."""
+    with store.write() as connection:
+        connection.execute(
+            update(t.deliveries).values(state="pending", fence=0, receipt="", attempts=0, doubts=0, at=NOW)
+        )
+        set_value(connection, "timeline", "1/former")
+    memory.timeline = "1/former"
+
+
+def test_forgotten_mails_are_accepted_again(
+    store: Store, sender: Deliverer, memory: SenderMemory, sink: SmtpSink
+) -> None:
+    receipts = {row["id"]: row["receipt"] for row in rows(store)}
+    fail_over(store, memory)
+    sent = len(sink.taken())
+    assert not sender.run_until_idle().states
+    assert {row["id"]: row["receipt"] for row in rows(store)} == receipts
+    assert {row["state"] for row in rows(store)} == {"accepted"}
+    assert len(sink.taken()) == sent
+
+
+def test_a_forgotten_intent_is_in_doubt(store: Store, sender: Deliverer, memory: SenderMemory, sink: SmtpSink) -> None:
+    """The connection to the database was lost together with the reply of the relay."""
+    fail_over(store, memory)
+    without = [(at, entry) for at, entry in memory._lines if '"O"' not in entry]
+    memory._lines.clear()
+    memory._lines.extend(without)
+    assert sender.run_until_idle().states == {"accepted": 4}
+    assert Counter((row["state"], row["doubts"]) for row in rows(store)) == {("accepted", 1): 4}
+    copies = Counter(entry["message_id"] for entry in sink.taken())
+    assert set(copies.values()) == {2, 3}, "sent once more, with the same Message-ID"
+
+
+def test_nothing_is_claimed_until_all_have_reported(
+    store: Store, sender: Deliverer, alive: Liveness, memory: SenderMemory, sink: SmtpSink
+) -> None:
+    with store.write() as connection:
+        record_heartbeat(connection, Heartbeat("other-1-ff", NOW, NOW, role=ProcessRole.WORKER))
+    add_mailing(store, add_readers(store, ["new"]), add_edition(store, 2))
+    fail_over(store, memory)
+    now = datetime.now(UTC)
+    assert sender.run_until_idle(seconds=0).states == {}
+    assert Counter(row["state"] for row in rows(store)) == {"accepted": 4, "pending": 1}
+    # The other one looks dead because it has not connected again. It knows what became of its deliveries.
+    with store.write() as connection:
+        connection.execute(
+            update(t.deliveries).where(t.deliveries.c.state == "pending").values(state="handed", owner="x")
+        )
+    assert not recover(store, alive, now=NOW, policies=sender._context.policies)
+    with store.write() as connection:
+        failover.report(connection, failover.server_timeline(connection), "other-1-ff")
+    assert failover.is_settled(store, now)
+    recover(store, alive, now=NOW, policies=sender._context.policies)
+    assert sender.run_until_idle().states["accepted"] == 1
+
+
+def test_a_sender_that_never_reports_is_named(store: Store, sender: Deliverer, memory: SenderMemory) -> None:
+    with store.write() as connection:
+        record_heartbeat(connection, Heartbeat("other-1-ff", NOW, NOW, role=ProcessRole.WORKER))
+    fail_over(store, memory)
+    now = datetime.now(UTC)
+    assert not failover.is_settled(store, now)
+    assert sender.settle_failover() is False
+    assert not failover.is_settled(store, now + PATIENCE - timedelta(seconds=1))
+    assert failover.is_settled(store, now + PATIENCE)
+    with store.read() as connection:
+        (notice,) = recent_notices(connection)
+    assert "other-1-ff did not report" in notice.text
+    # It comes too late: others may have sent its mails meanwhile.
+    memory.timeline = "1/former"
+    memory.add_claim([], NOW)
+    assert sender.settle_failover() is True
+
+
+def test_a_forgotten_edition_is_held_for_a_person(store: Store, sender: Deliverer, memory: SenderMemory) -> None:
+    fail_over(store, memory)
+    with store.write() as connection:
+        connection.execute(delete(t.deliveries))
+    sender.run_until_idle()
+    with store.read() as connection:
+        restored = find_restored(connection)
+        (notice,) = recent_notices(connection)
+    assert restored is not None and restored.is_failover
+    assert len(restored.open) == 1
+    assert "has forgotten 4 messages" in notice.text
+
+
+def test_a_new_delivery_with_an_old_id_is_sent(store: Store, sender: Deliverer, memory: SenderMemory) -> None:
+    """The sequence of ids was behind too, so that another reader's mail has the id of a forgotten one."""
+    fail_over(store, memory)
+    with store.write() as connection:
+        connection.execute(update(t.deliveries).values(at=NOW + timedelta(minutes=5)))
+    assert sender.run_until_idle().states["accepted"] == 4
