@@ -1,4 +1,4 @@
-"""A fleet under torment: two tickers, two workers with two processes each, one PostgreSQL, one RabbitMQ.
+"""A fleet under torment: two tickers, two workers with two processes each, PostgreSQL with a standby, one RabbitMQ.
 
 All rounds play on the same fleet. In each round a story comes out, a schedule sends it at once to every reader and to a
 channel, and meanwhile something is killed, stopped, emptied or doubled. After each round what arrived and the ledger
@@ -16,14 +16,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
-
-from sqlalchemy import make_url
 
 from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tests.servers.cable import Cable
@@ -73,10 +71,12 @@ class Fleet:
     folder: NewsroomFolder
     broker: RabbitMq
     server: Server
+    """The primary."""
+    standby: Server
     url: str
     logs: Path
-    cable: Cable
-    """Between worker-2 and the database."""
+    cables: Sequence[Cable]
+    """Between worker-2 and the two servers."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     COMMANDS: ClassVar = {
@@ -90,7 +90,7 @@ class Fleet:
         """Start one process, with its children in a group of its own."""
         environment = {**os.environ, **self.folder.env}
         if name == "worker-2":
-            environment["TIDINGS_STORE"] = make_url(self.url).set(port=self.cable.port).render_as_string()
+            environment["TIDINGS_STORE"] = _address(self.url, [cable.port for cable in self.cables])
         with (self.logs / name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", __name__, *self.COMMANDS[name], "-C", str(self.folder.root)],
@@ -114,6 +114,12 @@ class Fleet:
         """End all of them."""
         for name in self.processes:
             self.kill(name)
+
+
+def _address(url: str, ports: Sequence[int]) -> str:
+    """The address of a database on several servers, of which one is the primary."""
+    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+    return f"postgresql://tidings@{hosts}/{url.rpartition('/')[2]}?target_session_attrs=read-write"
 
 
 Fault = Callable[[Fleet, random.Random, int], None]
@@ -175,9 +181,25 @@ def _restart_database(fleet: Fleet, dice: random.Random, mailing: int) -> None:
 
 
 def _cut_network(fleet: Fleet, dice: random.Random, mailing: int) -> None:
-    fleet.cable.cut()
+    for cable in fleet.cables:
+        cable.cut()
     time.sleep(CUT)
-    fleet.cable.mend()
+    for cable in fleet.cables:
+        cable.mend()
+
+
+def _fail_over(fleet: Fleet, dice: random.Random, mailing: int, *, synchronous: bool) -> None:
+    """Kill the primary and promote the standby; the former primary becomes its standby."""
+    if synchronous:
+        fleet.server.require_standby()
+    else:
+        fleet.standby.stop_following()
+    time.sleep(dice.uniform(0, 1.5))
+    fleet.server.halt()
+    time.sleep(dice.uniform(0, 3))
+    fleet.standby.promote()
+    fleet.server, fleet.standby = fleet.standby, fleet.server
+    fleet.standby.follow(fleet.server)
 
 
 def _double_messages(fleet: Fleet, dice: random.Random, mailing: int) -> None:
@@ -202,6 +224,8 @@ FAULTS: dict[str, Fault] = {
     "database killed and started": _restart_database,
     "network between a worker and the database cut for 90 s": _cut_network,
     "every message ten times in another order, and false ones": _double_messages,
+    "primary killed, its synchronous standby promoted": partial(_fail_over, synchronous=True),
+    "primary killed, a standby promoted that was behind": partial(_fail_over, synchronous=False),
 }
 
 
@@ -214,7 +238,10 @@ def _open_fleet(readers: int) -> Iterator[tuple[Fleet, Runtime]]:
         stack.callback(broker.stop)
         broker.start()
         url = server.fresh_database()
-        folder = stack.enter_context(make_newsroom_folder(Path(place) / "newsroom", url))
+        standby = server.start_standby()
+        stack.callback(standby.stop)
+        ports = [server.port, standby.port]
+        folder = stack.enter_context(make_newsroom_folder(Path(place) / "newsroom", _address(url, ports)))
         folder.env["TIDINGS_BROKER"] = broker.url
         path = folder.root / "tidings.yaml"
         path.write_text(path.read_text() + "engine: {type: celery, broker: {env: TIDINGS_BROKER}}\n")
@@ -226,11 +253,8 @@ def _open_fleet(readers: int) -> Iterator[tuple[Fleet, Runtime]]:
                     connection, f"reader{number}@example.org", "digest", language="en", frequency="weekly",
                     now=datetime.now(UTC), confirmed=True,
                 )  # fmt: skip
-        port = make_url(url).port
-        assert port is not None
-        cable = Cable(port)
-        stack.callback(cable.close)
-        fleet = Fleet(folder, broker, server, url, Path(place), cable)
+        cables = [stack.enter_context(contextlib.closing(Cable(port))) for port in ports]
+        fleet = Fleet(folder, broker, server, standby, url, Path(place), cables)
         stack.callback(fleet.end)
         fleet.keep()
         yield fleet, runtime

@@ -38,22 +38,29 @@ class Server(PrivatePostgres):
     def _find_port(self) -> int:
         return free_port()
 
-    def start_standby(self, *, synchronous: bool) -> Server:
-        """Start a server that follows this one. `promote` makes it the primary.
-
-        `synchronous`: it has every commit before this one acknowledges it.
-        """
+    def start_standby(self) -> Server:
+        """Start a server that follows this one. `promote` makes it the primary."""
         standby = Server()
         standby._own_folder()
-        standby._run(
-            "pg_basebackup", "-D", str(standby._data), "-R", "-X", "stream", "-c", "fast",
-            "-d", self._url("postgres"),
-        )  # fmt: skip
-        standby.resume()
-        if synchronous:
-            self._administer("ALTER SYSTEM SET synchronous_standby_names = '*'")
-            self._administer("SELECT pg_reload_conf()")
+        standby.follow(self)
         return standby
+
+    def follow(self, primary: Server) -> None:
+        """Throw away its data and become the standby of `primary`, at the same port if it had one."""
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._run(
+            "pg_basebackup", "-D", str(self._data), "-R", "-X", "stream", "-c", "fast",
+            "-d", primary._url("postgres"),
+        )  # fmt: skip
+        self.resume()
+
+    def require_standby(self) -> None:
+        """Acknowledge a commit only after the standby has it (synchronous replication)."""
+        self._administer("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self._administer("SELECT pg_reload_conf()")
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            query = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+            wait_until(lambda: connection.execute(query).fetchone() == (1,))
 
     def stop_following(self) -> None:
         """Let this standby receive nothing more: what its primary commits from now on is not here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from tidings.store.engine import Store
 from tidings.store.key_values import set_value
 from tidings.store.locks import Liveness
 from tidings.store.service.heartbeat import Heartbeat, ProcessRole, record_heartbeat
-from tidings.store.service.restored import find_restored
+from tidings.store.service.restored import reason_to_hold
 
 pytestmark = pytest.mark.parametrize(
     "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
@@ -47,7 +48,8 @@ def sender(store: Store, alive: Liveness, sink: SmtpSink, memory: SenderMemory) 
     add_mailing(store, add_readers(store, READERS), add_edition(store))
     with store.write() as connection:
         record_heartbeat(connection, Heartbeat(alive.owner, NOW, NOW, role=ProcessRole.WORKER))
-    made = deliverer(store, alive, sink.port, memory=memory)
+    seconds = itertools.count()
+    made = deliverer(store, alive, sink.port, memory=memory, clock=lambda: NOW + timedelta(seconds=next(seconds)))
     assert made.run_until_idle().states["accepted"] == 4
     yield made
     made.close()
@@ -73,6 +75,19 @@ def test_forgotten_mails_are_accepted_again(
     assert {row["id"]: row["receipt"] for row in rows(store)} == receipts
     assert {row["state"] for row in rows(store)} == {"accepted"}
     assert len(sink.taken()) == sent
+    with store.read() as connection:
+        assert not recent_notices(connection)
+
+
+def test_a_failover_that_forgot_nothing_holds_nothing(store: Store, sender: Deliverer, memory: SenderMemory) -> None:
+    before = rows(store)
+    with store.write() as connection:
+        set_value(connection, "timeline", "1/former")
+    memory.timeline = "1/former"
+    assert not sender.run_until_idle().states
+    assert rows(store) == before
+    with store.read() as connection:
+        assert not recent_notices(connection)
 
 
 def test_a_forgotten_intent_is_in_doubt(store: Store, sender: Deliverer, memory: SenderMemory, sink: SmtpSink) -> None:
@@ -134,10 +149,10 @@ def test_a_forgotten_edition_is_held_for_a_person(store: Store, sender: Delivere
         connection.execute(delete(t.deliveries))
     sender.run_until_idle()
     with store.read() as connection:
-        restored = find_restored(connection)
+        held, other = (reason_to_hold(connection, schedule) for schedule in ("friday", "monday"))
         (notice,) = recent_notices(connection)
-    assert restored is not None and restored.is_failover
-    assert len(restored.open) == 1
+    assert "has forgotten an edition of this schedule" in held
+    assert not other
     assert "has forgotten 4 messages" in notice.text
 
 

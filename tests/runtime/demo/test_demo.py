@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -13,6 +16,7 @@ import typer
 from fastapi import FastAPI
 
 from tests.conftest import missing
+from tests.fixtures.waiting import wait_until
 from tests.web.server import served
 from tidings.cli.demo import demo
 from tidings.model.errors import InputError
@@ -20,7 +24,7 @@ from tidings.runtime.demo.demo import new_secret
 from tidings.runtime.demo.fleet import DemoFleet
 from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.runtime.demo.post_receiver import PostReceiver
-from tidings.runtime.demo.servers import PrivatePostgres, PrivateRabbitMq
+from tidings.runtime.demo.servers import PrivatePostgres, PrivateRabbitMq, Watchman
 from tidings.runtime.rehearsal.stand_ins import CatchAll
 from tidings.web.app import create_app
 from tidings.web.inbox import inbox_router
@@ -48,6 +52,36 @@ def test_the_demo_of_a_fleet_ends_with_all_agreeing(
     assert "3 workers sent them" in said
     log = (tmp_path / ".demo" / "workers.log").read_text()
     assert log.count("Warm shutdown") == 3 and "tidings.social" in log
+
+
+_KILLED = """
+import os, signal, sys
+from tidings.runtime.demo.servers import PrivatePostgres, Watchman
+server = PrivatePostgres()
+server.start()
+Watchman(f"touch {sys.argv[1]}")
+print(server._folder, server.port, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.needs_postgresql
+def test_a_killed_demo_leaves_no_servers(tmp_path: Path) -> None:
+    """`kill -9` of the demo left PostgreSQL running, and its folder in /tmp."""
+    command = [sys.executable, "-c", _KILLED, str(tmp_path / "seen")]
+    killed = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    folder, port = killed.stdout.split()
+    wait_until(lambda: not Path(folder).exists() and (tmp_path / "seen").exists())
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(port))) != 0
+
+
+def test_a_watchman_who_is_dismissed_does_nothing(tmp_path: Path) -> None:
+    watchman = Watchman(f"touch {tmp_path / 'seen'}")
+    watchman.dismiss()
+    assert not (tmp_path / "seen").exists()
 
 
 def test_a_demo_without_a_broker_names_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from types import TracebackType
 
 from tidings.model.errors import InputError
 from tidings.pipeline.deliver.deliverer import finish_editions
-from tidings.runtime.demo.servers import PrivatePostgres, PrivateRabbitMq
+from tidings.runtime.demo.servers import PrivatePostgres, PrivateRabbitMq, Watchman
 from tidings.runtime.engine import Dispatcher, EngineWorker, run_worker
 from tidings.runtime.monitoring.log import Redactor
 from tidings.runtime.newsroom import Runtime, load_valid_newsroom
@@ -94,6 +94,7 @@ class DemoFleet:
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )
                 self._workers.append(worker)
+        self._watchman = Watchman(*(f"kill -KILL -- -{worker.pid}" for worker in self._workers))
 
     def tick(self, runtime: Runtime, now: datetime) -> TickResult:
         """Do everything that is due at `now`, as `tick` does; the workers send."""
@@ -143,6 +144,7 @@ class DemoFleet:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
+        self._watchman.dismiss()
 
 
 class FollowingRuntime(Runtime):

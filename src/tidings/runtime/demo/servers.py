@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -32,6 +33,22 @@ def _make_folder(prefix: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
 
 
+class Watchman:
+    """A shell that runs commands if this process dies before `dismiss`, even by kill -9: then its pipe ends."""
+
+    def __init__(self, *commands: str) -> None:
+        """The commands are for `sh`."""
+        self._shell = subprocess.Popen(
+            ["sh", "-c", f"read -r word || {{ {'; '.join(commands)}; }}"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+            start_new_session=True,
+        )  # fmt: skip
+
+    def dismiss(self) -> None:
+        """End it. It runs nothing."""
+        self._shell.communicate(b"done\n")
+
+
 class PrivatePostgres:
     """One server process of PostgreSQL, with the user `tidings`. Only loopback reaches it, without a password."""
 
@@ -43,6 +60,10 @@ class PrivatePostgres:
         self._programs = programs
         self._folder = _make_folder("tidings-pg-")
         self._data = self._folder / "data"
+        postmaster = shlex.quote(str(self._data / "postmaster.pid"))
+        # SIGQUIT ends it at once.
+        end = f'kill -QUIT "$(head -n 1 {postmaster})"; sleep 1'
+        self._watchman = Watchman(end, f"rm -rf {shlex.quote(str(self._folder))}")
         self._port = 0
         # initdb refuses to run as root.
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -99,6 +120,7 @@ class PrivatePostgres:
                 self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+            self._watchman.dismiss()
 
     def create_database(self, name: str) -> str:
         """Create an empty database. Returns its address."""
@@ -150,6 +172,7 @@ class PrivateRabbitMq:
         self.port, self._distribution, self._epmd = (self._find_port() for _ in range(3))
         self._node = f"tidings{os.getpid()}{secrets.token_hex(2)}@localhost"
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchman: Watchman | None = None
 
     @staticmethod
     def is_installed() -> bool:
@@ -170,6 +193,11 @@ class PrivateRabbitMq:
                 [self._program], env=self._environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 cwd=self._folder, start_new_session=True,
             )  # fmt: skip
+        self._watchman = Watchman(
+            f"kill -KILL -- -{self._process.pid}",
+            f"epmd -port {self._epmd} -kill",
+            f"rm -rf {shlex.quote(str(self._folder))}",
+        )
         end = time.monotonic() + 120
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
@@ -182,6 +210,9 @@ class PrivateRabbitMq:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+        if self._watchman is not None:
+            self._watchman.dismiss()
+            self._watchman = None
 
     def stop(self) -> None:
         """End it and its name server, and delete its folder."""

@@ -178,9 +178,10 @@ _TAKE_BACK = """
     WHERE deliveries.id = given.id AND deliveries.at <= given.claimed_at AND deliveries.fence < given.fence
         AND deliveries.state IN ('pending', 'deferred', 'in_doubt')
 """
-_FIND = (
-    "SELECT deliveries.id FROM deliveries, (ROWS) AS given WHERE deliveries.id = given.id AND at <= given.claimed_at"
-)
+_FIND = """
+    SELECT deliveries.id FROM deliveries, (ROWS) AS given
+    WHERE deliveries.id = given.id AND (deliveries.at <= given.claimed_at OR deliveries.fence >= given.fence)
+"""
 
 
 def take_back(

@@ -172,7 +172,7 @@ class JournalWriter:
             boot = _line(["B", f"{Journal(self._store).boot()}, connected again"])
             with self._store.write() as connection:
                 if server_timeline(connection) != self._memory.timeline:
-                    return False
+                    raise OSError("the database failed over to another server; sending goes on when all have reported")
                 _insert_entry(connection, self.owner, boot)
             self._open()
         except (SQLAlchemyError, self._store.engine.dialect.loaded_dbapi.Error):

@@ -200,10 +200,9 @@ def mark_forgotten(connection: Connection, schedules: list[str], *, count: int, 
     `count` messages of `owner` are gone from the ledger. A notice says so.
     """
     restored = find_restored(connection)
-    if schedules:
-        named = restored.open if restored is not None and restored.until is not None else ()
-        failed_over = Restored(now, now, now, (), is_failover=True)
-        _write(connection, failed_over, until=now, names=[*schedules, *named])
+    if schedules and (restored is None or restored.until is not None):
+        named = restored.open if restored is not None else ()
+        _write(connection, Restored(now, now, now, (), is_failover=True), until=now, names=[*schedules, *named])
     text = (
         f"The database failed over to a server that has forgotten {count_noun(count, 'message', 'messages')} that "
         f"{owner} had sent. "
