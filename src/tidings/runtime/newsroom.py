@@ -177,7 +177,7 @@ class Runtime:
         self.liveness: Liveness = acquire_liveness(self.store)
         self.owner = self.liveness.owner
         self._event_liveness: Liveness | None = None
-        self._sent = SenderMemory()
+        self._sent = SenderMemory.of(self.store)
         self._events_lock = threading.Lock()
         """Held while events are delivered: the configuration does not change meanwhile."""
         self.composing = threading.RLock()

@@ -77,6 +77,9 @@ def tick(
     recover(store, runtime.liveness, now=now, policies=runtime.resend_policies())
     if not is_settled(store, datetime.now(UTC)):
         # New deliveries could get the ids of forgotten ones. A new edition may have been sent already.
+        result.stalled[""] = (
+            "the database failed over; sending goes on when all workers have reported, within 2 minutes"
+        )
         return result
 
     result.collected = collect(store, runtime.sources, now=now, url=newsroom.site.url, accept=accept)

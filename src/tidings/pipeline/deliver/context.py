@@ -100,6 +100,8 @@ class DeliveryContext:
     boot_clock: Callable[[], float]
     """A clock in seconds. It continues while the machine is suspended and cannot be set."""
     lease: timedelta
+    memory: SenderMemory
+    """What this process claimed and sent lately."""
     reached: Callable[[str], None]
     """Called with the name of each step. Tests end the process there."""
     stopping: threading.Event
@@ -110,8 +112,6 @@ class DeliveryContext:
     """No message begins from then on, by `time.monotonic`."""
     only: int | None = None
     """The only mailing to send, or None for every due delivery."""
-    memory: SenderMemory = field(default_factory=SenderMemory)
-    """What this process claimed and sent lately."""
 
     def lease_end(self) -> float:
         """Return the end of a lease taken now, by `boot_clock`. It is a tenth before other processes may take over."""

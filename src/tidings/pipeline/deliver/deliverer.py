@@ -124,7 +124,7 @@ class Deliverer:
             stopping=self._stopping,
             mutex=self._mutex,
             breaker=breaker or Breaker(),
-            memory=memory or SenderMemory(),
+            memory=memory or SenderMemory.of(store),
         )
         self._idle: dict[str, list[MailTransport | SmtpRelay]] = {}
         self._busy: set[MailTransport | SmtpRelay] = set()

@@ -14,7 +14,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
@@ -31,8 +31,8 @@ PATIENCE = timedelta(seconds=120)
 """Twice the time after which a process notices that the machine of the former server is gone."""
 REMEMBERED = 3_600.0
 """Seconds for which a sender remembers. Older deliveries may have been deleted by `keep`."""
-_MOST = 50_000
-"""Lines that a sender remembers. A line is about 100 bytes."""
+_MOST = 20_000
+"""Lines that a sender remembers. With its time, a line takes 200 bytes."""
 _KNOWN = "timeline"
 """Name in `facts` of the timeline on which deliveries may be claimed."""
 _FAILOVER = "failover"
@@ -49,13 +49,20 @@ class RememberedDelivery:
     claimed_at: datetime
 
 
-@dataclass
 class SenderMemory:
     """What one process claimed and noted in its journal lately, and the timeline on which it did so."""
 
-    timeline: str = ""
-    _lines: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=_MOST))
-    _claims: deque[tuple[float, RememberedDelivery, Sequence[int]]] = field(default_factory=lambda: deque(maxlen=_MOST))
+    def __init__(self, timeline: str = "", *, most: int = _MOST) -> None:
+        """`most`: lines that it keeps."""
+        self.timeline = timeline
+        self._lines: deque[tuple[float, str]] = deque(maxlen=most)
+        # A claim has 25 deliveries or more while much is sent.
+        self._claims: deque[tuple[RememberedDelivery, Sequence[int]]] = deque(maxlen=most // 10)
+
+    @classmethod
+    def of(cls, store: Store) -> SenderMemory:
+        """Return an empty one. Beside SQLite it keeps nothing."""
+        return cls(most=0 if store.is_sqlite else _MOST)
 
     def add(self, entry: str) -> None:
         """Remember a line of the journal, or several."""
@@ -67,7 +74,7 @@ class SenderMemory:
         for delivery in deliveries:
             by_schedule.setdefault(delivery.schedule, []).append(delivery.id)
         for schedule, ids in by_schedule.items():
-            self._claims.append((time.monotonic(), RememberedDelivery(schedule, now), ids))
+            self._claims.append((RememberedDelivery(schedule, now), ids))
 
     def lines(self) -> list[str]:
         """Return the lines of the journal that are not too old, in order."""
@@ -76,7 +83,7 @@ class SenderMemory:
 
     def claims(self) -> dict[int, RememberedDelivery]:
         """Return the last claim of each delivery."""
-        return {number: claim for _, claim, numbers in self._claims for number in numbers}
+        return {number: claim for claim, numbers in self._claims for number in numbers}
 
     def forget(self) -> None:
         """Forget everything but the timeline."""
