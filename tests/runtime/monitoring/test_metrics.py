@@ -19,7 +19,8 @@ from tests.fixtures.waiting import wait_until
 from tests.runtime.test_service import prepared, running, stop
 from tests.sources.site import Page, Story, Website, rss
 from tests.web.server import served
-from tidings.runtime.monitoring.metrics import Metrics
+from tidings.runtime.engine import QueueReport
+from tidings.runtime.monitoring.metrics import Metrics, _broker_metrics
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.service_cycle import MAX_CYCLE, MAX_FAILED_TICKS, MAX_SILENCE, CycleHealth
 from tidings.runtime.tick import tick
@@ -239,3 +240,19 @@ def test_a_service_that_stands_still_says_so_at_healthz(tmp_path: Path) -> None:
         "tick_age": 1000.0,
         "reason": "the ticker stopped: no cycle for 1000 seconds",
     }
+
+
+def test_a_broker_and_its_queues_show() -> None:
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in _broker_metrics(QueueReport({"mail": 4, "tidings.dead": 2}))
+        for sample in family.samples
+    }
+    assert found == {
+        ("tidings_broker_up",): 1,
+        ("tidings_broker_messages", "mail"): 4,
+        ("tidings_broker_messages", "tidings.dead"): 2,
+    }
+    (is_up, _) = _broker_metrics(QueueReport(problem="connection refused"))
+    assert [sample.value for sample in is_up.samples] == [0]
+    assert not any(family.samples for family in _broker_metrics(None)), "without a task engine"

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
 
 from tidings.model.throttling import SenderHealth as SenderHealth
 from tidings.pipeline.compose.due import find_overdue_slot
@@ -18,6 +21,9 @@ from tidings.store.delivery.journal import Journal
 from tidings.store.service import clock, heartbeat, restored
 from tidings.store.service import metrics as store_metrics
 from tidings.store.service.pauses import find_schedule_pause
+
+if TYPE_CHECKING:
+    from tidings.runtime.engine import QueueReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +127,13 @@ def _read_disks(root: Path, database: Path | None) -> dict[str, Disk]:
     places = {"newsroom": root} | ({"store": database.parent} if database is not None else {})
     usages = {name: shutil.disk_usage(place) for name, place in places.items()}
     return {name: Disk(usage.free, usage.total) for name, usage in usages.items()}
+
+
+def read_broker(runtime: Runtime) -> QueueReport | None:
+    """Ask the broker of the task engine, if there is one and its address is known here."""
+    engine = runtime.newsroom.engine
+    if engine is None or not isinstance(engine.broker, SecretStr):
+        return None
+    from tidings.runtime.engine import read_queues
+
+    return read_queues(engine.broker.get_secret_value())

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -22,12 +23,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from tidings import __version__
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import EditionState
-from tidings.runtime.monitoring.health import NewsroomHealth, read_health
+from tidings.runtime.monitoring.health import NewsroomHealth, read_broker, read_health
 from tidings.runtime.newsroom import Runtime
 from tidings.store import migrate
 from tidings.store.engine import describe_fault
 from tidings.store.service.heartbeat import Heartbeat, ProcessRole
 from tidings.store.service.pauses import Scope
+
+if TYPE_CHECKING:
+    from tidings.runtime.engine import QueueReport
 
 REUSED = 2.0
 """Seconds for which one read of the store answers all requests."""
@@ -63,6 +67,7 @@ class _Newsroom(Collector):
         self._own = own
         self._mutex = threading.Lock()
         self._health: NewsroomHealth | None = None
+        self._broker: QueueReport | None = None
         self._took = 0.0
         self._at = -REUSED
 
@@ -82,6 +87,7 @@ class _Newsroom(Collector):
         ]
         channels = health.channels if health is not None else {}
         yield from _service_metrics([*services, *([own] if own else [])], channels, self._runtime)
+        yield from _broker_metrics(self._broker)
         if health is not None:
             yield from _delivery_metrics(health)
             yield from _edition_metrics(health, self._runtime)
@@ -98,8 +104,9 @@ class _Newsroom(Collector):
             except (SQLAlchemyError, OSError) as error:
                 log.warning("the store cannot be read for metrics: %s", describe_fault(error))
                 self._health = None
+            self._took = time.monotonic() - start
+            self._broker = read_broker(self._runtime)
             self._at = time.monotonic()
-            self._took = self._at - start
             return self._health
 
     def _versions(self) -> dict[str, str]:
@@ -148,6 +155,13 @@ def _service_metrics(services: list[Heartbeat], channels: Container[str], runtim
         label: lane in channels or any(lane in service.stalled for service in services) for label, lane in lanes.items()
     }
     yield _gauges("lane_stalled", "1 if this outlet cannot send.", "lane", stalled)
+
+
+def _broker_metrics(report: QueueReport | None) -> Iterator[Metric]:
+    is_up = None if report is None else not report.problem
+    yield _gauge("broker_up", "1 if the broker of the task engine can be reached.", is_up)
+    waiting = report.waiting if report is not None else {}
+    yield _gauges("broker_messages", "Messages that wait in a queue of the task engine.", "queue", waiting)
 
 
 def _delivery_metrics(health: NewsroomHealth) -> Iterator[Metric]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from tidings import __version__
@@ -19,7 +18,7 @@ from tidings.runtime.monitoring.diagnosis import (
     diagnose_versions,
     diagnose_waiting,
 )
-from tidings.runtime.monitoring.health import NewsroomHealth, read_health
+from tidings.runtime.monitoring.health import NewsroomHealth, read_broker, read_health
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import plan
 from tidings.runtime.watch import configuration_version
@@ -32,9 +31,6 @@ from tidings.store.people import subscribers
 from tidings.store.service import pauses, restored
 from tidings.store.service.heartbeat import ProcessRole
 
-if TYPE_CHECKING:
-    from tidings.runtime.engine import QueueReport
-
 
 def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
     """Return the answer of `tidings status --json`. `ok` if nothing is wrong; `wrong` lists the worst first."""
@@ -43,7 +39,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
     with runtime.store.read() as connection:
         refused = load_refused(connection)
         wrong = diagnose(health, refused, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
-        queues = _read_queues(runtime)
+        queues = read_broker(runtime)
         wrong += diagnose_queues(queues)
         wrong += diagnose_versions(health.services, __version__, configuration_version(runtime.root))
         wrong += diagnose_faults(runtime.newsroom.faults, wrong)
@@ -82,16 +78,6 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
         for planned in plan(runtime, now, 3)
     ]
     return result | _health_values(runtime, health)
-
-
-def _read_queues(runtime: Runtime) -> QueueReport | None:
-    """Ask the broker of the task engine, if there is one and its address is known here."""
-    engine = runtime.newsroom.engine
-    if engine is None or not isinstance(engine.broker, SecretStr):
-        return None
-    from tidings.runtime.engine import read_queues
-
-    return read_queues(engine.broker.get_secret_value())
 
 
 def _restored(connection: Connection, held: list[Edition]) -> dict[str, Any] | None:
