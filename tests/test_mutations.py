@@ -94,9 +94,21 @@ PROMISES = {
         ),
         Mutation(
             "power-loss-is-no-doubt", "pipeline/deliver/recovery.py",
-            "may_be_lost = record.boots != {boot}",
+            "may_be_lost = memory is None and record.boots != {boot}",
             "may_be_lost = False",
             "tests/pipeline/deliver/test_deliverer.py::test_after_a_power_loss_permitted_mail_is_in_doubt",
+        ),
+        Mutation(
+            "claims-before-all-have-reported", "store/delivery/failover.py",
+            "return Timeline(name, is_settled=False)",
+            "return Timeline(name, is_settled=True)",
+            "tests/pipeline/deliver/test_failover.py::test_nothing_is_claimed_until_all_have_reported",
+        ),
+        Mutation(
+            "claims-by-another-server", "pipeline/deliver/batch.py",
+            "if not room or server_timeline(connection) != context.memory.timeline:",
+            "if not room:",
+            "tests/pipeline/deliver/test_failover.py::test_claims_stop_when_the_server_changes",
         ),
         Mutation(
             "commits-without-sync", "store/engine.py",

@@ -162,3 +162,22 @@ def test_a_new_delivery_with_an_old_id_is_sent(store: Store, sender: Deliverer, 
     with store.write() as connection:
         connection.execute(update(t.deliveries).values(at=NOW + timedelta(minutes=5)))
     assert sender.run_until_idle().states["accepted"] == 4
+
+
+def test_claims_stop_when_the_server_changes(
+    store: Store, alive: Liveness, sink: SmtpSink, memory: SenderMemory
+) -> None:
+    """A batch connects again during a send, and the server that answers may have forgotten other claims."""
+    add_mailing(store, add_readers(store, [f"reader{number}" for number in range(60)]), add_edition(store))
+
+    def change_server(point: str) -> None:
+        if point == "after-claim":
+            memory.timeline = "1/former"
+
+    first = deliverer(store, alive, sink.port, memory=memory, reached=change_server)
+    sent = first.run_until_idle().states["accepted"]
+    first.close()
+    assert 0 < sent < 60
+    second = deliverer(store, alive, sink.port, memory=memory)
+    assert second.run_until_idle().states["accepted"] == 60 - sent
+    second.close()
