@@ -259,7 +259,8 @@ def commands() -> str:
 
     parts = [
         HEAD + "# Commands\n\nEvery command takes `-C DIR`, before or after its name. The default is the current "
-        "folder. `tidings --version` prints the version.\n\n| exit code | means |\n|---|---|\n"
+        "folder. `tidings --version` prints the version.\n\nErrors are on stderr. After `--json`, an error is also on "
+        'stdout, if nothing else is: `{"error": "...", "exit_code": 2}`.\n\n| exit code | means |\n|---|---|\n'
         + "".join(f"| {code} | {meaning} |\n" for code, meaning in EXIT_CODES.items())
     ]
     for name, command in sorted(root_command().commands.items()):

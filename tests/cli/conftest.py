@@ -41,7 +41,7 @@ def run_in(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     """`run_in(folder, *arguments, stdin="")`: no traceback, no exit code but those of the contract."""
 
     def run(folder: Path | None, *arguments: str, stdin: str = "") -> Ran:
-        session.root, session.secrets = Path(), ()
+        session.root, session.secrets, session.has_printed = Path(), (), False
         given = ["-C", str(folder), *arguments] if folder else list(arguments)
         monkeypatch.setattr(sys, "argv", ["tidings", *given])
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from tidings.model.errors import TidingsError
 
@@ -15,7 +16,7 @@ def main() -> None:
     """Run the console script.
 
     Exit codes: 0 done, 1 the input is at fault, 2 wrong usage or refused, 3 some deliveries failed, 70 a fault of
-    Tidings itself. A traceback is printed only if TIDINGS_DEBUG is set.
+    Tidings itself. A traceback is printed only if TIDINGS_DEBUG is set. After --json, an error is on stdout too.
     """
     # A terminal with another code page must never stop a command.
     for stream in (sys.stdout, sys.stderr):
@@ -32,28 +33,40 @@ def main() -> None:
     try:
         root_command()(args=_take_folder(sys.argv[1:]), prog_name="tidings")
     except TidingsError as error:
-        print(str(error), file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            _print_json_error("The command ended early; the text on stderr says why.", end.code)
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
         file = f"{error.filename}: " if error.filename else ""
-        print(session.redact(f"{file}{error.strerror or error}"), file=sys.stderr)
-        sys.exit(1)
+        _end(session.redact(f"{file}{error.strerror or error}"), 1)
     except Exception as error:
         if _is_store_error(error):
             cause = session.redact(str(getattr(error, "orig", None) or error)).strip().splitlines()[0][:300]
-            print(
-                f"The store cannot be used: {cause}. See `store:` in tidings.yaml, or TIDINGS_STORE.", file=sys.stderr
-            )
-            sys.exit(1)
+            _end(f"The store cannot be used: {cause}. See `store:` in tidings.yaml, or TIDINGS_STORE.", 1)
         if os.environ.get("TIDINGS_DEBUG"):
             traceback.print_exc()
         cause = session.redact(f"{type(error).__name__}: {error}").splitlines()[0][:300]
-        print(f"This is a fault of Tidings itself: {cause}", file=sys.stderr)
-        print("Nothing was lost. Set TIDINGS_DEBUG=1 to see where it happened, and report it.", file=sys.stderr)
-        sys.exit(70)
+        advice = "Nothing was lost. Set TIDINGS_DEBUG=1 to see where it happened, and report it."
+        _end(f"This is a fault of Tidings itself: {cause}\n{advice}", 70)
+
+
+def _end(text: str, code: int) -> NoReturn:
+    """Print an error for people to stderr and, after --json, for programs to stdout."""
+    print(text, file=sys.stderr)
+    _print_json_error(text, code)
+    sys.exit(code)
+
+
+def _print_json_error(text: str, code: str | int | None) -> None:
+    from tidings.cli.session import print_json, session
+
+    if "--json" in sys.argv and not session.has_printed:
+        print_json({"error": text, "exit_code": code})
 
 
 def _is_store_error(error: Exception) -> bool:

@@ -32,6 +32,8 @@ class CommandSession:
 
     root: Path = field(default_factory=Path)
     secrets: tuple[str, ...] = ()
+    has_printed: bool = False
+    """Whether anything is on stdout. A program that asked for JSON gets its error there, if nothing else is."""
 
     def name_folder(self, text: str) -> str:
         """Add `-C DIR` to the commands in a hint, if this command was given one."""
@@ -63,6 +65,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def say(text: str = "", *, end: str = "\n") -> None:
     """Print text to stdout."""
+    session.has_printed = True
     print(text, end=end, flush=True)
 
 
@@ -159,7 +162,7 @@ def make_table(title: str, *columns: str) -> Table:
 
 def print_json(value: Any) -> None:
     """Print one JSON document to stdout."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=to_json))
+    say(json.dumps(value, ensure_ascii=False, indent=2, default=to_json))
 
 
 def to_json(value: Any) -> Any:

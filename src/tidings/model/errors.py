@@ -51,4 +51,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return `Did you mean 'x'?`, or the list of known names."""
     names = sorted(known)
     close = get_close_matches(word, names, n=1, cutoff=0.6)
+    if not names:
+        return "There are none yet"
     return f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(names)}"

@@ -415,7 +415,8 @@ def _listen(host: str, port: int, key: str) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
+        cause = (error.strerror or str(error)).partition(" (")[0]
         raise RefusedError(
-            f"Cannot listen at {host}:{port}: {error.strerror or error}. Perhaps another program or another `tidings "
+            f"Cannot listen at {host}:{port}: {cause}. Perhaps another program or another `tidings "
             f"run` uses this port. Stop it, or write another `{key}` into tidings.yaml."
         ) from None

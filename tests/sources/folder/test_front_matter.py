@@ -153,6 +153,20 @@ def test_each_mistake_is_reported_with_line_and_advice(tmp_path: Path, front: st
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "mend"),
+    [
+        ("Clean Water", "write clean-water"),
+        ("Вода", "write voda"),
+        ("water, youth", "write [water, youth]"),
+        ("[ماء]", "write a name of Latin letters, such as water, and its label under `topics:` in tidings.yaml"),
+        ("[水]", "write a name of Latin letters, such as water, and its label under `topics:` in tidings.yaml"),
+    ],
+)
+def test_a_topic_in_other_letters_was_to_be_a_number(tmp_path: Path, written: str, mend: str) -> None:
+    assert [problem.mend for problem in bad(tmp_path, f"title: T\ntopics: {written}")] == [mend]
+
+
 def test_all_mistakes_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     problems = bad(
         tmp_path, "titel: T\nkind: Press Release\npublished: x\ndraft: y\nembago: 2023-01-01", "[x](b.en.md)"

@@ -113,7 +113,7 @@ class _FileReader:
                 continue
             name = one_line(node.text)
             if slugs and name and not _SLUG.fullmatch(name):
-                self.report_at(node, f"{name[:40]!r} in `{key}` is not a plain name", f"write {slugify(name)}")
+                self.report_at(node, f"{name[:40]!r} in `{key}` is not a plain name", _advise_on_name(name, key))
             if name:
                 names[name] = None
         return tuple(names)
@@ -402,6 +402,14 @@ def _read_address(reader: _FileReader, links: FileLinks, node: Node, value: str,
         if address is None or picture:
             reader.report_at(node, problem.message, problem.mend)
     return address
+
+
+def _advise_on_name(name: str, key: str) -> str:
+    """Say how to write a name that has spaces, capital letters, commas or letters of another script."""
+    slugs = [slugify(part) for part in re.split(r"[,;،、]", name) if part.strip()]
+    if any(re.fullmatch(r"item-[0-9a-f]{8}", slug) for slug in slugs):
+        return f"write a name of Latin letters, such as water, and its label under `{key}:` in tidings.yaml"
+    return f"write {slugs[0]}" if len(slugs) == 1 else f"write [{', '.join(slugs)}]"
 
 
 def _locate(problem: LinkProblem, text: str, ref: str) -> Problem:

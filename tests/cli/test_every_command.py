@@ -1,0 +1,98 @@
+"""Each command, from one table: errors on stderr, exit codes as documented, and JSON for whoever asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.fixtures.newsroom_folder import NewsroomFolder
+from tidings.cli.commands import root_command
+
+NEEDS_NO_NEWSROOM = {"init", "demo", "schema", "restore"}
+STORE_ALONE = {"subscribers list", "subscribers show", "status", "ledger", "clock", "team list", "team key list"}
+"""Commands that read the store alone: an error in the YAML is a warning."""
+VALUES = {
+    "address": "nobody@example.org", "edition": "weekly/7", "schedule": "nothing", "delivery": "7", "file": "none.csv",
+    "story": "none", "source": "none", "name": "none", "from_": "2026-03-01", "to": "2026-03-02", "lists": "none",
+    "role": "viewer", "addresses": "nobody@example.org", "by": "2030-01-01",
+}  # fmt: skip
+
+
+def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if hasattr(command, "list_commands"):
+            yield from _commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+COMMANDS = dict(_commands(root_command()))
+CHOICES = {"resolve": ["--cancel"], "team set": ["--role", "viewer"], "subscribers set": ["--language", "ru"]}
+"""Options of which a command needs one."""
+
+
+def _fill(name: str) -> list[str]:
+    """Return values for what a command cannot do without."""
+    given = [*CHOICES.get(name, ())]
+    for parameter in COMMANDS[name].params:
+        if parameter.required:
+            value = VALUES.get(parameter.name, "none")
+            given += [value] if parameter.param_type_name == "argument" else [parameter.opts[0], value]
+    return given
+
+
+def _takes_json(command: Any) -> bool:
+    return any("--json" in parameter.opts for parameter in command.params)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_unknown_option_is_refused_on_stderr(run_in: Run, name: str, tmp_path: Path) -> None:
+    ran = run_in(tmp_path, *name.split(), "--nonsense")
+    assert (ran.code, ran.out) == (2, "") and "--nonsense" in ran.err
+    if _takes_json(COMMANDS[name]):
+        ran = run_in(tmp_path, *name.split(), "--nonsense", "--json")
+        assert ran.code == 2 and "--nonsense" in ran.err
+        assert ran.json["exit_code"] == 2
+
+
+@pytest.mark.parametrize("name", COMMANDS.keys() - NEEDS_NO_NEWSROOM)
+def test_outside_a_newsroom_each_command_says_where_it_looked(run_in: Run, name: str, tmp_path: Path) -> None:
+    wish = ["--json"] if _takes_json(COMMANDS[name]) else []
+    ran = run_in(tmp_path, *name.split(), *_fill(name), *wish)
+    assert ran.code == 1 and "newsroom" in (ran.err or ran.out), (ran.code, ran.err)
+    if wish:
+        assert "newsroom" in str(ran.json)
+    else:
+        assert ran.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_command_answers_what_it_cannot_find(
+    folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.root)
+    for name, command in COMMANDS.items():
+        if name in NEEDS_NO_NEWSROOM | {"run", "worker", "doctor", "build"}:
+            continue
+        wish = ["--json"] if _takes_json(command) else []
+        ran = run(*name.split(), *_fill(name), *wish, stdin="no\n")
+        assert bool(ran.code) <= bool(ran.err or wish), (name, ran)
+        if wish and name != "ledger":
+            assert ran.json is not None, name
+
+
+def test_each_command_names_the_broken_file(folder: NewsroomFolder, run: Run) -> None:
+    run("tick", "--now", "2026-03-01T09:00").ok()
+    folder.write("schedules/odd.yaml", "cadence: {weekly: fri\n")
+    for name, command in COMMANDS.items():
+        if name in NEEDS_NO_NEWSROOM or not _takes_json(command):
+            continue
+        ran = run(*name.split(), *_fill(name), "--json")
+        assert "schedules/odd.yaml" in ran.out + ran.err and "never closed" in ran.out + ran.err, (name, ran)
+        assert name == "ledger" or ran.json is not None, name
+        assert ran.code == 0 or name not in STORE_ALONE - {"subscribers show"}, (name, ran)
