@@ -50,14 +50,20 @@ def require_program(*names: str) -> str:
 
 _WHOLE = (
     *("tests/runtime/", "tests/cli/", "tests/acceptance/", "tests/web/", "tests/pipeline/compose/"),
-    *("tests/pipeline/members/", "tests/pipeline/publish/test_archive.py", "tests/pipeline/test_retention.py"),
-    "tests/pipeline/deliver/test_kill.py",
+    *(
+        "tests/pipeline/collect/",
+        "tests/pipeline/members/",
+        "tests/pipeline/publish/",
+        "tests/pipeline/test_webhooks.py",
+    ),
+    *("tests/pipeline/test_retention.py", "tests/pipeline/deliver/test_kill.py"),
 )
 
 
 _LONGEST = (
     *("tests/runtime/test_service.py", "tests/faults/", "tests/acceptance/", "tests/cli/test_commands.py"),
     *("tests/pipeline/deliver/", "tests/channels/test_faults.py", "tests/pipeline/compose/", "tests/web/room/"),
+    *("tests/pipeline/publish/", "tests/pipeline/collect/", "tests/pipeline/test_retention.py", "tests/web/site/"),
 )
 
 

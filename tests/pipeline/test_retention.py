@@ -87,6 +87,7 @@ def test_a_correction_reaches_readers_of_deleted_rows_once(newsroom: RunningNews
     assert "Six, not sixty." not in newsroom.mails(ada)[-1].text
 
 
+@pytest.mark.slow
 def test_counts_stay_after_deletion(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.reader("topics", topics=["water"])
@@ -139,6 +140,7 @@ def test_unfinished_mailings_stay(store: Store) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_old_slots_notices_and_tests_are_deleted(newsroom: RunningNewsroom) -> None:
     newsroom.reader("ada")
     for day in range(4):

@@ -121,6 +121,7 @@ def test_many_changes_give_the_bytes_of_a_build(store: Store, newsroom: Newsroom
     live(store, newsroom, seed, 25)
 
 
+@pytest.mark.slow
 def test_feeds_of_the_newest_items_are_those_of_a_build(store: Store, newsroom: Newsroom) -> None:
     """They are written first, so other bytes would reach readers for a moment."""
     random_ = random.Random(3)
