@@ -74,13 +74,13 @@ def tick(
         pauses.end_due(connection, now)
     with store.write() as connection:
         subscribers.expire_reconfirmations(connection, now)
-    recover(store, runtime.liveness, now=now, policies=runtime.resend_policies())
     if not is_settled(store, datetime.now(UTC)):
         # New deliveries could get the ids of forgotten ones. A new edition may have been sent already.
         result.stalled[""] = (
             "the database failed over; sending goes on when all workers have reported, within 2 minutes"
         )
         return result
+    recover(store, runtime.liveness, now=now, policies=runtime.resend_policies())
 
     result.collected = collect(store, runtime.sources, now=now, url=newsroom.site.url, accept=accept)
     lifecycle.hold_withdrawn(now)

@@ -22,7 +22,7 @@ from tidings.store.delivery.notices import recent_notices
 from tidings.store.engine import Store
 from tidings.store.key_values import set_value
 from tidings.store.locks import Liveness
-from tidings.store.service.heartbeat import Heartbeat, ProcessRole, record_heartbeat
+from tidings.store.service.heartbeat import Heartbeat, ProcessRole, delete_heartbeat, record_heartbeat
 from tidings.store.service.restored import reason_to_hold
 
 pytestmark = pytest.mark.parametrize(
@@ -77,6 +77,18 @@ def test_forgotten_mails_are_accepted_again(
     assert len(sink.taken()) == sent
     with store.read() as connection:
         assert not recent_notices(connection)
+
+
+def test_a_sender_whose_heartbeat_was_forgotten_reports(
+    store: Store, sender: Deliverer, alive: Liveness, memory: SenderMemory, sink: SmtpSink
+) -> None:
+    fail_over(store, memory)
+    with store.write() as connection:
+        delete_heartbeat(connection, alive.owner)
+    sent = len(sink.taken())
+    assert not sender.run_until_idle().states
+    assert {row["state"] for row in rows(store)} == {"accepted"}
+    assert len(sink.taken()) == sent
 
 
 def test_a_failover_that_forgot_nothing_holds_nothing(store: Store, sender: Deliverer, memory: SenderMemory) -> None:

@@ -134,8 +134,9 @@ def look(connection: Connection, now: datetime) -> Timeline:
         return Timeline(name, is_settled=True)
     since, waiting = _load_wait(connection, name)
     if since is None:
-        since, waiting = now, [beat.owner for beat in load_heartbeats(connection) if beat.work.sends]
-        _save_wait(connection, name, since, waiting)
+        _save_wait(connection, name, now, [beat.owner for beat in load_heartbeats(connection) if beat.work.sends])
+        # Never settled at the first look: a sender whose heartbeat was forgotten reports before its second one.
+        return Timeline(name, is_settled=False)
     if waiting and now < since + PATIENCE:
         return Timeline(name, is_settled=False)
     set_value(connection, _KNOWN, name)
