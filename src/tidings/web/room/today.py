@@ -107,7 +107,9 @@ def hold_texts(words: RoomWords) -> dict[HoldReason, str]:
         HoldReason.APPROVAL: words.gettext("It waits for approval."),
         HoldReason.WITHDRAWN: words.gettext("A story in it was withdrawn."),
         HoldReason.BREAKER: words.gettext("Too many of its mails were refused or came back. Nobody was taken off."),
-        HoldReason.RESTORED: words.gettext("The newsroom was restored from a backup. It may have gone out before."),
+        HoldReason.RESTORED: words.gettext(
+            "The data come from a backup or from a standby server. It may have gone out before."
+        ),
         HoldReason.SENT_BACK: words.gettext(
             "An approver sent it back. Change it or build it again, and it asks again."
         ),
