@@ -188,15 +188,8 @@ def _pools(wire: _Wire, private: bool) -> dict[str, type[HTTPConnectionPool]]:
             wire.begin(self)
             super().send(data)
 
-    class Secure(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _dial(self, private=private)
-
-        def send(self, data: Any) -> None:
-            if self.sock is None:
-                self.connect()
-            wire.begin(self)
-            super().send(data)
+    class Secure(Plain, HTTPSConnection):
+        """The same, with TLS."""
 
     plain = type("GuardedPool", (HTTPConnectionPool,), {"ConnectionCls": Plain})
     secure = type("GuardedSecurePool", (HTTPSConnectionPool,), {"ConnectionCls": Secure})

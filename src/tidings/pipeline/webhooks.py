@@ -1,7 +1,7 @@
 """Event webhooks: queue what happened as deliveries of the ledger, with the same rules as every other delivery.
 
-An event is recorded in the transaction of what happened (`store.service.events`). Queuing it is a step of its own: what
-sends mail never waits for a receiver.
+An event is recorded in the transaction of what happened (`store.service.events`). Queuing it is a step of its own, so
+that the sending of mail never waits for a receiver.
 """
 
 from __future__ import annotations

@@ -115,7 +115,11 @@ def _check_traps(newsroom: Newsroom) -> Iterator[Problem]:
     node, _ = read_yaml(text or "", MAIN)
     if node is None:
         return
-    samples = [(path, value) for path, value in _addresses(newsroom) if _is_sample(value)]
+    samples = [
+        (path, value)
+        for path, value in _addresses(newsroom)
+        if is_sample_domain(parseaddr(value)[1].rpartition("@")[2])
+    ]
     if samples:
         path, value = samples[0]
         others = f" ({count_noun(len(samples) - 1, 'other')} like it)" if len(samples) > 1 else ""
@@ -210,11 +214,6 @@ def _addresses(newsroom: Newsroom) -> Iterator[tuple[tuple[str | int, ...], str]
         yield path, sender.return_path or ""
     for address in newsroom.notify.to:
         yield ("notify", "to"), address
-
-
-def _is_sample(address: str) -> bool:
-    """Whether an address is of a domain for examples (RFC 2606, RFC 6761)."""
-    return is_sample_domain(parseaddr(address)[1].rpartition("@")[2])
 
 
 def is_sample_domain(domain: str) -> bool:

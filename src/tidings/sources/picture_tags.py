@@ -129,7 +129,7 @@ def is_inline(address: str) -> bool:
 
 
 def is_pixel(attributes: Mapping[str, str], address: str) -> bool:
-    """Whether nobody is meant to see it: one pixel counts the readers who open a page or a mail."""
+    """Whether the picture is hidden or one pixel: it counts who opens a page or a mail, and shows nothing."""
     return (
         any(name in attributes and bool(_TINY.match(attributes[name])) for name in ("width", "height"))
         or "hidden" in attributes

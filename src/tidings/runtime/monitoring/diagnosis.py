@@ -209,7 +209,7 @@ def _diagnose_held(edition: Edition) -> Diagnosis:
     reasons = {hold.reason for hold in edition.holds}
     name = edition.name
     if HoldReason.BREAKER in reasons:
-        mend = f"tidings release {name} goes on; tidings resolve {name} --believe takes these readers off"
+        mend = f"tidings release {name} sends the rest; tidings resolve {name} --believe also removes these readers"
     elif HoldReason.RESTORED in reasons:
         mend = f"tidings release {name} (or, if it already went out: tidings resolve {name} --accepted)"
     elif reasons & {HoldReason.GATE, HoldReason.WITHDRAWN}:

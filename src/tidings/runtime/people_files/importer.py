@@ -31,7 +31,7 @@ REFUSED = "refused"
 _REPORTED = {
     ImportResult.EXISTS: "is on the list already",
     ImportResult.LEFT: "has left this list and is not added again",
-    ImportResult.LAPSED: "did not confirm again in time and is not confirmed by a file",
+    ImportResult.LAPSED: "did not confirm again in time. Only they can do that: a file does not confirm them",
     ImportResult.SUPPRESSED: "must not be mailed",
     ImportResult.SINCE: "left there, but agreed here later. Nothing is changed",
 }

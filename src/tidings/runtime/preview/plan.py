@@ -120,9 +120,8 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3, *, most_counted: int | 
             for slot in _find_slots(runtime, connection, schedule, now, runs):
                 entry.slots.append(PlannedSlot(slot.key, slot.at, slot.move_reason, slot.skip_reason))
             following = next((slot for slot in entry.slots if not slot.skipped), None)
-            entry.waiting = [
-                _describe_waiting(runtime, connection, edition) for edition in _waiting(connection, schedule)
-            ]
+            held = editions.list_editions(connection, schedule=schedule.name, states=[EditionState.HELD])
+            entry.waiting = [_describe_waiting(runtime, connection, edition) for edition in held]
             notes = [_describe_edit(connection, schedule, now)]
             if following is not None:
                 _fill_slot(runtime, connection, schedule, following, now, most_counted)
@@ -141,11 +140,6 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3, *, most_counted: int | 
             entry.note = "; ".join(filter(None, [*notes, *_estimate_prices(runtime.newsroom, schedule, now)]))
             planned.append(entry)
     return planned
-
-
-def _waiting(connection: Connection, schedule: Schedule) -> list[Edition]:
-    """Return the editions that wait for a person."""
-    return editions.list_editions(connection, schedule=schedule.name, states=[EditionState.HELD])
 
 
 def _describe_waiting(runtime: Runtime, connection: Connection, edition: Edition) -> PlannedSlot:

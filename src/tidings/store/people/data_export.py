@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, or_, select
 
 from tidings.store import schema as t
 from tidings.store.delivery.retention import unpack_readers
@@ -41,49 +41,20 @@ def export_address(connection: Connection, address: str) -> dict[str, Any]:
 
 
 def _rows_of(connection: Connection, subscriber: int | None, digest: str) -> dict[str, Any]:
+    s, c, x, f = t.subscriptions.c, t.consents.c, t.suppressions.c, t.feedback.c
+    choices = (s.list, s.state, s.topics, s.frequency, s.paused_until, s.source)
+    moments = (s.created.label("since"), s.confirmed_at, s.left_at)
+    consents = select(c.at, c.list, c.what, c.source, c.wording, c.ip).where(c.address_hash == digest)
+    returns = select(f.at, f.list, f.kind, f.code, f.text, f.via).where(f.address_hash == digest)
     return {
         "subscriptions": _rows(
-            connection,
-            select(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber).order_by(t.subscriptions.c.list),
-            list="list",
-            state="state",
-            topics="topics",
-            frequency="frequency",
-            paused_until="paused_until",
-            source="source",
-            since="created",
-            confirmed_at="confirmed_at",
-            left_at="left_at",
+            connection, select(*choices, *moments).where(s.subscriber == subscriber).order_by(s.list)
         ),
-        "consents": _rows(
-            connection,
-            select(t.consents).where(t.consents.c.address_hash == digest).order_by(t.consents.c.id),
-            at="at",
-            list="list",
-            what="what",
-            source="source",
-            wording="wording",
-            ip="ip",
-        ),
-        "suppressions": _rows(
-            connection,
-            select(t.suppressions).where(t.suppressions.c.hash == digest).order_by(t.suppressions.c.list),
-            list="list",
-            reason="reason",
-            at="at",
-        ),
+        "consents": _rows(connection, consents.order_by(c.id)),
+        "suppressions": _rows(connection, select(x.list, x.reason, x.at).where(x.hash == digest).order_by(x.list)),
         "mails": _mails(connection, subscriber, digest),
         "older_mails": _older(connection, subscriber),
-        "returns": _rows(
-            connection,
-            select(t.feedback).where(t.feedback.c.address_hash == digest).order_by(t.feedback.c.id),
-            at="at",
-            list="list",
-            kind="kind",
-            code="code",
-            text="text",
-            via="via",
-        ),
+        "returns": _rows(connection, returns.order_by(f.id)),
     }
 
 
@@ -158,10 +129,9 @@ def _stories(connection: Connection, selections: set[int]) -> dict[int, list[str
     return stories
 
 
-def _rows(connection: Connection, query: Any, **columns: str) -> list[dict[str, Any]]:
-    return [
-        {name: _as_json(getattr(row, column)) for name, column in columns.items()} for row in connection.execute(query)
-    ]
+def _rows(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
+    rows = connection.execute(query).mappings()
+    return [{name: _as_json(value) for name, value in row.items()} for row in rows]
 
 
 def _as_json(value: Any) -> Any:

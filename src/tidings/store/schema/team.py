@@ -10,7 +10,12 @@ team_members = Table(
     "team_members",
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
-    Column("email", String, nullable=False, doc="normal form; not `address`: erasing a subscriber erases no colleague"),
+    Column(
+        "email",
+        String,
+        nullable=False,
+        doc="normal form; not named `address`: erasing a reader spares the team",
+    ),
     Column("email_hash", String, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("role", String, nullable=False, doc="viewer, writer, editor, admin"),

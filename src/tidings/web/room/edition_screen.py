@@ -170,7 +170,7 @@ def _read_changes(visit: Visit, edition: Edition, earlier: EditionChanges) -> Ed
 
 
 def _read_subject(visit: Visit, language: str, earlier: EditionChanges) -> str:
-    """Return the subject that somebody wrote; the form shows the present one, which is no change."""
+    """Return the subject of the form. The one that the form showed, sent back unchanged, is not a new subject."""
     text, shown = visit.field(f"subject.{language}", 300), visit.field(f"shown.{language}", 300)
     return earlier.subject.get(language, "") if shown and text == shown else text
 
