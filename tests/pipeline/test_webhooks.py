@@ -35,7 +35,7 @@ NAME = "webhook:crm"
 
 @contextmanager
 def _newsroom(root: Path, url: str, sink: HttpSink, events: str = "") -> Iterator[RunningNewsroom]:
-    with open_newsroom(root, url, {"daily": DAILY}) as newsroom:
+    with open_newsroom(root, url, {"daily": DAILY}, public=False) as newsroom:
         newsroom.folder.env |= {"CRM_URL": sink.url, "CRM_SECRET": SECRET}
         only = f", events: [{events}]" if events else ""
         text = f"webhooks: {{crm: {{url: {{env: CRM_URL}}, secret: {{env: CRM_SECRET}}, allow_private: true{only}}}}}\n"
@@ -228,7 +228,7 @@ def test_who_is_erased_or_leaves_every_list_is_told(tmp_path: Path, database_url
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_nothing_of_before_the_first_start_is_told(tmp_path: Path, database_url: str) -> None:
-    with HttpSink() as sink, open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as newsroom:
+    with HttpSink() as sink, open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as newsroom:
         newsroom.item("old")
         newsroom.reader("anna")
         newsroom.tick(MONDAY - 3 * HOUR)
@@ -252,7 +252,7 @@ def test_nothing_of_before_the_first_start_is_told(tmp_path: Path, database_url:
 
 
 def test_an_event_is_recorded_once_and_deleted_when_old(tmp_path: Path, database_url: str) -> None:
-    with open_newsroom(tmp_path / "n", database_url) as newsroom:
+    with open_newsroom(tmp_path / "n", database_url, public=False) as newsroom:
         store = newsroom.runtime.store
         with store.write() as connection:
             assert record_event(connection, EventType.EDITION_SENT, "1", {"edition": "daily/1"}, MONDAY)

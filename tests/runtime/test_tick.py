@@ -19,13 +19,13 @@ from tidings.store.service.heartbeat import Heartbeat, record_heartbeat
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as found:
         yield found
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}, public=False) as found:
         yield found
 
 

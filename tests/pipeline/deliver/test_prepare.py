@@ -24,7 +24,7 @@ def test_several_threads_sign_each_mail_for_its_reader(tmp_path: Path, monkeypat
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     identity = DkimIdentity("example.org", "s1", load_key(pem.decode()))
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as newsroom:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}, public=False) as newsroom:
         (newsroom.folder.root / "s1.pem").write_bytes(pem)
         newsroom.configure(
             "security: none", "security: none, dkim: {domain: example.org, selector: s1, key: {file: s1.pem}}"
@@ -45,7 +45,7 @@ def test_several_threads_sign_each_mail_for_its_reader(tmp_path: Path, monkeypat
 
 def test_a_mail_is_made_again_with_the_same_bytes(tmp_path: Path) -> None:
     """A mail in doubt is sent once more: by its Message-ID a mail program shows one of the two."""
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as newsroom:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}, public=False) as newsroom:
         runtime, reader = newsroom.runtime, newsroom.reader("ada")
         newsroom.item("flood", title="The flood")
         newsroom.tick(MONDAY)

@@ -38,7 +38,7 @@ def upgrade() -> None:
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as running:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as running:
         yield running
         running.runtime.close()
 

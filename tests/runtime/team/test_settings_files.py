@@ -17,7 +17,7 @@ def test_the_plan_of_a_change_is_made_on_postgresql_too(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On PostgreSQL the room showed no plan of a changed schedule."""
-    with open_newsroom(tmp_path, database_url, {"daily": ALL}) as newsroom:
+    with open_newsroom(tmp_path, database_url, {"daily": ALL}, public=False) as newsroom:
         for key, value in newsroom.folder.env.items():
             monkeypatch.setenv(key, value)
         newsroom.tick(MONDAY)
@@ -36,7 +36,7 @@ def test_a_newsroom_with_a_logo_can_save_its_settings(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check looked for the logo in a folder of links, and refused every change."""
-    with open_newsroom(tmp_path, database_url, {"daily": ALL}) as newsroom:
+    with open_newsroom(tmp_path, database_url, {"daily": ALL}, public=False) as newsroom:
         for key, value in newsroom.folder.env.items():
             monkeypatch.setenv(key, value)
         (newsroom.folder.root / "content" / "media").mkdir(parents=True)

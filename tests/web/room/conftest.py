@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import httpx
 import pytest
 
 from tests.fixtures.newsroom import DAILY, HOUR, MONDAY, RunningNewsroom, open_newsroom
+from tests.fixtures.newsroom_folder import ReceivedMail, make_newsroom_folder
 from tests.web.server import served
 from tidings.runtime.team import sign_in
 from tidings.store.people import team
@@ -85,10 +89,12 @@ class RoomSite:
             return [entry for entry in team.log_entries(connection) if entry.id > self.log_start]
 
 
-@contextmanager
-def open_room(root: Path) -> Iterator[RoomSite]:
-    """A daily edition for two readers waits for approval; its title would break a page that does not escape."""
-    with ExitStack() as clients, open_newsroom(root, "sqlite:///tidings.db") as newsroom:
+@cache
+def _prepared_room() -> tuple[tempfile.TemporaryDirectory[str], list[ReceivedMail]]:
+    """The folder of a room, and the mails so far: three ticks are made once and copied for each test."""
+    kept = tempfile.TemporaryDirectory()
+    root = Path(kept.name) / "n"
+    with open_newsroom(root, "sqlite:///tidings.db") as newsroom:
         newsroom.schedule("daily", APPROVED)
         newsroom.schedule("press", PRESS)
         newsroom.reader("anna")
@@ -98,8 +104,23 @@ def open_room(root: Path) -> Iterator[RoomSite]:
         newsroom.item("one", "ru", title="Колодец и дорога")
         newsroom.tick(BEFORE)
         assert newsroom.editions() == ["daily/1 held"]
-        with served(newsroom_app(newsroom.runtime)) as url:
-            yield RoomSite(newsroom, url, clients)
+        mails = list(newsroom.folder.mails.received)
+    shutil.rmtree(root / "tidings.db.d", ignore_errors=True)
+    (root / "tidings.yaml").unlink()
+    return kept, mails
+
+
+@contextmanager
+def open_room(root: Path) -> Iterator[RoomSite]:
+    """A daily edition for two readers waits for approval; its title would break a page that does not escape."""
+    kept, mails = _prepared_room()
+    shutil.copytree(Path(kept.name) / "n", root)
+    with ExitStack() as clients, make_newsroom_folder(root, "sqlite:///tidings.db") as folder:
+        folder.mails.received += mails
+        with folder.runtime() as runtime:
+            runtime.set_clock(BEFORE)
+            with served(newsroom_app(runtime)) as url:
+                yield RoomSite(RunningNewsroom(folder, runtime, BEFORE), url, clients)
 
 
 @pytest.fixture

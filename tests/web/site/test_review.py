@@ -53,7 +53,10 @@ def _subject(mail: ReceivedMail) -> str:
 
 @pytest.fixture
 def review_site(tmp_path: Path, database_url: str) -> Iterator[ReviewSite]:
-    with open_newsroom(tmp_path / "n", database_url) as newsroom, served(newsroom_app(newsroom.runtime)) as url:
+    with (
+        open_newsroom(tmp_path / "n", database_url, public=False) as newsroom,
+        served(newsroom_app(newsroom.runtime)) as url,
+    ):
         newsroom.schedule("daily", APPROVED % "")
         newsroom.reader("anna")
         newsroom.reader("boris", language="ru")
