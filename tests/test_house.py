@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -38,6 +39,12 @@ def _tracked() -> list[Path]:
 
 def _modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
+
+
+@cache
+def _trees() -> dict[str, ast.Module]:
+    """Each module as it is parsed, once for all tests that look into it."""
+    return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in _modules()}
 
 
 def test_modules_are_of_a_size_to_read() -> None:
@@ -74,10 +81,10 @@ def test_few_modules_are_short() -> None:
 def test_no_two_classes_share_a_name() -> None:
     """`Settings` is what every adapter calls its settings."""
     files: dict[str, list[str]] = {}
-    for path in _modules():
-        for node in ast.parse(path.read_text()).body:
+    for name, tree in _trees().items():
+        for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name != "Settings":
-                files.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+                files.setdefault(node.name, []).append(name)
     assert not {name: places for name, places in files.items() if len(places) > 1}
 
 
@@ -87,11 +94,12 @@ def test_modules_can_be_guessed_by_name() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [str(path.relative_to(ROOT)) for path in _modules() if not ast.get_docstring(ast.parse(path.read_text()))]
-    assert not silent
+    assert not [name for name, tree in _trees().items() if not ast.get_docstring(tree)]
 
 
+@pytest.mark.slow
 def test_import_contracts_hold() -> None:
+    """`make test` has them checked before the tests, by `make lint`."""
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"],
         cwd=ROOT, check=False, capture_output=True, text=True,

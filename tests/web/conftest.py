@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
 
 import httpx
 import pytest
 from sqlalchemy import Connection
+from starlette.types import Receive, Scope, Send
 
 from tests.fixtures.items import make_newsroom, media_file, open_store, put
 from tests.render.samples import START, item
@@ -16,14 +18,34 @@ from tests.web.server import served
 from tidings.config.settings import Newsroom
 from tidings.model.item import Attachment, Image
 from tidings.pipeline.publish.publish import publish
+from tidings.runtime.newsroom import Runtime
 from tidings.runtime.team import sign_in
 from tidings.store.engine import Store
 from tidings.store.people import sign_ups
 from tidings.store.service.clock import real_now
+from tidings.web import app
+from tidings.web.api.v1.app import create_team_api
 from tidings.web.app import create_app
 
 NOW = START.replace(month=8)
 SITE_URL = "https://news.example.org/"
+
+
+class _ApiWhenAsked:
+    """The team's API, built at its first request: most tests send it none, and building it takes long."""
+
+    def __init__(self, find_runtime: Callable[[], Runtime]) -> None:
+        self._build = cache(partial(create_team_api, find_runtime))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._build()(scope, receive, send)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _api_when_asked() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "create_team_api", _ApiWhenAsked)
+        yield
 
 
 @pytest.fixture

@@ -331,7 +331,7 @@ def _make_name(url: str | None, title: str, source: str, ref: str, *, is_grouped
 def match_language(written: str, fallback: str | None, known: tuple[str, ...]) -> str | None:
     """Find the site's language for an article. `ru-KZ` also matches `ru`.
 
-    The source's setting is of all its items: templates often name another language than the text has.
+    The source's setting is for all its items: templates often name another language than the text has.
     """
     for tag in (fallback or "", "" if fallback else written):
         tag = tag.strip().replace("_", "-").lower()

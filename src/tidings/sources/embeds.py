@@ -275,7 +275,7 @@ _SCRIPTS = tuple(
         (r"fast\.wistia\.(?:com|net)/embed/medias/(\w+)", r"https://fast.wistia.net/embed/iframe/\1"),
     )
 )
-"""Scripts that show something, by their address, and a page with the same."""
+"""Scripts that show something, by their address, each with a page that shows the same."""
 # Scripts of embeds whose element is read, of statistics, of advertising and of layout. No reader misses them.
 _UNMISSED_SCRIPTS = set(
     """

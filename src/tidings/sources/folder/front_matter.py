@@ -39,7 +39,7 @@ _OTHER_NAMES = {
 }
 _PICTURE_FILE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif)\b", re.IGNORECASE)
 _WORDS = ("content", "context", "contract")
-"""Words that are like a key, and no slip."""
+"""Words that look like a misspelt key, and are not."""
 _SENTENCES = ("correction", "withdrawn", "place", "post")
 
 
