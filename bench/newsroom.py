@@ -53,6 +53,7 @@ _SUMMARY = "Около 2300 человек больше не стоят в оч�
 _COLUMNS = {
     "subscribers": "id, address, address_hash, name, language, created",
     "subscriptions": "subscriber, list, state, topics, frequency, mark, source, created, confirmed_at",
+    "consents": "address_hash, list, what, source, wording, ip, at",
     "consent_locks": "hash, version",
 }
 
@@ -119,6 +120,10 @@ def add_readers(
         connection.execute(
             f"INSERT INTO subscriptions ({_COLUMNS['subscriptions']}) "
             f"SELECT id, '{LIST}', 'confirmed', topics, 'weekly', 0, 'bench', {at}, {at} FROM new"
+        )
+        connection.execute(
+            f"INSERT INTO consents ({_COLUMNS['consents']}) "
+            f"SELECT hash, '{LIST}', 'confirmed', 'bench', '', '', {at} + id FROM new"
         )
         connection.execute(f"INSERT INTO consent_locks ({_COLUMNS['consent_locks']}) SELECT hash, 0 FROM new")
     connection.close()

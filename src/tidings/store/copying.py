@@ -39,6 +39,11 @@ _PAGE = 2_000
 _PAGES = 1_024
 """Pages of SQLite in one step: 4 MB."""
 _OURS = "alembic_version"
+_LARGE = frozenset({
+    "deliveries", "deleted_deliveries", "past_readers", "journal", "renditions", "selections", "selection_stories",
+    "subscribers", "suppressions", "consents", "consent_locks", "feedback", "published_files",
+})  # fmt: skip
+"""Tables that a look ahead only reads."""
 
 Progress = Callable[[int, int], None]
 """Called with the number done and the total: rows, or pages of SQLite."""
@@ -68,6 +73,30 @@ def copy_store(source: Store, target: Store, progress: Progress | None = None) -
         _drop(target)
         raise
     return count_rows(target)
+
+
+def make_scratch(source: Path, target: Path) -> None:
+    """Copy the tables that a look ahead changes to a new SQLite file. The large ones stay in `source` (`Store.attach`).
+
+    So the cost does not grow with the ledger and the readers.
+    """
+    with closing(sqlite3.connect(target, isolation_level=None, uri=True)) as made:
+        made.execute("ATTACH ? AS origin", (f"{source.resolve().as_uri()}?mode=ro",))
+        made.execute("PRAGMA main.journal_mode=OFF")
+        made.execute("BEGIN")
+        unmarked = "SELECT 1 FROM origin.mailings WHERE NOT marked AND edition IS NOT NULL"
+        # Marks are only set after an edition was sent.
+        large = _LARGE if made.execute(unmarked).fetchone() else _LARGE | {"subscriptions"}
+        described = "SELECT name, tbl_name, sql FROM origin.sqlite_master WHERE sql <> '' ORDER BY type DESC"
+        names = []
+        for name, of, sql in made.execute(described).fetchall():
+            if of not in large and not of.startswith("sqlite_"):
+                made.execute(sql)
+                names += [name] if name == of else []
+        # With all indexes made before, SQLite copies the rows as they are.
+        for name in (*names, "sqlite_sequence"):
+            made.execute(f'INSERT INTO main."{name}" SELECT * FROM origin."{name}"')  # noqa: S608
+        made.execute("COMMIT")
 
 
 def is_empty_or_ours(store: Store) -> bool:

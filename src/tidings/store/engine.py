@@ -95,6 +95,16 @@ class Store:
                     connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{_MAX_IDLE}s'")
                 yield connection
 
+    def attach(self, path: Path) -> None:
+        """Read the tables that this SQLite file does not have from another one, which is never changed."""
+        address = f"{path.resolve().as_uri()}?mode=ro"
+
+        @event.listens_for(self.engine, "connect")
+        def _attach(raw: Any, _record: Any) -> None:
+            raw.execute("ATTACH ? AS attached", (address,))
+
+        self.engine.dispose()
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -120,7 +130,8 @@ def _sqlite_engine(path: Path) -> Engine:
         poolclass=QueuePool,
         pool_size=8,
         max_overflow=8,
-        connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False, "isolation_level": None},
+        # `uri` is for `attach`: the path itself is none.
+        connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False, "isolation_level": None, "uri": True},
     )
 
     @event.listens_for(engine, "do_connect")

@@ -20,7 +20,7 @@ from tidings.store.key_values import find_value, set_value
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0015"
+HEAD = "0016"
 """The schema version of this program; a test compares it with the newest migration."""
 
 SCRIPTS = "tidings.store:migrations"

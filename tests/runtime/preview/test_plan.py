@@ -8,9 +8,13 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import inspect
+from sqlalchemy.exc import OperationalError
 
 from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, WEEKLY, RunningNewsroom, open_newsroom
 from tidings.runtime.preview.plan import PlannedSchedule, open_scratch_runtime, plan
+from tidings.store import schema as t
+from tidings.store.delivery import ledger
 
 
 @pytest.fixture
@@ -45,6 +49,24 @@ def foretold(newsroom: RunningNewsroom, name: str, before: datetime, at: datetim
     )
     assert {outlet.name: sum(outlet.recipients.values()) for outlet in slot.outlets} == counted
     assert sorted(key for key, _ in slot.stories or ()) == sorted(edition.stories)
+
+
+def test_a_look_ahead_neither_copies_nor_changes_the_ledger(newsroom: RunningNewsroom) -> None:
+    """It copied the whole store: some gigabytes for each `plan`."""
+    newsroom.reader("anna")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    newsroom.item("two")
+    newsroom.tick(MONDAY + DAY)
+    with open_scratch_runtime(newsroom.runtime) as copy:
+        with copy.store.read() as connection:
+            assert ledger.count_by_state(connection)["accepted"] == 2
+            own = set(inspect(connection).get_table_names())
+        assert {"items", "mailings"} <= own
+        assert not {"deliveries", "subscribers", "subscriptions"} & own
+        with pytest.raises(OperationalError, match="readonly"), copy.store.write() as connection:
+            connection.execute(t.deliveries.delete())
+    assert len(newsroom.entries()) == 2
 
 
 def test_slots_show_why_they_move_or_are_skipped(newsroom: RunningNewsroom) -> None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from lxml import html
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tests.servers.judges import html_validate
 from tidings.config.retention import Retention
+from tidings.model.delivery import DeliveryState, FeedbackKind
 from tidings.model.text import unescape_formula
 from tidings.pipeline.retention import delete_expired
 from tidings.runtime.report.page import render_report_page
 from tidings.runtime.report.report import Report, as_csv, make_report
 from tidings.store import schema as t
+from tidings.store.delivery.report import MailCountKey, count_mails, load_moves
 from tidings.store.people import subscribers
 
 
@@ -87,6 +90,49 @@ def test_deliveries_deleted_by_keep_are_still_counted(newsroom: RunningNewsroom)
         assert connection.execute(t.deleted_deliveries.select()).first() is not None
     after = made(newsroom, until=MONDAY + DAY)
     assert [row[:6] for row in rows(after)] == [row[:6] for row in rows(before)]
+
+
+def test_each_mail_is_counted_once_whatever_became_of_it(newsroom: RunningNewsroom) -> None:
+    """The mails that were accepted and stayed are counted by an index, as what is left without the others."""
+    d, m, r = t.deliveries.c, t.mailings.c, t.renditions.c
+    with newsroom.runtime.store.write() as connection:
+        sample = connection.execute(t.deliveries.select().where(d.state == "accepted").limit(1)).one()._mapping
+        fates = [
+            *[(state, "", "why") for state in DeliveryState],
+            *[("accepted", kind, "") for kind in FeedbackKind],
+            ("rejected", "hard", "550"),
+            ("skipped", "", "paused"),
+        ]
+        for number, (state, returned, reason) in enumerate(fates * 2):
+            row = {**sample, "target": f"other:{number}", "state": state, "returned": returned, "reason": reason}
+            del row["id"]
+            connection.execute(t.deliveries.insert().values(**row))
+        columns = (m.edition, d.list, r.language, d.state, d.reason, d.returned)
+        every = connection.execute(
+            select(*columns, func.count())
+            .join_from(t.deliveries, t.mailings, m.id == d.mailing)
+            .outerjoin(t.renditions, r.id == d.rendition)
+            .group_by(*columns)
+        )
+        expected: Counter[MailCountKey] = Counter()
+        for edition, name, language, state, reason, returned, count in every:
+            why = reason if state == "skipped" else ""
+            expected[MailCountKey(edition, name, language or "", state, why, returned)] += count
+        assert count_mails(connection, sorted({key.edition for key in expected})) == expected
+
+
+def test_moves_on_the_day_of_an_edition_count_to_its_moment(newsroom: RunningNewsroom) -> None:
+    for hours in (-1, 0, 1, 30):
+        newsroom.now = MONDAY + hours * HOUR
+        newsroom.reader(f"late{hours}")
+    with newsroom.runtime.store.read() as connection:
+        moves = load_moves(connection, MONDAY - HOUR, None, [MONDAY])
+    counts = [
+        moves.count("digest", "en", joined=True, since=since, until=until)
+        for since, until in ((None, None), (MONDAY, None), (None, MONDAY), (MONDAY, MONDAY))
+    ]
+    assert counts == [4, 3, 1, 0]
+    assert moves.lists() == [("digest", "en")]
 
 
 def test_unsent_editions_and_slots_have_reasons(newsroom: RunningNewsroom) -> None:

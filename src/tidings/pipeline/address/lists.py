@@ -62,12 +62,10 @@ def _address_list(
     choices = SelectionCache(draft, part)
     # A paused reader gets editions later, except editions for everyone.
     paused = set() if part.everyone else subscribers.paused_subscribers(connection, part.list, draft.now)
-    behind, single = _exceptions(connection, draft, part, frequency, earlier, served | paused)
-    loaded = (
-        segments.load_segments(connection, part.list, frequency, behind=behind, without=single)
-        if single is not None
-        else []
-    )
+    single = _exceptions(connection, draft, part, served | paused)
+    loaded = segments.load_segments(connection, part.list, frequency, without=single) if single is not None else []
+    behind = {segment.mark for segment in loaded if find_stories_after(earlier, segment.mark)}
+    loaded = [segment for segment in loaded if segment.mark not in behind]
     if single is not None and len(loaded) <= _MAX_SEGMENTS:
         parts = []
         for segment in loaded:
@@ -90,32 +88,19 @@ def _address_list(
     yield from _address_readers(connection, draft, part, readers, fallback, purpose, earlier, choices, served, paused)
 
 
-def _exceptions(
-    connection: Connection,
-    draft: EditionDraft,
-    part: ListDelivery,
-    frequency: str | None,
-    earlier: Mapping[str, int],
-    served: set[int],
-) -> tuple[list[int], set[int] | None]:
-    """Return the marks of readers who are behind, and the readers who already got a part of the edition.
-
-    The readers are None if there are too many.
-    """
-    behind = [
-        mark for mark in segments.load_marks(connection, part.list, frequency) if find_stories_after(earlier, mark)
-    ]
+def _exceptions(connection: Connection, draft: EditionDraft, part: ListDelivery, served: set[int]) -> set[int] | None:
+    """Return the readers who already got a part of the edition, or get a correction; None if there are too many."""
     own = {story.key for story in draft.stories} | {note.key for note in draft.notes}
     corrected = {} if part.per == "item" else draft.corrected
     many = 0 if draft.explicit else history.count_receipts(connection, own, _MAX_EXCEPTIONS)
     many += history.count_receipts(connection, corrected, _MAX_EXCEPTIONS)
     if many + len(served) > _MAX_EXCEPTIONS:
-        return behind, None
+        return None
     single = set(served)
     if not draft.explicit:
         single |= history.stories_received(connection, own, without=draft.superseded).keys()
     single |= history.pending_corrections(connection, corrected).keys()
-    return behind, single
+    return single
 
 
 def _more_lists(draft: EditionDraft, part: ListDelivery) -> bool:

@@ -93,6 +93,8 @@ def write_frozen(
             now=now,
             urgent=urgent,
         )
+        is_any = any(mark is not None and mark < edition.id for mark in _list_marks(planned))
+        ledger.note_postponed(connection, mailing, is_any=is_any)
     for plan in planned:
         if isinstance(plan, PlannedSegments):
             _write_segments(store, plan, mailing, selections, now)
@@ -101,6 +103,14 @@ def write_frozen(
         rows = [_delivery_row(plan, mailing, selections, now) for plan in single[start : start + _PAGE]]
         with store.write() as connection:
             ledger.add_deliveries(connection, rows)
+
+
+def _list_marks(planned: Sequence[PlannedDelivery | PlannedSegments]) -> Iterator[int | None]:
+    for plan in planned:
+        if isinstance(plan, PlannedSegments):
+            yield from (part.mark for part in plan.parts)
+        else:
+            yield plan.mark
 
 
 def _write_segments(store: Store, plan: PlannedSegments, mailing: int, selections: Selections, now: datetime) -> None:

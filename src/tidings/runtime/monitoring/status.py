@@ -20,7 +20,7 @@ from tidings.runtime.monitoring.diagnosis import (
 )
 from tidings.runtime.monitoring.health import NewsroomHealth, read_broker, read_health
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.preview.plan import plan
+from tidings.runtime.preview.plan import find_next_slots
 from tidings.runtime.watch import configuration_version
 from tidings.sources.base import SourceHealth
 from tidings.store import migrate
@@ -73,10 +73,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
                 for notice in recent_notices(connection, limit=5)
             ],
         }
-    result["next"] = [
-        {"schedule": planned.name, "at": next((slot.at for slot in planned.slots if not slot.skipped), None)}
-        for planned in plan(runtime, now, 3)
-    ]
+    result["next"] = [{"schedule": name, "at": at} for name, at in find_next_slots(runtime, now).items()]
     return result | _health_values(runtime, health)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -37,6 +36,7 @@ from tidings.pipeline.compose.select import group_stories
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.outlets import Outlet, count_planned
 from tidings.store.content import editions, items, schedules
+from tidings.store.copying import make_scratch
 from tidings.store.people import subscribers
 from tidings.store.service import pauses
 
@@ -49,9 +49,9 @@ _SLOTS_TO_LOOK_AT = 20
 
 @contextmanager
 def open_scratch_runtime(runtime: Runtime) -> Iterator[Runtime]:
-    """Open a runtime on a copy of the store, with the content that is on the disk now.
+    """Open a runtime on a copy of the store, with the content that is on the disk now. Only read with it.
 
-    On PostgreSQL a copy is expensive, so the given runtime is yielded: only read with it.
+    Ledger and people are read where they are. On PostgreSQL nothing is copied, and the given runtime is yielded.
     """
     path = runtime.store.path
     if path is None:
@@ -59,10 +59,10 @@ def open_scratch_runtime(runtime: Runtime) -> Iterator[Runtime]:
         return
     with tempfile.TemporaryDirectory(prefix="tidings-") as folder:
         copy = Path(folder) / "copy.db"
-        with closing(sqlite3.connect(path)) as origin, closing(sqlite3.connect(copy)) as target:
-            origin.backup(target)
+        make_scratch(path, copy)
         newsroom = runtime.newsroom.model_copy(update={"store": SecretStr(f"sqlite:///{copy}")})
         with Runtime(newsroom, keys=runtime.keys, lazy=True) as scratch:
+            scratch.store.attach(path)
             scratch.set_clock(runtime.now())
             collect(scratch.store, scratch.sources, now=scratch.now(), url=newsroom.site.url)
             with scratch.store.write() as connection:
@@ -140,6 +140,17 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3, *, most_counted: int | 
             entry.note = "; ".join(filter(None, [*notes, *_estimate_prices(runtime.newsroom, schedule, now)]))
             planned.append(entry)
     return planned
+
+
+def find_next_slots(runtime: Runtime, now: datetime, most: int = 3) -> dict[str, datetime | None]:
+    """Return when each schedule is due next, without its stories and readers. None: not within `most` slots."""
+    found: dict[str, datetime | None] = {}
+    with runtime.store.read() as connection:
+        for written in runtime.newsroom.schedules.values():
+            schedule = _find_known_schedule(connection, runtime, written)
+            slots = _find_slots(runtime, connection, schedule, now, most)
+            found[written.name] = next((slot.at for slot in slots if not slot.skip_reason), None)
+    return found
 
 
 def _describe_waiting(runtime: Runtime, connection: Connection, edition: Edition) -> PlannedSlot:

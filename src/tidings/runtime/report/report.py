@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -109,7 +108,7 @@ def make_report(
         if (since is None or edition.starts >= since) and (until is None or edition.starts < until)
     }
     counts = counted.count_mails(connection, list(within))
-    moves = counted.list_moves(connection, since, until)
+    moves = counted.load_moves(connection, since, until, [edition.starts for edition in within.values()])
     report.mail = list(_mail(within, counts, moves))
     report.posts = [
         PostRow(
@@ -126,17 +125,19 @@ def make_report(
         for post in counted.list_posts(connection, list(within))
     ]
     report.skipped = sorted(_skipped(connection, report, within, counts), key=lambda row: (row.at, row.what))
-    total = Counter((move.list, move.language, move.joined) for move in moves)
     report.lists = [
-        ListRow(name, language, total[name, language, True], total[name, language, False])
-        for name, language in sorted({(move.list, move.language) for move in moves})
+        ListRow(
+            name,
+            language,
+            moves.count(name, language, joined=True),
+            moves.count(name, language, joined=False),
+        )
+        for name, language in moves.lists()
     ]
     return report
 
 
-def _mail(
-    within: Mapping[int, Edition], counts: Counter[MailCountKey], moves: list[counted.ListMove]
-) -> Iterator[MailRow]:
+def _mail(within: Mapping[int, Edition], counts: Counter[MailCountKey], moves: counted.ListMoves) -> Iterator[MailRow]:
     by_edition: dict[int, dict[tuple[str, str], MailRow]] = {}
     for key, count in counts.items():
         if not key.language:
@@ -156,26 +157,17 @@ def _mail(
             row.rejected += count
         elif key.state not in ("skipped", "cancelled"):
             row.waiting += count
-    times: dict[tuple[str, str, bool], list[datetime]] = {}
-    for move in moves:
-        times.setdefault((move.list, move.language, move.joined), []).append(move.at)
     ends: dict[str, datetime] = {}
     result: list[MailRow] = []
     for edition in sorted(within.values(), key=lambda edition: (edition.starts, edition.id), reverse=True):
         rows = by_edition.get(edition.id, {})
         for (list_name, language), row in sorted(rows.items(), reverse=True):
             until = ends.get(list_name)
-            row.joined = _count_between(times.get((list_name, language, True), []), edition.starts, until)
-            row.left = _count_between(times.get((list_name, language, False), []), edition.starts, until)
+            row.joined = moves.count(list_name, language, joined=True, since=edition.starts, until=until)
+            row.left = moves.count(list_name, language, joined=False, since=edition.starts, until=until)
             result.append(row)
         ends |= {list_name: edition.starts for list_name, _ in rows}
     yield from reversed(result)
-
-
-def _count_between(moments: list[datetime], since: datetime, until: datetime | None) -> int:
-    """Count the times in [since, until). `moments` is sorted."""
-    end = len(moments) if until is None else bisect_left(moments, until)
-    return max(0, end - bisect_left(moments, since))
 
 
 def _skipped(

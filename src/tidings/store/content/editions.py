@@ -351,7 +351,10 @@ def first_edition_of_channel(connection: Connection, schedule: str, channel: str
     query = (
         select(func.min(t.mailings.c.edition))
         .join_from(t.mailings, t.deliveries, t.deliveries.c.mailing == t.mailings.c.id)
-        .where(t.mailings.c.schedule == schedule, t.deliveries.c.channel == channel)
+        # No post has a subscriber: its index finds the posts among millions of mails.
+        .where(
+            t.mailings.c.schedule == schedule, t.deliveries.c.channel == channel, t.deliveries.c.subscriber.is_(None)
+        )
     )
     return connection.execute(query).scalar_one_or_none()
 
@@ -379,17 +382,17 @@ def has_postponed_stories(connection: Connection, schedule: str, before: int) ->
     if partial_editions(connection, schedule, before):
         return True
     d, m, s, e = t.deliveries.c, t.mailings.c, t.subscriptions.c, t.editions.c
-    left = (select(d.id).join_from(t.deliveries, t.mailings, m.id == d.mailing).where(m.schedule == schedule)).where(
-        d.mark < m.edition
-    )
+    postponing = connection.execute(select(m.id, m.edition).where(m.schedule == schedule, m.postpones.is_(True))).all()
+    if not postponing:
+        return False
+    left = select(d.id).join_from(t.deliveries, t.mailings, m.id == d.mailing).where(d.mark < m.edition)
     reader = (s.subscriber == d.subscriber) & (s.list == d.list) & (s.state == "confirmed") & (s.mark <= d.mark)
-    if connection.execute(left.where(exists().where(reader), d.state == "accepted").limit(1)).first():
+    mailings = d.mailing.in_([row.id for row in postponing])
+    if connection.execute(left.where(mailings, exists().where(reader), d.state == "accepted").limit(1)).first():
         return True
     newest = select(func.max(e.id)).where(e.schedule == schedule, e.state.not_in(("cancelled", "superseded")))
-    return (
-        connection.execute(left.where(d.channel != "", m.edition == newest.scalar_subquery()).limit(1)).first()
-        is not None
-    )
+    found = connection.execute(left.where(mailings, d.channel != "", m.edition == newest.scalar_subquery()).limit(1))
+    return found.first() is not None
 
 
 def take_over(connection: Connection, edition: int, was: str, owner: str) -> bool:

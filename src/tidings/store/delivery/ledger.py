@@ -112,6 +112,11 @@ def get_or_create_mailing(
     return int(connection.execute(select(t.mailings.c.id).where(t.mailings.c.key == key)).scalar_one())
 
 
+def note_postponed(connection: Connection, mailing: int, *, is_any: bool) -> None:
+    """Note whether stories of an edition's mailing wait for a later one: only then `plan` looks at its deliveries."""
+    connection.execute(update(t.mailings).where(t.mailings.c.id == mailing).values(postpones=is_any))
+
+
 def count_mailings(connection: Connection, prefix: str) -> int:
     """Count the mailings whose key begins with `prefix`."""
     key = t.mailings.c.key

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BigInteger, Connection, and_, case, func, select, type_coerce
 
+from tidings.model.delivery import DeliveryState, FeedbackKind
 from tidings.store import schema as t
 
 JOINED = ("confirmed", "imported")
 LEFT = ("unsubscribed",)
+_DAY = 86_400_000_000
+"""In microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +33,74 @@ class MailCountKey:
 
 
 def count_mails(connection: Connection, editions: list[int]) -> Counter[MailCountKey]:
-    """Mails to lists, with those that `keep` has deleted. `reason` is only set for skipped ones."""
-    d, m, r, y = t.deliveries.c, t.mailings.c, t.renditions.c, t.deleted_deliveries.c
+    """Mails to lists, with those that `keep` has deleted. `reason` is only set for skipped ones.
+
+    Nearly all mails were accepted and did not come back. They are what is left of a selection without the others: its
+    index knows how many it has, and no row of theirs is read.
+    """
     counts: Counter[MailCountKey] = Counter()
-    for start in range(0, len(editions), 500):
-        some = editions[start : start + 500]
-        live = (
-            select(m.edition, d.list, r.language, d.state, d.reason, d.returned, func.count())
-            .join_from(t.deliveries, t.mailings, m.id == d.mailing)
-            .join(t.renditions, r.id == d.rendition, isouter=True)
-            .where(m.edition.in_(some), d.channel == "")
-            .group_by(m.edition, d.list, r.language, d.state, d.reason, d.returned)
-        )
-        taken = (
+    m, y = t.mailings.c, t.deleted_deliveries.c
+    for some in _chunks(editions):
+        plain: dict[int, MailCountKey] = {}
+        for selection, key, count in _count_selections(connection, some):
+            plain[selection] = key
+            counts[key] += count
+        for key, of, count in _count_others(connection, some):
+            counts[key] += count
+            if of in plain:
+                counts[plain[of]] -= count
+        deleted = (
             select(m.edition, y.list, y.language, y.state, y.reason, y.returned, y.count)
             .join_from(t.deleted_deliveries, t.mailings, m.id == y.mailing)
             .where(m.edition.in_(some))
         )
-        for query in (live, taken):
-            for edition, list_name, language, state, reason, returned, count in connection.execute(query):
-                why = reason if state == "skipped" else ""
-                counts[MailCountKey(edition, list_name, language or "", state, why, returned)] += count
-    return counts
+        for *fields, count in connection.execute(deleted):
+            counts[MailCountKey(*fields)] += count
+    return +counts
+
+
+def _count_selections(connection: Connection, editions: list[int]) -> Iterator[tuple[int, MailCountKey, int]]:
+    """Yield each selection of mails to a list, the key of those that were accepted and stayed, and how many it has."""
+    d, s, r = t.deliveries.c, t.selections.c, t.renditions.c
+    size = select(func.count()).where(d.selection == s.id).scalar_subquery()
+    query = (
+        select(s.id, r.edition, r.outlet, r.language, size)
+        .join_from(t.selections, t.renditions, r.id == s.rendition)
+        .where(r.edition.in_(editions), r.outlet.startswith("list:"))
+    )
+    for selection, edition, outlet, language, count in connection.execute(query):
+        list_name = outlet.removeprefix("list:")
+        yield selection, MailCountKey(edition, list_name, language, DeliveryState.ACCEPTED.value, "", ""), count
+
+
+def _count_others(connection: Connection, editions: list[int]) -> Iterator[tuple[MailCountKey, int | None, int]]:
+    """Yield the mails that were not accepted or came back, with their selection and their number."""
+    d, m, r = t.deliveries.c, t.mailings.c, t.renditions.c
+    by_mailing = {
+        row.id: row.edition for row in connection.execute(select(m.id, m.edition).where(m.edition.in_(editions)))
+    }
+    reason = case((d.state == DeliveryState.SKIPPED, d.reason), else_="")
+    columns = (d.mailing, d.list, r.language, d.state, reason, d.returned, d.selection)
+    others = [state for state in DeliveryState if state is not DeliveryState.ACCEPTED]
+    # The kinds are named so that SQLite takes the index of what came back, and not that of the mailings.
+    came_back = and_(d.returned.in_(list(FeedbackKind)), d.returned != "")
+    for which, states in ((d.state.in_(others), others), (came_back, [DeliveryState.ACCEPTED])):
+        query = (
+            select(*columns, func.count())
+            .join_from(t.deliveries, t.renditions, r.id == d.rendition, isouter=True)
+            .where(d.mailing.in_(list(by_mailing)), which, d.channel == "")
+            .group_by(*columns)
+        )
+        for mailing, list_name, language, state, why, returned, selection, count in connection.execute(query):
+            if state in states:
+                key = MailCountKey(by_mailing[mailing], list_name, language or "", state, why, returned)
+                yield key, selection, count
+
+
+def _chunks(numbers: list[int]) -> Iterator[list[int]]:
+    """Yield parts of the numbers: a statement has a limited number of parameters."""
+    for start in range(0, len(numbers), 500):
+        yield numbers[start : start + 500]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,30 +135,54 @@ def list_posts(connection: Connection, editions: list[int]) -> list[ChannelPost]
     return posts
 
 
-@dataclass(frozen=True, slots=True)
-class ListMove:
-    """A person joined or left a list. `language` is '' for a person who was erased since."""
+class ListMoves:
+    """When people joined and left each list, by their language: '' for people who were erased since."""
 
-    list: str
-    language: str
-    joined: bool
-    at: datetime
+    def __init__(self, moments: Mapping[tuple[str, str, bool], list[int]]) -> None:
+        self._moments = moments
+
+    def lists(self) -> list[tuple[str, str]]:
+        """Return each list and language of which somebody joined or left."""
+        return sorted({(name, language) for name, language, _ in self._moments})
+
+    def count(
+        self, name: str, language: str, *, joined: bool, since: datetime | None = None, until: datetime | None = None
+    ) -> int:
+        """Count the people who joined or left a list in [since, until)."""
+        moments = self._moments.get((name, language, joined), [])
+        begin, end = (
+            bound if moment is None else bisect_left(moments, t.to_microseconds(moment))
+            for bound, moment in ((0, since), (len(moments), until))
+        )
+        return max(0, end - begin)
 
 
-def list_moves(connection: Connection, since: datetime | None, until: datetime | None) -> list[ListMove]:
-    """People who joined or left, in the order of time."""
+def load_moves(
+    connection: Connection, since: datetime | None, until: datetime | None, counted: Iterable[datetime]
+) -> ListMoves:
+    """The people who joined or left in [since, until). They are counted from and until the moments in `counted`."""
     c, p = t.consents.c, t.subscribers.c
+    at = type_coerce(c.at, BigInteger)
+    days = sorted({t.to_microseconds(moment) // _DAY for moment in counted})
+    # Each subscriber has a row: the database adds up those of a day, unless counting begins or ends on it.
+    moment = case(((at // _DAY).in_(days), at), else_=at // _DAY * _DAY)
+    columns = (c.list, p.language, c.what, moment)
     query = (
-        select(c.list, p.language, c.what, c.at)
+        select(*columns, func.count())
         .join_from(t.consents, t.subscribers, p.address_hash == c.address_hash, isouter=True)
         .where(c.what.in_((*JOINED, *LEFT)))
-        .order_by(c.at, c.id)
+        .group_by(*columns)
     )
     if since is not None:
         query = query.where(c.at >= since)
     if until is not None:
         query = query.where(c.at < until)
-    return [ListMove(row[0], row[1] or "", row[2] in JOINED, row[3]) for row in connection.execute(query)]
+    moments: defaultdict[tuple[str, str, bool], list[int]] = defaultdict(list)
+    for name, language, what, when, count in connection.execute(query):
+        moments[name, language or "", what in JOINED] += [when] * count
+    for each in moments.values():
+        each.sort()
+    return ListMoves(dict(moments))
 
 
 def list_skipped_slots(connection: Connection, since: datetime | None, until: datetime | None) -> list[Any]:

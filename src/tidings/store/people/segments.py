@@ -57,12 +57,6 @@ class SegmentDelivery:
     """The first message of the segment. Suppressed readers get one row, for this message only."""
 
 
-def load_marks(connection: Connection, list_name: str, frequency: str | None) -> list[int]:
-    """Every mark that confirmed readers of a list have."""
-    s = t.subscriptions.c
-    return list(connection.execute(_of_list(select(s.mark).distinct(), list_name, frequency)).scalars())
-
-
 def _of_list(query: Select[Any], list_name: str, frequency: str | None) -> Select[Any]:
     """Only confirmed readers of a list who chose the frequency; None means all."""
     s = t.subscriptions.c
@@ -71,36 +65,35 @@ def _of_list(query: Select[Any], list_name: str, frequency: str | None) -> Selec
 
 
 def load_segments(
-    connection: Connection,
-    list_name: str,
-    frequency: str | None,
-    *,
-    behind: Collection[int] = (),
-    without: Collection[int] = (),
+    connection: Connection, list_name: str, frequency: str | None, *, without: Collection[int] = ()
 ) -> list[Segment]:
-    """The segments of a list, without readers whose mark is in `behind` and without the subscribers in `without`."""
+    """The segments of a list, without the subscribers in `without`. Suppressed readers count apart, by the reason."""
     s, p = t.subscriptions.c, t.subscribers.c
     topics = cast(s.topics, String)
-    query = select(p.language, topics, s.mark, eligibility.REASON, func.count()).join_from(
-        t.subscriptions, t.subscribers, s.subscriber == p.id
+    columns = (p.language, topics, s.mark)
+    both = t.subscriptions.join(t.subscribers, s.subscriber == p.id)
+    everybody = _of_list(select(*columns, func.count()).select_from(both), list_name, frequency).group_by(*columns)
+    # Few are suppressed. Found from their side, no reader's address is looked up.
+    hashes = select(t.suppressions.c.hash).where(t.suppressions.c.list.in_(("", list_name)))
+    suppressed = (
+        eligibility.join_suppressions(
+            select(*columns, eligibility.REASON, func.count()).select_from(both), p.address_hash, list_name
+        )
+        .where(p.address_hash.in_(hashes))
+        .group_by(*columns, eligibility.REASON)
     )
-    query = (
-        _of_list(eligibility.join_suppressions(query, p.address_hash, list_name), list_name, frequency)
-        .where(s.mark.not_in(list(behind)))
-        .group_by(p.language, topics, s.mark, eligibility.REASON)
-        .order_by(p.language, topics, s.mark)
-    )
+    suppressed = _of_list(suppressed, list_name, frequency)
     if without:
-        query = query.where(s.subscriber.not_in(list(without)))
-    readers: Counter[tuple[str, str, int]] = Counter()
-    suppressed: dict[tuple[str, str, int], Counter[SkipReason]] = {}
-    for language, chosen, mark, reason, count in connection.execute(query):
-        key = (language, chosen, mark)
-        readers[key] += count if reason is None else 0
-        skips = suppressed.setdefault(key, Counter())
-        if reason is not None:
-            skips[eligibility.suppression_skip(reason)] += count
-    return [Segment(*key, readers[key], dict(skips)) for key, skips in suppressed.items()]
+        is_wanted = s.subscriber.not_in(list(without))
+        everybody, suppressed = everybody.where(is_wanted), suppressed.where(is_wanted)
+    readers = {(row[0], row[1], row[2]): row[3] for row in connection.execute(everybody)}
+    skips: dict[tuple[str, str, int], Counter[SkipReason]] = {}
+    for language, chosen, mark, reason, count in connection.execute(suppressed):
+        skips.setdefault((language, chosen, mark), Counter())[eligibility.suppression_skip(reason)] += count
+    return [
+        Segment(*key, count - (skipped := skips.get(key, Counter())).total(), dict(skipped))
+        for key, count in sorted(readers.items())
+    ]
 
 
 _CREATE_MESSAGES = """

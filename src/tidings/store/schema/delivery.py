@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -32,6 +33,14 @@ mailings = Table(
     Column("urgent", Boolean, nullable=False, doc="is sent before others"),
     Column("marked", Boolean, nullable=False, doc="the marks of all its readers are set"),
     Column("at", Moment, nullable=False),
+    Column(
+        "postpones",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        doc="stories of it wait for a later edition of some readers or a channel",
+    ),
+    Index("ix_mailings_schedule", "schedule", "postpones"),
     sqlite_autoincrement=True,
 )
 
@@ -72,6 +81,13 @@ deliveries = Table(
     Index("ix_deliveries_state", "state", "mailing", "next_at", "id"),
     Index("ix_deliveries_subscriber", "subscriber"),
     Index("ix_deliveries_selection", "selection"),
+    Index(
+        "ix_deliveries_returned",
+        "returned",
+        "mailing",
+        sqlite_where=text("returned <> ''"),
+        postgresql_where=text("returned <> ''"),
+    ),
     Index(
         "uq_deliveries_post",
         "channel",

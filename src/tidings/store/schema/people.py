@@ -38,6 +38,13 @@ subscriptions = Table(
     UniqueConstraint("subscriber", "list"),
     Index("ix_subscriptions_list_state", "list", "state", "frequency"),
     Index(
+        "ix_subscriptions_paused",
+        "list",
+        "paused_until",
+        sqlite_where=text("paused_until IS NOT NULL"),
+        postgresql_where=text("paused_until IS NOT NULL"),
+    ),
+    Index(
         "ix_subscriptions_confirm_by",
         "confirm_by",
         sqlite_where=text("confirm_by IS NOT NULL"),

@@ -1,0 +1,29 @@
+"""Count the mails of a report, and find who paused and what waits, without a look at each delivery and reader."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0016"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+compatible_from = "0011"
+
+
+def upgrade() -> None:
+    """Make indexes of mails that came back and of pauses, and note which mailings postpone stories.
+
+    An older program that composes meanwhile notes nothing. Then waiting stories go with the next new story.
+    """
+    for name, table, columns, condition in (
+        ("ix_deliveries_returned", "deliveries", ["returned", "mailing"], "returned <> ''"),
+        ("ix_subscriptions_paused", "subscriptions", ["list", "paused_until"], "paused_until IS NOT NULL"),
+    ):
+        where = sa.text(condition)
+        op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
+    op.add_column("mailings", sa.Column("postpones", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.create_index("ix_mailings_schedule", "mailings", ["schedule", "postpones"])
+    op.execute(
+        "UPDATE mailings SET postpones = true WHERE EXISTS "
+        "(SELECT 1 FROM deliveries WHERE deliveries.mailing = mailings.id AND deliveries.mark < mailings.edition)"
+    )
