@@ -183,8 +183,8 @@ class Runtime:
         self.composing = threading.RLock()
         """Held by the thread that composes: an unfinished edition of this process counts as left by a crash."""
         self._now: datetime | None = None
-        self.is_demo = False
-        """Whether this is the sample newsroom of `tidings demo`. The comms room says so."""
+        self.settled: dict[str, Any] = {}  # what `collect` remembers between two cycles
+        self.is_demo = False  # whether this is the sample newsroom of `tidings demo`: the comms room says so
         self.newsroom = divert_mail(newsroom) if divert_mail is not None else newsroom
         if not lazy:
             self.apply_configuration(newsroom)

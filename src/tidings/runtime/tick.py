@@ -82,7 +82,9 @@ def tick(
         return result
     recover(store, runtime.liveness, now=now, policies=runtime.resend_policies())
 
-    result.collected = collect(store, runtime.sources, now=now, url=newsroom.site.url, accept=accept)
+    result.collected = collect(
+        store, runtime.sources, now=now, url=newsroom.site.url, accept=accept, settled=runtime.settled
+    )
     lifecycle.hold_withdrawn(now)
     apply_corrections(store, newsroom, runtime.channels, now)
     if public:

@@ -16,7 +16,7 @@ from sqlalchemy import event, select
 
 from tidings.model.errors import Problem
 from tidings.pipeline.collect.changes import decide_changes
-from tidings.pipeline.collect.sweep import collect
+from tidings.pipeline.collect.sweep import Settled, collect
 from tidings.pipeline.collect.writing import SweepResult
 from tidings.sources.base import SourceItem, Sweep
 from tidings.store import schema as t
@@ -116,6 +116,29 @@ def test_a_second_collect_writes_nothing(store: Store) -> None:
     done = run(store, shelf, NOW + 3 * HOUR)
     assert not written and not done.has_changes
     assert [problem.file for problem in done.problems] == ["e.en"]
+
+
+def test_the_same_sweep_is_not_compared_with_all_items_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cycle of the service compared every item of a website with every stored one."""
+    shelf = Shelf(found("content/a.en"), found("content/b.en"))
+    sweep = shelf.sweep(NOW)
+    monkeypatch.setattr(shelf, "sweep", lambda now: sweep)
+    compared: list[int] = []
+    load = items.load_known
+    monkeypatch.setattr(items, "load_known", lambda connection: compared.append(1) or load(connection))
+    settled: Settled = {}
+    counts = []
+    for number in range(6):
+        if number == 4:
+            # Another source changed items.
+            collect(store, {"newsroom": shelf, "other": Shelf(found("other/c.en"))}, now=NOW, url=URL, settled=settled)
+        collect(store, {"newsroom": shelf}, now=NOW, url=URL, settled=settled)
+        counts.append(len(compared))
+    assert counts[1:4] == [2, 2, 2]
+    assert counts[4] > 3
+    shelf.put(found("content/a.en", title="New"))
+    sweep = Shelf(*shelf.content.values()).sweep(NOW)
+    assert collect(store, {"newsroom": shelf}, now=NOW, url=URL, settled=settled).changed
 
 
 def test_first_seen_published_out_and_changed_are_four_things(store: Store) -> None:

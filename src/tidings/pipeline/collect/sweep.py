@@ -22,6 +22,9 @@ from tidings.sources.base import FileSource, Source, Sweep
 from tidings.store.content import items as stored_items
 from tidings.store.engine import Store
 
+Settled = dict[str, tuple[Sweep, int]]
+"""The last sweep of each source that changed nothing, with the version of the items then."""
+
 
 def collect(
     store: Store,
@@ -31,12 +34,15 @@ def collect(
     url: str,
     accept: bool = False,
     mint: Callable[[], str] = mint_id,
+    settled: Settled | None = None,
 ) -> SweepResult:
     """Sweep every source and write the changes. `url` is the address of the site, with a final slash.
 
     `sources`: all configured sources. Items of other sources count as vanished, unless one of these has them now.
-    `accept`: delete vanished items at once, even if there are many.
+    `accept`: delete vanished items at once, even if there are many. `settled`: what the process remembers of sources
+    that are not files; a call adds to it.
     """
+    settled = {} if settled is None else settled
     with store.read() as connection:
         former = stored_items.list_sources(connection) - set(sources)
         former |= {refused.source for refused in stored_items.load_refused(connection)} - set(sources)
@@ -48,9 +54,9 @@ def collect(
             FileSweep(store, name, source, (name, *sorted(former)), whole, now).run(result)
         else:
             sweep = _sweep_source(name, source, now)
-            _collect_source(store, name, sweep, partial(decide, source=name, adopted=former), now, result)
+            _collect_source(store, name, sweep, partial(decide, source=name, adopted=former), now, result, settled)
     for name in sorted(former):
-        _collect_source(store, name, Sweep(items=()), partial(decide, source=name, adopted=()), now, result)
+        _collect_source(store, name, Sweep(items=()), partial(decide, source=name, adopted=()), now, result, settled)
     return result
 
 
@@ -64,16 +70,29 @@ def _sweep_source(name: str, source: Source, now: datetime) -> Sweep:
 
 
 def _collect_source(
-    store: Store, name: str, sweep: Sweep, decide: Callable[..., Changes], now: datetime, result: SweepResult
+    store: Store,
+    name: str,
+    sweep: Sweep,
+    decide: Callable[..., Changes],
+    now: datetime,
+    result: SweepResult,
+    settled: Settled,
 ) -> None:
     """Compare a whole sweep with all stored items, and write the changes."""
     result.problems.extend(sweep.problems)
+    before = settled.pop(name, None)
     for _ in range(ATTEMPTS):
         with store.read() as connection:
             version = stored_items.items_version(connection)
+            # A source makes a new sweep after each change, so the same one needs no second look.
+            if before is not None and before[0] is sweep and before[1] == version:
+                settled[name] = before
+                return
             known = stored_items.load_known(connection)
             refused = {item.ref: item for item in stored_items.load_refused(connection) if item.source == name}
         changes = decide(sweep, known)
+        if sweep.is_readable and changes == Changes():
+            settled[name] = sweep, version
         if note_held(store, name, changes, now, result):
             return
         save_refused(store, name, sweep, changes, refused, now)
