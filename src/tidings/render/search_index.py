@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tidings.model.item import Item
 from tidings.model.text import clean, one_line
@@ -43,12 +43,15 @@ def _render_entry(item: Item, site: SiteView) -> bytes:
     return json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def split_items(items: Sequence[Item]) -> list[list[Item]]:
-    """Split items into files of at most about MAX_FILE bytes, in their order, without rendering them."""
+def split_items(items: Sequence[Item], lengths: Mapping[str, tuple[int, int]]) -> list[list[Item]]:
+    """Split items into files of at most about MAX_FILE bytes, in their order, without rendering them.
+
+    `lengths` are the characters of summary and body by id: the items may be without their texts.
+    """
     files: list[list[Item]] = []
     size = 0
     for item in items:
-        length = _estimate(item)
+        length = _estimate(item, *lengths[item.id])
         if not files or size + length > MAX_FILE:
             files.append([])
             size = 0
@@ -57,11 +60,12 @@ def split_items(items: Sequence[Item]) -> list[list[Item]]:
     return files
 
 
-def _estimate(item: Item) -> int:
+def _estimate(item: Item, summary: int, body: int) -> int:
     """Return the most bytes that an entry can have, nearly: names are short, and words come at most once."""
-    shown = item.title + item.summary + "".join((*item.topics, *item.organisations, *item.authors, item.place))
+    shown = item.title + "".join((*item.topics, *item.organisations, *item.authors, item.place))
     a_letter = len(item.title.encode("utf-8", "replace")) / max(1, len(item.title))
-    return round(300 + 1.2 * len(shown.encode("utf-8", "replace")) + a_letter * min(len(item.body), _MAX_WORDS))
+    letters = 1.2 * summary + min(body, _MAX_WORDS)
+    return round(300 + 1.2 * len(shown.encode("utf-8", "replace")) + a_letter * letters)
 
 
 def render_entries(items: Sequence[Item], site: SiteView) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fixtures.items import open_store, put
 from tests.render.samples import START, item
-from tidings.store.content.items import find_stories, list_kinds
+from tidings.store.content.story_list import find_stories, list_kinds
 from tidings.store.engine import Store
 
 NOW = START.replace(month=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 
 from tidings.model.item import Item
 from tidings.pipeline.publish.sections import split_pages
@@ -37,20 +37,28 @@ def plan_discovery(public: PublicSite) -> Iterator[SiteFile]:
         yield from _plan_search(public, language)
         yield from _plan_calendar(public, language)
     yield SiteFile(SCRIPT, public.pages.script, basis="script")
-    urls = list(_urls(public))
-    if len(urls) <= MAX_URLS:
-        yield SiteFile("sitemap.xml", partial(render_sitemap, urls), basis=urls)
-    else:
-        parts = [urls[start : start + MAX_URLS] for start in range(0, len(urls), MAX_URLS)]
-        for number, part in enumerate(parts, 1):
-            yield SiteFile(f"sitemap-{number}.xml", partial(render_sitemap, part), basis=part)
-        addresses = [f"{public.newsroom.site.url}sitemap-{number}.xml" for number in range(1, len(parts) + 1)]
-        yield SiteFile("sitemap.xml", partial(render_sitemap_index, addresses), basis=addresses)
+    yield from _plan_sitemap(public)
     yield SiteFile("robots.txt", partial(render_robots, public.newsroom.site.url), basis="robots")
     logo = public.newsroom.logo
     path = media_path(logo, public.newsroom.root) if logo is not None else None
     for name in ICONS:
         yield SiteFile(name, partial(render_icon, name, public.newsroom.site.colour, path), basis="icon")
+
+
+def _plan_sitemap(public: PublicSite) -> Iterator[SiteFile]:
+    """Yield the sitemap, in parts and with an index if it has too many URLs for one file."""
+    urls = _urls(public)
+    part, following = list(islice(urls, MAX_URLS)), list(islice(urls, MAX_URLS))
+    if not following:
+        yield SiteFile("sitemap.xml", partial(render_sitemap, part), basis=part)
+        return
+    addresses: list[str] = []
+    while part:
+        name = f"sitemap-{len(addresses) + 1}.xml"
+        addresses.append(public.newsroom.site.url + name)
+        yield SiteFile(name, partial(render_sitemap, part), basis=part)
+        part, following = following, list(islice(urls, MAX_URLS))
+    yield SiteFile("sitemap.xml", partial(render_sitemap_index, addresses), basis=addresses)
 
 
 def _plan_search(public: PublicSite, language: str) -> Iterator[SiteFile]:
@@ -59,16 +67,18 @@ def _plan_search(public: PublicSite, language: str) -> Iterator[SiteFile]:
     pages = split_pages(len(items), PAGE_TITLES)
     for number, part in pages:
         shown = [(item.slug, item.title, item.kind, item.published) for item in items[part]]
-        page = partial(public.pages.search_page, public.context(language), items[part], number, len(pages) - 1)
+        page = public.render_later(
+            public.pages.search_page, public.context(language), items[part], number, len(pages) - 1
+        )
         basis = (public.languages, shown, len(pages))
         yield SiteFile(search_path(language, number) + "index.html", page, basis=basis)
     names = []
     # From the oldest, so that a new item changes the last file of its year alone.
     for year, same in groupby(reversed(items), key=lambda item: to_zone(item.published, site.zone).year):
-        for number, some in enumerate(split_items(list(same)), 1):
+        for number, some in enumerate(split_items(list(same), public.lengths), 1):
             names.append(f"{year}-{number}.json")
             file = f"{SEARCH}/{language}/{names[-1]}"
-            yield SiteFile(file, partial(render_entries, some, site), basis=some)
+            yield SiteFile(file, public.render_later(render_entries, some, site), basis=some)
     names.reverse()
     yield SiteFile(f"{SEARCH}/{language}/index.json", partial(render_index, language, names), basis=names)
 
@@ -78,10 +88,13 @@ def _plan_calendar(public: PublicSite, language: str) -> Iterator[SiteFile]:
     site = public.views[language]
     events = [item for item in public.by_language[language] if item.starts is not None]
     for item in events:
-        yield SiteFile(calendar_path(language, item.slug), partial(render_calendar, [item], site), basis=item)
+        yield SiteFile(
+            calendar_path(language, item.slug), public.render_later(render_calendar, [item], site), basis=item
+        )
     if events:
         newest = sorted(events, key=lambda item: (item.starts or item.published, item.id))[-MAX_EVENTS:]
-        file = partial(render_calendar, newest, site, name=f"{site.title} – {kind_label('event', language)}")
+        name = f"{site.title} – {kind_label('event', language)}"
+        file = public.render_later(partial(render_calendar, name=name), newest, site)
         yield SiteFile(calendar_path(language), file, basis=newest)
 
 
@@ -111,7 +124,7 @@ def _urls(public: PublicSite) -> Iterator[SitemapUrl]:
         # The page of an item whose address is elsewhere is a copy: that site names it.
         if not item.url.startswith(site):
             continue
-        others = public.translations[item.id]
+        others = public.translations_of(item)
         alternates = {item.language: item.url, **{each.language: each.url for each in others}} if others else {}
         name = public.views[item.language].title
         news = SitemapNews(name, item.language, item.published, item.title) if _is_news(public, item) else None

@@ -35,7 +35,7 @@ from tidings.render.pages.pages import STYLESHEET
 from tidings.render.templates import find_shipped_templates
 from tidings.render.urls import ALL, FORMATS, feed_path, page_path
 from tidings.store.content import site_files, websub
-from tidings.store.content.items import items_version, load_items, next_visible_at
+from tidings.store.content.items import add_texts, items_version, load_items, load_text_lengths, next_visible_at
 from tidings.store.content.site_files import NewsroomIdentity, PublishedFile, PublishStamp
 from tidings.store.engine import Store, lock_file
 from tidings.store.key_values import find_value, set_value
@@ -149,7 +149,8 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
         with store.read() as connection:
             files = site_files.load_files(connection)
             known = {path: file for path, file in files.items() if not path.startswith(NOT_OURS)}
-            items = load_items(connection, include_gone=True)
+            items = load_items(connection, include_gone=True, texts=False)
+            lengths = load_text_lengths(connection)
         if identity is None:
             with store.write() as connection:
                 identity = site_files.create_identity(connection, now)
@@ -158,7 +159,16 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
                 site_files.keep_media(connection, 0, logo)
         kept -= _withdrawn_media(items)
         there = [path for path in sorted(kept) if _is_kept(newsroom, path, known.get(path))]
-        site = make_public_site(newsroom, items, identity, now, logo_size=logo_size, broken_pictures=broken)
+        site = make_public_site(
+            newsroom,
+            items,
+            identity,
+            now,
+            logo_size=logo_size,
+            broken_pictures=broken,
+            add_texts=partial(add_texts, store),
+            lengths=lengths,
+        )
         ends = [moment for moment in (current.until, find_news_end(site)) if moment is not None]
         current = replace(current, until=min(ends, default=None))
         planned = chain(

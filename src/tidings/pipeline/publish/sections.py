@@ -82,7 +82,7 @@ def _plan_pages(
         )
         yield SiteFile(
             section_path(language, link.group, link.slug, number) + "index.html",
-            partial(public.pages.section_page, public.context(language), view),
+            public.render_later(public.pages.section_page, public.context(language), view),
             basis=(public.languages, view),
         )
 
@@ -96,11 +96,11 @@ def _plan_feeds(public: PublicSite, language: str, link: SectionLink, items: Seq
         title=f"{site.title} – {link.label}",
         items=shown,
         changed=feed_date(items, public.identity, public.now),
-        translations={item.id: public.translations[item.id] for item in shown},
+        translations={item.id: public.translations_of(item) for item in shown},
         home=section_path(language, link.group, link.slug),
         limit=FEED_ITEMS,
     )
     # Hubs hear of the feeds that the newsroom chose itself: these are too many.
     site = replace(site, hubs=())
     for ending, render in RENDERERS.items():
-        yield SiteFile(feed_path(language, view.name, ending), partial(render, view, site), basis=view)
+        yield SiteFile(feed_path(language, view.name, ending), public.render_later(render, view, site), basis=view)

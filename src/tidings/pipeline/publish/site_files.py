@@ -6,11 +6,12 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
 from tidings.config.settings import FeedSettings, Newsroom
 from tidings.model.item import MAIL_COPY, NOTE, Item, Media, needs_mail_copy
@@ -20,7 +21,7 @@ from tidings.render.feeds.json_opml import render_json, render_opml
 from tidings.render.feeds.rss_atom import render_atom, render_rss
 from tidings.render.i18n import kind_label, load_catalogue, topic_label
 from tidings.render.pages.pages import STYLESHEET, PageContext, Pages, choose_front_items
-from tidings.render.site_views import MAX_ITEMS, FeedLink, FeedView, SectionLink, SiteView, Translation
+from tidings.render.site_views import MAX_ITEMS, FeedLink, FeedView, SectionLink, SectionPage, SiteView, Translation
 from tidings.render.urls import ALL, feed_path, page_path, section_slug
 from tidings.store.content.site_files import NewsroomIdentity
 
@@ -49,6 +50,8 @@ class PublicSite:
     """What readers may see at one moment: the input of every planner of files.
 
     `items` are all items of the store but notes, deleted ones too; `visible` are those that are out, newest first.
+    Planning needs no texts: `add_texts` adds them when a file is rendered (`render_later`). `lengths` has the
+    characters of summary and body by id.
     """
 
     newsroom: Newsroom
@@ -58,10 +61,11 @@ class PublicSite:
     now: datetime
     views: Mapping[str, SiteView]
     feeds: tuple[FeedLink, ...]
-    translations: Mapping[str, tuple[Translation, ...]]
     pages: Pages
     broken_pictures: set[str]
     """Digests of pictures of which no copy for mails can be made: planning adds to it."""
+    add_texts: Callable[[Sequence[Item]], Sequence[Item]]
+    lengths: Mapping[str, tuple[int, int]]
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -79,6 +83,38 @@ class PublicSite:
         for item in self.visible:
             by_language[item.language].append(item)
         return by_language
+
+    def translations_of(self, item: Item) -> tuple[Translation, ...]:
+        """Return the other visible items of an item's story."""
+        return tuple(
+            Translation(other.language, other.title, other.url, other.slug)
+            for other in self._stories.get(item.story, ())
+            if other.id != item.id
+        )
+
+    @cached_property
+    def _stories(self) -> Mapping[str, list[Item]]:
+        """The visible items of each story, by their languages."""
+        stories: dict[str, list[Item]] = {}
+        for item in self.visible:
+            stories.setdefault(item.story, []).append(item)
+        for items in stories.values():
+            items.sort(key=lambda each: each.language)
+        return stories
+
+    def render_later(self, render: Callable[..., bytes], *parts: object) -> Callable[[], bytes]:
+        """Return the call `render(*parts)`, in which items have their texts."""
+        return lambda: render(*(self._with_texts(part) for part in parts))
+
+    def _with_texts(self, part: object) -> object:
+        match part:
+            case Item():
+                return self.add_texts([part])[0]
+            case FeedView() | SectionPage():
+                return replace(part, items=tuple(self.add_texts(part.items)))
+            case [Item(), *_] as items:
+                return self.add_texts([item for item in items if isinstance(item, Item)])
+        return part
 
     def sections(self, language: str, group: str) -> list[SectionLink]:
         """Return the topics, organisations or kinds of a language, by their labels."""
@@ -99,6 +135,8 @@ def make_public_site(
     *,
     logo_size: tuple[int, int] | None = None,
     broken_pictures: Collection[str] = (),
+    add_texts: Callable[[Sequence[Item]], Sequence[Item]] = tuple,
+    lengths: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> PublicSite:
     """Collect what readers may see at `now`. `items`: all items of the store, deleted ones too."""
     items = [item for item in items if item.kind != NOTE]
@@ -116,16 +154,17 @@ def make_public_site(
         now,
         views={language: site_view(newsroom, language, languages, logo_size) for language in languages},
         feeds=tuple(feed for language in languages for feed in feed_links(newsroom, language)),
-        translations=_translations(visible),
         pages=Pages(newsroom.root / "templates"),
         broken_pictures=set(broken_pictures),
+        add_texts=add_texts,
+        lengths=lengths or {item.id: (len(item.summary), len(item.body)) for item in items},
     )
 
 
 def plan_site_files(public: PublicSite) -> Iterator[SiteFile]:
     """Yield the feeds, the pages of items, the front pages, the style sheet and the media."""
     newsroom, items, now, pages = public.newsroom, public.items, public.now, public.pages
-    translations, languages = public.translations, public.languages
+    languages = public.languages
     for language in languages:
         frame = public.context(language)
         own = public.by_language[language]
@@ -136,21 +175,21 @@ def plan_site_files(public: PublicSite) -> Iterator[SiteFile]:
         topics, front = public.sections(language, "topics"), choose_front_items(own)
         yield SiteFile(
             page_path(language) + "index.html",
-            partial(pages.language_page, frame, front, topics),
+            public.render_later(pages.language_page, frame, front, topics),
             basis=(languages, front, topics),
         )
     # After all feeds: a new story is in the feeds before the program has looked at every page.
     for language in languages:
         frame = public.context(language)
         for item in public.by_language[language]:
-            page = partial(pages.item_page, frame, item, translations[item.id])
-            basis = (languages, item, translations[item.id])
+            translations = public.translations_of(item)
+            page = public.render_later(pages.item_page, frame, item, translations)
+            basis = (languages, item, translations)
             yield SiteFile(page_path(language, item.slug) + "index.html", page, basis=basis)
         for item in items:
             if item.language == language and was_withdrawn(item, now):
-                yield SiteFile(
-                    page_path(language, item.slug) + "index.html", partial(pages.withdrawn_page, frame, item)
-                )
+                page = public.render_later(pages.withdrawn_page, frame, item)
+                yield SiteFile(page_path(language, item.slug) + "index.html", page)
 
     first = public.views[languages[0]]
     frame = public.context(languages[0])
@@ -181,10 +220,11 @@ def plan_feed(
         title=_feed_title(public.newsroom, list_feeds(public.newsroom)[name], language),
         items=items,
         changed=changed,
-        translations={item.id: public.translations[item.id] for item in items},
+        translations={item.id: public.translations_of(item) for item in items},
     )
     for ending, render in RENDERERS.items():
-        yield SiteFile(feed_path(language, name, ending), partial(render, view, public.views[language]), basis=view)
+        file = public.render_later(render, view, public.views[language])
+        yield SiteFile(feed_path(language, name, ending), file, basis=view)
 
 
 def section_keys(item: Item, group: str) -> tuple[str, ...]:
@@ -289,21 +329,6 @@ def _was_out(item: Item, moment: datetime) -> bool:
 def was_withdrawn(item: Item, now: datetime) -> bool:
     """Whether a page says that the item was withdrawn."""
     return bool(item.withdrawn) and item.gone_at is None and _was_out(item, now)
-
-
-def _translations(visible: Sequence[Item]) -> dict[str, tuple[Translation, ...]]:
-    """Return the other visible items of each item's story, by item id."""
-    stories: dict[str, list[Item]] = {}
-    for item in visible:
-        stories.setdefault(item.story, []).append(item)
-    return {
-        item.id: tuple(
-            Translation(other.language, other.title, other.url, other.slug)
-            for other in sorted(stories[item.story], key=lambda each: each.language)
-            if other.id != item.id
-        )
-        for item in visible
-    }
 
 
 def _mail_copy(media: Media, public: PublicSite) -> bytes | None:

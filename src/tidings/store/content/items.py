@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from itertools import count
 from operator import itemgetter
+from sys import intern
 from typing import Any
 
 from sqlalchemy import (
     BindParameter,
-    ColumnElement,
     Connection,
     Row,
     Select,
@@ -21,6 +21,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     or_,
     select,
     update,
@@ -180,9 +181,14 @@ def load_items(
     ids: Collection[str] | None = None,
     stories: Collection[str] | None = None,
     include_gone: bool = False,
+    texts: bool = True,
 ) -> list[Item]:
-    """Items, newest feed date first, with drafts and withdrawn ones. Empty `ids` or `stories` mean none."""
-    query = select(t.items).order_by(t.items.c.changed.desc(), t.items.c.id)
+    """Items, newest feed date first, with drafts and withdrawn ones. Empty `ids` or `stories` mean none.
+
+    Without `texts`, `summary` and `body` are empty: with them, all items of a newsroom take too much memory.
+    """
+    columns = (column if texts or column.name not in _TEXTS else literal("").label(column.name) for column in t.items.c)
+    query = select(*columns).order_by(t.items.c.changed.desc(), t.items.c.id)
     if language is not None:
         query = query.where(t.items.c.language == language)
     if ids is not None:
@@ -192,6 +198,28 @@ def load_items(
     if not include_gone:
         query = query.where(t.items.c.gone_at.is_(None))
     return [_item(row) for row in connection.execute(query)]
+
+
+def add_texts(store: Store, items: Sequence[Item]) -> list[Item]:
+    """Return items that were loaded without their texts, with them. An item that vanished meanwhile has none."""
+    i = t.items.c
+    texts: dict[str, tuple[str, str]] = {}
+    with store.read() as connection:
+        for some in _chunks(item.id for item in items):
+            rows = connection.execute(select(i.id, i.summary, i.body).where(i.id.in_(some)))
+            texts |= {row.id: (row.summary, row.body) for row in rows}
+    whole = []
+    for item in items:
+        summary, body = texts.get(item.id, ("", ""))
+        whole.append(replace(item, summary=summary, body=body))
+    return whole
+
+
+def load_text_lengths(connection: Connection) -> dict[str, tuple[int, int]]:
+    """The number of characters of summary and body of each item, by id."""
+    i = t.items.c
+    rows = connection.execute(select(i.id, func.length(i.summary), func.length(i.body)))
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 def find_changed_languages(connection: Connection, since: int) -> set[str]:
@@ -407,6 +435,8 @@ def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
 
 _DETAILS = {column.name for column in fields(Item)} - {column.name for column in t.items.columns}
 _PLAIN = [column.name for column in fields(Item) if column.name not in _DETAILS]
+_TEXTS = ("summary", "body")
+_NOTHING: dict[str, str] = {}
 _read_plain = itemgetter(*(t.items.columns.keys().index(name) for name in _PLAIN))
 """Reads columns by position: by name takes several times as long."""
 
@@ -448,17 +478,18 @@ def _item(row: Row[Any]) -> Item:
     return Item(
         **dict(zip(_PLAIN, _read_plain(row), strict=True)),
         place=details["place"],
-        topics=tuple(details["topics"]),
-        organisations=tuple(details["organisations"]),
-        authors=tuple(details["authors"]),
+        # Thousands of items have the same ones.
+        topics=tuple(map(intern, details["topics"])),
+        organisations=tuple(map(intern, details["organisations"])),
+        authors=tuple(map(intern, details["authors"])),
         images=tuple(Image(**image) for image in details["images"]),
         attachments=tuple(Attachment(**attachment) for attachment in details["attachments"]),
         media=tuple(Media(**media) for media in details["media"]),
         contacts=tuple(Contact(**contact) for contact in details.get("contacts", ())),
         lead=details["lead"],
         not_in=tuple(details["not_in"]),
-        post=details["post"],
-        extra=details["extra"],
+        post=details["post"] or _NOTHING,
+        extra=details["extra"] or _NOTHING,
     )
 
 
@@ -478,103 +509,3 @@ class StoredStories:
                 rows = connection.execute(select(i.source, i.ref, i.url, i.story).order_by(i.id))
                 self._read = version, tuple((row.source, row.ref, row.url, row.story) for row in rows)
             return self._read[1]
-
-
-@dataclass(frozen=True, slots=True)
-class StoryVersion:
-    """A story in one language, as lists of stories show it: without its text."""
-
-    story: str
-    language: str
-    title: str
-    kind: str
-    slug: str
-    url: str
-    source: str
-    ref: str
-    draft: bool
-    withdrawn: str
-    correction: str
-    published: datetime
-    out_at: datetime | None
-
-    def state(self, now: datetime) -> str:
-        """Return draft, withdrawn, waiting (for its time), corrected or out."""
-        if self.draft:
-            return "draft"
-        if self.withdrawn:
-            return "withdrawn"
-        if self.out_at is None or self.out_at > now:
-            return "waiting"
-        return "corrected" if self.correction else "out"
-
-
-def find_stories(
-    connection: Connection,
-    now: datetime,
-    *,
-    story: str = "",
-    text: str = "",
-    language: str = "",
-    kind: str = "",
-    state: str = "",
-    offset: int = 0,
-    after: tuple[datetime, str] | None = None,
-    most: int = 50,
-) -> list[list[StoryVersion]]:
-    """Return stories with all their versions, the newest first; a story is found if one version fits all filters.
-
-    `text` is a part of a title or the beginning of a story's name. `state` is one of `StoryVersion.state`. `after` is
-    the time and the name of the last story of the page before (see `story_time`).
-    """
-    i = t.items.c
-    newest = _story_time()
-    query = select(i.story).where(i.gone_at.is_(None)).group_by(i.story).order_by(newest.desc(), i.story)
-    if after is not None:
-        query = query.where(or_(newest < after[0], and_(newest == after[0], i.story > after[1])))
-    if story:
-        query = query.where(i.story == story)
-    if text:
-        # LIKE ignores the case of ASCII letters only on SQLite.
-        forms = dict.fromkeys((text, text.lower(), text.capitalize(), text.upper()))
-        matches = [i.title.contains(form, autoescape=True) for form in forms]
-        query = query.where(or_(i.story.startswith(text, autoescape=True), *matches))
-    if language:
-        query = query.where(i.language == language)
-    if kind:
-        query = query.where(i.kind == kind)
-    is_out = and_(i.draft.is_(False), i.withdrawn == "", i.out_at <= now)
-    states = {
-        "draft": i.draft.is_(True),
-        "withdrawn": and_(i.draft.is_(False), i.withdrawn != ""),
-        "waiting": and_(i.draft.is_(False), i.withdrawn == "", or_(i.out_at.is_(None), i.out_at > now)),
-        "corrected": and_(is_out, i.correction != ""),
-        "out": and_(is_out, i.correction == ""),
-    }
-    if state in states:
-        query = query.where(states[state])
-    keys = list(connection.execute(query.offset(offset).limit(most)).scalars())
-    found = {key: list[StoryVersion]() for key in keys}
-    columns = [i[field.name] for field in fields(StoryVersion)]
-    for row in connection.execute(select(*columns).where(i.story.in_(keys), i.gone_at.is_(None)).order_by(i.language)):
-        found[row.story].append(StoryVersion(*row))
-    return list(found.values())
-
-
-def _story_time() -> ColumnElement[Any]:
-    """When a story is placed in lists: the latest of its versions, whichever of them a filter finds."""
-    other = t.items.alias("other")
-    newest = func.max(func.coalesce(other.c.out_at, other.c.published))
-    return select(newest).where(other.c.story == t.items.c.story, other.c.gone_at.is_(None)).scalar_subquery()
-
-
-def story_time(connection: Connection, story: str) -> datetime | None:
-    """When a story is placed in lists; None if there is no such story."""
-    query = select(_story_time()).select_from(t.items).where(t.items.c.story == story).limit(1)
-    moment: datetime | None = connection.execute(query).scalar_one_or_none()
-    return moment
-
-
-def list_kinds(connection: Connection) -> list[str]:
-    i = t.items.c
-    return sorted(connection.execute(select(i.kind).where(i.gone_at.is_(None)).distinct()).scalars())

@@ -37,7 +37,7 @@ from tidings.runtime.team.rights import may_decide, may_see_schedule
 from tidings.runtime.team.settings_files import SCHEDULES, check_settings
 from tidings.runtime.team.yaml_edit import set_value
 from tidings.store.content import editions
-from tidings.store.content.items import StoryVersion, find_stories
+from tidings.store.content.story_list import StoryVersion, find_stories
 from tidings.store.people.team import Role
 from tidings.web.room import file_screens
 from tidings.web.room.edition_screen import choose_title, edition_states

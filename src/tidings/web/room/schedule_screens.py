@@ -17,7 +17,7 @@ from tidings.runtime.team.files import FileChangedError, OpenedFile
 from tidings.runtime.team.schedule_form import DeliveryForm, ScheduleForm
 from tidings.runtime.team.settings_files import SCHEDULES, CheckedSettings, check_settings, schedule_of
 from tidings.runtime.team.yaml_edit import to_flow
-from tidings.store.content.items import list_kinds
+from tidings.store.content.story_list import list_kinds
 from tidings.web.room import file_screens
 from tidings.web.room.settings_screens import compare_plans, open_settings
 from tidings.web.room.today import schedule_title

@@ -18,7 +18,8 @@ from tidings.runtime.team.paste import html_to_markdown
 from tidings.sources.base import SourceItem
 from tidings.sources.folder.source import FolderSource
 from tidings.store.content import editions
-from tidings.store.content.items import StoryVersion, find_stories, list_kinds, load_refused
+from tidings.store.content.items import load_refused
+from tidings.store.content.story_list import StoryVersion, find_stories, list_kinds
 from tidings.store.people import team
 from tidings.store.people.team import Role
 from tidings.web.room import file_screens, story_previews

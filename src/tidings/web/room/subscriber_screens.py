@@ -18,7 +18,7 @@ from tidings.pipeline.members.preferences import frequency_label, list_frequenci
 from tidings.render.room.room_pages import RoomWords
 from tidings.runtime.explain import explain
 from tidings.store.content import editions
-from tidings.store.content.items import find_stories
+from tidings.store.content.story_list import find_stories
 from tidings.store.delivery import ledger
 from tidings.store.people import consent, feedback, subscribers
 from tidings.store.people.erasure import truncate_log

@@ -20,7 +20,7 @@ from tidings.runtime.team.rights import may_see_schedule
 from tidings.runtime.team.stories import StoryForm
 from tidings.sources.folder.source import FolderSource
 from tidings.store.content import editions
-from tidings.store.content.items import StoryVersion, find_stories, story_time
+from tidings.store.content.story_list import StoryVersion, find_stories, story_time
 from tidings.store.people.team import Role
 from tidings.store.service.clock import real_now
 from tidings.web.api.v1.access import (
