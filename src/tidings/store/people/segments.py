@@ -73,7 +73,7 @@ def load_segments(
     columns = (p.language, topics, s.mark)
     both = t.subscriptions.join(t.subscribers, s.subscriber == p.id)
     everybody = _of_list(select(*columns, func.count()).select_from(both), list_name, frequency).group_by(*columns)
-    # Few are suppressed. Found from their side, no reader's address is looked up.
+    # Few are suppressed: only for them the reason is looked up.
     hashes = select(t.suppressions.c.hash).where(t.suppressions.c.list.in_(("", list_name)))
     suppressed = (
         eligibility.join_suppressions(
