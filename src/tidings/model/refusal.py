@@ -179,7 +179,7 @@ _ABOUT_COMMANDS = {"500", "501", "502", "503", "504"}
 _MORE_THAN_WORDS = {RefusalKind.FULL, RefusalKind.SENDER, RefusalKind.SIZE, RefusalKind.DNS, RefusalKind.LOGIN}
 """If the code says one of these, words such as 'invalid address' do not mean the reader's."""
 
-_ADDRESS = re.compile(r"[^\s<>\"'(),;:\[\]]{1,64}@[^\s<>\"'(),;:\[\]]{1,255}")
+_ADDRESS = re.compile(r"[^\s<>\"'(),;:\[\]]{1,64}@(?:(?!\.\.)[^\s<>\"'(),;:\[\]]){1,255}")
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"]{1,300}", re.IGNORECASE)
 _HOST = re.compile(
     r"(?<![\w.-])(?:[A-Za-z0-9_-]{1,63}\.){1,8}"

@@ -24,7 +24,8 @@ RETURN_TOKEN_LENGTH = 24
 _SIGNATURE = 16
 _HEAD = 10
 _LONGEST = 2_000
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_TOKEN = re.compile(r"[^\w-]*([A-Za-z0-9_-]+)")
+_BREAKS = re.compile(r"[\s=\u00ad\u200b-\u200f\u2060\ufeff]+")
 _HEX = re.compile(r"[0-9a-f]+")
 _BLOCK = 64
 """The block size of SHA-256 in octets."""
@@ -115,17 +116,17 @@ class TokenKeys:
             return None
 
     def verify_link(self, purpose: TokenPurpose, text: str) -> TokenContents | None:
-        """Like `verify`, for the end of a link that a mail program has changed: to capitals, or a sign after it.
+        """Like `verify`, for the end of a link that a mail program has changed.
 
-        Such signs are a full stop, a bracket, `=20` or an underscore. The signature still decides.
+        It was written in capitals, has a sign before or after it (`<`, a full stop, `=20`), or is broken by the end of
+        a line, an invisible sign or the `=` of quoted-printable. The signature still decides.
         """
-        match = _TOKEN.match(text.strip())
-        if match is None:
-            return None
-        for token in dict.fromkeys((match[0], match[0].rstrip("_-"))):
-            contents = self.verify(purpose, token.lower() if token == token.upper() else token)
-            if contents is not None:
-                return contents
+        for changed in (text, _BREAKS.sub("", text)):
+            if match := _TOKEN.match(changed[:_LONGEST]):
+                for token in dict.fromkeys((match[1], match[1].rstrip("_-"))):
+                    contents = self.verify(purpose, token.lower() if token == token.upper() else token)
+                    if contents is not None:
+                        return contents
         return None
 
     def make_return_path_signer(self, address: str) -> Callable[[int], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from tidings.web.site.subscribe import subscribe_router
 from tidings.web.site.unsubscribe import unsubscribe_router
 
 Health = Callable[[], dict[str, object]]
+_READERS_LINK = re.compile(r"/+(unsubscribe|confirm|preferences|erase)/+", re.IGNORECASE)
 
 
 class _SecurityHeaders:
@@ -47,6 +49,19 @@ class _SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+class _ReadersLinks:
+    """Finds the page of a reader's link whose beginning a mail program has changed, as in `//UNSUBSCRIBE/...`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (match := _READERS_LINK.match(scope["path"])):
+            token = "".join(scope["path"][match.end() :].splitlines())
+            scope = {**scope, "path": f"/{match[1].lower()}/{token}"}
+        await self._app(scope, receive, send)
 
 
 def create_app(
@@ -90,6 +105,7 @@ def create_app(
     app.state.files = files
     app.router.routes.append(Route("/{path:path}", files, methods=["GET", "HEAD"]))
     app.add_middleware(_SecurityHeaders)
+    app.add_middleware(_ReadersLinks)
     return app
 
 

@@ -288,6 +288,26 @@ def test_links_of_older_versions_still_confirm(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("one_window")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_mangled_links_confirm_and_open_preferences(site: Site) -> None:
+    site.ask()
+    [mail] = site.mails()
+    for link in (site.link(mail, "confirm"), site.preferences(site.one().subscriber)):
+        before, _, token = link.rpartition("/")
+        for end in (
+            f"{token}/",
+            f"{token}%3C/a%3E",
+            f"%3C{token}",
+            f"{token[:9]}=%0D%0A{token[9:]}",
+            f"{token.upper()}.",
+        ):
+            assert "<form" in httpx.get(f"{before}/{end}").text, end
+            assert httpx.head(f"{before}/{end}").status_code == 200
+        assert site.states() == {"digest": "pending"}
+    httpx.post(site.link(mail, "confirm") + "/")
+    assert site.states() == {"digest": "confirmed"}
+
+
 def test_plus_addresses_of_one_mailbox_are_limited(site: Site) -> None:
     codes = [site.ask(f"ada+{number}@example.org").status_code for number in range(16)]
     assert codes.count(200) == 5 and set(codes[5:]) == {429}

@@ -199,12 +199,25 @@ def test_a_list_that_nobody_knows_is_not_called_left(site: Site) -> None:
 
 def test_a_mangled_link_still_leads_to_leaving(site: Site) -> None:
     before, _, token = site.link().rpartition("/")
-    for link in (f"{token.upper()}.", f"{token})", f"{token}%20", f"{token}=20", f"{token}/", f"{token}%3E"):
+    ends = [
+        f"{token.upper()}.",
+        f"{token})",
+        f"{token}%20",
+        f"{token}=20",
+        f"{token}/",
+        f"{token}%3E",
+        f"%3C{token}%3E",
+    ]
+    ends += [f"{token[:20]}{sign}{token[20:]}" for sign in ("%0D%0A", "=%0D%0A", "%20", "%E2%80%8B", "%C2%AD", "=")]
+    ends += [f"{token}?utm_source=a&fbclid=b", f"{token}&utm_source=a", f"{token}%3Futm_source=a", f"{token}%E2%80%9D"]
+    links = [f"{before}/{end}" for end in ends]
+    links += [f"{site.url}/Unsubscribe//{token}", f"{site.url}UNSUBSCRIBE/{token.upper()}"]
+    for link in links:
         with site.runtime.store.write() as connection:
             connection.exec_driver_sql("DELETE FROM suppressions")
             connection.exec_driver_sql("UPDATE subscriptions SET state = 'confirmed'")
-        assert "<form" in httpx.get(f"{before}/{link}").text, link
-        assert httpx.post(f"{before}/{link}").status_code == 200
+        assert "<form" in httpx.get(link).text, link
+        assert httpx.post(link).status_code == 200
         assert site.state() == "unsubscribed", link
 
 

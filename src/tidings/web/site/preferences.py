@@ -30,24 +30,24 @@ def preferences_router(runtime: Runtime, pages: Pages) -> APIRouter:
     def page(request: Request, token: str, purpose: TokenPurpose) -> _PreferencesPage:
         return _PreferencesPage(runtime, pages, request, token, purpose)
 
-    @router.get("/preferences/{token}")
-    @router.head("/preferences/{token}")
+    @router.get("/preferences/{token:path}")
+    @router.head("/preferences/{token:path}")
     def show(token: str, request: Request) -> Response:
         return page(request, token, TokenPurpose.PREFERENCES).show()
 
-    @router.post("/preferences/{token}")
+    @router.post("/preferences/{token:path}")
     async def save(token: str, request: Request) -> Response:
         fields = await read_form(request)
         if isinstance(fields, Response):
             return fields
         return await run_in_threadpool(page(request, token, TokenPurpose.PREFERENCES).save, fields)
 
-    @router.get("/erase/{token}")
-    @router.head("/erase/{token}")
+    @router.get("/erase/{token:path}")
+    @router.head("/erase/{token:path}")
     def show_erasure(token: str, request: Request) -> Response:
         return page(request, token, TokenPurpose.ERASE).erase(act=False)
 
-    @router.post("/erase/{token}")
+    @router.post("/erase/{token:path}")
     def erase(token: str, request: Request) -> Response:
         return page(request, token, TokenPurpose.ERASE).erase(act=True)
 

@@ -42,12 +42,12 @@ def subscribe_router(runtime: Runtime, pages: Pages) -> APIRouter:
             return fields
         return await run_in_threadpool(_SubscribePage(runtime, pages, request, name).submit, fields)
 
-    @router.get("/confirm/{token}")
-    @router.head("/confirm/{token}")
+    @router.get("/confirm/{token:path}")
+    @router.head("/confirm/{token:path}")
     def show_confirmation(token: str, request: Request) -> Response:
         return _ConfirmPage(runtime, pages, request, token).answer(act=False)
 
-    @router.post("/confirm/{token}")
+    @router.post("/confirm/{token:path}")
     def confirm(token: str, request: Request) -> Response:
         return _ConfirmPage(runtime, pages, request, token).answer(act=True)
 
