@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from tests.cli.conftest import Run
 from tests.fixtures.newsroom_folder import NewsroomFolder
 from tidings.cli.commands import root_command
+from tidings.cli.session import console, make_table
 
 NEEDS_NO_NEWSROOM = {"init", "demo", "schema", "restore"}
 STORE_ALONE = {"subscribers list", "subscribers show", "status", "ledger", "clock", "team list", "team key list"}
@@ -96,3 +99,26 @@ def test_each_command_names_the_broken_file(folder: NewsroomFolder, run: Run) ->
         assert "schedules/odd.yaml" in ran.out + ran.err and "never closed" in ran.out + ran.err, (name, ran)
         assert name == "ledger" or ran.json is not None, name
         assert ran.code == 0 or name not in STORE_ALONE - {"subscribers show"}, (name, ran)
+
+
+def test_an_error_as_json_on_a_full_disk_was_a_traceback(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "tidings", "status", "--json", "-C", str(tmp_path)],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert ran.returncode == 1 and len(ran.stderr.splitlines()) == 1
+
+
+def test_a_narrow_terminal_cuts_no_word_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "24")
+    console.cache_clear()
+    table = make_table(
+        "Mail", "edition", "when", "list", "language", "accepted", "returned", "rejected", "joined", "left"
+    )
+    table.add_row("weekly/1", "Mon 2026-11-30 14:09", "digest", "ar", "1", "0", "0", "0", "0")
+    with console().capture() as captured:
+        console().print(table)
+    console.cache_clear()
+    assert {"accepted", "returned", "rejected", "weekly/1"} <= set(captured.get().split())
+    assert "…" not in captured.get()

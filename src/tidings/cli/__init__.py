@@ -39,7 +39,7 @@ def main() -> None:
             _print_json_error("The command ended early; the text on stderr says why.", end.code)
         raise
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         sys.exit(0)
     except OSError as error:
         file = f"{error.filename}: " if error.filename else ""
@@ -66,7 +66,15 @@ def _print_json_error(text: str, code: str | int | None) -> None:
     from tidings.cli.session import print_json, session
 
     if "--json" in sys.argv and not session.has_printed:
-        print_json({"error": text, "exit_code": code})
+        try:
+            print_json({"error": text, "exit_code": code})
+        except OSError:  # a closed pipe or a full disk: the text is on stderr
+            _give_up_stdout()
+
+
+def _give_up_stdout() -> None:
+    """Let the interpreter flush what nobody reads into nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_store_error(error: Exception) -> bool:

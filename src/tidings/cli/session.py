@@ -60,7 +60,10 @@ def console(*, stderr: bool = False) -> Console:
     """Return the terminal of stdout or stderr."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not stderr:
+        made.width = max(made.width, 80)  # a narrow terminal breaks the lines of a table; Rich would cut its words
+    return made
 
 
 def say(text: str = "", *, end: str = "\n") -> None:
@@ -156,7 +159,7 @@ def make_table(title: str, *columns: str) -> Table:
 
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold", min_width=len(column))
     return table
 
 
