@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from tests.servers.chromium import chromium
 from tests.servers.judges import html_validate
@@ -23,6 +25,7 @@ from tidings.runtime.newsroom import open_runtime
 from tidings.runtime.tick import tick
 from tidings.store.content import editions
 from tidings.store.people import subscribers
+from tidings.web import reader_actions
 from tidings.web.app import newsroom_app
 
 FRIDAY = datetime(2026, 9, 11, 4, tzinfo=UTC)
@@ -56,6 +59,9 @@ PAGES = {
     "confirm": "confirm/{confirm}", "bad confirm": "confirm/x", "preferences": "preferences/{preferences}",
     "unsubscribe": "unsubscribe/{unsubscribe}", "bad unsubscribe": "unsubscribe/x", "review": "review/{review}",
 }  # fmt: skip
+
+# Checkboxes of one name are one choice of several (HTML §4.10.5.1.15).
+RULES = {"form-dup-name": ["error", {"shared": ["radio", "checkbox", "submit"]}]}
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +118,7 @@ def test_every_kind_of_page_is_valid_html(site: dict[str, str], tmp_path: Path) 
         (tmp_path / f"{kind}.html").write_bytes(answer.content)
     others = {"withdrawn": 410, "confirm": 410, "not found": 404, "bad confirm": 404, "bad unsubscribe": 404}
     assert statuses == dict.fromkeys(site, 200) | others
-    # Checkboxes of one name are one choice of several (HTML §4.10.5.1.15).
-    rules = {"form-dup-name": ["error", {"shared": ["radio", "checkbox", "submit"]}]}
-    assert html_validate(*tmp_path.glob("*.html"), extends=("recommended", "a11y"), rules=rules) == []
+    assert html_validate(*tmp_path.glob("*.html"), extends=("recommended", "a11y"), rules=RULES) == []
 
 
 @pytest.mark.slow
@@ -130,3 +134,42 @@ def test_axe_finds_nothing_on_every_kind_of_page(
             assert (tab.axe(), tab.overflow()) == ([], 0), kind
             tab.screen(other, scheme=scheme)
             assert tab.overflow() == 0, kind
+
+
+@pytest.mark.slow
+def test_answers_to_a_form_are_sound_pages_too(
+    site: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a mistake, after a request, after too many of them, and while the store cannot be used."""
+    url = site["subscribe"]
+    (base := tmp_path / "answers").mkdir()
+    for language in ("en", "ar"):
+
+        def ask(address: str, language: str = language) -> httpx.Response:
+            headers = {"Accept-Language": language}
+            return httpx.post(f"{url}?lang={language}", data={"email": address, "language": language}, headers=headers)
+
+        answers = [ask("not an address"), ask(f"reader-{language}@example.org")]
+        with monkeypatch.context() as patched:
+            error = OperationalError("", {}, Exception("the disk is gone"))
+            patched.setattr(reader_actions, "request_subscription", Mock(side_effect=error))
+            answers.append(ask("reader@example.org"))
+        for number in range(60):
+            if (answer := ask(f"{number}@example.org")).status_code == 429:
+                answers.append(answer)
+                break
+        # For both languages this is one client: the second one finds the limit reached.
+        assert [answer.status_code for answer in answers] == [422, 200 if language == "en" else 429, 503, 429]
+        assert answers[2].headers["Retry-After"] == "60"
+        for answer in answers:
+            text = answer.text.replace("<head>", f'<head><base href="{site["front"]}">', 1)
+            (base / f"{language}-{answer.status_code}.html").write_text(text, encoding="utf-8")
+    pages = sorted(base.glob("*.html"))
+    assert html_validate(*pages, extends=("recommended", "a11y"), rules=RULES) == []
+    with chromium(tmp_path / "profile", "en") as tab:
+        for page in pages:
+            for width, scheme in ((360, "light"), (360, "dark"), (1280, "light"), (1280, "dark")):
+                tab.screen(width, scheme=scheme)
+                tab.open(page.as_uri())
+                assert tab.look("document.documentElement.dir") == ("rtl" if page.name.startswith("ar") else "ltr")
+                assert (tab.axe(), tab.overflow()) == ([], 0), (page.name, width, scheme)

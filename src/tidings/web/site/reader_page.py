@@ -15,7 +15,7 @@ from tidings.pipeline.members.mails import page_frame
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.engine import describe_fault
-from tidings.web.requests import page_response, preferred_languages, unavailable
+from tidings.web.requests import page_response, preferred_languages
 
 log = logging.getLogger("tidings.web")
 
@@ -63,4 +63,9 @@ class ReaderPage:
 
     def _unavailable(self, action: str, error: SQLAlchemyError) -> Response:
         log.error("%s failed because the store cannot be used: %s", action, describe_fault(error))
-        return unavailable()
+        context = self._context()
+        gettext = context.words.gettext
+        text = gettext("This cannot be done right now. Please try again in a minute.")
+        response = self._message(context, gettext("Please wait a little"), text, status=503)
+        response.headers["Retry-After"] = "60"
+        return response
