@@ -129,6 +129,7 @@ def _stories(look: Looker, picture: Path) -> None:
     look.submit("story-check", "button[value=check]:not(.unseen)", story, title="Another title")
     look.submit("story-preview", "button[value=preview]", story)
     look.submit("story-wrong", "button[value=save]", story, title="")
+    assert look.tab.look("document.querySelector('#title').getAttribute('aria-describedby')") == "title-error"
     look.tab.open(f"{look.room.url}room/{story}")
     look.tab.choose_file("#picture", picture)
     look.submit("story-picture-without-words", "button[value=picture]")
@@ -153,6 +154,7 @@ def _people(look: Looker) -> None:
         consent.suppress(connection, consent.address_hash("anna@example.org"), "", "hard", look.room.newsroom.now)
         connection.execute(update(t.subscriptions).values(frequency="yearly"))
     look.see("subscriber-gets-nothing", "subscribers/1?story=one")
+    look.submit("subscriber-with-a-note", ".actions button[value=save]", note="Phoned on Monday.", name="Anna")
     look.submit("subscriber-not-erased", "button[value=erase]", "subscribers/1", confirm="somebody else")
     look.see("subscribers-nobody", "subscribers?text=zzz")
 
@@ -171,14 +173,24 @@ def _settings(look: Looker) -> None:
     look.room.newsroom.reload()
     look.see("calendar-skipped", "calendar?view=week&day=2026-03-04")
     look.see("slot-dropped", "calendar/move?schedule=daily&slot=2026-03-05&day=2026-03-06")
+    look.submit("slot-skip", "button[value=check]", how="skip")
+    look.submit("slot-moved", "button[value=save]", "calendar/move?schedule=daily&slot=2026-03-05&day=2026-03-04")
+    look.room.newsroom.reload()
+    look.see("calendar-moved", "calendar?view=week&day=2026-03-04")
     look.see("slot-dropped-too-far", "calendar/move?schedule=daily&slot=2026-03-05&day=2026-03-26")
     look.see("calendar-empty", "calendar?view=list&day=2031-03-04")
+    look.see("schedule-new", "settings/schedule?title=Events")
+    look.submit("schedule-new-wrong", "button[value=save]", when="someday")
+    look.room.newsroom.folder.write("schedules/other.yaml", "cadence: {daly: 1}\n")
+    look.submit("schedule-beside-a-broken-file", "button[value=save]", form, when='"10:00"')
+    (look.room.newsroom.folder.root / "schedules" / "other.yaml").unlink()
 
 
 def _team(look: Looker) -> None:
     """A link to send, a mistake, a key, what a role may not see, and a page that is not there."""
     look.submit("team-link", "form[action$='team/add'] button", "team", email="new@example.org")
     look.submit("team-twice", "form[action$='team/add'] button", email="new@example.org")
+    look.see("team-invited", "team")
     look.submit("member-link", "button[value=link]", f"team/{look.room.member('viewer')}")
     look.submit("key-shown", "form[action$='keys/add'] button", "api", name="website", role="viewer")
     look.submit("key-wrong", "form[action$='keys/add'] button", name="My site", role="viewer")
@@ -186,6 +198,12 @@ def _team(look: Looker) -> None:
     look.see("log", "log")
     look.work_as("viewer")
     look.see("not-allowed", "settings")
+    look.work_as("writer")
+    look.tab.open(f"{look.room.url}room/stories/new")
+    look.tab.ask("Network.clearBrowserCookies")
+    look.submit("words-kept", "form[action$='stories/new'] button", title="An hour of writing. " * 5)
+    assert look.tab.look("document.querySelector('textarea').value").startswith("An hour of writing.")
+    look.work_as("viewer")
     look.see("not-there", "stories/none")
     look.work_as("admin")
 

@@ -85,6 +85,12 @@ def test_a_story_with_an_error_is_not_saved(room: RoomSite) -> None:
     assert status == 422 and "It was not saved" in page and "2023-09-27T10:00" in page
     assert 'value="tomorrow"' in page, "what was written is still in the form"
     assert read_story_file(room) == before
+    russian = room.browser("editor")
+    russian.client.headers["Accept-Language"] = "ru"
+    _, page = edit_story(russian, published="tomorrow")
+    field = page[page.index('id="published"') :][:500]
+    assert 'aria-invalid="true"' in field and 'id="published-error"' in field
+    assert "&#39;tomorrow&#39; – это не дата" in field and "напишите так: 2023-09-27 или 2023-09-27T10:00" in field
 
 
 def test_two_editors_of_one_story_lose_nothing(room: RoomSite) -> None:
@@ -95,6 +101,8 @@ def test_two_editors_of_one_story_lose_nothing(room: RoomSite) -> None:
     answer = ben.post("stories/edit", **theirs | {"summary": "By Ben"})
     assert answer.status_code == 409 and "Somebody else changed this story" in answer.text
     assert "summary: By Ann" in read_story_file(room)
+    twice = ben.post("stories/edit", **theirs | {"summary": "By Ann"})
+    assert twice.status_code == 200 and "Saved." in twice.text, "the same again, as by a second press of Save"
     assert "<del>summary: By Ann</del><ins>summary: By Ben</ins>" in answer.text.replace("\n", "")
     again = form_fields(answer.text)
     del again["csrf"]

@@ -119,6 +119,7 @@ def edit_story_from(browser: Browser, page: str) -> tuple[int, str]:
         ("", _photo((40, 40)), "Say in words what the picture shows"),
         ("A well", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not a readable picture"),
         ("A well", _photo((40, 40))[:300], "not a readable picture"),
+        ("A well", b"\0\0\0\x24ftypheic" + bytes(80), "it is a HEIC photo; save it as JPEG"),
     ],
 )
 def test_a_bad_picture_is_refused_and_nothing_is_lost(room: RoomSite, alt: str, data: bytes, said: str) -> None:

@@ -98,8 +98,10 @@ _CHECKS = (
 """What the check of a story says, and then what to do. A more general message comes after the others."""
 _REFUSALS = (
     _("%(file)s is not a readable picture (%(error)s)"),
+    _("%(value)s is not an e-mail address: %(reason)s"),
     _("The picture cannot be used: %(why)s."),
     _("The picture has %(size)s MB. Save it with at most 20 MB."),
+    _("is in line %(line)s already"),
     _("it has too many pixels"),
     _("it is a HEIC photo; save it as JPEG, or let the camera take JPEG (most compatible)"),
     _("it is an animation; save one still picture, or link a video"),

@@ -53,6 +53,9 @@ def submit_schedule(visit: Visit) -> Response:
     except ValueError as error:
         return _page(visit, opened, form, wrong=str(error), status=422)
     checked = check_settings(visit.runtime, name, text)
+    if visit.field("opened", 64) != opened.digest and visit.field("do") == "save" and text == opened.text:
+        # A second press of Save, before the first was answered.
+        return visit.redirect(f"settings/schedule?file={quote(name)}#content", "saved")
     if visit.field("opened", 64) != opened.digest:
         return _page(visit, opened, form, text, checked, wrong=changed, status=409)
     if visit.field("do") != "save":

@@ -58,6 +58,9 @@ def submit_editor(visit: Visit) -> Response:
     digest = visit.field("opened", 64)
     checked = check_settings(visit.runtime, name, text)
     changed = words.gettext("Somebody else changed this file meanwhile. Below is how yours differs from theirs.")
+    if digest != opened.digest and visit.field("do") == "save" and text == opened.text:
+        # A second press of Save, before the first was answered.
+        return visit.redirect(f"settings/edit?file={quote(name)}", "saved")
     if digest != opened.digest:
         return _page(visit, opened, text, checked, wrong=changed, status=409)
     if visit.field("do") != "save":

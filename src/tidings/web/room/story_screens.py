@@ -182,6 +182,9 @@ def submit_editor(visit: Visit) -> Response:
         return _editor_page(visit, editing, problems, wrong=wrong, status=422, is_checked=True)
     if visit.field("do") == "preview":
         return _editor_page(visit, editing, problems, previewed=item)
+    if opened != editing.opened.digest and visit.field("do") == "save" and editing.text == editing.opened.text:
+        # A second press of Save, before the first was answered.
+        return visit.redirect(f"stories/edit?file={quote(editing.opened.name)}", "saved")
     if opened != editing.opened.digest:
         text = words.gettext("Somebody else changed this story meanwhile. Below is how yours differs from theirs.")
         return _editor_page(visit, editing, problems, wrong=text, status=409, is_checked=True)

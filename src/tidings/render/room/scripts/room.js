@@ -18,6 +18,13 @@
     form.addEventListener("input", () => tellUnsaved(form));
     form.addEventListener("submit", () => { form.dataset.unsaved = "sent"; });
   }
+  // A second press of a button does not send its form again. After a while it does, for answers that are no page.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "yes";
+    setTimeout(() => delete form.dataset.sent, 3000);
+  });
   // The browser asks before words are lost.
   window.addEventListener("beforeunload", (event) => {
     const open = document.querySelector("form[data-unsaved=''] [data-unsaved-note]:not([hidden])");
@@ -193,6 +200,15 @@
         .then(() => { button.textContent = button.dataset.done; })
         .catch(() => {});
     });
+  }
+
+  // Somebody in another time zone sees both clocks.
+  for (const note of document.querySelectorAll("[data-zone]")) {
+    const now = new Date(), format = { hour: "2-digit", minute: "2-digit" }, language = document.documentElement.lang;
+    const there = now.toLocaleTimeString(language, { ...format, timeZone: note.dataset.zone });
+    const clocks = [there, now.toLocaleTimeString(language, format)];
+    note.querySelectorAll("time").forEach((face, number) => { face.textContent = clocks[number]; });
+    note.hidden = clocks[0] === clocks[1];
   }
 
   // Countdowns go on while the page is open.
