@@ -1,4 +1,4 @@
-"""What the script of the room makes nicer, in a browser with scripts: dropping, moving, live check, live preview."""
+"""What the script of the room makes nicer: dropping, moving, live check, live preview, and a second clock."""
 
 from __future__ import annotations
 
@@ -119,6 +119,18 @@ def _writes(room: RoomSite, tab: Tab) -> None:
     tab.look("document.querySelector('#title').focus(); document.querySelector('#title').select(); 0")
     tab.write("A live title")
     _until(tab, f"{frame} !== {json.dumps(first)}")
+    tab.look(
+        """(() => {
+          const title = document.querySelector("#title");
+          title.value = "";
+          title.dispatchEvent(new Event("input", { bubbles: true }));
+        })(); 0"""
+    )
+    _until(tab, "document.querySelector('#problems-now').innerText.includes('there is no title')")
+    leave = "window.dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    assert tab.look(leave) is False, "the browser asks before words are lost"
+    tab.look("document.querySelector('form[data-editor]').dataset.unsaved = 'sent'; 0")
+    assert tab.look(leave) is True
 
 
 def _checks(room: RoomSite, tab: Tab) -> None:
@@ -156,3 +168,7 @@ def test_the_script_makes_the_room_nicer(site: tuple[RoomSite, Tab]) -> None:
     tab.open(f"{room.url}room/team/{room.member('writer')}")
     tab.lead_on("document.querySelector('button[value=link]').click()")
     assert not tab.look("document.querySelector('[data-copy]').hidden")
+    for zone, is_same in (("Asia/Almaty", True), ("America/New_York", False)):
+        tab.ask("Emulation.setTimezoneOverride", timezoneId=zone)
+        tab.open(f"{room.url}room/calendar")
+        assert tab.look("document.querySelector('[data-zone]').hidden") is is_same

@@ -174,9 +174,11 @@ def _settings(look: Looker) -> None:
     look.see("calendar-skipped", "calendar?view=week&day=2026-03-04")
     look.see("slot-dropped", "calendar/move?schedule=daily&slot=2026-03-05&day=2026-03-06")
     look.submit("slot-skip", "button[value=check]", how="skip")
-    look.submit("slot-moved", "button[value=save]", "calendar/move?schedule=daily&slot=2026-03-05&day=2026-03-04")
+    noon = "calendar/move?schedule=daily&slot=2026-03-05&day=2026-03-05"
+    look.submit("slot-moved", "button[value=save]", noon, at="2026-03-05T12:00")
     look.room.newsroom.reload()
     look.see("calendar-moved", "calendar?view=week&day=2026-03-04")
+    assert look.tab.look("document.querySelector('[data-day=\"2026-03-05\"] .machine') !== null")
     look.see("slot-dropped-too-far", "calendar/move?schedule=daily&slot=2026-03-05&day=2026-03-26")
     look.see("calendar-empty", "calendar?view=list&day=2031-03-04")
     look.see("schedule-new", "settings/schedule?title=Events")

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from tidings.config.schedule import Schedule
 from tidings.model.cadence import OnNew, OnRequest, load_zone
 from tidings.model.edition import Edition, EditionState, HoldReason
-from tidings.render.room.room_pages import SCRIPT, RoomWords
+from tidings.render.room.room_pages import RoomWords
 from tidings.runtime.monitoring.diagnosis import diagnose
 from tidings.runtime.monitoring.health import read_health
 from tidings.runtime.preview.plan import MOST_COUNTED, PlannedSchedule, PlannedSlot, plan
@@ -53,7 +53,6 @@ def show(visit: Visit) -> Response:
     return visit.page(
         "today.html.j2",
         words.gettext("Today"),
-        script=SCRIPT,
         today=words.day(now),
         findings=[
             {
