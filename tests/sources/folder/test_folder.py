@@ -578,3 +578,13 @@ def test_a_storys_folder_names_it(content: Path) -> None:
 )
 def test_a_title_that_sounds_like_a_copy_is_a_story(name: str) -> None:
     assert not is_copy(f"{name}.en.md", {f"{name}.en.md", "other.en.md"})
+
+
+def test_a_file_becomes_a_copy_once_its_original_is_there(content: Path) -> None:
+    """The names of a folder are looked at again only when one of them has changed."""
+    source = source_of(content.parent)
+    (content / "sdg 6.en.md").write_text(GOOD, encoding="utf-8")
+    ref = "content/sdg 6.en.md"
+    assert "copy" not in [source.list_files().documents[ref] for _ in range(2)]
+    (content / "sdg.en.md").write_text(GOOD, encoding="utf-8")
+    assert source.list_files().documents[ref] == "copy"

@@ -68,6 +68,7 @@ class FolderSource:
         self.settings = settings
         self.context = context
         self._read: dict[str, _CachedFile] = {}
+        self._copies: dict[Path, tuple[set[str], frozenset[str]]] = {}
         self._odd_names: dict[str, Path] = {}
         """The files whose names are no UTF-8, by ref."""
         self._measured: dict[tuple[Path, bool], tuple[Signature, LocalFile | MediaError]] = {}
@@ -126,14 +127,14 @@ class FolderSource:
             for folder, entries in _list_folders(content, root):
                 prefix = folder.relative_to(root).as_posix() + "/"
                 names = {entry.name for entry in entries if _is_candidate(entry)}
+                copies = self._find_copies(folder, names)
                 for entry in entries:
                     ref = _as_ref(prefix + entry.name)
                     if ref != prefix + entry.name:
                         self._odd_names[ref] = folder / entry.name
                     signature_text = _sign(entry)
                     if entry.name.lower().endswith(".md") or (entry.name in names and entry.is_symlink()):
-                        is_a_copy = is_copy(unicodedata.normalize("NFC", entry.name), names)
-                        documents[ref] = "copy" if is_a_copy else signature_text
+                        documents[ref] = "copy" if entry.name in copies else signature_text
                         continue
                     files[ref] = signature_text
                     if entry.name in names:
@@ -143,6 +144,14 @@ class FolderSource:
         except _UnreadableFolderError as error:
             return Listing(settings, {}, {}, {}, unreadable=error.problem)
         return Listing(settings, documents, files, others)
+
+    def _find_copies(self, folder: Path, names: set[str]) -> frozenset[str]:
+        """Return the names in a folder that show a copy. They are looked for again only after a name has changed."""
+        known = self._copies.get(folder)
+        if known is None or known[0] != names:
+            copies = frozenset(name for name in names if is_copy(unicodedata.normalize("NFC", name), names))
+            known = self._copies[folder] = names, copies
+        return known[1]
 
     def read_files(self, refs: Collection[str]) -> dict[str, ReadFile]:
         root = self.context.root.resolve()
@@ -289,7 +298,7 @@ def _is_candidate(entry: os.DirEntry[str]) -> bool:
 
 def _as_ref(path: str) -> str:
     """Return a path that the store can hold: a name may be no UTF-8 (Latin-1 from an old disk)."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    return path if path.isascii() else os.fsencode(path).decode("utf-8", "replace")
 
 
 def _relative(path: Path, root: Path) -> str:
