@@ -1,1 +1,1 @@
-"""The HTTP side: pages, feeds and the API, and the addresses that mail providers and hubs call."""
+"""Everything that Tidings serves by HTTP: pages, feeds, the API, and webhooks for mail providers and hubs."""

@@ -1,4 +1,4 @@
-"""The application that `tidings run` serves: first the routers of readers' pages, then the files of public/."""
+"""The application that `tidings run` serves: the routers come first, then the files of public/."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _READERS_LINK = re.compile(r"/+(unsubscribe|confirm|preferences|erase)/+", re.IG
 
 
 class _SecurityHeaders:
-    """Adds the headers that an answer lacks. Plain ASGI: nothing is buffered."""
+    """Adds missing security headers to answers. It is plain ASGI, so that nothing is buffered."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -78,8 +78,8 @@ def create_app(
     """Create the application. `routers` come before public/; `readers` is mounted at /api, `team` at
     /api/v1.
 
-    `health` adds to the answer of /healthz; if its `ok` is False, the status is 503. Feeds name `site` and `hubs` (see
-    `StaticFiles`).
+    `health` adds fields to the answer of /healthz; if `ok` is False, the status is 503. For `site` and `hubs`, see
+    `StaticFiles`.
     """
     app = FastAPI(title="Tidings", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
 

@@ -1,8 +1,7 @@
-"""HTTP connections: their limits, and answers at once to what a crowd asks for.
+"""Limits for HTTP connections, and fast answers from memory for files that many clients request.
 
-The limits are how many connections there are, and how long a client may take to send a request or to take an answer.
-uvicorn limits neither, so idle connections of one client would take every descriptor of the process, also those that
-sending needs.
+The number of connections is limited, and the time for sending a request and for reading an answer. uvicorn limits
+neither, so idle connections of one client could use up the file descriptors that sending needs.
 """
 
 from __future__ import annotations
@@ -16,23 +15,23 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from tidings.web.site.static_files import StaticFiles
 
 MOST = 500
-"""Connections at most. The oldest that waits for a request is closed for a new one."""
+"""The most connections. A new one closes the oldest that waits for a request."""
 KEPT_DESCRIPTORS = 250
-"""Descriptors that connections never take: for sending, the store and files."""
+"""File descriptors that are reserved for sending, the store and files."""
 WANTED_DESCRIPTORS = 8_192
 LARGEST_HEAD = 65_536
-"""Bytes of the head of a request: httptools has no limit."""
+"""Largest head of a request in bytes: httptools has no limit."""
 HEAD_SECONDS = 10.0
-"""For the head of a request, from its connection or its first byte."""
+"""Seconds for the head of a request, from the connection or its first byte."""
 BODY_SECONDS = 60.0
 STALL_SECONDS = 60.0
-"""A client that takes nothing of an answer for so long is cut off."""
+"""Seconds after which a client that reads nothing of its answer is disconnected."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with these limits. `most` may be changed before the server starts.
 
-    If the state of the application has `files`, what these have in memory is answered without a task.
+    If the application's state has `files`, an answer that they have in memory is sent without a task.
     """
 
     most = MOST
@@ -59,7 +58,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._watch()
 
     def _make_room(self) -> bool:
-        """If there are too many, close the oldest connection that waits for a request. Returns False without one."""
+        """If there are too many connections, close the oldest that waits for a request. Returns False if none waits."""
         there = [each for each in self.connections if isinstance(each, BoundedProtocol)]
         there = [each for each in there if not each.transport.is_closing()]
         if len(there) <= self.most:
@@ -89,7 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        # Requests that wait in a queue get a task each: to answer them from here would nest without end.
+        # Each queued request gets a task of its own: answering them from here would recurse without limit.
         is_usual = app is self.app and cycle.keep_alive and not self.flow.write_paused and not self.pipeline
         answer = self._files.answer_at_once(cycle.scope) if is_usual and self._files is not None else None
         if answer is None:
@@ -108,7 +107,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         self._began = self.loop.time()
         self._watch()
-        # What is left of the answer lies in the buffer of the transport: the client must take it in time.
+        # The rest of the answer is in the buffer of the transport: the client must read it in time.
         if self.transport.get_write_buffer_size():
             self._begin_stall()
 
@@ -121,7 +120,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_stall()
 
     def _watch(self) -> None:
-        """Begin or end the time limit for what the client sends next. More bytes of the same do not begin it anew."""
+        """Start or stop the time limit for the next request. More bytes of the same request do not restart it."""
         is_answering = self.cycle is not None and not self.cycle.response_complete
         self._wait_for("body" if self._is_in_body else "" if is_answering else "head")
 
@@ -130,7 +129,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._waits_for = what
         self._deadline = self.loop.time() + (self.head_seconds if what == "head" else self.body_seconds)
-        # A timer that ends too early is set again then: two for each request would cost more than its answer.
+        # A timer that fires too early is set again then: two timers a request would cost more than its answer.
         if what and (self._timer is None or self._timer.when() > self._deadline):
             self._set_timer()
 
@@ -161,7 +160,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def bound_connections() -> type[BoundedProtocol]:
-    """Raise this process's limit of descriptors as far as allowed. Return a protocol with limits that fit it."""
+    """Raise this process's limit of file descriptors as far as allowed, and return a protocol whose limits fit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, WANTED_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,4 +1,4 @@
-"""The inbox of caught mail: each as HTML, text and source, wide and narrow, light and dark. No scripts."""
+"""The inbox of caught mail. It shows HTML, text and source, wide and narrow, light and dark, without scripts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _VIEWS = ("html", "text", "source")
 
 
 class CaughtPosts(Protocol):
-    """Where the caught posts are."""
+    """The stored posts that were caught."""
 
     @property
     def posts(self) -> Sequence[ReceivedPost]: ...
@@ -72,8 +72,8 @@ def inbox_router(
 ) -> APIRouter:
     """`/inbox/`, `/inbox/{number}` with its views, and `/inbox/posts`. This server sends the pictures of `site_url`.
 
-    The header of a mail names its list in the newsroom's first language, so that filters know it; `lists` names it in
-    the language of the mail.
+    A mail's List-Id header has the list's title in the newsroom's first language, so that filters keep working. `lists`
+    has the title in the language of the mail.
     """
     router = APIRouter(prefix="/inbox")
 

@@ -1,4 +1,4 @@
-"""Actions of readers by pages and the API: ask for a subscription, confirm it, change choices, unsubscribe."""
+"""Actions of readers on pages and in the API: request a subscription, confirm it, change choices, unsubscribe."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tidings.store.service.clock import real_now
 from tidings.web.requests import site_of
 
 BY_CLIENT, BY_SITE, BY_MAILBOX, BY_DOMAIN = 20, 60, 5, 500
-"""Requests within `WINDOW` of one network, of one site (the /48 of an IPv6 network), for one mailbox (`name+tag@` is
-the mailbox `name@`), and for the addresses of one domain."""
+"""Most requests within `WINDOW` from one network, from one site (the /48 of an IPv6 network), for one mailbox
+(`name+tag@` is the mailbox `name@`), and for all addresses of one domain."""
 MAILBOX_A_DAY = 20
 WINDOW, DAY = timedelta(minutes=10), timedelta(days=1)
 
@@ -36,10 +36,10 @@ def request_subscription(
     client: str,
     is_robot: bool = False,
 ) -> bool:
-    """Store a request with the first language and frequency that exist. Returns False if there are too many.
+    """Store a request with the first known language and frequency. Returns False if there are too many requests.
 
-    Beyond the limit of a domain, a network may still ask for one of its addresses: else a few networks could keep all
-    readers of a large provider out. Requests by a robot are dropped.
+    When a domain is over its limit, each network may still request one of its addresses. Otherwise a few networks could
+    lock out all readers of a large provider. Requests by robots are dropped.
     """
     newsroom = runtime.newsroom
     offered = preferences.list_frequencies(newsroom, lists)
@@ -64,7 +64,7 @@ def request_subscription(
             return False
         mailbox = sign_ups.mailbox_of(address)
         domain = mailbox.rpartition("@")[2]
-        # Each is counted, also if another is over its limit.
+        # Every limit counts the request, even if another one is exceeded.
         by_mailbox, a_day = count("mailbox", mailbox), count("day", mailbox, DAY)
         by_domain, of_client = count("domain", domain), count("client at domain", f"{client} {domain}")
         if by_mailbox > BY_MAILBOX or a_day > MAILBOX_A_DAY or (by_domain > BY_DOMAIN and of_client > 1):
@@ -77,7 +77,7 @@ def request_subscription(
 def read_confirmation(
     connection: Connection, newsroom: Newsroom, contents: TokenContents
 ) -> tuple[int | None, list[str]]:
-    """Return the number of a confirmation token and its lists, by their present names, as far as they still exist."""
+    """Return the number in a confirmation token, and those of its lists that still exist, by their present names."""
     number, names = parse_confirmation(contents.list)
     present = {name: [name] if name in newsroom.lists else subscribers.list_names(connection, name) for name in names}
     every = [newsroom.current_list_name(each) for name in names for each in present[name]]
@@ -85,7 +85,7 @@ def read_confirmation(
 
 
 def confirm(runtime: Runtime, contents: TokenContents, *, client: str, source: str) -> list[str]:
-    """Confirm the subscriptions of a token. Returns the lists that the reader gets now. Can be repeated."""
+    """Confirm the subscriptions of a token. Returns the lists that the reader is on now. Can be repeated."""
     with runtime.store.write() as connection:
         number, names = read_confirmation(connection, runtime.newsroom, contents)
         return subscribe.confirm_subscriptions(
@@ -110,7 +110,7 @@ def save_preferences(
     pause: Callable[[datetime, datetime | None], datetime | None],
     lists: Collection[str] | None = None,
 ) -> None:
-    """Save a reader's choices for these lists (None: all). A choice that is not named or not offered stays.
+    """Save a reader's choices for these lists (None: all). A choice that is not named or not offered stays as it is.
 
     `pause` gets the present time and the end of the present pause, and returns the new end.
     """
@@ -138,16 +138,16 @@ def save_preferences(
 def lists_to_leave(connection: Connection, newsroom: Newsroom, contents: TokenContents) -> list[str]:
     """Return the names of a token's list, the present one last.
 
-    The store knows its former names for ever; tidings.yaml may have a newer name that the store does not have yet.
+    The store keeps all former names. tidings.yaml may have a newer name that the store does not have yet.
     """
     names = subscribers.names_to_leave(connection, contents.subscriber, contents.list, by_link=True)
     return list(dict.fromkeys([*names, *(newsroom.current_list_name(name) for name in names)]))
 
 
 def unsubscribe(runtime: Runtime, contents: TokenContents, *, source: str) -> bool:
-    """Unsubscribe from the list of a token, and return whether the store now says that the person is off it.
+    """Unsubscribe from the list of a token. Returns whether the store now records that the person is off the list.
 
-    If not, nobody knows which list it is, and somebody is told. It is committed when this returns. Can be repeated.
+    If not, the list is unknown, and the team gets a notice. The change is committed when this returns. Can be repeated.
     """
     newsroom, now = runtime.newsroom, runtime.now()
     with runtime.store.write() as connection:

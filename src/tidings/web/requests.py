@@ -11,13 +11,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 MAX_FORM = 16_384
-"""Bytes of a form. All lists, topics and choices need much less."""
+"""Largest form in bytes. All lists, topics and choices need much less."""
 _MAX_FIELDS = 500
 _MAX_BOUNDARY = 70
 """RFC 2046 §5.1.1."""
 NO_STORE = {"Cache-Control": "no-store"}
 PRIVATE = {**NO_STORE, "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
-"""Headers of a page that belongs to one reader."""
+"""Headers for a page that is for one reader only."""
 Fields = dict[str, list[str]]
 
 
@@ -29,7 +29,7 @@ async def read_body(
 ) -> bytes | Response:
     """Return the body, or the response if it is larger than `limit` bytes or incomplete.
 
-    With `consume`, each chunk goes there, and nothing is collected.
+    With `consume`, each chunk is passed to it, and nothing is collected.
     """
     body, size = bytearray(), 0
     try:
@@ -59,7 +59,7 @@ async def read_form(request: Request, limit: int = MAX_FORM, headers: dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file of a form. `name` is what the browser says, and only good for reading."""
+    """An uploaded file. `name` comes from the browser: show it, but never use it as a path."""
 
     name: str
     data: bytes
@@ -70,7 +70,7 @@ async def read_upload_form(
 ) -> tuple[Fields, dict[str, UploadedFile]] | Response:
     """Return the fields and the files of a multipart form (RFC 7578), or the response if it is not valid.
 
-    A file without a name was not chosen, so it is left out.
+    A file field without a name is left out: nobody chose a file.
     """
     body = await read_body(request, limit, headers=headers)
     if isinstance(body, Response):
@@ -131,7 +131,7 @@ def client_network(request: Request) -> str:
 
 
 def site_of(network: str) -> str:
-    """Return the /48 of an IPv6 network: what one site may get (RFC 6177 §2). An IPv4 address is its own site."""
+    """Return the /48 of an IPv6 network, which one site may get (RFC 6177 §2). An IPv4 address is its own site."""
     try:
         address = ipaddress.ip_address(network)
     except ValueError:
@@ -153,6 +153,6 @@ def text_response(text: str, status: int, headers: dict[str, str] = PRIVATE) -> 
 
 
 def unavailable(headers: dict[str, str] = PRIVATE) -> Response:
-    """Answer that the store cannot be used now: the reader must not believe that the action is done."""
+    """Answer that the store cannot be used now, so that the reader does not think that the action is done."""
     text = "This cannot be done right now. Please try again in a minute."
     return text_response(text, 503, headers | {"Retry-After": "60"})

@@ -1,4 +1,4 @@
-"""Items that a CMS pushes, changes and withdraws. Every request has the token of a source of `type: push`."""
+"""The API for a CMS that pushes, changes and withdraws items. Each request has the token of a `type: push` source."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tidings.sources.web import push
 from tidings.store.content.fetch_cache import StoredFetchCache
 
 MAX_BODY = 2_000_000
-"""Bytes of a request: enough for the largest item, in any encoding of JSON."""
+"""Largest request in bytes: enough for the largest item, in any encoding of JSON."""
 _MAX_DIGITS = 18
-"""Digits of a length. Python refuses to read thousands of them."""
+"""Most digits of a Content-Length. Python refuses to convert thousands of digits."""
 _TOO_LARGE = "The request is larger than an item can be."
 
 
@@ -40,13 +40,13 @@ _bearer = HTTPBearer(auto_error=False, description="The `token` of the source in
 
 
 class PushedItem(Article):
-    """An item with its id in the CMS: the same id is always the same item."""
+    """An item with its id in the CMS. The same id always means the same item."""
 
     id: _Id
 
 
 class PushResult(BaseModel):
-    """What was done. The item is on pages and in feeds after the next sweep, at most half a minute later."""
+    """The result of a push. The item is on pages and in feeds after the next sweep, at most half a minute later."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -75,14 +75,14 @@ _PARTS: dict[object, type[BaseModel]] = {
 
 @dataclass(frozen=True, slots=True)
 class _PushSource:
-    """The source of a token."""
+    """The source to which a token belongs."""
 
     cache: StoredFetchCache
     settings: push.Settings
 
 
 class _ExplainingRoute(APIRoute):
-    """Explains an invalid body, so that the answer shows how to correct it."""
+    """A route that answers an invalid body with an explanation of how to correct it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -178,7 +178,7 @@ class SizeLimit:
         self._app = app
 
     def limit(self, scope: Scope) -> int:
-        """Return the most bytes of a request."""
+        """Return the largest size of a request, in bytes."""
         return MAX_BODY
 
     def refuse(self, most: int) -> Response:

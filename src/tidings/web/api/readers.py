@@ -1,4 +1,4 @@
-"""The JSON API: the readers' side for a site or an app of your own, and items that a CMS pushes."""
+"""The JSON API: subscriptions for a site or an app of your own, and items that a CMS pushes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ListInfo(_Model):
 
 
 class SubscriptionRequest(_Model):
-    """An address and the lists it asks for. The only mail that is sent to it asks for confirmation."""
+    """An address and the lists that it wants. It gets one mail only, which asks for confirmation."""
 
     email: str = Field(min_length=3, max_length=320)
     lists: list[Name] = Field(min_length=1, max_length=_MAX_ENTRIES)
@@ -53,7 +53,7 @@ class SubscriptionRequest(_Model):
 
 
 class ActionResult(_Model):
-    """What was done."""
+    """The result of an action."""
 
     status: str
     lists: list[str] = Field(default_factory=list)
@@ -76,7 +76,7 @@ class Preferences(_Model):
 
 
 def create_api(runtime: Runtime) -> FastAPI:
-    """Create the application to be mounted at /api. Its description is at /api/openapi.json."""
+    """Create the application for /api. Its OpenAPI description is at /api/openapi.json."""
     app = FastAPI(
         title="Tidings",
         version="1",
@@ -161,7 +161,7 @@ def create_api(runtime: Runtime) -> FastAPI:
 
     @app.post("/confirmations/{token}", responses={404: {"model": ErrorDetail}, 410: {"model": ErrorDetail}})
     def confirm(token: Token, request: Request) -> ActionResult:
-        """Confirm subscriptions by the token of the confirmation mail. A repeat is allowed."""
+        """Confirm subscriptions by the token of the confirmation mail. Can be repeated."""
         contents = verify(TokenPurpose.CONFIRM, token)
         names = reader_actions.confirm(runtime, contents, client=client_network(request), source="the API")
         if not names:
@@ -183,7 +183,7 @@ def create_api(runtime: Runtime) -> FastAPI:
 
     @app.put("/preferences/{token}", responses={404: {"model": ErrorDetail}})
     def put_preferences(token: Token, chosen: Preferences) -> Preferences:
-        """Change the choices for the lists that are named. A choice that is not offered changes nothing."""
+        """Change the choices for the named lists. A choice that is not offered is ignored."""
         until = chosen.paused_until
         if until is not None and until.tzinfo is None:
             until = until.replace(tzinfo=UTC)
@@ -202,7 +202,7 @@ def create_api(runtime: Runtime) -> FastAPI:
 
     @app.post("/unsubscriptions/{token}", responses={404: {"model": ErrorDetail}})
     def unsubscribe(token: Token) -> ActionResult:
-        """Unsubscribe from the list of the token. A repeat is allowed."""
+        """Unsubscribe from the list of the token. Can be repeated."""
         contents = verify(TokenPurpose.UNSUBSCRIBE, token)
         if not reader_actions.unsubscribe(runtime, contents, source="the API"):
             raise HTTPException(404, "No list has this name now, so nothing was left. The newsroom is told.")

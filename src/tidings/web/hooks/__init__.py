@@ -1,1 +1,1 @@
-"""Calls from mail providers and WebSub hubs."""
+"""Webhooks for mail providers and WebSub hubs."""

@@ -26,7 +26,7 @@ from tidings.store.engine import Store, describe_fault
 from tidings.web.requests import NO_STORE, read_body, text_response
 
 MAX_BODY = 1 << 20
-"""Bytes. SendGrid sends at most 768 KB at once."""
+"""Largest report in bytes. SendGrid sends at most 768 KB at once."""
 log = logging.getLogger("tidings.bounces")
 
 
@@ -56,12 +56,13 @@ def hooks_router(
     clock: Callable[[], float] = time.time,
     fetch: ses.Fetch = fetch,
 ) -> APIRouter:
-    """`now` is the newsroom's clock, `clock` real time in seconds since 1970."""
+    """Make the router. `now` is the newsroom's clock, `clock` is real time in seconds since 1970."""
     router = APIRouter()
     sns = ses.SnsVerifier(fetch)
 
     def verify_and_parse(provider: str, headers: Mapping[str, str], body: bytes) -> list[ProviderEvent] | None:
-        """Return None if the provider is not configured. Raises UntrustedWebhookError and UnreadableWebhookError."""
+        """Return a report's events; None for an unset provider. Raises UntrustedWebhookError or
+        UnreadableWebhookError."""
         bounces = newsroom().bounces
         if provider == "ses" and bounces.ses is not None:
             message = sns.verify(bounces.ses, body)

@@ -14,11 +14,11 @@ from tidings.runtime.newsroom import Runtime
 from tidings.web.requests import NO_STORE, read_body
 
 MAX_BODY = 15_000_000
-"""Bytes: a hub sends the whole feed. Its content is not kept."""
+"""Largest body in bytes: a hub sends the whole feed. Its content is not kept."""
 
 
 def websub_router(runtime: Runtime) -> APIRouter:
-    """Make the router of the address that ends with the token of a subscription."""
+    """Make the router for `/websub/TOKEN`. Each subscription has its own token."""
     router = APIRouter()
     store = runtime.store
 
@@ -37,7 +37,7 @@ def websub_router(runtime: Runtime) -> APIRouter:
 
     @router.post(f"/{websub.PATH}{{token}}")
     async def receive(token: str, request: Request) -> Response:
-        """Check the signature and drop the content: Tidings fetches the feed from its site."""
+        """Check the signature and discard the content: Tidings fetches the feed from its site."""
         subscription = await run_in_threadpool(websub.find_active_subscription, store, token, runtime.now())
         if subscription is None:
             return _answer("There is no such subscription.", 410)

@@ -1,7 +1,7 @@
-"""How a request to the team's API is let in, answered and remembered.
+"""Authenticate and limit requests to the team's API, and answer them.
 
-Each address names the address of the comms room whose role it needs, so that both have one permission table. A request
-without a known key learns nothing, not even whether its body is valid.
+Each API route names a route of the comms room and needs the same role, so that one permission table serves both. A
+request without a known key is refused before its body is checked.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from tidings.web.requests import client_network
 from tidings.web.room.routes import ROUTES as ROOM_ROUTES
 
 LARGEST = 6_000_000
-"""Bytes of a request: an import of about 50,000 lines."""
+"""Largest request in bytes: an import of about 50,000 lines."""
 LARGEST_PICTURE = 28_000_000
-"""Bytes of a request with a picture of 20 MB, which is a third longer in base64."""
+"""Largest request with a picture, in bytes: 20 MB, which base64 makes a third longer."""
 PER_MINUTE = 300
-"""Requests of one key."""
+"""Requests a minute with one key."""
 GUESSES_PER_MINUTE = 30
-"""Requests of one network with a key that does not exist."""
+"""Requests a minute from one network with unknown keys."""
 _MOST_CLIENTS = 10_000
 _NO_KEY = "Send a key of this newsroom: `Authorization: Bearer KEY`. An admin makes it: tidings team key add."
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 
 class _Entry(Protocol):
-    """An entry of a list in the order of ids."""
+    """An entry of a list that is sorted by id."""
 
     @property
     def id(self) -> int: ...
@@ -65,16 +65,16 @@ E = TypeVar("E", bound=_Entry)
 
 
 class ApiModel(BaseModel):
-    """Base of the bodies: an unknown field is an error, so that a typing mistake is not ignored.
+    """Base of request and answer bodies. An unknown field is an error, so that typing mistakes are noticed.
 
-    `model_validate` takes a row of the store too, if its fields have the same names.
+    `model_validate` also takes a row of the store that has the same field names.
     """
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
 class VersionedModel(ApiModel):
-    """Something that two programs may change at the same time. Its version is also the ETag of the answer."""
+    """An object that two programs may change at the same time. Its version is also the ETag of the answer."""
 
     version: str = Field(description="Send it back with a change, so that nothing of others is lost.")
 
@@ -87,14 +87,14 @@ class Page(ApiModel, Generic[T]):
 
 
 class FieldError(ApiModel):
-    """What is wrong with one field."""
+    """A field of the request that is wrong, and why."""
 
     field: str
     message: str
 
 
 class ProblemDetails(ApiModel):
-    """Why a request was refused (RFC 9457)."""
+    """The answer to a refused request (RFC 9457)."""
 
     type: str = "about:blank"
     title: str
@@ -114,7 +114,7 @@ class ApiRefusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The key that asks, and the newsroom."""
+    """The API key of a request, and its newsroom."""
 
     runtime: Runtime
     key: ApiKey
@@ -129,7 +129,7 @@ class Caller:
 
     @property
     def person(self) -> TeamMember:
-        """The key as a member of the team."""
+        """The key in the form of a team member, for the permission rules."""
         return self.key.as_member
 
     def may(self, least: Role) -> bool:
@@ -137,11 +137,11 @@ class Caller:
         return self.key.role.includes(least)
 
     def lists(self) -> list[str]:
-        """Return the lists that the key works on."""
+        """Return the lists that the key may work on."""
         return [name for name in self.newsroom.lists if self.person.may_see_list(name)]
 
     def check_list(self, name: str) -> str:
-        """Return the name of a list that exists and that the key works on. Raises ApiRefusal."""
+        """Return the name of a list that exists and that the key may work on. Raises ApiRefusal."""
         if name not in self.lists():
             raise ApiRefusal(404, f"there is no list {name!r}, or not for this key. {nearest(name, self.lists())}")
         return name
@@ -155,7 +155,7 @@ class Caller:
             raise ApiRefusal(412, f"{name} has changed in the meantime. Read it again, then change it.")
 
     def record(self, connection: Connection, action: str, about: str, details: str = "") -> None:
-        """Write a line of the log in the key's name."""
+        """Write a line of the log in the name of the key."""
         who = self.person.email
         team.record_action(connection, action, about, who=who, via="api", now=real_now(), details=details)
 
@@ -175,9 +175,9 @@ Limit = Annotated[int, Field(ge=1, le=100, description="Entries of a page.")]
 
 @dataclass(frozen=True, slots=True)
 class ApiRoute:
-    """One address of the API. `like` is the address of the room whose role it needs, such as `GET stories`.
+    """A route of the API. `like` is the route of the comms room that needs the same role, such as `GET stories`.
 
-    A role stands there where the room checks a button and not an address.
+    `like` is a role where the room has no route of its own for the action, only a button.
     """
 
     method: str
@@ -186,13 +186,13 @@ class ApiRoute:
     endpoint: Callable[..., Any]
     status: int = 200
     is_versioned: bool = False
-    """It changes something that others may have changed meanwhile, so that it takes the header If-Match."""
+    """Whether it takes the header If-Match, because others may have changed the object meanwhile."""
     is_secret: bool = False
-    """Its answer holds a secret, which is not kept for a repeat of the request."""
+    """Whether its answer holds a secret. Such an answer is not stored for a repeat of the request."""
 
     @property
     def least(self) -> Role:
-        """The least role that may use it."""
+        """The lowest role that may use the route."""
         least = self.like if isinstance(self.like, Role) else _ROOM_ROLES[self.like]
         assert least is not None, f"{self.like} needs no role"
         return least
@@ -232,7 +232,7 @@ def read_id(cursor: str) -> int | None:
 
 
 def make_page(found: Sequence[E], limit: int, describe: Callable[[E], T]) -> Page[T]:
-    """Return a page of `limit` entries. `found` has one more if there is a next page."""
+    """Return a page of `limit` entries. `found` has one entry more if there is a next page."""
     shown = found[:limit]
     following = make_cursor(shown[-1].id) if len(found) > limit else None
     return Page(items=[describe(entry) for entry in shown], next=following)
@@ -244,7 +244,7 @@ def make_page(found: Sequence[E], limit: int, describe: Callable[[E], T]) -> Pag
 def problem(
     status: int, detail: str, errors: list[dict[str, str]] | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a problem (RFC 9457). `detail` has the words that the commands print."""
+    """Return a problem (RFC 9457). `detail` is the message that the commands print."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     # In ASCII: the input may have lone surrogates, which no encoding can write.
     text = json.dumps(body | ({"errors": errors} if errors else {}))
@@ -252,7 +252,7 @@ def problem(
 
 
 def explain(error: Exception) -> Response:
-    """Turn an expected error into its answer. Raises any other."""
+    """Turn an expected error into an answer. Raises every other error again."""
     if isinstance(error, ApiRefusal):
         return problem(error.status, str(error), headers=error.headers)
     if isinstance(error, RequestValidationError):
@@ -275,7 +275,7 @@ def explain(error: Exception) -> Response:
 
 
 class RequestLimit:
-    """Counts requests in the running minute, in the memory of this process."""
+    """Counts the requests of the current minute, in the memory of this process."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -310,14 +310,14 @@ class LargeBodies(SizeLimit):
 
 
 class Gate:
-    """Lets requests in: finds the key, counts the request, and checks the role."""
+    """Admits requests: finds the key, counts the request, and checks the role."""
 
     def __init__(self, find_runtime: Callable[[], Runtime]) -> None:
         self._find_runtime = find_runtime
         self._requests, self._guesses = RequestLimit(PER_MINUTE), RequestLimit(GUESSES_PER_MINUTE)
 
     def identify(self, request: Request, least: Role) -> Caller:
-        """Return the caller. Raises ApiRefusal for a request without a key that may do this."""
+        """Return the caller. Raises ApiRefusal unless the request has a key that may do this."""
         runtime, now = self._find_runtime(), real_now()
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
         key = None
@@ -338,10 +338,10 @@ class Gate:
 
 
 def make_route_class(gate: Gate, routes: Mapping[tuple[str, str], ApiRoute]) -> type[APIRoute]:
-    """Return the class of routes that go through the gate. `routes` is the table by method and path."""
+    """Return the class for routes that pass the gate. `routes` is the permission table by method and path."""
 
     class GatedRoute(APIRoute):
-        """Identifies the caller, then answers, or repeats the answer to the same Idempotency-Key."""
+        """Identifies the caller, then answers. A known Idempotency-Key gets its earlier answer again."""
 
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             handle, path = super().get_route_handler(), self.path

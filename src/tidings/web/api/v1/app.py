@@ -1,4 +1,4 @@
-"""The application of the team's API, to be mounted at `/api/v1`, and its description in OpenAPI 3.1."""
+"""The application of the team's API at `/api/v1`, and its OpenAPI 3.1 description."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROUTES = (
     *settings.ROUTES,
     *team.ROUTES,
 )
-"""Every address with the role that it needs. A test asks each with every role and with none."""
+"""Every route with the role that it needs. A test requests each with every role and with none."""
 _DESCRIPTION = """What the comms room can do, for programs. Every request has a key: `Authorization: Bearer KEY`. A key
 has a role and may be limited to some lists. An admin makes and revokes it in the room or with `tidings team key`.
 
@@ -94,7 +94,7 @@ def create_team_api(find_runtime: Callable[[], Runtime]) -> FastAPI:
 
 
 def _describe_headers(route: ApiRoute) -> list[dict[str, Any]]:
-    """Return the headers that a request may have, in the form of OpenAPI."""
+    """Return the headers that a request may have, as OpenAPI parameters."""
     named = []
     if route.method == "POST":
         named.append(("Idempotency-Key", "A repeat with the same key gets the same answer and does nothing.", 200))
@@ -107,7 +107,7 @@ def _describe_headers(route: ApiRoute) -> list[dict[str, Any]]:
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document, with problems as the answer to every refusal."""
+    """Return the OpenAPI document, in which every refusal is answered by a problem."""
     if app.openapi_schema is None:
         document = FastAPI.openapi(app)
         schemas = document["components"]["schemas"]

@@ -1,4 +1,4 @@
-"""`/api/v1/channels`, `/deliveries` and `/pauses`: what went out, what is in doubt, and what is stopped."""
+"""`/api/v1/channels`, `/deliveries` and `/pauses`: sent and doubtful deliveries, and pauses."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ class PostInfo(ApiModel):
 
 
 class PostEdit(ApiModel):
-    """A change of a post that is online. Nothing is done to its story."""
+    """A change of a post that is online. Its story stays unchanged."""
 
     change: Literal["edit", "take_down"]
     text: str = Field(default="", max_length=20_000, description="With `edit`: the whole new text.")
 
 
 class PauseTarget(ApiModel):
-    """What is paused or resumed."""
+    """The thing to pause or resume."""
 
     scope: Scope
     name: str = Field(default="", max_length=100, description="Empty for `all`.")
@@ -181,7 +181,7 @@ def list_pauses(caller: Who) -> list[PauseDetails]:
 
 
 def resolve_delivery(caller: Who, delivery: DeliveryNumber, resolution: Resolution) -> DeliveryInfo:
-    """Settle a delivery in doubt, or send one again that was refused for a cause that is mended."""
+    """Settle a delivery in doubt, or send a refused one again after its cause was fixed."""
     runtime = caller.runtime
     known = _find_delivery(caller, delivery)
     resolve_in_doubt(
@@ -208,7 +208,7 @@ def _find_delivery(caller: Caller, number: int) -> LedgerEntry:
 
 
 def show_post(caller: Who, delivery: DeliveryNumber) -> PostInfo:
-    """Show a post that is online, and what can be done with it."""
+    """Show a post that is online, and whether it can be corrected or taken down."""
     runtime = caller.runtime
     post = _find_post(caller, delivery)
     with runtime.store.read() as connection:
@@ -231,7 +231,7 @@ def show_post(caller: Who, delivery: DeliveryNumber) -> PostInfo:
 
 
 def edit_post(caller: Who, delivery: DeliveryNumber, edit: PostEdit) -> DeliveryInfo:
-    """Correct a post or take it down, where the network allows it. It is done in the next minute."""
+    """Correct a post or take it down, if the network allows it. This happens within the next minute."""
     runtime, post = caller.runtime, _find_post(caller, delivery)
     text = edit.text.replace("\r\n", "\n").strip()
     change = PostChange(edit.change)
@@ -252,7 +252,7 @@ def _find_post(caller: Caller, number: int) -> OnlinePost:
 
 
 def begin_pause(caller: Who, pause: PauseRequest) -> list[PauseDetails]:
-    """Pause a schedule, a list, a channel or everything, even in the middle of an edition. Returns all pauses."""
+    """Pause a schedule, a list, a channel or everything, even while an edition is being sent. Returns all pauses."""
     name, now = _check_target(caller, pause, known_only=True), caller.runtime.now()
     if pause.until is not None and pause.until <= now:
         raise ApiRefusal(422, f"until: {pause.until.isoformat()} has passed already.")
@@ -264,7 +264,7 @@ def begin_pause(caller: Who, pause: PauseRequest) -> list[PauseDetails]:
 
 
 def end_pause(caller: Who, target: PauseTarget) -> list[PauseDetails]:
-    """Resume what was paused. Returns the pauses that are left."""
+    """End a pause. Returns the remaining pauses."""
     name = _check_target(caller, target, known_only=False)
     with caller.runtime.store.write() as connection:
         if not pauses.resume(connection, target.scope, name, caller.runtime.now()):
@@ -290,7 +290,7 @@ def _check_target(caller: Caller, target: PauseTarget, *, known_only: bool) -> s
 
 
 def _within(caller: Caller) -> tuple[list[str], list[str]] | None:
-    """Return the lists and schedules whose deliveries the key may see; None: all."""
+    """Return the lists and schedules whose deliveries the key may see, or None for all."""
     if not caller.person.lists:
         return None
     return caller.lists(), [name for name in caller.newsroom.schedules if may_see_schedule(caller, name)]

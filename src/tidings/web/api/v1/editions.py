@@ -1,6 +1,6 @@
-"""`/api/v1/editions`: what goes to whom, and the decisions on it.
+"""`/api/v1/editions`: show editions, edit them, and decide about them.
 
-A decision names the version of the frozen bytes that it is about: what changed meanwhile is not decided unseen.
+A decision names the version of the frozen bytes. It is refused if the edition has changed since that version.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Number = Annotated[int, Field(ge=1, lt=10**9)]
 
 
 class HoldInfo(ApiModel):
-    """Why an edition waits for a person."""
+    """The reason why an edition waits for a person."""
 
     reason: str
     detail: str
@@ -68,7 +68,7 @@ class EditionStory(ApiModel):
 
 
 class EditionChange(ApiModel):
-    """What persons changed so far."""
+    """The changes that people have made to an edition."""
 
     drop: list[str]
     lead: str
@@ -87,7 +87,7 @@ class EditionRecipients(ApiModel):
 
 
 class HistoryLine(ApiModel):
-    """What happened to an edition."""
+    """One event in the history of an edition."""
 
     at: datetime
     what: str
@@ -97,7 +97,7 @@ class HistoryLine(ApiModel):
 class EditionDetails(VersionedModel):
     """An edition with its recipients and its history, as `tidings edition show --json` prints it.
 
-    The version is that of the frozen bytes.
+    Its version changes with the frozen bytes.
     """
 
     edition: str
@@ -115,7 +115,7 @@ class EditionDetails(VersionedModel):
 
 
 class EditionMessage(ApiModel):
-    """A mail or post of an edition as it is frozen, with most stories."""
+    """A frozen mail or post of an edition: the one with the most stories."""
 
     outlet: str
     language: str
@@ -126,7 +126,7 @@ class EditionMessage(ApiModel):
 
 
 class EditionEdit(ApiModel):
-    """What to change in a held edition. What is not named stays."""
+    """Changes to a held edition. Fields that are not named stay as they are."""
 
     version: ReadVersion = ""
     drop: list[Key] = Field(default_factory=list, max_length=500, description="Stories to take out. They stay new.")
@@ -141,7 +141,7 @@ class EditionEdit(ApiModel):
 
 
 class EditionRelease(ApiModel):
-    """Let the frozen bytes go."""
+    """The decision to send the frozen bytes."""
 
     version: ReadVersion = ""
     recipients: int | None = Field(
@@ -162,13 +162,13 @@ class EditionComment(ApiModel):
 
 
 class EditionTest(ApiModel):
-    """Where a test goes."""
+    """The recipient of a test."""
 
     address: str = Field(max_length=320, description="The address of a member of the team.")
 
 
 class EditionTested(ApiModel):
-    """How many mails are on their way."""
+    """The number of test mails that are being sent."""
 
     mails: int
 
@@ -216,13 +216,13 @@ def show_edition(caller: Who, schedule: Schedule, number: Number) -> EditionDeta
 def list_messages(
     caller: Who, schedule: Schedule, number: Number, language: Annotated[str, Field(max_length=20)] = ""
 ) -> list[EditionMessage]:
-    """Show the frozen mails and posts of an edition: of each list and language the one with most stories."""
+    """Show frozen mails and posts of an edition: for each list and language, the one with the most stories."""
     edition = _find(caller, schedule, number)
     return [_message(message) for message in preview_edition(caller.runtime, edition, language or None)]
 
 
 def change_edition(caller: Who, schedule: Schedule, number: Number, edit: EditionEdit) -> EditionDetails:
-    """Change a held edition. It is frozen anew, and checks and approval start again."""
+    """Change a held edition. It is frozen again, and checks and approval start over."""
     edition = _find_to_decide(caller, schedule, number, edit.version)
     changes = EditionChanges(tuple(edit.drop), edit.lead, tuple(edit.order), edit.note, edit.subject)
     changed = decisions.change(caller.runtime, edition, changes, caller.runtime.now(), caller.person.email)
@@ -242,17 +242,17 @@ def release_edition(caller: Who, schedule: Schedule, number: Number, release: Ed
 
 
 def cancel_edition(caller: Who, schedule: Schedule, number: Number) -> EditionDetails:
-    """Cancel an edition. What is not sent yet is never sent, and its stories are new again."""
+    """Cancel an edition. The rest is never sent, and its stories count as new again."""
     return _decide(caller, _find_to_decide(caller, schedule, number), "cancel")
 
 
 def recompose_edition(caller: Who, schedule: Schedule, number: Number, seen: EditionVersion) -> EditionDetails:
-    """Build a held edition again from the stories as they are now."""
+    """Build a held edition again from the present stories."""
     return _decide(caller, _find_to_decide(caller, schedule, number, seen.version), "recompose")
 
 
 def comment_on_edition(caller: Who, schedule: Schedule, number: Number, comment: EditionComment) -> EditionDetails:
-    """Add a comment to the history. The people under `notify` are told."""
+    """Add a comment to the history, and notify the people under `notify`."""
     edition = _find(caller, schedule, number)
     caller.runtime.editions.comment(edition, comment.text, caller.runtime.now(), caller.person.email)
     with caller.runtime.store.write() as connection:
@@ -280,7 +280,7 @@ def _decide(caller: Caller, edition: Edition, decision: decisions.Decision) -> E
 
 
 def _find_to_decide(caller: Caller, schedule: str, number: int, seen: str | None = None) -> Edition:
-    """Return an edition that the key may decide on, if it is still the one that was read. Raises ApiRefusal."""
+    """Return an edition that the key may decide about. Raises ApiRefusal, also if it changed since it was read."""
     edition = _find(caller, schedule, number)
     if not may_decide(caller, schedule):
         raise ApiRefusal(404, f"this key does not work on every list of {edition.name}.")

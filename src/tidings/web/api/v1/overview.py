@@ -1,4 +1,4 @@
-"""`/api/v1/`: the key itself, the state of the newsroom, what comes next, the report, the team and its log."""
+"""`/api/v1/`: the key, status, schedules, plan, report, log and webhooks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class KeyInfo(ApiModel):
 
 
 class Finding(ApiModel):
-    """Something that is wrong, and what to do."""
+    """A problem of the newsroom, and what to do about it."""
 
     what: str
     text: str
@@ -54,7 +54,7 @@ class NextSlot(ApiModel):
 
 
 class PauseInfo(ApiModel):
-    """What is paused."""
+    """A pause."""
 
     what: str
     since: datetime
@@ -80,7 +80,7 @@ class Status(ApiModel):
 
 
 class ScheduleInfo(ApiModel):
-    """A schedule: its timing, and where it delivers."""
+    """A schedule: its timing, and the lists and channels that it delivers to."""
 
     name: str
     title: str
@@ -91,7 +91,7 @@ class ScheduleInfo(ApiModel):
 
 
 class PlannedOutlet(ApiModel):
-    """What a list or a channel would get."""
+    """The stories that a list or a channel would get."""
 
     outlet: str
     deliveries: int
@@ -101,7 +101,7 @@ class PlannedOutlet(ApiModel):
 
 
 class PlanSlot(ApiModel):
-    """A coming slot. Only the next one of a schedule has stories and outlets."""
+    """A coming slot. Only the next slot of a schedule has stories and outlets."""
 
     slot: datetime
     at: datetime
@@ -137,7 +137,7 @@ class ReportInfo(ApiModel):
 
 
 class LogLine(ApiModel):
-    """Who did what to what, when, and by which way."""
+    """A line of the log: who did what, when, and in which part of Tidings."""
 
     id: int
     at: datetime
@@ -161,7 +161,7 @@ class ToldEvent(ApiModel):
 
 
 class WebhookInfo(ApiModel):
-    """A program that is told of events."""
+    """A program that receives events."""
 
     name: str
     events: list[EventType]
@@ -180,7 +180,7 @@ def show_key(caller: Who) -> KeyInfo:
 
 
 def show_status(caller: Who) -> Status:
-    """Show what is wrong, what waits for a person, and what comes next."""
+    """Show problems, the editions that wait for a person, and the next slots."""
     found = status(caller.runtime, caller.runtime.now())
     held = [row for row in found["held"] if may_see_schedule(caller, row["edition"].rpartition("/")[0])]
     whole = ("ok", "wrong", "version", "clock", "paused", "deliveries", "stalled", "last_tick")
@@ -215,7 +215,7 @@ def list_schedules(caller: Who) -> list[ScheduleInfo]:
 def show_plan(
     caller: Who, runs: Annotated[int, Field(ge=1, le=20, description="Slots of each schedule.")] = 3
 ) -> list[PlanEntry]:
-    """Show the next slots of each schedule, and which stories would go to whom. Changes nothing."""
+    """Show the next slots of each schedule, and the stories that each list and channel would get. Changes nothing."""
     planned = plan(caller.runtime, caller.runtime.now(), runs, most_counted=MOST_COUNTED)
     mine = [entry for entry in planned if may_see_schedule(caller, entry.name)]
     return [PlanEntry.model_validate(entry) for entry in plan_as_json(mine)]
@@ -226,7 +226,7 @@ def show_report(
     since: Annotated[AwareDatetime | None, Field(description="Default: 30 days ago.")] = None,
     until: AwareDatetime | None = None,
 ) -> ReportInfo:
-    """Report on the editions of a period: what was accepted, returned and skipped, and who joined or left."""
+    """Report on the editions of a period: accepted, bounced and skipped deliveries, and people who joined or left."""
     now = caller.runtime.now()
     with caller.runtime.store.read() as connection:
         report = make_report(connection, caller.newsroom, since or now - _REPORTED, until, now).as_json()

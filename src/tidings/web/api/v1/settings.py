@@ -1,4 +1,4 @@
-"""`/api/v1/settings`: the YAML of the newsroom, checked and planned with before it is saved."""
+"""`/api/v1/settings`: read, check and replace the newsroom's YAML, and show the plan of a new text."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class SettingsText(ApiModel):
 
 
 class SettingsEdit(SettingsText):
-    """A new text for a YAML file, instead of the version that was read."""
+    """A new text for a YAML file, and the version that it replaces."""
 
     version: ReadVersion = ""
 
 
 class ProblemInfo(ApiModel):
-    """What `tidings check` says about a line."""
+    """A message of `tidings check` about a line."""
 
     file: str
     line: int = Field(description="From 1; 0 if unknown.")
@@ -61,7 +61,7 @@ class ProblemInfo(ApiModel):
 
 
 class SettingsCheck(ApiModel):
-    """What a new text would do. The plans are null if the text has an error."""
+    """The effect of a new text. The plans are null if the text has an error."""
 
     problems: list[ProblemInfo]
     difference: str = Field(description="The changed lines, with `+`, `-` or a space before each.")
@@ -80,7 +80,7 @@ def show_settings(caller: Who, file: FileName) -> FileText:
 
 
 def check_settings_text(caller: Who, file: FileName, change: SettingsText) -> SettingsCheck:
-    """Check a new text, and plan with it. Nothing is saved."""
+    """Check a new text, and show the plan that it would give. Nothing is saved."""
     opened = _open(caller, file)
     checked = check_settings(caller.runtime, file, change.text)
     plans = [
@@ -96,7 +96,7 @@ def check_settings_text(caller: Who, file: FileName, change: SettingsText) -> Se
 
 
 def replace_settings(caller: Who, file: FileName, edit: SettingsEdit) -> FileText:
-    """Save a new text, if it has no error. The running newsroom takes it at once."""
+    """Save a new text, if it has no error. The running newsroom uses it at once."""
     opened = _open(caller, file)
     caller.check_version(file, opened.digest, edit.version)
     return _save(caller, opened, edit.text, "settings.saved")
@@ -113,7 +113,7 @@ def show_settings_version(caller: Who, file: FileName, former: Former) -> Former
 
 
 def restore_settings_version(caller: Who, file: FileName, former: Former, restore: FileRestore) -> FileText:
-    """Bring a former version back, if it has no error. The present one becomes a former one."""
+    """Restore a former version, if it has no error. The present one becomes a former version."""
     opened = _open(caller, file)
     caller.check_version(file, opened.digest, restore.version)
     return _save(caller, opened, read_version(caller, opened, former), "settings.restored")

@@ -1,7 +1,7 @@
 """`/api/v1/stories`: list, read, write, make ready and withdraw stories.
 
-Stories stay files of the newsroom: a change writes the same Markdown that a person would, and names the version that it
-is about, so that nothing of others is lost.
+Stories stay files of the newsroom: a change writes the same Markdown that a person would. Each change names the version
+that it replaces, so that no other person's change is lost.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class StoryInfo(ApiModel):
 
 
 class StoryDetails(StoryInfo):
-    """A story, what it lacks, and where it was used."""
+    """A story, its missing languages, and the editions that used it."""
 
     missing: list[str] = Field(description="Languages of the site without a translation.")
     editions: list[str]
@@ -99,7 +99,7 @@ class StoryFile(VersionedModel):
 
 
 class StoryFields(ApiModel):
-    """Fields of a story. What is not named stays as it is."""
+    """Fields of a story. A field that is not named stays as it is."""
 
     title: Line | None = None
     summary: Line | None = None
@@ -120,7 +120,7 @@ class StoryFields(ApiModel):
     draft: bool | None = None
 
     def put_into(self, form: StoryForm) -> StoryForm:
-        """Return the form with these fields."""
+        """Return the editor's form with these fields filled in."""
         given = self.model_dump(exclude_none=True)
         texts = {key: one_line(str(value)) for key, value in given.items() if key in stories.TEXTS}
         others = {key: value for key, value in given.items() if key in ("lead", "body", "draft")}
@@ -147,13 +147,13 @@ class StoryEdit(StoryFields):
 
 
 class StoryReady(ApiModel):
-    """The version of the file that becomes ready."""
+    """The version of the file that is made ready."""
 
     version: ReadVersion = ""
 
 
 class StoryWithdrawal(ApiModel):
-    """Why a story is taken down everywhere. Readers see the reason."""
+    """The reason for taking a story down everywhere. Readers see it."""
 
     version: ReadVersion = ""
     reason: str = Field(min_length=1, max_length=2_000)
@@ -168,7 +168,7 @@ def list_stories(
     cursor: Cursor = "",
     limit: Limit = 50,
 ) -> Page[StoryInfo]:
-    """List stories, the newest first. A story is found if one of its translations fits all filters."""
+    """List stories, the newest first. A story is listed if one of its translations matches all filters."""
     now, position = caller.runtime.now(), read_cursor(cursor, str, str)
     after = None
     if position:
@@ -190,7 +190,7 @@ def list_stories(
 
 
 def show_story(caller: Who, story: Key) -> StoryDetails:
-    """Show a story, the languages that it lacks, and the editions that it was in."""
+    """Show a story, its missing languages, and the editions that used it."""
     now = caller.runtime.now()
     with caller.runtime.store.read() as connection:
         found = find_stories(connection, now, story=story)
@@ -215,7 +215,7 @@ def show_text(caller: Who, story: Key, language: Word) -> StoryFile:
 
 
 def add_story(caller: Who, fields: NewStory) -> StoryFile:
-    """Write a new draft, or a translation of a story. The next sweep reads it."""
+    """Create a draft, or a translation of a story. The next sweep reads it."""
     folder = next((one for one in caller.runtime.sources.values() if isinstance(one, FolderSource)), None)
     if folder is None:
         raise ApiRefusal(409, "This newsroom has no folder of stories of its own.")
@@ -247,12 +247,12 @@ def edit_story(caller: Who, story: Key, language: Word, edit: StoryEdit) -> Stor
 
 
 def make_story_ready(caller: Who, story: Key, language: Word, ready: StoryReady) -> StoryFile:
-    """Make a draft ready: it is published at its time, and the next edition takes it."""
+    """Make a draft ready. It is published at its date, and the next edition includes it."""
     return _change(caller, story, language, ready.version, lambda form: replace(form, draft=False))
 
 
 def withdraw_story(caller: Who, story: Key, language: Word, withdrawal: StoryWithdrawal) -> StoryFile:
-    """Take a story down everywhere, in one language. Editions that hold it are held."""
+    """Take a story down everywhere, in one language. Editions that contain it are held."""
     reason = one_line(withdrawal.reason)
 
     def withdraw(form: StoryForm) -> StoryForm:
@@ -330,7 +330,7 @@ def _story(versions: list[StoryVersion], now: datetime) -> StoryInfo:
 
 
 def open_story(caller: Caller, story: str, language: str) -> tuple[FolderSource, OpenedFile]:
-    """Open the file of a story. One that was just written is found by its name, before the next sweep reads it."""
+    """Open the file of a story. A new file that no sweep has read yet is found by its name."""
     with caller.runtime.store.read() as connection:
         found = find_stories(connection, caller.runtime.now(), story=story)
     names = [version.ref for version in (found[0] if found else ()) if version.language == language]
@@ -375,7 +375,7 @@ _TEXT = "/stories/{story}/{language}"
 ROUTES = (
     ApiRoute("POST", "/stories", "POST stories/new", add_story, 201),
     ApiRoute("PATCH", _TEXT, "POST stories/edit", edit_story, is_versioned=True),
-    # In the room these are choices in the editor's form, which it takes from an editor only.
+    # In the room these are fields of the editor's form, which only an editor may set.
     ApiRoute("POST", f"{_TEXT}/ready", Role.EDITOR, make_story_ready, is_versioned=True),
     ApiRoute("POST", f"{_TEXT}/withdraw", Role.EDITOR, withdraw_story, is_versioned=True),
     ApiRoute("GET", "/stories", "GET stories", list_stories),

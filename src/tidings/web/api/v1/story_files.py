@@ -1,4 +1,4 @@
-"""`/api/v1/stories/.../text`, `/versions` and `/pictures`: a story's file, what it was before, and its pictures."""
+"""`/api/v1/stories/.../text`, `/versions` and `/pictures`: a story's file, its former versions, and its pictures."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class FormerText(ApiModel):
 
 
 class FileRestore(ApiModel):
-    """The present version of the file, which the former one replaces."""
+    """The present version of the file, which is replaced by a former one."""
 
     version: ReadVersion = ""
 
@@ -71,14 +71,14 @@ class PictureInfo(ApiModel):
 
 
 class StoryPictures(VersionedModel):
-    """The pictures of a story in one language, in their order. The version is that of its file."""
+    """The pictures of a story in one language, in order. The version is that of its file."""
 
     file: str
     pictures: list[PictureInfo]
 
 
 class NewPicture(ApiModel):
-    """A picture for a story. It is made smaller and freed of its place, camera and time."""
+    """A picture for a story. It is made smaller, and its metadata (place, camera, time) is removed."""
 
     version: ReadVersion = ""
     name: str = Field(min_length=1, max_length=200, description="The name of the file, such as bridge.jpg.")
@@ -88,7 +88,7 @@ class NewPicture(ApiModel):
 
 
 class PictureChange(ApiModel):
-    """Other words for a picture. What is not named stays."""
+    """New texts for a picture. A field that is not named stays as it is."""
 
     version: ReadVersion = ""
     alt: Alt | None = None
@@ -123,7 +123,7 @@ def show_story_version(caller: Who, story: Key, language: Word, former: Former) 
 
 
 def restore_story_version(caller: Who, story: Key, language: Word, former: Former, restore: FileRestore) -> FileText:
-    """Bring a former version back. The present one becomes a former one."""
+    """Restore a former version. The present one becomes a former version."""
     _, opened = open_story(caller, story, language)
     caller.check_version(opened.name, opened.digest, restore.version)
     text = read_version(caller, opened, former)
@@ -133,17 +133,17 @@ def restore_story_version(caller: Who, story: Key, language: Word, former: Forme
 
 
 def list_pictures(caller: Who, story: Key, language: Word) -> StoryPictures:
-    """List the pictures of a story: its own ones, then those in its text."""
+    """List the pictures of a story: its own pictures first, then those in its text."""
     _, opened = open_story(caller, story, language)
     return _describe_pictures(opened)
 
 
 def add_picture(caller: Who, story: Key, language: Word, picture: NewPicture) -> StoryPictures:
-    """Add a picture: as the story's own one if it has none yet, else at the end of its text."""
+    """Add a picture: as the story's own picture if it has none yet, else at the end of its text."""
     source, opened = open_story(caller, story, language)
     caller.check_version(opened.name, opened.digest, picture.version)
     form = stories.read_story(opened.text)
-    # Before the file of the picture is written.
+    # Checked before the file of the picture is written.
     if form is not None and not form.draft and not caller.may(Role.EDITOR):
         raise ApiRefusal(403, _ONLY_EDITORS)
     try:

@@ -1,4 +1,4 @@
-"""`/api/v1/subscribers`: people and their choices, on the lists of the key."""
+"""`/api/v1/subscribers`: people and their choices, for the lists that the key may work on."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class SubscriptionInfo(ApiModel):
 
 
 class SubscriptionPage(Page[SubscriptionInfo]):
-    """A page of subscriptions, with the count of all that fit."""
+    """A page of subscriptions, with the total count."""
 
     total: int
 
@@ -89,13 +89,13 @@ class SubscriberInfo(ApiModel):
 
 
 class Explanation(ApiModel):
-    """Why a person did or did not get something, in sentences, oldest first."""
+    """Sentences that say why a person did or did not get something, oldest first."""
 
     lines: list[str]
 
 
 class NewSubscriber(ApiModel):
-    """A person for a list."""
+    """A person to add to a list."""
 
     email: str = Field(min_length=3, max_length=320)
     list: Word
@@ -109,14 +109,14 @@ class NewSubscriber(ApiModel):
 
 
 class AddedSubscriber(ApiModel):
-    """What was done: added, asked (a mail asks them to confirm) or exists (they are on the list already)."""
+    """The result: added, asked (a mail asks them to confirm) or exists (they are on the list already)."""
 
     outcome: Literal["added", "asked", "exists"]
     subscriber: int | None = Field(description="The number of the person; null for somebody who is asked first.")
 
 
 class SubscriberChange(ApiModel):
-    """New choices. What is not named stays."""
+    """New choices. A field that is not named stays as it is."""
 
     name: str | None = Field(default=None, max_length=200)
     note: str | None = Field(default=None, max_length=2_000, description="A note of the team about the person.")
@@ -127,13 +127,13 @@ class SubscriberChange(ApiModel):
 
 
 class Erasure(ApiModel):
-    """The address of the person, to be sure that the right one is erased."""
+    """The address of the person to erase, to prevent mistakes."""
 
     address: str = Field(max_length=320)
 
 
 class ImportRequest(ApiModel):
-    """A table of people, as `tidings subscribers import` reads it."""
+    """A table of people in the format of `tidings subscribers import`."""
 
     list: Word
     csv: str = Field(description="email,name,language,topics,frequency; topics separated by `;`.")
@@ -143,14 +143,14 @@ class ImportRequest(ApiModel):
 
 
 class ImportRefusal(ApiModel):
-    """A line that is not imported, and why."""
+    """A line that was not imported, and why."""
 
     line: int
     reason: str
 
 
 class ImportOutcome(ApiModel):
-    """What an import did or would do. The first 100 refused lines are named."""
+    """The result of an import or a dry run, with the first 100 refused lines."""
 
     dry_run: bool
     counts: dict[str, int]
@@ -168,7 +168,7 @@ def list_subscribers(
     cursor: Cursor = "",
     limit: Limit = 50,
 ) -> SubscriptionPage:
-    """List subscriptions by list and address, with the count of all that fit."""
+    """List subscriptions by list and address, with the total count."""
     position = read_cursor(cursor, str, str)
     if list:
         caller.check_list(list)
@@ -223,7 +223,7 @@ def export_list(caller: Who, list: Annotated[str, Field(max_length=100)]) -> Res
 
 
 def add_subscriber(caller: Who, person: NewSubscriber) -> AddedSubscriber:
-    """Put a person on a list who agreed already, or ask them by mail. Never brings back somebody who left."""
+    """Add a person who has agreed already to a list, or ask them by mail. A person who left is never added again."""
     runtime, name = caller.runtime, caller.check_list(person.list)
     chosen = ListChoices.of(caller.newsroom, name).validate(
         PersonRecord(0, person.email, person.name, person.language, tuple(person.topics), person.frequency)
@@ -293,7 +293,7 @@ def change_subscriber(caller: Who, subscriber: SubscriberNumber, change: Subscri
 def remove_subscriber(
     caller: Who, subscriber: SubscriberNumber, list: Annotated[str, Field(max_length=100)]
 ) -> SubscriberInfo:
-    """Take a person off a list for good. An import does not bring them back."""
+    """Remove a person from a list for good. An import does not add them again."""
     person, rows = _find(caller, subscriber)
     if list not in [row.list for row in rows if row.state != subscribers.UNSUBSCRIBED]:
         raise ApiRefusal(404, f"subscriber {subscriber} is not on the list {list!r}.")
@@ -317,7 +317,7 @@ def erase_subscriber(caller: Who, subscriber: SubscriberNumber, erasure: Erasure
 
 
 def import_subscribers(caller: Who, request: ImportRequest) -> ImportOutcome:
-    """Put the people of a table on a list, or only say what each line would do. Sends no mail."""
+    """Add the people of a table to a list, or only report what each line would do. Sends no mail."""
     name = caller.check_list(request.list)
     refused: builtins.list[ImportRefusal] = []
 
@@ -342,7 +342,7 @@ def import_subscribers(caller: Who, request: ImportRequest) -> ImportOutcome:
 
 
 def _find(caller: Caller, number: int) -> tuple[Subscriber, tuple[Subscription, ...]]:
-    """Return a person and their subscriptions on the lists of the key. Raises ApiRefusal."""
+    """Return a person and their subscriptions to the lists of the key. Raises ApiRefusal."""
     with caller.runtime.store.read() as connection:
         person = subscribers.find_by_id(connection, number)
         rows = tuple(subscribers.subscriptions(connection, address=person.address)) if person is not None else ()

@@ -33,7 +33,7 @@ class TeamMemberInfo(ApiModel):
 
 
 class NewMember(ApiModel):
-    """A person for the team."""
+    """A person to add to the team."""
 
     email: str = Field(min_length=3, max_length=320)
     role: Role
@@ -42,7 +42,7 @@ class NewMember(ApiModel):
 
 
 class MemberChange(ApiModel):
-    """What changes about a member. What is not named stays."""
+    """Changes to a member. A field that is not named stays as it is."""
 
     role: Role | None = None
     lists: ListNames | None = None
@@ -50,14 +50,14 @@ class MemberChange(ApiModel):
 
 
 class JoinLink(ApiModel):
-    """A one-time link with which a member chooses how to sign in. It is shown once."""
+    """A one-time link where a member sets up how to sign in. It is shown once."""
 
     member: int
     link: str
 
 
 class SignedOut(ApiModel):
-    """How many browsers were signed out."""
+    """The number of browsers that were signed out."""
 
     sessions: int
 
@@ -74,7 +74,7 @@ class KeyDetails(ApiModel):
 
 
 class NewKey(ApiModel):
-    """A key for a program."""
+    """A key to make for a program."""
 
     name: str = Field(max_length=50, description="a-z, 0-9, - and _, such as website.")
     role: Role
@@ -96,7 +96,7 @@ def list_team(caller: Who) -> list[TeamMemberInfo]:
 
 
 def add_member(caller: Who, person: NewMember) -> JoinLink:
-    """Add a member. Give them the link: with it they choose how to sign in."""
+    """Add a member. Send them the returned link, where they set up how to sign in."""
     lists = _check_lists(caller, person.role, person.lists)
     with caller.runtime.store.write() as connection:
         number = team.add_member(connection, person.email, person.role, lists, real_now(), person.name.strip())
@@ -107,7 +107,7 @@ def add_member(caller: Who, person: NewMember) -> JoinLink:
 
 
 def change_member(caller: Who, member: Number, change: MemberChange) -> TeamMemberInfo:
-    """Change the role, the lists or the name of a member. It holds from their next request on."""
+    """Change the role, the lists or the name of a member, from their next request on."""
     with caller.runtime.store.write() as connection:
         known = _find(connection, member)
         role = change.role or known.role
@@ -121,7 +121,7 @@ def change_member(caller: Who, member: Number, change: MemberChange) -> TeamMemb
 
 
 def make_member_link(caller: Who, member: Number) -> JoinLink:
-    """Make a new one-time link for a member who lost the old one, the password or the phone."""
+    """Make a new one-time link for a member who lost the old link, the password or the phone."""
     with caller.runtime.store.write() as connection:
         caller.record(connection, "team.changed", _find(connection, member).email, "new link")
         return _make_link(caller, connection, member)
