@@ -1,4 +1,4 @@
-"""A member's own account: browsers, password and passkeys. Also what passkeys need on other pages."""
+"""A member's own account: browsers, password and passkeys. Also helpers for passkeys on other pages."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tidings.web.room.visit import Visit
 
 PASSKEY_SCRIPT = "passkey.js"
 _FRESH = timedelta(minutes=30)
-"""Time after a sign-in in which a passkey may be added: a browser that somebody left open must not get one."""
+"""Time after a sign-in in which a passkey may be added. Nobody can add one in a browser that was left open."""
 LONGEST_ANSWER = 16_000
-"""Characters of what a browser says about a passkey."""
+"""Most characters of a browser's answer about a passkey."""
 
 
 def passkey_site(visit: Visit) -> PasskeySite | None:
-    """Return the site that passkeys are for, or None if browsers allow none at the site's address."""
+    """Return the site for which passkeys are made, or None if browsers allow no passkeys at its address."""
     return PasskeySite.from_url(visit.newsroom.site.url)
 
 
@@ -33,7 +33,7 @@ def passkey_challenges(visit: Visit) -> PasskeyChallenges:
 
 
 def creation_options(visit: Visit, member: int, email: str) -> str:
-    """Return what the script needs to make a passkey; empty where browsers allow none."""
+    """Return the options with which the script makes a passkey, or an empty text if browsers allow none."""
     site = passkey_site(visit)
     if site is None:
         return ""
@@ -57,7 +57,7 @@ def describe_password(visit: Visit, problem: str) -> str:
 
 
 def show_account(visit: Visit) -> Response:
-    """The member's own browsers and password."""
+    """Show the member's own browsers and password."""
     return _account_page(visit)
 
 
@@ -141,7 +141,7 @@ def choose_room_language(visit: Visit) -> Response:
 
 
 def add_passkey(visit: Visit) -> Response:
-    """Store a passkey that the browser has just made."""
+    """Store a new passkey of the browser."""
     words, person, now, site = visit.words, visit.person, real_now(), passkey_site(visit)
     with visit.runtime.store.read() as connection:
         sessions = team.sessions_of(connection, person.id)
@@ -165,7 +165,7 @@ def add_passkey(visit: Visit) -> Response:
 
 
 def remove_passkey(visit: Visit) -> Response:
-    """Remove one of the member's passkeys. The last way in stays."""
+    """Remove one of the member's passkeys, but never the last way to sign in."""
     words, person, number = visit.words, visit.person, visit.field("number")
     if not (number.isascii() and number.isdigit() and len(number) < 16):
         return visit.not_found()

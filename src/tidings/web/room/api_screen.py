@@ -1,4 +1,4 @@
-"""API: the keys of programs, and the webhooks that are told of events."""
+"""The screen "API": the keys of programs, and the webhooks that receive events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tidings.web.room.visit import Visit
 
 
 def show(visit: Visit) -> Response:
-    """The keys, a form that makes one, and the webhooks with their newest messages."""
+    """Show the keys, the form for a new one, and the webhooks with their newest messages."""
     return _page(visit)
 
 
@@ -96,7 +96,7 @@ def remove_key(visit: Visit) -> Response:
 
 
 def send_test(visit: Visit) -> Response:
-    """Send an event that only tries a webhook."""
+    """Send a test event to a webhook."""
     name = visit.field("name")
     try:
         with visit.runtime.store.write() as connection:

@@ -1,6 +1,6 @@
-"""Calendar: slots, editions and stories that wait for their time, by month, week or as a list; and moving them.
+"""The screen "Calendar": slots, editions and scheduled stories by month, week or as a list, and how they are moved.
 
-A move writes the story's files or the schedule's YAML, after the difference was shown.
+A move shows the difference first. Then it writes the story's files or the schedule's YAML.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ _DAY = re.compile(r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])")
 _MOMENT = re.compile(r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d")
 _MOST_STORIES = 200
 _LISTED = 42
-"""Days of the list."""
+"""Number of days in the list."""
 _FURTHEST = timedelta(days=62)
-"""A slot moves no further than this."""
+"""The furthest that a slot can be moved."""
 
 
 def show(visit: Visit) -> Response:
-    """The days of the query: a month, a week or a list; the present ones by default."""
+    """Show the days of the query: a month, a week or a list. The default is the present month."""
     zone, now = visit.newsroom.site.zone, visit.runtime.now()
     today = now.astimezone(zone).date()
     view = visit.query.get("view", "month")
@@ -205,7 +205,7 @@ def _channels(visit: Visit, schedule: str) -> str:
 
 
 def _stories(visit: Visit, start: datetime, end: datetime) -> list[dict[str, Any]]:
-    """Return the stories that come out at a moment of the days shown that is still ahead."""
+    """Return the stories that will be published during the days shown."""
     with visit.runtime.store.read() as connection:
         found = find_stories(connection, visit.runtime.now(), state="waiting", most=_MOST_STORIES)
     entries = []
@@ -225,7 +225,7 @@ def _stories(visit: Visit, start: datetime, end: datetime) -> list[dict[str, Any
 
 @dataclass(slots=True)
 class _MovedFile:
-    """A file of a move, with its text after it."""
+    """A file that a move changes, with its new text."""
 
     opened: OpenedFile
     text: str
@@ -233,12 +233,12 @@ class _MovedFile:
 
 
 def show_move(visit: Visit) -> Response:
-    """The form that moves a story or a slot: of the query, to the query's `day`."""
+    """Show the form that moves the story or slot of the query to the query's `day`."""
     return _move(visit, visit.query.get, do="")
 
 
 def submit_move(visit: Visit) -> Response:
-    """Show the difference of a move, or write it: the button's `do`."""
+    """Show the difference of a move or write it, depending on the button's `do`."""
     return _move(visit, visit.field, do=visit.field("do"))
 
 
@@ -276,7 +276,7 @@ def _move_story(visit: Visit, read: Any, story: str, do: str) -> Response:
 
 
 def _date_files(visit: Visit, versions: list[StoryVersion], wanted: str) -> tuple[list[_MovedFile], str]:
-    """Return the files with another moment: that of the embargo if the story has one, else that of its date."""
+    """Return the story's files with a new moment for the embargo if there is one, else for the date."""
     moved = []
     for version in versions:
         opened = files.open_file(visit.runtime.root, version.ref)
@@ -341,7 +341,7 @@ def _find_slot(schedule: Schedule, name: str) -> Slot | None:
 def _change_slot(
     visit: Visit, schedule: Schedule, slot: Slot, how: str, at: datetime | None
 ) -> tuple[list[_MovedFile], str]:
-    """Return the schedule's file with the slot in `moved`, in `skip_dates` or in neither; and what is wrong."""
+    """Return the schedule's file with the slot in `moved`, in `skip_dates` or in neither, and an error message."""
     cadence, name, wrong = schedule.cadence, name_slot(schedule, slot.key), ""
     opened = files.open_file(visit.runtime.root, f"{SCHEDULES}/{schedule.name}.yaml")
     day, text = name[:10], opened.text

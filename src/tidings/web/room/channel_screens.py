@@ -1,4 +1,4 @@
-"""Channels and Results: what was posted and mailed, what is in doubt and how it is settled, and the figures."""
+"""The screens "Channels" and "Results": posts, deliveries in doubt, and the report of a period."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PAGE = 100
 
 
 def show_channels(visit: Visit) -> Response:
-    """Each channel with its newest posts, and every delivery that only a person can settle."""
+    """Show each channel with its newest posts, and every delivery that only a person can settle."""
     return _channels_page(visit)
 
 
@@ -129,7 +129,7 @@ def _shown_doubt(visit: Visit, entry: LedgerEntry) -> dict[str, Any]:
 
 
 def change(visit: Visit) -> Response:
-    """Correct the text of a post, or take it down, where the network allows it: the button's `do`."""
+    """Correct the text of a post or take it down, depending on the button's `do`, if the network allows it."""
     number, way = visit.field("delivery"), visit.field("do")
     if way not in ("edit", "take_down") or not (number.isascii() and number.isdigit() and len(number) < 16):
         return visit.not_found()
@@ -150,7 +150,7 @@ def change(visit: Visit) -> Response:
 
 
 def show_post(visit: Visit) -> Response:
-    """One post that is online, with the form that corrects it."""
+    """Show one post that is online, with the form that corrects it."""
     number = visit.params["delivery"]
     is_number = number.isascii() and number.isdigit() and len(number) < 16
     with visit.runtime.store.read() as connection:
@@ -173,7 +173,7 @@ def show_post(visit: Visit) -> Response:
 
 
 def resolve(visit: Visit) -> Response:
-    """Settle a delivery in doubt: it arrived, it is sent again, or it is left."""
+    """Settle a delivery in doubt: mark it as arrived, send it again, or leave it."""
     words, number, how = visit.words, visit.field("delivery"), visit.field("do")
     ways: dict[str, Literal["accepted", "resend", "cancel"]] = {
         "accepted": "accepted",
@@ -199,7 +199,7 @@ def resolve(visit: Visit) -> Response:
 
 
 def show_results(visit: Visit) -> Response:
-    """The report of a period, by edition, language and list."""
+    """Show the report of a period, by edition, language and list."""
     text = visit.query.get("days", "")
     days = int(text) if text in map(str, _PERIODS) else 30
     now: datetime = visit.runtime.now()

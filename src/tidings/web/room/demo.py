@@ -24,7 +24,7 @@ _STORY = "stories/edit?file=content/reading-tent.en.md"
 
 
 def demo_room_router(runtime: Runtime, email: str) -> APIRouter:
-    """Sign everybody in who comes from this machine, as `email`. It takes the place of the sign-in page."""
+    """Sign in every browser on this machine as `email`. This replaces the sign-in page."""
     router = APIRouter()
 
     def sign_in(request: Request) -> Response:
@@ -52,12 +52,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_here(request: Request) -> bool:
-    """Whether the browser asked for this machine by its own name. Another name may lead here too (DNS rebinding)."""
+    """Whether the Host header names this machine. Another name may point here too (DNS rebinding)."""
     return _is_loopback(urlsplit(f"//{request.headers.get('host', '')}").hostname or "")
 
 
 def first_look(visit: Visit, held: Sequence[Edition]) -> dict[str, object] | None:
-    """Return the steps of the first look with their links; an empty link for a step that is done. None if no demo."""
+    """Return the steps of the first look with their links, or None outside the demo. A finished step has none."""
     if not visit.runtime.is_demo:
         return None
     reasons = {edition: {hold.reason for hold in edition.holds} for edition in held}

@@ -1,4 +1,4 @@
-"""Edition: exactly who gets what in each language, and the buttons that release, cancel or build it again."""
+"""The screen "Edition": who gets which mail or post, and the buttons that release, cancel or rebuild the edition."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from tidings.web.room.visit import Visit
 from tidings.web.site.review import MAIL_HEADERS, message_html, reviewed_messages
 
 _UNDONE = ("pending", "leased", "handed", "deferred")
-"""States of a delivery that still goes on."""
+"""States of a delivery that is not finished."""
 
 
 def show(visit: Visit) -> Response:
-    """The page of one edition."""
+    """Show one edition."""
     edition = _find(visit)
     return visit.not_found() if edition is None else _page(visit, edition)
 
 
 def mail(visit: Visit) -> Response:
-    """The HTML of one mail for a frame: sandboxed, so that no script runs and no link works."""
+    """Return the HTML of one mail for a sandboxed frame, in which no script runs and no link works."""
     edition, number = _find(visit), visit.params["frame"]
     is_number = number.isascii() and number.isdigit() and len(number) < 6
     mails = preview_edition(visit.runtime, edition, None) if edition is not None and is_number else []
@@ -49,7 +49,7 @@ def mail(visit: Visit) -> Response:
 
 
 def decide(visit: Visit) -> Response:
-    """Release, cancel or build the edition again: the button's `do`. Acts only on what the page showed."""
+    """Release, cancel or rebuild the edition, depending on the button's `do`. Refuses if it has changed meanwhile."""
     edition = _find(visit)
     if edition is None or not may_decide(visit, edition.schedule):
         return visit.not_found()
@@ -57,7 +57,7 @@ def decide(visit: Visit) -> Response:
 
 
 def approve(visit: Visit) -> Response:
-    """Approve the edition, or send it back with a comment. Only for the people who were asked, of any role."""
+    """Approve the edition, or send it back with a comment. Only the chosen approvers may do this, in any role."""
     edition, words = _find(visit), visit.words
     if edition is None:
         return visit.not_found()
@@ -93,7 +93,8 @@ def _decide(visit: Visit, edition: Edition, action: str) -> Response:
 
 
 def _act(visit: Visit, edition: Edition, action: str, now: datetime) -> str:
-    """Do it. Returns the key of the text to show, empty for an unknown button. Raises InputError, RefusedError."""
+    """Do what the button says. Returns the key of a message, '' for an unknown button. Raises InputError or
+    RefusedError."""
     runtime, who = visit.runtime, visit.person.email
     if action == "send_back":
         runtime.editions.send_back(edition, visit.field("comment", 2_000), now, who)
@@ -112,9 +113,9 @@ def _act(visit: Visit, edition: Edition, action: str, now: datetime) -> str:
 
 
 def change(visit: Visit) -> Response:
-    """Order and drop stories, write notes and subjects. The edition is frozen anew and stays held.
+    """Reorder and drop stories, write notes and subjects. The edition is frozen again and stays held.
 
-    A button `move` only shows the form again, in the new order.
+    The button `move` only shows the form again in the new order.
     """
     edition, words = _find(visit), visit.words
     if edition is None or edition.schedule not in visit.newsroom.schedules or not may_decide(visit, edition.schedule):
@@ -145,12 +146,12 @@ def change(visit: Visit) -> Response:
         return _page(visit, _find(visit) or edition, _refusal(visit, error), 422, wanted=wanted)
     with visit.runtime.store.write() as connection:
         visit.record(connection, "edition.changed", edition.name, changes.describe())
-    # Else the browser would keep the place of the form, and nobody would see what is said at the top.
+    # Otherwise the browser would keep its scroll position, and nobody would see the message at the top.
     return visit.redirect(f"editions/{edition.name}#content", "changed")
 
 
 def _read_changes(visit: Visit, edition: Edition, earlier: EditionChanges) -> EditionChanges:
-    """Return what the form says: the whole order, after the move of a button, and all texts."""
+    """Return the values of the form: the order of all stories, after a `move`, and all texts."""
     languages = visit.newsroom.site.languages
     order = [key for key in dict.fromkeys(visit.fields.get("order", [])) if key in edition.stories]
     order += [key for key in edition.stories if key not in order]
@@ -170,13 +171,13 @@ def _read_changes(visit: Visit, edition: Edition, earlier: EditionChanges) -> Ed
 
 
 def _read_subject(visit: Visit, language: str, earlier: EditionChanges) -> str:
-    """Return the subject of the form. The one that the form showed, sent back unchanged, is not a new subject."""
+    """Return the subject of the form, or the earlier change if the form sent the shown subject back."""
     text, shown = visit.field(f"subject.{language}", 300), visit.field(f"shown.{language}", 300)
     return earlier.subject.get(language, "") if shown and text == shown else text
 
 
 def comment(visit: Visit) -> Response:
-    """Add a comment to the edition's history. The people under `notify` are told."""
+    """Add a comment to the edition's history, and notify the people under `notify`."""
     edition = _find(visit)
     if edition is None:
         return visit.not_found()
@@ -201,14 +202,14 @@ def send_test(visit: Visit) -> Response:
 
 
 def _refusal(visit: Visit, error: Exception) -> str:
-    """Return why something was not done, in the member's language where the room has the words."""
+    """Return the reason of a refusal, in the member's language if it is translated."""
     if isinstance(error, decisions.ComposingNowError):
         return visit.words.gettext("An edition is being built now. Please try again in a minute.")
     return str(error)
 
 
 def choose_title(visit: Visit, titles: Mapping[str, str]) -> str:
-    """Return the title in the member's language, else in the first of the site that there is."""
+    """Return the title in the member's language, else in the first language of the site that has one."""
     languages = (visit.language, *visit.newsroom.site.languages, *titles)
     return next((titles[name] for name in languages if name in titles), "")
 
@@ -224,7 +225,7 @@ def _find(visit: Visit) -> Edition | None:
 def _page(
     visit: Visit, edition: Edition, wrong: str = "", status: int = 200, *, wanted: EditionChanges | None = None
 ) -> Response:
-    """The page. `wanted` is what somebody wrote into the form and did not save yet."""
+    """Return the page. `wanted` has the values of the form that are not saved yet."""
     words, newsroom = visit.words, visit.newsroom
     schedule = newsroom.schedules.get(edition.schedule)
     with visit.runtime.store.read() as connection:
@@ -312,7 +313,7 @@ def _page(
 
 
 def _silence(visit: Visit, edition: Edition, schedule: Schedule | None) -> str:
-    """Say what happens if nobody decides."""
+    """Return a sentence that says what happens if nobody decides."""
     if schedule is None or edition.state is not EditionState.HELD:
         return ""
     words = visit.words
@@ -373,7 +374,7 @@ def delivery_states(words: RoomWords) -> dict[str, str]:
 
 
 def skip_texts(words: RoomWords) -> dict[str, str]:
-    """Return why a delivery was not sent, by the reason that the ledger keeps."""
+    """Return the text for each reason in the ledger why a delivery was not sent."""
     return {
         SkipReason.SUPPRESSED: words.gettext("This address must not get mail, because of a bounce or a complaint."),
         SkipReason.UNSUBSCRIBED: words.gettext("They had left the list."),

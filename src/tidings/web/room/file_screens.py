@@ -1,4 +1,4 @@
-"""What the screens of stories and of settings do alike: open a file, save it, and bring back a former version."""
+"""Shared by the screens of stories and settings: open a file, save it, and restore a former version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidings.web.room.visit import Visit
 
 
 def open_file(visit: Visit, name: str) -> OpenedFile | Response:
-    """Open a file of the newsroom, or return the page that says why it cannot be opened."""
+    """Open a file of the newsroom, or return a page with the reason why it cannot be opened."""
     try:
         return files.open_file(visit.runtime.root, name)
     except RefusedError as error:
@@ -22,7 +22,7 @@ def open_file(visit: Visit, name: str) -> OpenedFile | Response:
 
 
 def save_file(visit: Visit, name: str, text: str, opened: str, action: str) -> None:
-    """Save a file in the member's name and log it. `opened` is the digest of the text that the member saw.
+    """Save a file in the member's name and log it. `opened` is the digest of the text that the editor showed.
 
     Raises FileChangedError or RefusedError.
     """
@@ -32,7 +32,7 @@ def save_file(visit: Visit, name: str, text: str, opened: str, action: str) -> N
 
 
 def show_former(visit: Visit, opened: OpenedFile, folder: str, *, may_restore: bool) -> Response:
-    """Show a former version as the difference to the present one. `folder` is the path of the screens in the room."""
+    """Show how a former version differs from the present one. `folder` is the path of the screens in the room."""
     version = visit.query.get("version", "")
     former = files.read_version(visit.runtime.root, opened.name, version)
     if former is None:
@@ -52,7 +52,7 @@ def show_former(visit: Visit, opened: OpenedFile, folder: str, *, may_restore: b
 
 
 def restore_former(visit: Visit, name: str, former: str, folder: str, action: str) -> Response:
-    """Save the text of a former version, which becomes the present one."""
+    """Save the text of a former version as the present one."""
     try:
         save_file(visit, name, former, visit.field("opened", 64), action)
     except RefusedError as error:

@@ -1,4 +1,4 @@
-"""Sign-in through the organisation's OpenID Connect provider: to its page, and back."""
+"""Sign-in through the organisation's OpenID Connect provider: redirect to its page, and handle the return."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tidings.web.room.visit import HEADERS, Visit
 
 log = logging.getLogger("tidings.web")
 COOKIE_OF_OPENID = "tidings_openid"
-"""The secret of a sign-in that is under way, and the screen that was asked for. The provider never sees it."""
+"""The cookie with the secret of a sign-in in progress and the requested screen. The provider never sees it."""
 _LENGTH = 600
-"""Seconds for the sign-in at the provider."""
+"""Most seconds for the sign-in at the provider."""
 
 
 def _back_url(visit: Visit) -> str:
-    """The address to register at the provider."""
+    """Return the redirect URI to register at the provider."""
     return f"{visit.newsroom.site.url}room/sign-in/openid/back"
 
 
@@ -42,7 +42,7 @@ def begin(visit: Visit) -> Response:
     except OpenIdError as error:
         return _failed(visit, error)
     response = RedirectResponse(url, 303, headers=HEADERS)
-    # Lax: the provider's page leads back here, which is a visit from another site.
+    # Lax, because the provider redirects back here, which is a request from another site.
     response.set_cookie(
         COOKIE_OF_OPENID,
         f"{secret}.{quote(wanted_path(visit), safe='')}",
@@ -56,7 +56,7 @@ def begin(visit: Visit) -> Response:
 
 
 def come_back(visit: Visit) -> Response:
-    """Check what the provider says, and start a session if the person is in the team."""
+    """Check the provider's answer, and start a session if the person is a member of the team."""
     settings, now = visit.newsroom.room.oidc, real_now()
     if settings is None:
         return visit.not_found()
@@ -90,7 +90,7 @@ def come_back(visit: Visit) -> Response:
 
 
 def _failed(visit: Visit, error: OpenIdError) -> Response:
-    """Show the sign-in page with what went wrong. The log has the details."""
+    """Show the sign-in page with an error. The log has the details."""
     log.warning("a sign-in through the OpenID Connect provider did not succeed: %s", error)
     words = visit.words
     texts = {
@@ -105,6 +105,6 @@ def _failed(visit: Visit, error: OpenIdError) -> Response:
 
 
 def _forget(visit: Visit, response: Response) -> Response:
-    """Take the secret back: it is for one sign-in."""
+    """Delete the cookie with the secret, which is for one sign-in only."""
     response.delete_cookie(COOKIE_OF_OPENID, path=visit.root)
     return response

@@ -1,4 +1,4 @@
-"""Import people from a CSV file or a table that is pasted, with a dry run first, and export the people of a list."""
+"""Import people from a CSV file or a pasted table, after a dry run, and export the people of a list."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tidings.store.people.bulk_import import ImportResult
 from tidings.web.room.visit import HEADERS, Visit
 
 LARGEST_IMPORT = 6_000_000
-"""Bytes of the form, with its file: about 50,000 lines."""
+"""Largest form with its file, in bytes: about 50,000 lines."""
 _MOST_REFUSED = 100
 _SHOWN = 20_000
-"""Characters of a table that is shown again to be mended. A larger one is kept here, so that the page stays small."""
+"""Most characters of a table that the page shows again for corrections. A larger one stays on the server."""
 
 
 def show_import(visit: Visit) -> Response:
-    """The form: list, consent, and the table as a file or as text."""
+    """Show the form: list, consent, and the table as a file or as text."""
     return _page(visit)
 
 
 def submit_import(visit: Visit) -> Response:
-    """Show what each line would do, or import: the button's `do`. An import mails nobody."""
+    """Show what each line would do, or import them, depending on the button's `do`. An import sends no mail."""
     words, name, source = visit.words, visit.field("list"), visit.field("source", 300)
     table = _read_table(visit)
     if name not in _lists(visit):
@@ -71,7 +71,7 @@ def submit_import(visit: Visit) -> Response:
 
 
 def export(visit: Visit) -> Response:
-    """The confirmed people of one list as CSV, noted in the log."""
+    """Export the confirmed people of one list as CSV, and log it."""
     name = visit.field("list")
     if name not in _lists(visit):
         return visit.not_found()
@@ -83,7 +83,7 @@ def export(visit: Visit) -> Response:
 
 
 def _read_table(visit: Visit) -> bytes:
-    """Return the chosen file, else the pasted lines, else what is kept from the last try; empty without any."""
+    """Return the chosen file, else the pasted lines, else the table of the last dry run, else an empty text."""
     upload = visit.files.get("file")
     if upload is not None:
         return upload.data
@@ -96,7 +96,7 @@ def _find_kept(visit: Visit, part: str) -> bytes:
 
 
 def _keep_table(visit: Visit) -> dict[str, str]:
-    """Return what the form needs to import what was tried: the text itself, or the name of a large one."""
+    """Return the form's values for importing the table of the dry run: its text, or the name of a large table."""
     table, shown = _read_table(visit), {"table": "", "kept": "", "kept_file": ""}
     try:
         text = table.decode("utf-8-sig")
@@ -150,7 +150,7 @@ def _page(
 
 
 def _results(words: RoomWords) -> dict[str, str]:
-    """Return the names of what an import does with a line."""
+    """Return the name of each result of a line."""
     return {
         str(ImportResult.ADDED): words.gettext("added"),
         str(ImportResult.CONFIRMED): words.gettext("now confirmed"),

@@ -1,7 +1,7 @@
-"""The permission table of the comms room: every address, the least role that may use it, and the function behind it.
+"""The permission table of the comms room: every route, the lowest role that may use it, and its function.
 
 All requests to the room go through `_answer`: it finds the session, checks the role and the form's token, and only then
-calls the function. An address that is not in `ROUTES` does not exist.
+calls the function. A path that is not in `ROUTES` gets a 404.
 """
 
 from __future__ import annotations
@@ -70,15 +70,15 @@ from tidings.web.room.visit import (
 
 log = logging.getLogger("tidings.web")
 _NEVER_KEPT = ("csrf", "password", "new", "code", "passkey", "secret")
-"""Fields of a refused form that are not given back."""
+"""Fields that are not shown again after a form was refused."""
 _MOST_KEPT = 100_000
-"""Bytes of a form with a file from somebody who is not signed in."""
+"""Largest form with a file, in bytes, from a person who is not signed in."""
 Screen = Callable[[Visit], Response]
 
 
 @dataclass(frozen=True, slots=True)
 class RoomForm:
-    """What a request posts."""
+    """The fields and files of a posted form."""
 
     fields: Fields = field(default_factory=dict)
     files: Mapping[str, UploadedFile] = field(default_factory=dict)
@@ -86,16 +86,16 @@ class RoomForm:
 
 @dataclass(frozen=True, slots=True)
 class RoomRoute:
-    """One address of the room. `least` is None where nobody needs to be signed in."""
+    """A route of the room. `least` is None if no sign-in is needed."""
 
     method: str
     path: str
     least: Role | None
     screen: Screen
     largest: int = MAX_FORM
-    """Bytes of the form."""
+    """Largest form, in bytes."""
     largest_upload: int = 0
-    """Bytes of the form if it has a file (multipart); 0 if it has none."""
+    """Largest form with a file (multipart), in bytes; 0 if the form takes no file."""
 
 
 def _stylesheet(visit: Visit) -> Response:
@@ -192,11 +192,11 @@ ROUTES = (
     RoomRoute("POST", "api/keys/remove", Role.ADMIN, api_screen.remove_key),
     RoomRoute("POST", "api/test", Role.ADMIN, api_screen.send_test),
 )
-"""The permission table. A test asks each address with each role, and with none."""
+"""The permission table. A test requests each route with each role, and with none."""
 
 
 def navigation(words: RoomWords, role: Role) -> list[tuple[str, str]]:
-    """Return (path, label) of the screens that a role may open."""
+    """Return path and label of each screen that a role may open."""
     screens = [
         ("", words.gettext("Today")),
         ("calendar", words.gettext("Calendar")),
@@ -214,7 +214,7 @@ def navigation(words: RoomWords, role: Role) -> list[tuple[str, str]]:
 
 
 def room_router(runtime: Runtime) -> APIRouter:
-    """`/room/` and everything below it."""
+    """Make the router for `/room/` and everything below it."""
     router, pages, previews = APIRouter(), RoomPages(), PreviewStash()
 
     def go_in() -> Response:
@@ -240,7 +240,7 @@ async def _answer(
                 return upload
             form = RoomForm(*upload)
         elif is_upload:
-            # Nobody who is not signed in can make us read a large file, but their words are not lost.
+            # A person who is not signed in cannot make us read a large file, but the text of the form is kept.
             words = await read_upload_form(request, _MOST_KEPT, HEADERS)
             if isinstance(words, Response):
                 return words
@@ -281,7 +281,7 @@ def _check_and_answer(
 
 
 def _run(visit: Visit, route: RoomRoute) -> Response:
-    """Call the screen. An error that it does not show itself becomes a page that says it."""
+    """Call the screen. An error that it does not show itself becomes an error page."""
     try:
         return route.screen(visit)
     except TidingsError as error:
@@ -324,7 +324,7 @@ def _make_visit(runtime: Runtime, pages: RoomPages, request: Request, form: Room
 
 
 def _refuse(visit: Visit, route: RoomRoute, request: Request) -> Response | None:
-    """Return the answer to a request that may not be made; None if it may."""
+    """Return the refusal of a request, or None if it is allowed."""
     words = visit.words
     if route.least is not None and visit.member is None:
         if route.method == "GET":
@@ -351,9 +351,10 @@ def _refuse(visit: Visit, route: RoomRoute, request: Request) -> Response | None
 
 
 def _keep_words(visit: Visit, request: Request, title: str, text: str, status: int) -> Response:
-    """Say why a form was refused, and give what was written back in a form that sends it again.
+    """Show why a form was refused, with the written text in a new form that sends it again.
 
-    Only where the browser says that our own page sent it. Else another site could make somebody send its words.
+    This is done only if the browser says that our own page sent the form. Otherwise another site could make a member
+    send text of that site.
     """
     kept: list[tuple[str, str]] = []
     if request.headers.get("sec-fetch-site") == "same-origin":

@@ -1,4 +1,4 @@
-"""The form for a schedule's common settings. It writes the same YAML as a person would, and shows the plan before."""
+"""The form for a schedule's common settings. It shows the plan, then writes the YAML as a person would."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FILE = re.compile(rf"{SCHEDULES}/[a-z0-9][a-z0-9-]{{0,80}}\.yaml")
 
 
 def show_schedule(visit: Visit) -> Response:
-    """The form of one schedule, or its YAML if the form cannot show it."""
+    """Show the form of one schedule, or its YAML if the form cannot show it."""
     title = one_line(visit.query.get("title", ""))[:100]
     name = visit.query.get("file", "") or f"{SCHEDULES}/{shorten_slug(slugify(title))}.yaml"
     opened = _open(visit, name)
@@ -41,7 +41,7 @@ def show_schedule(visit: Visit) -> Response:
 
 
 def submit_schedule(visit: Visit) -> Response:
-    """Show what the form changes and the plan with it, or save it: the button's `do`."""
+    """Show the changes and the new plan, or save the form, depending on the button's `do`."""
     words, name = visit.words, visit.field("file", 200)
     opened = _open(visit, name)
     if isinstance(opened, Response):
@@ -75,7 +75,7 @@ def submit_schedule(visit: Visit) -> Response:
 
 
 def _open(visit: Visit, name: str) -> OpenedFile | Response:
-    """Open the file of a schedule, also of one that is not there yet."""
+    """Open the file of a schedule. The schedule may be new, without a file."""
     if _FILE.fullmatch(name) and not (visit.runtime.root / name).exists():
         return OpenedFile(name, "", "")
     return open_settings(visit, name) if name.startswith(f"{SCHEDULES}/") else visit.not_found()

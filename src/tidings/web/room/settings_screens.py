@@ -1,4 +1,4 @@
-"""Schedules and settings: the YAML itself, with its check, the difference and the plan before it is saved."""
+"""The screens of the YAML files: check, difference and plan are shown before a file is saved."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import Visit
 
 _SLOTS = 10
-"""How many slots are looked at to find one that is not skipped."""
+"""The most slots to search for one that is not skipped."""
 LARGEST_FILE = 500_000
 """Bytes of the form."""
 
 
 def show_list(visit: Visit) -> Response:
-    """The YAML files, each with what it is for."""
+    """Show the YAML files, each with its purpose."""
     rows = []
     for name in settings_files(visit.runtime.root):
         schedule = schedule_of(name)
@@ -41,13 +41,13 @@ def show_list(visit: Visit) -> Response:
 
 
 def show_editor(visit: Visit) -> Response:
-    """One file as text."""
+    """Show one file as text."""
     opened = open_settings(visit, visit.query.get("file", ""))
     return opened if isinstance(opened, Response) else _page(visit, opened, opened.text)
 
 
 def submit_editor(visit: Visit) -> Response:
-    """Check the text and show what it changes, or save it: the button's `do`."""
+    """Check the text and show its changes, or save it, depending on the button's `do`."""
     words, name = visit.words, visit.field("file", 200)
     opened = open_settings(visit, name)
     if isinstance(opened, Response):
@@ -80,7 +80,7 @@ def submit_editor(visit: Visit) -> Response:
 
 
 def show_version(visit: Visit) -> Response:
-    """A former version, as the difference to the present one."""
+    """Show how a former version differs from the present one."""
     opened = open_settings(visit, visit.query.get("file", ""))
     if isinstance(opened, Response):
         return opened
@@ -88,7 +88,7 @@ def show_version(visit: Visit) -> Response:
 
 
 def restore_version(visit: Visit) -> Response:
-    """Bring a former version back, if it still loads."""
+    """Restore a former version, if it is still valid."""
     opened = open_settings(visit, visit.field("file", 200))
     if isinstance(opened, Response):
         return opened
@@ -103,7 +103,7 @@ def restore_version(visit: Visit) -> Response:
 
 
 def open_settings(visit: Visit, name: str) -> OpenedFile | Response:
-    """Open one of the YAML files, or return the page that says why not."""
+    """Open one of the YAML files, or return a page with the reason why it cannot be opened."""
     if name not in settings_files(visit.runtime.root):
         return visit.not_found()
     return file_screens.open_file(visit, name)

@@ -1,4 +1,4 @@
-"""Sign-in by password and code or by passkey, and the page behind a one-time link."""
+"""Sign-in by password and code or by passkey, and the page of a one-time link."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _SECRET = re.compile(r"[A-Z2-7]{32}")
 
 
 def show_sign_in(visit: Visit) -> Response:
-    """The form: address, password, code."""
+    """Show the form: address, password, code."""
     if visit.member is not None:
         return visit.redirect("")
     return sign_in_page(visit)
 
 
 def sign_in_page(visit: Visit, wrong: str = "", status: int = 200, email: str = "") -> Response:
-    """The form, with what went wrong."""
+    """Return the sign-in form with an error."""
     site = passkey_site(visit)
     with visit.runtime.store.read() as connection:
         has_team = bool(team.list_members(connection))
@@ -63,13 +63,13 @@ def _provider_name(visit: Visit) -> str:
 
 
 def wanted_path(visit: Visit, follow: str = "") -> str:
-    """Return the screen that was asked for before the sign-in: a path of the room, or empty."""
+    """Return the screen that was requested before the sign-in: a path of the room, or ''."""
     follow = follow or visit.field("next") or visit.query.get("next", "")
     return follow if is_path_of_room(follow) else ""
 
 
 def is_path_of_room(path: str) -> bool:
-    """Whether this is a path below the room's root, and nothing else."""
+    """Whether this is a path below the room's root, without a host or scheme."""
     return _PATH.fullmatch(path) is not None and ".." not in path
 
 
@@ -118,7 +118,7 @@ def submit_passkey(visit: Visit) -> Response:
 
 
 def show_join(visit: Visit) -> Response:
-    """The page behind a one-time link. Opening it uses nothing up."""
+    """Show the page of a one-time link. This does not use up the link."""
     return _join_page(visit, signing.make_totp_secret())
 
 
@@ -151,7 +151,7 @@ def _join_page(visit: Visit, secret: str, status: int = 200, errors: dict[str, s
 
 
 def submit_join(visit: Visit) -> Response:
-    """Use the link up and sign in: with a passkey, or with a password and a code generator."""
+    """Use up the link and sign in, with a passkey or with a password and a code generator."""
     words, now, token = visit.words, real_now(), visit.params["token"]
     secret, email, site = visit.field("secret"), visit.field("email"), passkey_site(visit)
     password, answer = visit.fields.get("password", [""])[0], visit.field("passkey", LONGEST_ANSWER)

@@ -1,4 +1,4 @@
-"""Beside the editor of a story: the preview of a text that is not saved, and the same story in other languages."""
+"""Panels beside the story editor: a preview of the unsaved text, and the same story in other languages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ShownFrame:
 
 
 def make_preview(visit: Visit, item: SourceItem) -> dict[str, Any]:
-    """Render the item as page, mails and posts, and return what the template shows."""
+    """Render the item as page, mails and posts, and return the frames for the template."""
     words = visit.words
     preview = preview_story(visit.runtime, item, visit.runtime.now())
     frames = {"page": preview.page}
@@ -79,7 +79,7 @@ def _frames(words: RoomWords, name: str, title: str) -> list[ShownFrame]:
 
 
 def _in_colours(markup: bytes, scheme: str) -> bytes:
-    """Make a mail show its light or its dark colours, whatever the member's own machine prefers."""
+    """Make a mail show its light or dark colours, regardless of the setting of the member's browser."""
     return _DARK.sub(b"@media all" if scheme == "dark" else b"@media not all", markup)
 
 
@@ -92,7 +92,7 @@ def _shown_post(post: PostPreview) -> dict[str, Any]:
 
 
 def show_frame(visit: Visit) -> Response:
-    """One frame of a preview: sandboxed, so that no script runs and no link works."""
+    """Return a sandboxed frame of a preview, in which no script runs and no link works."""
     frame = visit.params["frame"]
     body = visit.previews.find(visit.person.id, visit.params["preview"], frame)
     if body is None:
@@ -105,7 +105,7 @@ def show_frame(visit: Visit) -> Response:
 
 
 def show_translations(visit: Visit, name: str, form: StoryForm, beside: str) -> dict[str, Any]:
-    """Return the story's other languages: what this one lacks beside each, and the one that is shown in full."""
+    """Return the other languages with what this text lacks compared to each, and the language shown in full."""
     found = stories.find_translations(visit.runtime, name, form)
     stem, _, own = name.removesuffix(".md").rpartition(".")
     have = {own, *(translation.language for translation in found)}
@@ -128,7 +128,7 @@ def show_translations(visit: Visit, name: str, form: StoryForm, beside: str) -> 
 
 
 def describe_gap(words: RoomWords, gap: TranslationGap) -> str:
-    """Say what is missing."""
+    """Describe what a translation lacks."""
     counts = {"own": words.count(gap.own), "other": words.count(gap.other)}
     texts = {
         "summary": words.gettext("no summary"),
@@ -142,7 +142,7 @@ def describe_gap(words: RoomWords, gap: TranslationGap) -> str:
 
 
 def describe_gaps(visit: Visit, name: str) -> list[str]:
-    """Return what a file of a story lacks beside its other languages, each with the language."""
+    """Return what a file of a story lacks compared to each other language."""
     try:
         form = stories.read_story((visit.runtime.root / name).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Stories: the list with filters, one story with its translations, and the editor with its former versions."""
+"""The screens "Stories": the list with filters, one story with its translations, the editor, and former versions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import HEADERS, Visit
 
 LARGEST_STORY = 2_000_000
-"""Bytes of the editor's form, in which a letter that is not ASCII takes three for each of its bytes."""
+"""Largest form of the editor, in bytes. The form encodes each byte of a non-ASCII letter as three bytes."""
 _PAGE = 40
 
 
@@ -45,7 +45,7 @@ def story_states(words: RoomWords) -> dict[str, str]:
 
 
 def show_list(visit: Visit) -> Response:
-    """The stories, in pages and by filters, and the files that could not be read."""
+    """Show the stories that match the filters, in pages, and the files that could not be read."""
     query, newsroom, now = visit.query, visit.newsroom, visit.runtime.now()
     states = story_states(visit.words)
     chosen = {name: query.get(name, "")[:100] for name in ("text", "language", "kind", "state")}
@@ -92,7 +92,7 @@ def _row(visit: Visit, versions: list[StoryVersion], states: dict[str, str]) -> 
 
 
 def show_story(visit: Visit) -> Response:
-    """One story: its state in each language, what is missing, and the editions that it was in."""
+    """Show one story: its state in each language, missing parts, and the editions that used it."""
     story, now, newsroom = visit.params["story"], visit.runtime.now(), visit.newsroom
     with visit.runtime.store.read() as connection:
         found = find_stories(connection, now, story=story)
@@ -144,7 +144,7 @@ def show_story(visit: Visit) -> Response:
 
 @dataclass(slots=True)
 class _Editing:
-    """A file in the editor, with what the member wrote so far."""
+    """A file in the editor, with the member's unsaved changes."""
 
     opened: OpenedFile
     source: FolderSource
@@ -152,12 +152,12 @@ class _Editing:
     form: stories.StoryForm | None
     is_whole: bool
     added: str = ""
-    """The story's own pictures, if one was added and the text is not saved yet."""
+    """The story's own pictures, if one was added that is not saved yet."""
     said: str = ""
 
 
 def show_editor(visit: Visit) -> Response:
-    """The editor of one file: fields, or the whole file as text."""
+    """Show the editor of one file: as fields, or the whole file as text."""
     editing = _open(visit, visit.query.get("file", ""))
     if isinstance(editing, Response):
         return editing
@@ -166,7 +166,7 @@ def show_editor(visit: Visit) -> Response:
 
 
 def submit_editor(visit: Visit) -> Response:
-    """Check the story and show the difference, or save it: the button's `do`."""
+    """Check the story and show the difference, or save it, depending on the button's `do`."""
     words = visit.words
     editing = _open(visit, visit.field("file", 300))
     if isinstance(editing, Response):
@@ -213,7 +213,7 @@ def submit_editor(visit: Visit) -> Response:
 
 
 def show_new(visit: Visit) -> Response:
-    """The form for a new story, or for a translation of one."""
+    """Show the form for a new story or translation."""
     return _new_page(visit)
 
 
@@ -234,7 +234,7 @@ def _new_page(visit: Visit, wrong: str = "", status: int = 200) -> Response:
 
 
 def submit_new(visit: Visit) -> Response:
-    """Make the file of a new draft and open it in the editor."""
+    """Create the file of a new draft and open it in the editor."""
     words, runtime = visit.words, visit.runtime
     title, language, story = visit.field("title", 300), visit.field("language"), visit.field("story", 200)
     source = next((one for one in runtime.sources.values() if isinstance(one, FolderSource)), None)
@@ -246,7 +246,7 @@ def submit_new(visit: Visit) -> Response:
     if story:
         with runtime.store.read() as connection:
             found = find_stories(connection, runtime.now(), story=story)
-        # A draft that was written a moment ago is not in the store yet.
+        # The store does not have a draft that was created a moment ago.
         written = stories.find_story_file(runtime, source, story)
         if not found and written is None:
             return visit.not_found()
@@ -262,7 +262,7 @@ def submit_new(visit: Visit) -> Response:
 
 
 def show_version(visit: Visit) -> Response:
-    """A former version, as the difference to the present one."""
+    """Show how a former version differs from the present one."""
     editing = _open(visit, visit.query.get("file", ""))
     if isinstance(editing, Response):
         return editing
@@ -270,7 +270,7 @@ def show_version(visit: Visit) -> Response:
 
 
 def restore_version(visit: Visit) -> Response:
-    """Bring a former version back. The present one becomes a former one."""
+    """Restore a former version. The present one becomes a former version."""
     editing = _open(visit, visit.field("file", 300))
     if isinstance(editing, Response):
         return editing
@@ -294,7 +294,7 @@ def _open(visit: Visit, name: str) -> _Editing | Response:
 
 
 def _take_form(visit: Visit, editing: _Editing) -> str:
-    """Put what the member wrote into `editing`. Returns what is wrong, or nothing."""
+    """Put the values of the form into `editing`. Returns an error message, or nothing."""
     raw = visit.fields
     if editing.is_whole:
         text = raw.get("text", [""])[0]
@@ -329,7 +329,7 @@ def _take_form(visit: Visit, editing: _Editing) -> str:
 
 
 def _take_picture(visit: Visit, editing: _Editing) -> str:
-    """Write the uploaded picture beside the story and name it in the text. Returns what is wrong, or nothing."""
+    """Write the uploaded picture beside the story and add it to the text. Returns an error message, or nothing."""
     words, upload, alt = visit.words, visit.files["picture"], visit.field("alt", 1_000)
     if not alt:
         return words.gettext("Say in words what the picture shows. Then choose the picture again.")
@@ -347,13 +347,13 @@ def _take_picture(visit: Visit, editing: _Editing) -> str:
 
 
 def paste(visit: Visit) -> Response:
-    """Return HTML of the clipboard as Markdown, for the script of the editor."""
+    """Convert HTML of the clipboard to Markdown, for the editor's script."""
     text = html_to_markdown(visit.fields.get("html", [""])[0])
     return Response(text, headers=HEADERS, media_type="text/plain; charset=utf-8")
 
 
 def _refuse_writer(visit: Visit, editing: _Editing) -> str:
-    """Say why a writer may not save this: what is published, or becomes so, needs an editor."""
+    """Return the reason why a writer may not save this: only an editor may publish, or change published stories."""
     before, after = stories.read_story(editing.opened.text), stories.read_story(editing.text)
     was_public = before is not None and not before.draft
     if visit.may(Role.EDITOR) or (not was_public and (after is None or after.draft)):

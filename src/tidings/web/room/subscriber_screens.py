@@ -1,4 +1,4 @@
-"""Subscribers: search and counts, one person with what they got and why, add, change, take off a list, erase."""
+"""The screens "Subscribers": search and count, show a person's history, add, change, remove from a list, erase."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tidings.web.room.visit import Visit
 _PAGE = 50
 _MOST_MAILS = 40
 _MOST_TITLES = 200
-"""Newest stories that the field `About one story` offers."""
+"""Number of newest stories that the field `About one story` offers."""
 
 
 def subscription_states(words: RoomWords) -> dict[str, str]:
@@ -54,7 +54,7 @@ def subscription_states(words: RoomWords) -> dict[str, str]:
 
 
 def _lists(visit: Visit) -> list[str]:
-    """Return the lists that the member works on."""
+    """Return the lists that the member may work on."""
     return [name for name in visit.newsroom.lists if visit.person.may_see_list(name)]
 
 
@@ -64,7 +64,7 @@ def _list_titles(visit: Visit) -> dict[str, str]:
 
 
 def show_list(visit: Visit) -> Response:
-    """People by list, choices and a part of their address, with the count of all that fit."""
+    """Show people by list, choices and a part of their address, with the total count."""
     return _list_page(visit)
 
 
@@ -111,7 +111,7 @@ def _list_page(visit: Visit, status: int = 200, errors: dict[str, str] | None = 
 
 
 def add(visit: Visit) -> Response:
-    """Ask a person to confirm, or put them on a list because they agreed already. Says where their consent is from."""
+    """Ask a person to confirm, or add a person who agreed already. The form says where their consent is from."""
     words, newsroom = visit.words, visit.newsroom
     email, name, language, how = (visit.field(key) for key in ("email", "add_list", "add_language", "how"))
     if name not in _lists(visit) or language not in newsroom.site.languages:
@@ -162,13 +162,13 @@ def add(visit: Visit) -> Response:
 
 
 def show_person(visit: Visit) -> Response:
-    """One person: their lists, and in words what they got and why."""
+    """Show one person: their lists, what they got, and why."""
     found = _find(visit)
     return visit.not_found() if found is None else _person_page(visit, *found)
 
 
 def _find(visit: Visit) -> tuple[Subscriber, list[Subscription]] | None:
-    """Return a person and their subscriptions on the member's lists; None if there is none."""
+    """Return a person and their subscriptions to the member's lists, or None if there are none."""
     number = visit.params["number"]
     if not (number.isascii() and number.isdigit() and len(number) < 16):
         return None
@@ -219,7 +219,7 @@ def _person_page(
 
 
 def _blocked(visit: Visit, connection: Connection, address: str) -> list[str]:
-    """Say since when which lists must not mail this address, and why."""
+    """Return which lists must not mail this address, since when, and why."""
     words, found = visit.words, consent.suppressions_of(connection, consent.address_hash(address))
     reasons = {
         FeedbackKind.HARD.value: words.gettext("the address does not exist, or it refuses all mail"),
@@ -236,7 +236,7 @@ def _blocked(visit: Visit, connection: Connection, address: str) -> list[str]:
 
 
 def _history(visit: Visit, connection: Connection, person: int) -> list[dict[str, Any]]:
-    """Return the newest mails to a person, with what became of each and why. The newest comes first."""
+    """Return the newest mails to a person, newest first, with the result of each and its reason."""
     entries = list(deque(ledger.entries(connection, subscriber=person), _MOST_MAILS))
     feedbacks = feedback.of_deliveries(connection, [entry.id for entry in entries])
     states, skipped, words = delivery_states(visit.words), skip_texts(visit.words), visit.words
@@ -276,7 +276,7 @@ def _history(visit: Visit, connection: Connection, person: int) -> list[dict[str
 
 
 def _explain_edition(words: RoomWords, edition: Edition) -> str:
-    """Say why a mail of an edition did not go: the edition waits, was cancelled, or a newer one took its stories."""
+    """Explain why an edition's mail was not sent: it waits, was cancelled, or a newer edition took its stories."""
     if edition.state is EditionState.HELD:
         texts = hold_texts(words)
         reasons = " ".join(texts[hold.reason] for hold in edition.holds if hold.reason in texts)
@@ -307,7 +307,7 @@ def _shown_list(visit: Visit, row: Subscription, states: dict[str, str]) -> dict
 
 
 def change(visit: Visit) -> Response:
-    """Save choices, take the person off a list, or erase them: the button's `do`."""
+    """Save choices, remove the person from a list, or erase them, depending on the button's `do`."""
     found, words = _find(visit), visit.words
     if found is None:
         return visit.not_found()

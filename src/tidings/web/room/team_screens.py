@@ -1,4 +1,4 @@
-"""Team and Log: who works here with which role, and who did what when."""
+"""The screens "Team" and "Log": the members with their roles, and who did what when."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def role_name(words: RoomWords, role: Role) -> str:
 
 
 def describe_roles(words: RoomWords) -> list[dict[str, str]]:
-    """Return the roles with what each may do."""
+    """Return the roles with the actions that each may do."""
     texts = {
         Role.VIEWER: words.gettext("sees everything and changes nothing"),
         Role.WRITER: words.gettext("also writes stories, and sends nothing"),
@@ -40,7 +40,7 @@ def describe_roles(words: RoomWords) -> list[dict[str, str]]:
 
 
 def show_team(visit: Visit) -> Response:
-    """The members and their roles; for admins also the form that adds one."""
+    """Show the members and their roles, and to admins also the form that adds one."""
     return _team_page(visit)
 
 
@@ -92,7 +92,7 @@ def add_member(visit: Visit) -> Response:
 
 
 def show_member(visit: Visit) -> Response:
-    """One member: role, lists, a new link, sign out, remove."""
+    """Show one member: role, lists, a new link, sign out, remove."""
     member = _find(visit)
     return visit.not_found() if member is None else _member_page(visit, member)
 
@@ -117,7 +117,7 @@ def _member_page(visit: Visit, member: TeamMember, status: int = 200, wrong: str
 
 
 def change_member(visit: Visit) -> Response:
-    """Save, make a new link, sign out or remove: the button's `do`."""
+    """Save, make a new link, sign out or remove, depending on the button's `do`."""
     member, words = _find(visit), visit.words
     if member is None:
         return visit.not_found()
@@ -139,7 +139,7 @@ def change_member(visit: Visit) -> Response:
 
 
 def _apply(visit: Visit, connection: Connection, member: TeamMember, action: str, role: str) -> str:
-    """Do what the button says. Returns a link if one was made."""
+    """Do what the button says. Returns the new link, if any."""
     if action == "save" and role in list(Role):
         lists = [] if role == Role.ADMIN else _chosen_lists(visit)
         team.change_member(connection, member.id, role=Role(role), lists=lists, name=visit.field("name", 100))
@@ -173,7 +173,7 @@ def _join_link(visit: Visit, token: str) -> str:
 
 
 def show_log(visit: Visit) -> Response:
-    """Who did what and when, the newest first, in pages."""
+    """Show who did what and when, the newest first, in pages."""
     before = visit.query.get("before", "")
     who, kind = visit.query.get("who", "")[:300], visit.query.get("kind", "")
     kinds = _kinds(visit.words)
@@ -212,7 +212,7 @@ def _kinds(words: RoomWords) -> dict[str, str]:
 
 
 def action_texts(words: RoomWords) -> dict[str, str]:
-    """Return what each action of the log is called."""
+    """Return the name of each action in the log."""
     return {
         "team.added": words.gettext("added to the team"),
         "team.changed": words.gettext("changed in the team"),

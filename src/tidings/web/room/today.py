@@ -1,6 +1,6 @@
-"""Today: what is wrong and what mends it, what waits for a person, what went out, and what comes next.
+"""The screen "Today": problems and their remedies, editions that wait for a person, sent editions, and next slots.
 
-All of it comes from the functions behind `tidings status`, `plan` and `report`.
+The data come from the functions behind `tidings status`, `plan` and `report`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MENDED_AT = {
     **dict.fromkeys(("overdue", "nobody_works"), "calendar"),
     "set_aside": "stories",
 }
-"""The screen that mends a finding, where there is one."""
+"""The screen where a finding can be resolved, if there is one."""
 
 
 def show(visit: Visit) -> Response:
@@ -81,12 +81,12 @@ def schedule_title(visit: Visit, name: str) -> str:
 
 
 def name_slot(schedule: Schedule, key: datetime) -> str:
-    """Return the local moment of a slot by its rule. `moved` and the addresses of the calendar name it so."""
+    """Return the local moment of a slot by its rule. `moved` and the calendar's URLs identify a slot by this name."""
     return f"{key.astimezone(load_zone(schedule.cadence.zone)):%Y-%m-%dT%H:%M}"
 
 
 def _movable_slot(visit: Visit, name: str, slot: PlannedSlot | None) -> str:
-    """Return the name of a slot that this member may move; empty if there is none."""
+    """Return the name of a slot if this member may move it, else ''."""
     schedule = visit.newsroom.schedules[name]
     is_timed = not isinstance(schedule.cadence.rule, OnNew | OnRequest)
     is_free = slot is not None and not slot.edition and is_timed and may_decide(visit, name)
@@ -100,7 +100,7 @@ def list_title(visit: Visit, name: str) -> str:
 
 
 def hold_texts(words: RoomWords) -> dict[HoldReason, str]:
-    """Return what each reason of a hold means."""
+    """Return an explanation of each reason for a hold."""
     return {
         HoldReason.GATE: words.gettext("A check failed. Mend the story, then build the edition again."),
         HoldReason.LATE: words.gettext("It is much later than planned. Decide whether it still goes."),
@@ -118,7 +118,7 @@ def hold_texts(words: RoomWords) -> dict[HoldReason, str]:
 
 
 def describe_held(visit: Visit, edition: Edition) -> dict[str, object]:
-    """Return a held edition for the template: title, link, reasons, and whether this member was asked."""
+    """Return a held edition for the template: title, link, reasons, and whether this member is asked to approve."""
     schedule: Schedule | None = visit.newsroom.schedules.get(edition.schedule)
     approvers = schedule.approval.by if schedule is not None and schedule.approval is not None else ()
     texts = hold_texts(visit.words)
@@ -150,7 +150,7 @@ def _shown_pause(visit: Visit, pause: Pause) -> dict[str, object]:
 
 
 def _sent(visit: Visit, report: Report) -> list[dict[str, object]]:
-    """Return the newest editions of the week with what became of their mails and posts."""
+    """Return the newest editions of the week with the results of their mails and posts."""
     rows: dict[str, dict[str, object]] = {}
     for mail in report.mail:
         if mail.state in (EditionState.SENDING, EditionState.DONE) and visit.person.may_see_list(mail.list):

@@ -1,4 +1,4 @@
-"""One request to the comms room: who asks, in which language, with which fields; and how it is answered."""
+"""One request to the comms room: the member, the language, the form's fields, and helpers for the answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tidings.web.requests import PRIVATE, Fields, UploadedFile
 COOKIE = "tidings_room"
 """The cookie of a session."""
 VISIT_COOKIE = "tidings_visit"
-"""The cookie of somebody who is not signed in yet: it ties the form to the browser that asked for it."""
+"""The cookie before the sign-in. It ties the form to the browser that requested it."""
 HEADERS = {
     **PRIVATE,
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' https: http: data:;"
@@ -42,7 +42,7 @@ HEADERS = {
 _MOST_PREVIEWS = 40
 _KEPT_SECONDS = 3600
 _LARGEST_STASH = 40_000_000
-"""Bytes of all previews that are kept."""
+"""Most bytes of all kept previews together."""
 
 
 def csrf_token(cookie: str) -> str:
@@ -51,9 +51,9 @@ def csrf_token(cookie: str) -> str:
 
 
 class PreviewStash:
-    """Previews of texts that are not saved, and tables that are not imported yet: in parts, each with a name.
+    """Keeps previews of unsaved texts, and tables that are not imported yet, in named parts.
 
-    They are kept in memory for an hour. The oldest go first.
+    They stay in memory for an hour. If there are too many, the oldest are dropped first.
     """
 
     def __init__(self) -> None:
@@ -72,13 +72,13 @@ class PreviewStash:
         return name
 
     def find(self, member: int, name: str, frame: str) -> bytes | None:
-        """Return one part, or None if it is gone or another member's."""
+        """Return one part, or None if it has expired or belongs to another member."""
         with self._lock:
             owner, since, frames = self._kept.get(name, (0, 0.0, {}))
         return frames.get(frame) if owner == member and since >= time.monotonic() - _KEPT_SECONDS else None
 
     def drop(self, member: int, name: str) -> None:
-        """Forget what is not needed any more."""
+        """Forget parts that are no longer needed."""
         with self._lock:
             if self._kept.get(name, (0,))[0] == member:
                 del self._kept[name]
@@ -89,25 +89,25 @@ class PreviewStash:
 
 @dataclass(frozen=True)
 class Visit:
-    """One request, after the session, the role and the form's token were checked."""
+    """One request whose session, role and form token have been checked."""
 
     runtime: Runtime
     pages: RoomPages
     path: str
-    """Below the room's root, such as `editions/weekly/3`."""
+    """The path below the room's root, such as `editions/weekly/3`."""
     params: Mapping[str, str]
     query: Mapping[str, str]
     cookies: Mapping[str, str]
     fields: Fields
     member: TeamMember | None
     cookie: str
-    """The token of the session, or of the visit before a sign-in."""
+    """The token of the session, or of the cookie before the sign-in."""
     language: str
     network: str
     browser: str
     is_secure: bool
     navigation: Sequence[tuple[str, str]] = field(default=())
-    """(path, label) of the screens that this member may see."""
+    """Path and label of each screen that this member may see."""
     files: Mapping[str, UploadedFile] = field(default_factory=dict)
     """The files of the form."""
     previews: PreviewStash = field(default_factory=PreviewStash)
@@ -134,7 +134,7 @@ class Visit:
         return room_root(self.newsroom)
 
     def field(self, name: str, most: int = 500) -> str:
-        """Return one field of the form, without space around it; empty if there is none."""
+        """Return one field of the form, without space around it, or '' if it is missing."""
         return self.fields.get(name, [""])[0].strip()[:most]
 
     def may(self, least: Role) -> bool:
@@ -142,11 +142,11 @@ class Visit:
         return self.member is not None and self.member.role.includes(least)
 
     def text(self, message: str, **values: Any) -> str:
-        """Translate a message (a short form of `words.gettext` for messages that are marked elsewhere)."""
+        """Translate a message that is marked for translation elsewhere."""
         return self.words.gettext(message, **values)
 
     def site(self) -> SiteView:
-        """The publisher, in the member's language if the site has it, else in its first language."""
+        """The publisher, in the member's language if the site has it, else in the site's first language."""
         languages = self.newsroom.site.languages
         return site_view(self.newsroom, self.language if self.language in languages else languages[0], languages)
 
@@ -184,14 +184,14 @@ class Visit:
         return self.page("message.html.j2", title, status, texts=shown, kept=())
 
     def not_found(self) -> Response:
-        """Return the page for a thing that is not there, or that the member's lists do not cover."""
+        """Return the page for something that does not exist, or that does not belong to the member's lists."""
         words = self.words
         return self.message(
             words.gettext("Not found"), words.gettext("There is no such thing here, or not for your lists."), status=404
         )
 
     def redirect(self, path: str, said: str = "") -> Response:
-        """Go on to a screen (303). `said` is a key of `said_texts`, shown there once."""
+        """Redirect to a screen (303), which shows the text of the key `said` in `said_texts` once."""
         where = f"{self.root}{quote(path, safe='/?=&%-_.~#')}"
         if said:
             where, mark, anchor = where.partition("#")
@@ -205,7 +205,7 @@ class Visit:
         )
 
     def set_session(self, response: Response, token: str) -> Response:
-        """Give the browser the cookie of a session and take back that of the visit."""
+        """Set the cookie of a session, and delete the cookie from before the sign-in."""
         response.delete_cookie(VISIT_COOKIE, path=self.root)
         response.set_cookie(
             COOKIE,
@@ -219,25 +219,25 @@ class Visit:
         return response
 
     def end_session(self, response: Response) -> Response:
-        """Take the cookie of the session back."""
+        """Delete the cookie of the session."""
         response.delete_cookie(COOKIE, path=self.root)
         return response
 
 
 def room_root(newsroom: Newsroom) -> str:
-    """Return the path of the room on its host: `/room/`, or below the path of the site."""
+    """Return the path of the room on its host: `/room/`, with the path of the site before it."""
     return f"{urlsplit(newsroom.site.url).path or '/'}room/"
 
 
 def choose_language(member: TeamMember | None, preferred: Sequence[str]) -> str:
-    """Return the member's own language, else the browser's first that the room speaks, else English."""
+    """Return the member's own language, else the browser's first language that the room has, else English."""
     known = room_languages()
     own = [member.language] if member and member.language else []
     return next((language for language in (*own, *preferred) if language in known), "en")
 
 
 def said_texts(words: RoomWords) -> dict[str, str]:
-    """Return what a screen says after an action, by the key in its address."""
+    """Return the messages that a screen shows after an action, by the key in its URL."""
     return {
         "saved": words.gettext("Saved."),
         "saved_waits": words.gettext(

@@ -1,6 +1,6 @@
 """A reader's preferences (language, topics, frequency, a pause), their data and its erasure. GET shows, POST acts.
 
-Every mail has the link, and people forward mails. So the data is sent by mail, and an erasure is confirmed by mail.
+Every mail has the link, and people forward mails. So the data are sent by mail, and an erasure is confirmed by mail.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tidings.web.site.reader_page import ReaderPage
 
 
 def preferences_router(runtime: Runtime, pages: Pages) -> APIRouter:
-    """`/preferences/{token}` and `/erase/{token}`."""
+    """Make the router for `/preferences/{token}` and `/erase/{token}`."""
     router = APIRouter()
 
     def page(request: Request, token: str, purpose: TokenPurpose) -> _PreferencesPage:
@@ -134,7 +134,7 @@ class _PreferencesPage(ReaderPage):
         return self._message(context, gettext("Please look into your mailbox"), text)
 
     def erase(self, *, act: bool) -> Response:
-        """Show the button, or erase the reader if `act`. The erasure is committed before this returns."""
+        """Show the button, or with `act`, erase the reader. The erasure is committed before this returns."""
         try:
             reader = self._find_reader()
             if reader is None:
@@ -165,10 +165,10 @@ class _PreferencesPage(ReaderPage):
 
 
 def _shown_topics(fields: Fields, reader: preferences.SubscriberProfile) -> dict[str, list[str]]:
-    """Return the lists that the form showed, with the topics that it offered: only these change.
+    """Return the lists that the form showed, with the topics that it offered. Only these may change.
 
-    The reader may have joined another list since, or the team may have added a topic. A template of the newsroom's own
-    may not say what it shows: then a list with a field was shown, with its present topics.
+    The reader may have joined another list since then, or the team may have added a topic. A custom template may not
+    send what it showed: then every list with a field counts as shown, with its present topics.
     """
     shown = {}
     for subscription in reader.subscriptions:

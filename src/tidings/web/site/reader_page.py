@@ -1,4 +1,4 @@
-"""The common parts of pages for one reader: language, the shipped template as a fallback, pages with one message."""
+"""Shared by pages for one reader: language, the shipped template as a fallback, and pages with one message."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def render_page(make: Callable[[Pages], bytes], pages: Pages) -> bytes:
 
 
 class ReaderPage:
-    """The answer to one request."""
+    """A page in answer to one reader's request."""
 
     def __init__(self, runtime: Runtime, pages: Pages, request: Request) -> None:
         self._runtime = runtime
@@ -39,7 +39,7 @@ class ReaderPage:
         self._preferred = preferred_languages(request)
 
     def _context(self, language: str = "") -> PageContext:
-        """Return the context of pages in a language of the site, else in one of the browser's, else the first."""
+        """Return the template context in a language of the site: the given one, else the browser's, else the first."""
         site_languages = self._newsroom.site.languages
         known = (name for name in (language, *self._preferred) if name in site_languages)
         return page_frame(self._newsroom, next(known, ""))

@@ -50,7 +50,7 @@ log = logging.getLogger("tidings.web")
 
 
 def review_router(runtime: Runtime, pages: Pages) -> APIRouter:
-    """`/review/{token}` and the mails that it shows in frames."""
+    """Make the router for `/review/{token}` and for the frames with its mails."""
     router = APIRouter()
 
     @router.get("/review/{token}")
@@ -120,7 +120,7 @@ class _ReviewPage:
             return unavailable(_HEADERS)
 
     def mail(self, number: int) -> Response:
-        """Return the HTML of one mail for a frame: sandboxed, so that no script runs and no link works."""
+        """Return the HTML of one mail for a sandboxed frame, in which no script runs and no link works."""
         reviewed = self._find()
         mails = preview_edition(self._runtime, reviewed[0], None) if reviewed is not None else []
         if not 0 <= number < len(mails) or not mails[number].is_mail:
@@ -128,7 +128,7 @@ class _ReviewPage:
         return Response(message_html(mails[number]), headers=MAIL_HEADERS, media_type="text/html; charset=utf-8")
 
     def decide(self, fields: Fields) -> Response:
-        """Release, send back or cancel what the page showed, or only comment, as the link's reviewer."""
+        """Release, send back or cancel the edition as shown, or only comment, in the name of the link's reviewer."""
         runtime, words = self._runtime, self._context.words
         decision, frozen = (fields.get(name, [""])[0] for name in ("decision", "frozen"))
         try:
@@ -137,7 +137,7 @@ class _ReviewPage:
                 return self.show("", 400 if reviewed is not None else 404)
             edition, reviewer = reviewed
             if edition.state is not EditionState.HELD:
-                # A repeated request, or another reviewer was first: the page shows the result.
+                # This request is a repeat, or another reviewer was faster. The page shows the result.
                 return self.show()
             with runtime.store.read() as connection:
                 is_same = frozen == frozen_digest(connection, edition.id)
@@ -164,7 +164,7 @@ class _ReviewPage:
         except RefusedError:
             return self.show()
         except InputError:
-            # A gate fails: the page names the gate, and has no release button.
+            # If a gate fails, the page names the gate and has no release button.
             return self.show("", 409)
         except SQLAlchemyError as error:
             log.error("a review decision failed because the store cannot be used: %s", describe_fault(error))
@@ -240,9 +240,9 @@ def message_html(preview: PreviewedMessage) -> bytes:
 
 
 def reviewed_messages(runtime: Runtime, edition: Edition, language: str = "") -> list[ReviewedMessage]:
-    """Return the frozen mails and posts of an edition as pages show them; none if they cannot be shown.
+    """Return the frozen mails and posts of an edition for a page, or none if they cannot be shown.
 
-    Lists have their titles in `language`, by default the first language of the site.
+    The titles of lists are in `language`, by default the first language of the site.
     """
     try:
         previews = preview_edition(runtime, edition, None)
@@ -265,7 +265,7 @@ def reviewed_messages(runtime: Runtime, edition: Edition, language: str = "") ->
 
 
 def _name_outlet(newsroom: Newsroom, outlet: str, language: str) -> str:
-    """Return the title of a list as its readers know it, or the name of a channel."""
+    """Return the public title of a list, or the name of a channel."""
     kind, _, name = outlet.partition(":")
     if kind == "list" and name in newsroom.lists:
         return newsroom.lists[name].name.get(language, newsroom.site.languages[0])

@@ -39,7 +39,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-"""Of every answer that does not set them. Only the search has a script, and a policy of its own."""
+"""Default headers of every answer. Only the search page has a script, and its own policy."""
 ARCHIVE = "archive/"
 _EDITION_POLICY = (
     "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' https: http: data:; form-action 'none';"
@@ -50,19 +50,19 @@ _SEARCH_POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' https: http: data:;"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Policy for the page of the search: the only one with a script."""
+"""Policy for the search page, the only page with a script."""
 
 _FEED = re.compile(r"feeds/[^/]+/[^/]+\.(rss|atom|json)|feeds\.opml")
 _FRESH = 1.0
-"""Seconds for which the last answer of a path holds, unless its file changes: a crowd asks the store once a second."""
+"""Seconds for which the answer for a path is reused, unless its file changes. A crowd causes one query a second."""
 _MOST_KEPT = 128
 _LARGEST_KEPT = 256_000
-"""Bytes. Larger files are read anew for each answer."""
+"""Most bytes of a file that is kept in memory. Larger files are read again for each answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What `publish` wrote for a path, and its header without ETag."""
+    """A file that `publish` wrote for a path, and its headers without ETag."""
 
     file: Path
     document: PublishedFile
@@ -70,21 +70,21 @@ class _Found:
     headers: list[tuple[bytes, bytes]]
     """Content-Type first."""
     signature: tuple[int, ...]
-    """Of the file when it was found: see `_signature`."""
+    """The `_signature` of the file when it was found."""
     until: float
-    """Moment of the monotonic clock until which this holds."""
+    """The monotonic time until which this entry is valid."""
     content: bytes
     packed: bytes | None
-    """The content by gzip, if there is such a file."""
+    """The content compressed with gzip, if there is such a file."""
     answers: dict[tuple[bool, bool, bool], RawAnswer] = field(default_factory=dict)
-    """Made before: for a client that has this version, takes gzip, and asked for the head alone."""
+    """Prepared answers, by three facts: the client has this version, it accepts gzip, and it sent HEAD."""
 
 
 class StaticFiles:
     """Answers GET and HEAD for every path that `publish` wrote, and for no other file. An ASGI application.
 
-    The unchanged path is looked up in the store's table, so that no other file can be reached. The Link header of a
-    feed names its `hubs`, for hubs that do not know the format (W3C WebSub §4), and its own address below `site`.
+    The path is looked up unchanged in a table of the store, so that no other file can be reached. The Link header of a
+    feed names its `hubs` and its own address below `site`, for hubs that cannot read the format (W3C WebSub §4).
     """
 
     def __init__(self, store: Store, public: Path, *, site: str = "", hubs: Sequence[str] = ()) -> None:
@@ -105,7 +105,7 @@ class StaticFiles:
         await found(scope, receive, send)
 
     def answer_at_once(self, scope: Mapping[str, Any]) -> RawAnswer | None:
-        """Return the answer to a request if it needs neither the store nor a file."""
+        """Return the answer to a request, or None if it needs the store or a file."""
         found = self._find_kept(scope["path"]) if scope["method"] in ("GET", "HEAD") else None
         return self._answer(_asked(scope), scope["method"], found) if found is not None else None
 
@@ -138,7 +138,7 @@ class StaticFiles:
         if document is not None and (found := self._load(document, 410 if withdrawn else 200)) is not None:
             return found
         if has_page:
-            # Relative, so that it works below any prefix of a proxy, and never leads to another host.
+            # Relative, so that it works behind any proxy prefix, and never leads to another host.
             return Response(status_code=301, headers={"Location": f"./{quote(path.rpartition('/')[2], safe='')}/"})
         if missing is not None and (found := self._load(missing, 404)) is not None:
             return found
@@ -193,7 +193,7 @@ class StaticFiles:
 
 
 class RawAnswer:
-    """An answer with this header and content. Starlette's `Response` would encode the header anew for each."""
+    """An answer with prepared headers and content. Starlette's `Response` would encode the headers each time."""
 
     def __init__(self, status: int, headers: list[tuple[bytes, bytes]], content: bytes = b"") -> None:
         self._status, self._headers, self.content = status, headers, content
@@ -210,7 +210,7 @@ _ASKED = frozenset({b"if-none-match", b"if-modified-since", b"accept-encoding"})
 
 
 def _asked(scope: Mapping[str, Any]) -> dict[bytes, str]:
-    """Return the fields of a request that decide the answer. Several of one name are one list (RFC 9110 §5.3)."""
+    """Return the header fields that decide the answer. Repeated fields form one list (RFC 9110 §5.3)."""
     asked: dict[bytes, str] = {}
     for name, value in scope["headers"]:
         if name in _ASKED:
@@ -220,7 +220,7 @@ def _asked(scope: Mapping[str, Any]) -> dict[bytes, str]:
 
 
 def _signature(file: Path) -> tuple[int, ...]:
-    """What changes when a file is replaced. Empty if there is none."""
+    """Return values that differ after a file was replaced. Empty if there is no file."""
     try:
         status = file.stat()
     except OSError:
@@ -229,7 +229,7 @@ def _signature(file: Path) -> tuple[int, ...]:
 
 
 def _item_page(name: str) -> tuple[str, str] | tuple[()]:
-    """Return language and slug if this is the path of an item's page."""
+    """Return language and slug if this is the path of an item's page, else ()."""
     parts = name.split("/")
     return (parts[0], parts[1]) if len(parts) == 3 and parts[2] == "index.html" else ()
 
@@ -240,7 +240,7 @@ def _is_search_page(path: str) -> bool:
 
 
 def _headers(document: PublishedFile, path: Path, status: int) -> dict[str, str]:
-    """Return the header of a file, without ETag."""
+    """Return the headers of a file, without ETag."""
     media = is_media(document.path)
     kind = find_media_type(document.path)
     age = ERROR_AGE if status != 200 else find_cache_control(document.path)
@@ -260,7 +260,7 @@ def _headers(document: PublishedFile, path: Path, status: int) -> dict[str, str]
 
 
 def _is_current(asked: Mapping[bytes, str], document: PublishedFile) -> bool:
-    """Return whether the client has this version. If-None-Match, if sent, decides alone (RFC 9110 §13.2.2)."""
+    """Return whether the client has this version. If-None-Match takes precedence (RFC 9110 §13.2.2)."""
     tags = asked.get(b"if-none-match", "")
     if tags:
         known = {f'"{document.etag}"', f'"{document.etag}-gzip"'}

@@ -1,6 +1,6 @@
 """Subscribing: the form, and the link that confirms it. GET shows, POST acts.
 
-Known and unknown addresses get the same answer, after the same work. Everything else is done outside the request.
+Known and unknown addresses get the same answer after the same work. Anything that differs happens after the request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tidings.web.site.reader_page import ReaderPage
 
 
 def subscribe_router(runtime: Runtime, pages: Pages) -> APIRouter:
-    """`/subscribe/`, `/subscribe/{list}` and `/confirm/{token}`."""
+    """Make the router for `/subscribe/`, `/subscribe/{list}` and `/confirm/{token}`."""
     router = APIRouter()
 
     @router.get("/subscribe/")
@@ -140,7 +140,7 @@ class _SubscribePage(ReaderPage):
 
 
 class _ConfirmPage(ReaderPage):
-    """The link of a confirmation mail."""
+    """The page that the link of a confirmation mail opens."""
 
     def __init__(self, runtime: Runtime, pages: Pages, request: Request, token: str) -> None:
         super().__init__(runtime, pages, request)
@@ -148,7 +148,7 @@ class _ConfirmPage(ReaderPage):
         self._contents = runtime.keys.verify_link(TokenPurpose.CONFIRM, token)
 
     def answer(self, *, act: bool) -> Response:
-        """Show the button, or confirm if `act`. The confirmation is committed before this returns."""
+        """Show the button, or with `act`, confirm. The confirmation is committed before this returns."""
         contents, runtime = self._contents, self._runtime
         if contents is None:
             return self._unknown_link()

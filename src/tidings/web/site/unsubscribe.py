@@ -1,6 +1,6 @@
 """Unsubscribing: GET shows, POST acts (RFC 8058). No cookie, no login, no redirect; it can be repeated.
 
-The link still works after changes of the list, its templates or the reader's address.
+The link still works after the list, its templates or the reader's address have changed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tidings.web.requests import read_body
 from tidings.web.site.reader_page import ReaderPage
 
 MAX_BODY = 4_096
-"""Bytes of a request's body; the one that RFC 8058 asks for has 26."""
+"""Largest request body in bytes. The body of RFC 8058 has 26."""
 
 
 def unsubscribe_router(runtime: Runtime, pages: Pages) -> APIRouter:
-    """`/unsubscribe/{token}`."""
+    """Make the router for `/unsubscribe/{token}`."""
     router = APIRouter()
 
-    # Mail programs add signs to links, also a slash.
+    # Mail programs append characters to links, such as a slash.
     @router.get("/unsubscribe/{token:path}")
     @router.head("/unsubscribe/{token:path}")
     def show(token: str, request: Request) -> Response:
@@ -35,7 +35,7 @@ def unsubscribe_router(runtime: Runtime, pages: Pages) -> APIRouter:
 
     @router.post("/unsubscribe/{token:path}")
     async def unsubscribe(token: str, request: Request) -> Response:
-        # Mail programs write the body differently. A POST with this token always unsubscribes, with any body.
+        # Mail programs differ in the body. A POST with this token unsubscribes, whatever the body is.
         body = await read_body(request, MAX_BODY)
         if isinstance(body, Response):
             return body
@@ -51,7 +51,7 @@ class _UnsubscribePage(ReaderPage):
         self._names: list[str] = []
 
     def answer(self, *, act: bool) -> Response:
-        """Show the button, or unsubscribe if `act`. The suppression is committed before this returns."""
+        """Show the button, or with `act`, unsubscribe. The suppression is committed before this returns."""
         contents = self._contents
         if contents is None:
             return self._page("", "unknown", 404)
