@@ -107,7 +107,7 @@ def inbox_router(
         view = view or ("html" if has_html else "text")
         if mail is None or view not in _VIEWS or width not in ("wide", "narrow") or light not in ("light", "dark"):
             return _page("Not found", '<p>There is no such mail. <a href="./">Inbox</a></p>', 404)
-        return _page(mail.subject, _mail(mail, view, width, light))
+        return _page(mail.subject, _mail(mail, view, width, light), about_title=f' dir="auto"{_lang_attribute(mail)}')
 
     @router.get("/{number}/html")
     def html(number: int) -> Response:
@@ -137,7 +137,9 @@ def _mail(mail: CaughtMail, view: str, width: str, light: str) -> str:
         )
     else:
         text = mail.part("plain") if view == "text" else mail.data.decode("utf-8", "replace")
-        content = f"<pre>{escape(text)}</pre>"
+        # With dir="auto", each line of Arabic begins at the right (HTML §15.3.6).
+        about = f' dir="auto"{_lang_attribute(mail)}' if view == "text" else ""
+        content = f"<pre{about}>{escape(text)}</pre>"
     return (
         f'<p class="muted">To {escape(mail.recipient)}, {escape(_date(mail))}. <a href="./">Inbox</a></p>'
         f'<ul class="tools">{tools}</ul>{content}'
@@ -151,12 +153,19 @@ def _find(catcher: MailCatcher, number: int) -> CaughtMail | None:
 
 def _row(mail: CaughtMail, lists: Mapping[str, MailingList]) -> str:
     language = str(mail.message["Content-Language"] or "")
-    tongue = f' lang="{escape(language)}"' if re.fullmatch(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}", language) else ""
+    tongue = _lang_attribute(mail)
     facts = (f"<bdi{tongue}>{escape(_list(mail, lists, language))}</bdi>", escape(language), escape(_date(mail)))
     return (
         f'<li><p><a href="{mail.number}" dir="auto"{tongue}>{escape(mail.subject)}</a></p>'
         f'<p class="muted">{mail.number}. To {escape(mail.recipient)} · {" · ".join(filter(None, facts))}</p></li>'
     )
+
+
+def _lang_attribute(mail: CaughtMail) -> str:
+    """Return the attribute for the mail's language, or nothing if it names none."""
+    language = str(mail.message["Content-Language"] or "")
+    is_tag = re.fullmatch(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}", language)
+    return f' lang="{escape(language)}"' if is_tag else ""
 
 
 def _list(mail: CaughtMail, lists: Mapping[str, MailingList], language: str) -> str:
@@ -182,12 +191,12 @@ def _pretty(body: dict[str, object]) -> str:
     return json.dumps(body, ensure_ascii=False, indent=2)
 
 
-def _page(title: str, content: str, status: int = 200) -> Response:
+def _page(title: str, content: str, status: int = 200, *, about_title: str = "") -> Response:
     page = (
         '<!DOCTYPE html>\n<html lang="en" dir="ltr"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">'
         f"<title>{escape(title[:60])}</title><style>{_STYLE}</style></head>"
-        f"<body><header><h1>{escape(title)}</h1></header><main>{content}</main></body></html>\n"
+        f"<body><header><h1{about_title}>{escape(title)}</h1></header><main>{content}</main></body></html>\n"
     )
     headers = {"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-store"}
     return Response(page, status, headers=headers, media_type="text/html; charset=utf-8")

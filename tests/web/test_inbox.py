@@ -1,0 +1,28 @@
+"""The inbox page of caught mail shows each mail as its reader would see it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from tests.web.server import served
+from tidings.runtime.demo.mail_catcher import CaughtMail
+from tidings.web.inbox import inbox_router
+
+TEXT = "أبواب مفتوحة من الساعة 10:00.\nhttps://news.example.org/ar/"
+
+
+def test_the_text_of_an_arabic_mail_began_at_the_left() -> None:
+    head = "From: a@example.org\nSubject: Open\nContent-Language: ar\nContent-Type: text/plain; charset=utf-8\n\n"
+    catcher: Any = SimpleNamespace(mails=[CaughtMail(1, "a@example.org", "b@example.org", (head + TEXT).encode())])
+    app = FastAPI()
+    app.include_router(inbox_router(catcher, Any, "https://news.example.org/"))  # type: ignore[arg-type]
+    with served(app) as url:
+        page = httpx.get(f"{url}inbox/1").text
+        source = httpx.get(f"{url}inbox/1?view=source").text
+    assert '<h1 dir="auto" lang="ar">Open</h1>' in page
+    assert '<pre dir="auto" lang="ar">أبواب' in page
+    assert "<pre>From: a@example.org" in source
