@@ -159,7 +159,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         "doubts:number receipt via returned at:moment"
     ),
     "subscribers show": _row(
-        "address name language number:number? known_since:text?",
+        "address name language note number:number? known_since:text?",
         subscriptions=_list(
             _row(
                 "list topics:texts frequency paused_until:text? source since:moment confirmed_at:text? left_at:text?",
