@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import resource
 import socket
@@ -33,7 +34,7 @@ def bounded(**limits: Any) -> Iterator[int]:
     protocol = type("Bounded", (BoundedProtocol,), limits)
     app = Router([Route("/{path:path}", _answer, methods=["GET", "POST"])])
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="error", lifespan="off", http=protocol, timeout_graceful_shutdown=1
+        app, host="127.0.0.1", port=0, log_config=None, lifespan="off", http=protocol, timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -113,6 +114,15 @@ def test_a_body_that_never_ends_is_cut_off() -> None:
     half = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc"
     with bounded(body_seconds=0.3) as port, dial(port, half) as client:
         assert is_ended(client)
+
+
+def test_a_stop_during_a_body_logs_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    with bounded(last_body_seconds=0.1) as port:
+        client = dial(port, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+        assert receive(client, b"100 Continue"), "the application waits for the body"
+    client.close()
+    reasons = [record.exc_info[0] for record in caplog.records if record.exc_info]
+    assert asyncio.CancelledError not in reasons
 
 
 def test_who_takes_no_answer_is_cut_off() -> None:

@@ -24,6 +24,8 @@ LARGEST_HEAD = 65_536
 HEAD_SECONDS = 10.0
 """Seconds for the head of a request, from the connection or its first byte."""
 BODY_SECONDS = 60.0
+LAST_BODY_SECONDS = 3.0
+"""Seconds for the rest of a body when the server stops: fewer than the service waits for its requests."""
 STALL_SECONDS = 60.0
 """Seconds after which a client that reads nothing of its answer is disconnected."""
 
@@ -37,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
     most = MOST
     head_seconds = HEAD_SECONDS
     body_seconds = BODY_SECONDS
+    last_body_seconds = LAST_BODY_SECONDS
     stall_seconds = STALL_SECONDS
 
     def __init__(self, *args: Any, **values: Any) -> None:
@@ -102,6 +105,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._is_in_body = False
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """End the connection, also in a body that is not complete soon: uvicorn would log a traceback."""
+        super().shutdown()
+        if self._waits_for == "body":
+            self._deadline = min(self._deadline, self.loop.time() + self.last_body_seconds)
+            self._set_timer()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
