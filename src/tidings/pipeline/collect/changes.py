@@ -33,9 +33,9 @@ def mint_id() -> str:
 
 @dataclass(slots=True)
 class Changes:
-    """Rows to write and ids to mark. `held` is the reason if nothing may change.
+    """Rows to write and ids to mark. `held` is the reason why nothing may change, if there is one.
 
-    `parked`: ids that must leave their place before `rewritten` is written. `evicted`: ids that lost their place to
+    `parked`: ids that must give up their place before `rewritten` is written. `evicted`: ids whose place went to
     another item.
     """
 
@@ -52,10 +52,10 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class PartialSweep:
-    """What a sweep of some files must know of the rest.
+    """A sweep of some files, with the facts that it needs about the other files.
 
     `stored`: the keys of all stored items. `present`: the number of items of the source. `is_last`: stored items
-    without a swept item are absent; else their files may come in a later part of the sweep.
+    without a swept item are absent. Before the last part, their files may still come.
     """
 
     stored: StoredKeys
@@ -115,8 +115,8 @@ def decide_changes(
 ) -> Changes:
     """Compare a sweep of `source` with all stored items. `url` is the address of the site, with a final slash.
 
-    `adopted`: sources that are no longer configured; their items may now be in `source`. `part`: the sweep and
-    `known` have only what changed and what could be confused with it.
+    `adopted`: sources that are no longer configured; their items may now be in `source`. `part`: the sweep and `known`
+    hold only changed files and items, and those that could be confused with them.
     """
     if not sweep.is_readable:
         reason = "; ".join(problem.message for problem in sweep.problems) or "it cannot be read"
@@ -144,7 +144,7 @@ def decide_changes(
     _settle_items(changes, matched.pairs, known, taken, source=source, now=now, url=url, mint=mint)
     places = {swept.ref for swept in sweep.items}
     changes.evicted = [item.id for item in matched.unseen if item.source == source and item.ref in places]
-    # A file that was moved and then refused as a duplicate leaves its item at a place that another file may have now.
+    # If a moved file is refused as a duplicate, its item keeps the old place, which another file may have taken.
     refused = {problem.file for problem in changes.refused}
     taken_refs = {row.item.ref for row in (*changes.new, *(after for _, after in changes.rewritten))}
     changes.evicted += [
@@ -197,7 +197,7 @@ def _settle_items(
             holders.pop((item.story, item.language), None)
         else:
             if swept.story and story == swept.story and not taken.has_story(story):
-                # It translates a story that another source had first. Editions know the story by that key.
+                # It translates a story that came from another source first. Editions know the story by that key.
                 elder = next((pages[page] for page in swept.translations if page in pages), None)
                 if elder is not None and (elder, swept.language) not in holders:
                     groups[swept.story] = story = elder
@@ -264,8 +264,8 @@ def _same(swept: SourceItem, item: KnownItem, item_id: str, source: str, story: 
 def _groups(pairs: Sequence[tuple[SourceItem, KnownItem | None]], taken: _TakenKeys) -> dict[str, str]:
     """Map each key that an editor wrote, and `name:NAME`, to the key of its story.
 
-    Editions know a story by its first key. So `story: x` in items that already have keys joins them under the key of
-    the oldest, unless a story `x` exists. A translation joins the story of the item with its name, even if that was
+    Editions know a story by its first key. So if items with keys get `story: x`, they join under the key of the oldest
+    item, unless a story `x` exists. A translation joins the story of the item with the same name, even if that item was
     renamed later.
     """
     eldest: dict[str, KnownItem] = {}

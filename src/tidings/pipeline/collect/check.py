@@ -1,4 +1,4 @@
-"""Check the items of a newsroom: what their files and websites got wrong, and what is seldom meant. Changes nothing."""
+"""Check the items of a newsroom for errors and for likely mistakes. Changes nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tidings.store.engine import Store
 
 
 def check_items(newsroom: Newsroom, sources: Mapping[str, Source], store: Store | None) -> Iterator[Problem]:
-    """Check all items of the folders, and those that websites have delivered so far."""
+    """Check all items of the folders, and the stored items of websites."""
     kinds: set[str] = set()
     holders: dict[tuple[str, str], str] = {}
     for name, source in sources.items():
@@ -45,7 +45,7 @@ def check_items(newsroom: Newsroom, sources: Mapping[str, Source], store: Store 
 
 
 def _find_duplicates(items: Sequence[SourceItem], holders: dict[tuple[str, str], str]) -> Iterator[Problem]:
-    """Name files that were read now and are one story in one language. `holders` has the first file of each."""
+    """Report files that are the same story in the same language. `holders` has the first file of each."""
     for item in items:
         story = item.story or item.name
         if story and (holder := holders.setdefault((story, item.language), item.ref)) != item.ref:
@@ -53,7 +53,7 @@ def _find_duplicates(items: Sequence[SourceItem], holders: dict[tuple[str, str],
 
 
 _Read = tuple[Sequence[tuple[SourceItem, Sequence[str]]], Sequence[Problem]]
-"""Items with their leftovers, and the problems of reading them."""
+"""Items with their leftovers of a draft, and the problems of reading them."""
 
 
 def _check_read(newsroom: Newsroom, read: _Read, kinds: set[str], *, is_folder: bool) -> Iterator[Problem]:
@@ -69,7 +69,7 @@ def _check_read(newsroom: Newsroom, read: _Read, kinds: set[str], *, is_folder: 
 
 
 def _read_folder(name: str, source: FileSource, store: Store | None) -> Iterator[_Read]:
-    """Yield the items of a folder, some at a time. Of a file that did not change, the store has the result."""
+    """Yield the items of a folder in portions. For an unchanged file, the stored result is used."""
     listing = source.list_files()
     if listing.unreadable is not None:
         yield (), [listing.unreadable]
@@ -107,7 +107,7 @@ def _read_folder(name: str, source: FileSource, store: Store | None) -> Iterator
 
 
 def _make_item(outline: ItemOutline) -> SourceItem:
-    """Make an item of what the store has. It is without its texts."""
+    """Make an item from the stored result, without its texts."""
     return SourceItem(
         ref=outline.ref,
         name="",
@@ -133,7 +133,7 @@ def _find_leftovers(item: SourceItem) -> list[str]:
 def _check_item(newsroom: Newsroom, item: SourceItem, leftovers: Sequence[str], file: Path | None) -> Iterator[Problem]:
     """Warn about unknown names in an item, and about pictures without alt text. `file` is None for websites."""
     outlets = {*newsroom.lists, *newsroom.channels}
-    # A website has its own words for topics.
+    # A website has its own names for topics.
     topics = item.topics if file is not None else ()
     declare = "declare it under `topics:` in tidings.yaml"
     for key, names, known, message, otherwise in (
@@ -184,7 +184,7 @@ def _check_selected_kinds(newsroom: Newsroom, kinds: set[str]) -> Iterator[Probl
 
 
 def _selections(newsroom: Newsroom) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield what selects kinds, with the kinds."""
+    """Yield each place in the settings that selects kinds, with the kinds."""
     for name, feed in newsroom.feeds.items():
         yield f"feeds.{name}", feed.select.kinds
     for name, schedule in newsroom.schedules.items():
@@ -193,7 +193,7 @@ def _selections(newsroom: Newsroom) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 @cache
 def _find_known_kind(kind: str, languages: tuple[str, ...]) -> str | None:
-    """Return the known kind that an unknown one resembles, in English or as the site's languages call it."""
+    """Return the known kind that an unknown one resembles, in English or in a language of the site."""
     if kind in KINDS:
         return None
     words = {name: name for name in KINDS}
@@ -207,7 +207,7 @@ def _find_known_kind(kind: str, languages: tuple[str, ...]) -> str | None:
 def _check_leftovers(
     newsroom: Newsroom, item: SourceItem, leftovers: Sequence[str], file: Path | None
 ) -> Iterator[Problem]:
-    """Warn about parts of a draft in an item that editions may carry."""
+    """Warn about leftovers of a draft in an item that editions may use."""
     action = newsroom.gates.leftovers
     if action == "off" or item.draft or item.backlog:
         return
@@ -224,7 +224,7 @@ def _check_leftovers(
 
 
 def _images_without_alt(newsroom: Newsroom, item: SourceItem, is_file: bool) -> list[Image]:
-    """Return the pictures that cause a mail to be held. Without channels, the source already warns about files."""
+    """Return pictures without alt text that would hold a mail. Without channels, the source already warns."""
     is_needed = newsroom.channels or (newsroom.lists and not is_file)
     return [image for image in item.images if not image.alt] if is_needed else []
 

@@ -19,7 +19,7 @@ from tidings.store.engine import Store, describe_fault
 
 log = logging.getLogger("tidings.collect")
 SECONDS = 20.0
-"""In one round, downloads of pictures may start during this time."""
+"""How long one round may start downloads of pictures."""
 FAILING_BEFORE_NOTICE = timedelta(hours=6)
 """How long a source must fail before the team gets a notice."""
 
@@ -35,7 +35,7 @@ def fetch_sources(
 ) -> dict[str, FetchResult]:
     """Fetch the sources that are due, or `only` these. Queues notices about sources that fail or have nothing new.
 
-    `zone` is that of the moments in the notices.
+    `zone` is the time zone of the moments in the notices.
     """
     results = {}
     with store.read() as connection:
@@ -78,7 +78,7 @@ def fetch_pictures(
         try:
             count = source.fetch_pictures(now, share, force=force, still_published=existing) if left > 0 else 0
         except Exception as error:
-            # The pictures of the other sources, and all items, go on.
+            # Continue with the pictures of the other sources and with all items.
             log.warning("the pictures of the source %s cannot be read: %s", name, describe_fault(error))
             continue
         if count:

@@ -1,7 +1,8 @@
-"""Sweep a folder by what changed: read new and changed files, and those that they could be confused with.
+"""Sweep the changes of a folder: read new and changed files, and files that could be confused with them.
 
-The result is that of a whole sweep. An unchanged file whose item is stored as it is (settled) keeps its item, unless a
-changed file asks for the same id, place, story or content, or an item of its story changed. Those files are read too.
+The result equals that of a whole sweep. An unchanged file whose item is stored as it is (settled) keeps its item
+without being read. It is read if a changed file claims the same id, place, story or content, or if an item of its story
+changed.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from tidings.store.content.source_files import SourceFile, SweptStamp
 from tidings.store.engine import Store
 
 BATCH = 300
-"""Files that are read at a time, so that memory does not grow with the folder."""
+"""Number of files to read at once, so that memory does not grow with the folder."""
 
 
 @dataclass(slots=True)
 class _Part:
-    """Files that are decided together, the stored items that they could be, and the refs of unchanged refused files."""
+    """Files to decide together, the stored items that may match them, and the refs of unchanged refused files."""
 
     read: dict[str, ReadFile]
     known: dict[str, KnownItem] = field(default_factory=dict)
@@ -42,7 +43,7 @@ class _Part:
 
 
 class FileSweep:
-    """One sweep of a source of files. `sources`: its name, and those that are no longer configured."""
+    """One sweep of a source of files. `sources`: its name, and the names of sources that are no longer configured."""
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class FileSweep:
     def _collect_part(
         self, listing: Listing, refs: Sequence[str], removed: Sequence[str], is_last: bool, result: SweepResult
     ) -> int | None:
-        """Decide and write a part of the files. Returns the new version of the items; None if a person must decide."""
+        """Decide and write a part of the files. Returns the items' new version, or None if a person must decide."""
         read = self._source.read_files(refs)
         gone = [*(removed if is_last else ()), *(ref for ref in refs if ref not in read)]
         for _ in range(ATTEMPTS):
@@ -140,7 +141,7 @@ class FileSweep:
     def _add_related(
         self, connection: Connection, listing: Listing, part: _Part, gone: Collection[str], is_last: bool
     ) -> None:
-        """Add the stored items that could belong to the files, the files of these items, and so on."""
+        """Add the stored items that may belong to the files, then the files of these items, until nothing is added."""
         asked = _Asked()
         new = part.read
         part.known = stored_items.find_known(
@@ -189,7 +190,7 @@ class FileSweep:
         gone: Collection[str],
         is_last: bool,
     ) -> None:
-        """Store why files of this part were refused; at the end also those that are no items by their names."""
+        """Store why files of this part were refused. The last part adds files whose names cannot be items."""
         touched = {*part.read, *gone}
         problems = [problem for file in part.read.values() for problem in file.problems]
         if is_last:
@@ -244,7 +245,7 @@ def find_changed_files(
     stamp: SweptStamp | None,
     known: Mapping[str, tuple[str, str]],
 ) -> set[str]:
-    """Return the refs of the files of which the store does not have the result. `known` is from `load_signatures`."""
+    """Return the refs of the files whose result is not stored. `known` is from `load_signatures`."""
     is_same = stamp is not None and stamp.settings == listing.settings
     changed = {
         ref
@@ -257,7 +258,7 @@ def find_changed_files(
     changed |= source_files.find_files(connection, name, states=["open"]).keys() & listing.documents.keys()
     if stamp is not None and is_same:
         others = stored_items.find_known(connection, since=stamp.version)
-        # Another process or source changed items: files that ask for their places and stories are decided again.
+        # Another process or source changed items: files that claim their places and stories are decided again.
         refs = {item.ref for item in others.values() if item.source == name}
         stories = {item.story for item in others.values()}
         files = source_files.find_files(connection, name, refs=refs, stories=stories)
@@ -287,7 +288,7 @@ class _Keys:
 
 
 class _Asked:
-    """The keys of all files and items so far."""
+    """The keys of all files and items that were added so far."""
 
     def __init__(self) -> None:
         self._keys = _Keys()

@@ -19,7 +19,7 @@ class MatchedItems:
     """The result of matching.
 
     `pairs`: each swept item with its stored item (None: new), in order of refs. `unseen`: stored items without a swept
-    item. `impostors`: swept items that claim the id of another item, with that item.
+    item. `impostors`: swept items that claim another item's id, each with that item.
     """
 
     pairs: list[tuple[SourceItem, KnownItem | None]] = field(default_factory=list)
@@ -92,7 +92,7 @@ def match_items(
         take(swept, item)
 
     elsewhere = _pairs(left, pool, lambda swept: swept.fingerprint, lambda item: item.fingerprint)
-    leaving = {swept.ref for swept, _ in elsewhere}  # the content here belongs to another item, so this place is free
+    leaving = {swept.ref for swept, _ in elsewhere}  # another item has this content now, so this place is free
     for swept, item in elsewhere:
         if item.ref not in swept_refs or item.ref in leaving:
             take(swept, item)
@@ -118,7 +118,7 @@ def match_items(
 
 
 def story_of(swept: SourceItem) -> str:
-    """Return the story key that an item asks for: the key that the editor wrote, else its name."""
+    """Return the story key that an item claims: the key that the editor wrote, else its name."""
     return swept.story or slugify(swept.name)
 
 

@@ -23,7 +23,7 @@ from tidings.store.content import items as stored_items
 from tidings.store.engine import Store
 
 Settled = dict[str, tuple[Sweep, int]]
-"""The last sweep of each source that changed nothing, with the version of the items then."""
+"""For each source, the last sweep that changed nothing, and the version of the items at that time."""
 
 
 def collect(
@@ -39,8 +39,8 @@ def collect(
     """Sweep every source and write the changes. `url` is the address of the site, with a final slash.
 
     `sources`: all configured sources. Items of other sources count as vanished, unless one of these has them now.
-    `accept`: delete vanished items at once, even if there are many. `settled`: what the process remembers of sources
-    that are not files; a call adds to it.
+    `accept`: delete vanished items at once, even if there are many. `settled`: the memory of this process about sources
+    that are not files; the call updates it.
     """
     settled = {} if settled is None else settled
     with store.read() as connection:
@@ -84,7 +84,7 @@ def _collect_source(
     for _ in range(ATTEMPTS):
         with store.read() as connection:
             version = stored_items.items_version(connection)
-            # A source makes a new sweep after each change, so the same one needs no second look.
+            # A source makes a new sweep object after each change, so the same object needs no second comparison.
             if before is not None and before[0] is sweep and before[1] == version:
                 settled[name] = before
                 return

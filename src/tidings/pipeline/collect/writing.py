@@ -20,7 +20,7 @@ from tidings.store.delivery.notices import delete_notice, has_notice
 from tidings.store.engine import Store
 
 ATTEMPTS = 20
-"""Other processes may change items between a decision and its first transaction: then decide again."""
+"""How often to decide again, because another process changed items between a decision and its first transaction."""
 CHUNK = 100
 CHUNK_SIZE = 1_000_000
 """Limits of one transaction, in items and in characters of their bodies, to keep it below 100 ms."""
@@ -30,8 +30,8 @@ CHUNK_SIZE = 1_000_000
 class SweepResult:
     """The result of a sweep of all sources, as item ids.
 
-    `problems`: errors (the item was refused) and warnings (it was accepted). `held`: why a source was not read
-    and waits for a person.
+    `problems`: errors (the item was refused) and warnings (it was accepted). `held`: the sources that wait for a
+    person, with the reason.
     """
 
     new: list[str] = field(default_factory=list)
@@ -43,15 +43,15 @@ class SweepResult:
     problems: list[Problem] = field(default_factory=list)
     held: str | None = None
     unread: dict[str, str] = field(default_factory=dict)
-    """The reason of `held`, by source."""
+    """The reason why a source waits for a person, by source."""
 
     @property
     def has_changes(self) -> bool:
-        """Whether anything changed that readers may see."""
+        """Whether any item changed that readers may see."""
         return bool(self.new or self.changed or self.gone or self.back)
 
     def add(self, changes: Changes) -> None:
-        """Add the changes that were written."""
+        """Count the changes that were written."""
         self.new.extend(row.item.id for row in changes.new)
         self.gone.extend(changes.gone)
         self.back.extend(changes.back)
@@ -72,7 +72,7 @@ class Overtaken(Exception):
 
 
 def note_held(store: Store, name: str, changes: Changes, now: datetime, result: SweepResult) -> bool:
-    """Tell the team once that a source waits for a person. Returns whether it does."""
+    """Notify the team once that a source waits for a person. Returns whether it waits."""
     key = f"vanished:{name}"
     with store.read() as connection:
         is_noticed = has_notice(connection, key)
@@ -155,7 +155,7 @@ def _chunks(rows: Sequence[tuple[str, ItemRow]]) -> Iterator[list[tuple[str, Ite
 def save_refused(
     store: Store, source: str, sweep: Sweep, changes: Changes, before: Mapping[str, RefusedItem], now: datetime
 ) -> None:
-    """Store refused items with reasons, and delete the rows of items that are correct again."""
+    """Store refused items with reasons, and delete the rows of items that are no longer refused."""
     errors: dict[str, list[Problem]] = {ref: [] for ref in sweep.set_aside}
     for problem in (*sweep.problems, *changes.refused):
         if problem.level == "error":

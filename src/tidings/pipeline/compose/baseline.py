@@ -20,7 +20,7 @@ from tidings.store.people import subscribers
 from tidings.store.service import pauses
 
 _LOOKAHEAD = 20
-"""Slots to look at for the next one, because the first may be skipped."""
+"""Number of slots to search for the next one, because the first may be skipped."""
 
 
 def rename_outlets(store: Store, newsroom: Newsroom) -> None:
@@ -65,9 +65,9 @@ def set_baseline(store: Store, newsroom: Newsroom, schedule: Schedule, now: date
 
 
 def cadence_key(cadence: Cadence) -> str:
-    """Return a text that changes with the slots of a cadence.
+    """Return a text that changes if the slots of a cadence change.
 
-    Values that are their default are left out, so that a later version with more settings gives the same text.
+    Default values are left out, so that a later version with more settings gives the same text.
     """
 
     def plain(value: object) -> object:
@@ -88,22 +88,22 @@ def cadence_key(cadence: Cadence) -> str:
 
 
 def find_cadence_edit(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:
-    """Return when the cadence of a schedule was changed, or None. A change that no cycle has seen yet counts as `now`.
+    """Return when the cadence of a schedule was changed, or None. A change that no tick has seen yet counts as `now`.
 
-    No slot of the new cadence before that moment fires.
+    Slots of the new cadence before that moment are never due.
     """
     seen = schedules.find_cadence(connection, schedule.name)
     if seen is None:
         return None
     kind = type(schedule.cadence.rule).__name__
     if seen.key != cadence_key(schedule.cadence):
-        # With another `settle` the same story is still new.
+        # `settle` is left out: the same story is still new after it changes.
         return None if seen.kind == kind == OnNew.__name__ else now
     return seen.since if seen.since is not None and seen.since <= now else None
 
 
 def note_cadence_edits(store: Store, newsroom: Newsroom, now: datetime) -> dict[str, str]:
-    """Store the cadences as they are now. Returns a sentence about each changed one, by schedule."""
+    """Store the present cadences. Returns a sentence about each changed cadence, by schedule."""
     changes: dict[str, str] = {}
     for schedule in newsroom.schedules.values():
         key = cadence_key(schedule.cadence)
@@ -121,7 +121,7 @@ def note_cadence_edits(store: Store, newsroom: Newsroom, now: datetime) -> dict[
 
 
 def describe_cadence_edit(schedule: Schedule, since: datetime) -> str:
-    """Say from when a changed cadence counts, and when it is due next."""
+    """Describe since when a changed cadence applies, and its next slot."""
     cadence = schedule.cadence
     zone = load_zone(cadence.zone)
     moment = f"{since.astimezone(zone):%a %Y-%m-%d %H:%M}"
@@ -133,7 +133,7 @@ def describe_cadence_edit(schedule: Schedule, since: datetime) -> str:
 def select_backfill(stories: Iterable[Story], schedule: Schedule, now: datetime) -> set[str]:
     """Return the keys of the stories that a schedule sends although they are older than its baseline.
 
-    These are the newest ones, as many as `backfill` says, and with `starting` all events to come.
+    These are the newest `backfill` stories, and with `starting` all coming events.
     """
     matching = [story for story in stories if not is_note(story) and matches_rules(story, schedule.select)]
     newest = sorted(matching, key=lambda story: (story.published, story.key), reverse=True)

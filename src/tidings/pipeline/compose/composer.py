@@ -75,16 +75,16 @@ class Composer(Drafter):
     ) -> ComposeResult | None:
         """Compose and freeze an edition for a slot, or on a person's request (`slot` None).
 
-        `only`: the one outlet that gets it, as `list:NAME` or `channel:NAME`. The others get the stories later. `late`
-        says how late the edition is, and holds it. `claim` runs first, in the transaction that numbers the
-        edition. Returns None if another process was first.
+        `only`: the one outlet that gets the edition, as `list:NAME` or `channel:NAME`. Other outlets get the stories
+        later. `late` describes the delay of an edition that must be held for it. `claim` runs first, in the transaction
+        that numbers the edition. Returns None if another process was first.
         """
         schedule = schedule.for_outlet(only)
         with self.store.write() as connection:
             if claim is not None and not claim(connection):
                 return None
             subscribers.update_marks(connection)
-            # An edition with stories that a person named, or for one outlet, does not supersede held editions.
+            # An edition does not supersede held editions if a person named its stories, or if it is for one outlet.
             held = (
                 []
                 if stories or only
@@ -132,7 +132,7 @@ class Composer(Drafter):
         editions.set_state(connection, old, EditionState.SUPERSEDED, now=now, what=event)
 
     def recompose(self, edition: Edition, schedule: Schedule, now: datetime, who: str) -> Edition:
-        """Compose a held edition again from the present items."""
+        """Compose a held edition again from the current items."""
         with self.store.write() as connection:
             if editions.has_begun(connection, edition.id):
                 raise RefusedError(
@@ -155,9 +155,9 @@ class Composer(Drafter):
         return self.freeze(edition, schedule, now)
 
     def edit(self, edition: Edition, schedule: Schedule, changes: EditionChanges, now: datetime, who: str) -> Edition:
-        """Change a held edition and freeze it again. Gates and approval start again, and it stays held.
+        """Change a held edition and freeze it again. It stays held, and gates and approval start over.
 
-        The items are those of now, and no story joins. Raises RefusedError or InputError, and changes nothing then.
+        It uses the current items and adds no story. If it raises RefusedError or InputError, nothing has changed.
         """
         with self.store.write() as connection:
             edition = self.lifecycle.reload(connection, edition)
@@ -213,7 +213,7 @@ class Composer(Drafter):
             holds = self._holds(schedule, rendered, request)
             write_frozen(self.store, edition, planned, rendered, now, urgent=schedule.is_urgent)
         except (InputError, ValueError) as error:
-            # Nothing can be frozen while a template or a text cannot be rendered.
+            # Without a valid template and text there is nothing to freeze.
             holds = [Hold(HoldReason.GATE, f"it cannot be rendered: {error}")]
         warnings = list(dict.fromkeys(warning for result in rendered for warning in result.warnings))
         with self.store.write() as connection:

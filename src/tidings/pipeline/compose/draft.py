@@ -79,7 +79,7 @@ class PlannedSegments:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSegment:
-    """The messages of one segment as (story or '', group), or nothing."""
+    """The messages of one segment as pairs (story or '', group). May be empty."""
 
     segment: segments.Segment
     groups: tuple[tuple[str, MessageGroup], ...]
@@ -90,7 +90,7 @@ class PlannedSegment:
 class EditionDraft:
     """The contents of one edition, before its deliveries are planned.
 
-    `stories` are in the edition's order. `explicit`: a person named them, so even readers who had them get them.
+    `stories` are in the edition's order. `explicit`: a person named them, so readers get them even for a second time.
     `edition` is the edition's id, or one above the newest id while only planning.
     """
 
@@ -102,9 +102,9 @@ class EditionDraft:
     all_stories: Mapping[str, Story]
     explicit: bool = False
     to_one_outlet: bool = False
-    """A person sends it to one list or channel alone. Then a channel also gets what it refused before."""
+    """Whether a person sends it to one list or channel alone. Then a channel also gets posts that it refused before."""
     superseded: frozenset[int] = frozenset()
-    """Ids of held editions that this one would supersede: nobody gets them. Only for a look ahead."""
+    """Ids of held editions that this one would supersede, so that nobody gets them. Only for plans."""
     corrected: Mapping[str, Mapping[str, tuple[datetime, str]]] = field(default_factory=dict)
     """(moment, version) of each correction, by story and language."""
     arrangement: tuple[str, ...] = ()
@@ -132,7 +132,7 @@ class EditionDraft:
         )
 
     def without_embargoed(self, now: datetime) -> EditionDraft:
-        """Return the draft without items under embargo at `now`: a look ahead must not reveal them."""
+        """Return the draft without items under embargo at `now`: a plan must not reveal them."""
         free = {
             key: Story(key, items)
             for key, story in self.all_stories.items()
@@ -157,7 +157,7 @@ class EditionDraft:
         return f"again-{self.edition}" if self.explicit else Purpose.STORY
 
     def purpose_of(self, story: str, refused: Collection[str]) -> str:
-        """The purpose of a post of one story. One of `refused` stories gets a new purpose too."""
+        """The purpose of a post of one story. A story in `refused` gets a new purpose too."""
         return f"again-{self.edition}" if story in refused else self.post_purpose
 
 

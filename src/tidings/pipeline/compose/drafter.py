@@ -1,4 +1,4 @@
-"""Draft editions: choose the stories for a schedule. This renders nothing and changes nothing."""
+"""Draft editions: choose the stories for a schedule. Drafting renders nothing and changes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tidings.store.engine import Store
 
 
 class Drafter:
-    """Drafts editions. The commands `plan` and `status` need no more than this."""
+    """Drafts editions, for the composer and for the commands `plan` and `status`."""
 
     def __init__(self, store: Store, newsroom: Newsroom) -> None:
         self.store = store

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from tidings.pipeline.compose.composer import Composer, ComposeResult
 
 _A_MOMENT = timedelta(seconds=1)
-"""The slot after an edition must have another key than the edition's own slot."""
+"""Added to an edition's slot, so that the next slot gets another key."""
 _LOOKAHEAD = 5
-"""Slots to check per schedule, because the first slots may be skipped (holidays)."""
+"""Number of slots to check per schedule, because the first ones may be skipped (holidays)."""
 
 
 def find_due_slot(drafter: Drafter, connection: Connection, schedule: Schedule, now: datetime) -> DueSlots | None:
@@ -48,7 +48,7 @@ def find_due_slot(drafter: Drafter, connection: Connection, schedule: Schedule, 
 
 
 def _since_edit(due: DueSlots | None, edited: datetime | None) -> DueSlots | None:
-    """Leave out the slots before the cadence was edited: they belong to no cadence that was in force."""
+    """Drop slots from before the cadence was edited: the new cadence did not apply then."""
     if due is None or edited is None:
         return due
     slot = due.slot if due.slot is not None and is_since_edit(due.slot, edited) else None
@@ -58,15 +58,15 @@ def _since_edit(due: DueSlots | None, edited: datetime | None) -> DueSlots | Non
 
 
 def is_since_edit(slot: Slot, edited: datetime | None) -> bool:
-    """Whether a slot is of the cadence since its edit. A window or a holiday may move an older slot past the edit.
+    """Whether a slot belongs to the cadence after its edit. A window or a holiday may move an older slot past the edit.
 
-    A slot that a person moved is due when they said, also if another edit comes between.
+    A slot that a person moved is due at the chosen moment, even after another edit.
     """
     return edited is None or (slot.at if slot.by_person else min(slot.key, slot.at)) >= edited
 
 
 def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:
-    """Return the moment of the first unsettled slot, or None. For `on: new` it is too costly, so always None."""
+    """Return the moment of the first unsettled slot. None without one, or for `on: new`, where it is too slow."""
     state = schedules.find_schedule(connection, schedule.name)
     if state is None or isinstance(schedule.cadence.rule, OnNew | OnRequest):
         return None
@@ -85,7 +85,8 @@ def find_first_new(
     moments += [moment for moment in translation_deadlines(connection, drafter.newsroom, draft) if moment <= now]
     first = min((moment for moment in moments if moment > since), default=None)
     if first is None and state.last_cut is not None and _has_leftovers(drafter, connection, draft):
-        # What the last edition had no room for goes next, without waiting for something new. It is never late.
+        # Stories that did not fit into the last edition are sent next, without waiting for new ones. They are never
+        # late.
         assert isinstance(schedule.cadence.rule, OnNew)
         first = max(state.last_cut + _A_MOMENT, now - schedule.cadence.rule.settle)
     return first
@@ -96,7 +97,7 @@ def _has_leftovers(drafter: Drafter, connection: Connection, draft: EditionDraft
     schedule = draft.schedule
     if schedule.select.min_items > 1 or not has_waiting_readers(connection, drafter.newsroom, draft):
         return False
-    # An edition that waits for a person would be superseded again and again.
+    # Otherwise an edition that waits for a person would be superseded again and again.
     return not editions.list_editions(connection, schedule=schedule.name, states=[EditionState.HELD])
 
 
@@ -155,7 +156,7 @@ def compose_due(composer: Composer, schedule: Schedule, now: datetime) -> Compos
 
 
 def resume_composing(composer: Composer, liveness: Liveness, now: datetime) -> None:
-    """Compose again the editions that a crashed process left half frozen. Nothing of these was sent."""
+    """Compose the editions again that a crashed process left half frozen. None of them was sent."""
     store = composer.store
     with store.read() as connection:
         unfinished = editions.list_editions(connection, states=[EditionState.COMPOSING])
@@ -171,7 +172,7 @@ def resume_composing(composer: Composer, liveness: Liveness, now: datetime) -> N
 
 
 def hold_after_restore(composer: Composer, now: datetime) -> str:
-    """After a restore, hold once every edition due since the backup. Returns the notice for people, or ''."""
+    """After a restore, hold each edition that was due since the backup. Does so once. Returns the notice, or ''."""
     with composer.store.read() as connection:
         restore = restored.find_restored(connection)
         if restore is None or restore.until is not None:

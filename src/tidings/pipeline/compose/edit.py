@@ -28,15 +28,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True)
 class EditionChanges:
-    """What an editor changes. Drops add up; `lead`, `order` and the texts of a language replace earlier ones."""
+    """An editor's changes. Drops add up; `lead`, `order` and the texts of a language replace earlier ones."""
 
     drop: tuple[str, ...] = ()
-    """Keys of stories. They are new again and join the next edition."""
+    """Keys of the dropped stories. They count as new again and join the next edition."""
     lead: str = ""
     order: tuple[str, ...] = ()
-    """These come first, in this order; the others follow."""
+    """Keys of stories that come first, in this order. The others follow."""
     note: Mapping[str, str] = field(default_factory=dict)
-    """A text before the stories, by language; '' is for every other language. An empty text removes it."""
+    """Notes before the stories, by language; '' is for every other language. An empty text removes the note."""
     subject: Mapping[str, str] = field(default_factory=dict)
     """The subject in a language, word for word. An empty text restores the schedule's subject."""
 
@@ -74,7 +74,7 @@ class EditionChanges:
                 raise InputError("the subject has a line break or an invisible character; keep it on one line.")
 
     def after(self, earlier: EditionChanges) -> EditionChanges:
-        """Return these changes on top of the earlier ones."""
+        """Return the earlier changes with these added."""
         lead = self.lead or ("" if self.order else earlier.lead)
         order = self.order or earlier.order
         return EditionChanges(
@@ -142,12 +142,12 @@ class EditionChanges:
 
 
 def _as_template(text: str) -> str:
-    """Return a template that prints the text as it is: an editor's braces are not a template."""
+    """Return a template that prints the text unchanged, so that braces have no meaning."""
     return f"{{{{ {json.dumps(' '.join(text.split()), ensure_ascii=False)} }}}}"
 
 
 def describe_edition(connection: Connection, edition: Edition, languages: Sequence[str]) -> dict[str, Any]:
-    """Return what an editor needs to know about an edition, as `tidings edition show --json` prints it."""
+    """Return the description of an edition that `tidings edition show --json` prints."""
     request = editions.get_request(connection, edition.id)
     subjects: dict[tuple[str, str], list[str]] = {}
     for rendition in editions.list_renditions(connection, edition.id):

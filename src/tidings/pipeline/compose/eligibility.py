@@ -29,8 +29,8 @@ class SelectionCache:
     ) -> SegmentSelection:
         """Return the selection for these readers.
 
-        `earlier`: keys of older stories that still wait for them. `had`: stories they already got. `owed`: stories
-        with a correction that they must get.
+        `earlier`: keys of older stories that still wait for these readers. `had`: stories that they already got.
+        `owed`: stories with a correction that they must get.
         """
         key = (segment_filter, earlier, had, owed)
         if key not in self._chosen:
@@ -57,7 +57,7 @@ class SelectionCache:
             every_topic=isinstance(self._part, ListDelivery) and self._part.everyone,
         )
         if per_item and chosen.selection.titles:
-            # Each story is its own message, without a list of titles, so the stories over the limit wait.
+            # Each story is its own message, without a list of titles. So stories over the limit wait.
             later = tuple(item.story for item in chosen.selection.titles)
             selection = Selection(segment_filter.language, chosen.selection.lead, chosen.selection.items)
             return SegmentSelection(selection, (*chosen.waiting, *later))

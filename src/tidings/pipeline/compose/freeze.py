@@ -38,15 +38,15 @@ class RenderResult:
     """Layouts by key of the message group."""
     groups: Mapping[str, MessageGroup]
     failures: tuple[str, ...] = ()
-    """What holds the edition."""
+    """Failures that hold the edition."""
     warnings: tuple[str, ...] = ()
-    """What the gates found that holds nothing."""
+    """Warnings of the gates, which do not hold the edition."""
     sample: bytes = b""
-    """The largest mail, until the gates have judged it."""
+    """The largest mail, kept until the gates have checked it."""
     has_own_subject: bool = False
-    """Whether a person wrote the subject for this very edition."""
+    """Whether a person wrote the subject for this edition."""
     post: Post | None = None
-    """The post, before its network's own form."""
+    """The post, before it is converted to the network's format."""
     shortened: int = 0
     """Number of items that were cut to stay below the size limit."""
     whole: Mapping[str, Any] | None = None
@@ -114,7 +114,7 @@ def _list_marks(planned: Sequence[PlannedDelivery | PlannedSegments]) -> Iterato
 
 
 def _write_segments(store: Store, plan: PlannedSegments, mailing: int, selections: Selections, now: datetime) -> None:
-    """Let the database write the deliveries, one page of subscriptions per transaction."""
+    """Write the deliveries inside the database, one page of subscriptions per transaction."""
     shares = [share for part in plan.parts for share in _segment_shares(part, selections)]
     with store.read() as connection:
         pages = list(segments.subscription_pages(connection))

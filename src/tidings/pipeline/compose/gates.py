@@ -1,7 +1,7 @@
-"""Gates on the content of an edition: dead links, words left over, contrast, and SpamAssassin's score.
+"""Gates on the content of an edition: dead links, leftovers of a draft, contrast, and SpamAssassin's score.
 
-`gates:` in tidings.yaml says of each whether it holds the edition or warns. The gates of a mail's form, which always
-hold, are in `render.mail.gates`.
+`gates:` in tidings.yaml sets for each gate whether it holds the edition or warns. The gates in `render.mail.gates`
+check the format of a mail and always hold.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ SPAM_BUDGET: Final = 90.0
 """Seconds that SpamAssassin may take for one edition."""
 _SPAM_TIMEOUT: Final = 30.0
 _RULES: Final = Path("/usr/share/spamassassin")
-"""The rules that come with the program. After an update that failed, it finds none in its own place."""
+"""The rules that come with SpamAssassin. After a failed update it does not find them by itself."""
 _SCORE: Final = re.compile(r"^Content analysis details:\s+\((-?[\d.]+) points", re.MULTILINE)
 _RULE: Final = re.compile(r"^ {0,3}(-?\d+(?:\.\d+)?) ([A-Z][A-Z0-9_]+)\b[ \t]*(.*)", re.MULTILINE)
 _URL: Final = re.compile(r"https?://[^\s<>\"']+")
 _MOST_NAMED: Final = 5
-"""Failures of one kind that are named; the others are like them."""
+"""Most failures of one kind to report; further ones are similar."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpamScore:
-    """SpamAssassin's score of a mail, and the rules that cost most, each with its points and what it says."""
+    """SpamAssassin's score of a mail, and the rules with the most points, each with points and description."""
 
     points: float
     rules: tuple[tuple[str, float, str], ...]
 
 
 class ContentGates:
-    """The gates that `gates:` sets. Asking the web is a step of its own (`look_up`)."""
+    """The gates that `gates:` sets. Links are only looked up with `look_up`."""
 
     def __init__(self, newsroom: Newsroom, store: Store) -> None:
         self._newsroom = newsroom
@@ -59,9 +59,9 @@ class ContentGates:
         """Whether no link is looked up: a rehearsal or a demo asks nobody."""
 
     def judge(self, results: Sequence[RenderResult], *, look_up: bool = False) -> list[RenderResult]:
-        """Return the mails and posts with what holds the edition and what is only a warning.
+        """Return the mails and posts with their failures and warnings.
 
-        With `look_up`, links that are not known yet are looked up first, for some seconds at most.
+        With `look_up`, unknown links are looked up first, for a few seconds at most.
         """
         links = {id(result): self._list_links(result) for result in results} if self._settings.links != "off" else {}
         if look_up and links and not self.is_offline:
@@ -117,7 +117,7 @@ class ContentGates:
                 yield settings.spam.then, GateFailure("spam", detail, "change what these rules say")
 
     def _list_links(self, result: RenderResult) -> dict[str, str]:
-        """Return the links of a mail or post and of its stories that lead to other sites, with where they are."""
+        """Return the links to other sites in a mail or post and in its stories, each with its place."""
         found: dict[str, str] = {}
         for item in _items(result):
             for url in (*read_links(item.body), item.url):
@@ -132,7 +132,7 @@ class ContentGates:
         return {url: where for url, where in found.items() if not url.startswith(own) and is_looked_up(url)}
 
     def _find_leftovers(self, result: RenderResult) -> Iterator[tuple[str, str]]:
-        """Yield words left over, with where they are: in a story if one has them, else in the mail or post."""
+        """Yield leftovers of a draft, each with its place: a story if it contains them, else the mail or post."""
         in_stories: set[str] = set()
         for item in _items(result):
             texts = (item.title, item.summary, read_words(item.body))
@@ -142,7 +142,7 @@ class ContentGates:
         if result.sample:
             subject, text, _ = _read_mail(result.sample)
             for where, whole in (("the subject", subject), ("the mail", text)):
-                # Addresses may hold any letters. A person who wrote the subject for this edition has seen it.
+                # URLs may contain any letters. A subject that a person wrote for this edition was seen by that person.
                 judged = _URL.sub(" ", whole.replace(subject, " ") if result.has_own_subject and subject else whole)
                 for words in find_leftovers(judged, result.language):
                     if words not in in_stories:
@@ -178,7 +178,7 @@ def has_spamassassin() -> bool:
 
 
 def measure_spam(message: bytes) -> SpamScore | None:
-    """Return SpamAssassin's score by its local rules, or None if it is not installed or does not work."""
+    """Return SpamAssassin's score by local rules, or None if it is not installed or fails."""
     commands = []
     if shutil.which("spamc"):
         commands.append(["spamc", "-R", "-x", "-t", f"{_SPAM_TIMEOUT:.0f}", "-s", "10000000"])

@@ -19,7 +19,7 @@ from tidings.store.engine import Store
 from tidings.store.people.doubted import disbelieve
 
 _COMMENT_LENGTH = 400
-"""Characters of a comment."""
+"""Most characters of a comment."""
 
 
 class EditionLifecycle:
@@ -84,7 +84,7 @@ class EditionLifecycle:
                 notices.add_held(connection, changed, now, self.newsroom.site.languages[0])
 
     def release(self, edition: Edition, now: datetime, who: str) -> Edition:
-        """Start sending a held edition. Where several people must approve it, note the approval of the first ones.
+        """Start sending a held edition. If several people must approve it, record an approval until the last one.
 
         Raises InputError while a gate fails or a story is withdrawn, RefusedError if the edition changed meanwhile.
         """
@@ -111,7 +111,7 @@ class EditionLifecycle:
         return edition
 
     def comment(self, edition: Edition, text: str, now: datetime, who: str) -> None:
-        """Add a person's comment to the history of an edition, and tell the people under `notify`."""
+        """Add a person's comment to the history of an edition, and notify the people under `notify`."""
         text = " ".join(text.split())[:_COMMENT_LENGTH]
         if not text:
             return
@@ -122,7 +122,8 @@ class EditionLifecycle:
             notices.add(connection, key, "comment", f"{who} about edition {edition.name}: {text}", now)
 
     def send_back(self, edition: Edition, text: str, now: datetime, who: str) -> Edition:
-        """Hold a held edition until it is changed or built again, with an approver's reason. The newsroom is told.
+        """Keep an edition held until it is changed or built again, for an approver's reason. The newsroom gets a
+        notice.
 
         Raises InputError without a reason, RefusedError if the edition changed meanwhile.
         """

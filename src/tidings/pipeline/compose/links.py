@@ -1,7 +1,7 @@
-"""Look up the links of an edition before it goes, and remember the results in the store.
+"""Look up the links of an edition before it is sent, and store the results.
 
-A link is dead only if two tries agree that the page is gone (404, 410) or that its name does not exist. A slow site, a
-site that refuses programs (401, 403, 429), a broken one (5xx) or a broken certificate is not dead.
+A link is dead only if two tries agree that the page is gone (404, 410) or that its host name does not exist. A site
+that is slow, refuses programs (401, 403, 429), fails (5xx) or has a bad certificate is not dead.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from tidings.store.engine import Store
 CACHE: Final = "gates/links"
 """Name in the fetch cache. No source can have it."""
 BUDGET: Final = 12.0
-"""Seconds that the look-ups of one edition may take. What is not known by then holds nothing."""
+"""Seconds that the look-ups of one edition may take. Links that are unknown by then do not hold it."""
 _TIMEOUT: Final = 6.0
 _WORKERS: Final = 8
 _PAUSE: Final = 1.0
 """Seconds between the two tries."""
 _GOOD_FOR: Final = {"alive": 86_400.0, "unknown": 600.0, "dead": 60.0}
-"""Seconds for which a result is believed. A dead link is looked up again soon, because somebody may have mended it."""
+"""Seconds for which a result is used. A dead link is looked up again soon, because it may have been fixed."""
 _FORGET: Final = 30 * 86_400.0
 _MOST: Final = 300
-"""Links of one edition that are looked up."""
+"""Most links of one edition to look up."""
 _MOST_REDIRECTS: Final = 5
 _GONE: Final = (404, 410)
 _WALLS: Final = ("cf-mitigated", "x-datadome", "x-amzn-waf-action", "x-sucuri-block")
@@ -47,32 +47,32 @@ _FOR_EXAMPLES: Final = ("example", "test", "localhost", "example.com", "example.
 
 @dataclass(frozen=True, slots=True)
 class LinkResult:
-    """What is known of a link: alive, dead or unknown, why, and when it was found out (seconds since 1970)."""
+    """The state of a link (alive, dead or unknown), the reason, and when it was looked up (seconds since 1970)."""
 
     verdict: str
     reason: str
     at: float
 
     def is_fresh(self, now: float) -> bool:
-        """Whether the result is still believed."""
+        """Whether the result may still be used."""
         return now - self.at < _GOOD_FOR.get(self.verdict, 0.0)
 
 
 class LinkLookups:
-    """The links of editions and their state. Real time counts here, because the web does not follow our clock."""
+    """The links of editions and their states. Uses real time, because the web does not follow our clock."""
 
     def __init__(self, store: Store, *, allow_private: bool = False) -> None:
         self._cache = StoredFetchCache(store, CACHE)
         self._allow_private = allow_private
 
     def find_dead(self, urls: Iterable[str]) -> dict[str, str]:
-        """Return the links that are known to be dead, each with the reason. Asks nobody."""
+        """Return the links that are known to be dead, each with the reason. Makes no requests."""
         known = _read(self._cache.state())
         found = {url: known.get(_key(url)) for url in urls}
         return {url: result.reason for url, result in found.items() if result is not None and result.verdict == "dead"}
 
     def look_up(self, urls: Iterable[str], now: float) -> None:
-        """Look up what is not known yet, for a few seconds at most, and store the results."""
+        """Look up unknown links, for a few seconds at most, and store the results."""
         version, known = self._cache.version(), _read(self._cache.state())
         wanted: dict[str, list[str]] = {}
         for key in list(dict.fromkeys(_key(url) for url in urls if is_looked_up(url)))[:_MOST]:
@@ -107,13 +107,13 @@ class LinkLookups:
                 verdict, reason = _judge(session, key, stopping)
                 found[key] = LinkResult(verdict, reason, now)
                 if reason.startswith("no answer"):
-                    return  # a slow host: its other links would take as long
+                    return  # the host is slow, so its other links would take as long
         finally:
             session.close()
 
 
 def is_looked_up(url: str) -> bool:
-    """Whether a link leads to the web, and not to a name for examples."""
+    """Whether to look up a link: it leads to the web, and not to a domain for examples."""
     try:
         parts = urlsplit(url)
         host, _ = (parts.hostname or "").rstrip("."), parts.port
@@ -128,10 +128,10 @@ def _key(url: str) -> str:
 
 
 def _judge(session: GuardedSession, url: str, stopping: threading.Event) -> tuple[str, str]:
-    """Return the verdict on a link and its reason, after a second try if the first one found nothing there."""
+    """Return the state of a link and the reason. If the first try finds no page, there is a second one."""
     first = _try(session, url, {})
     if first[0] == "dead" and not stopping.wait(_PAUSE):
-        # Some sites hide from programs by 404.
+        # Some sites answer programs with 404.
         return _try(session, url, _BROWSER)
     return first if first[0] != "dead" else ("unknown", "there was no time for a second try")
 
@@ -169,7 +169,7 @@ def _has_wall(response: HttpResponse) -> bool:
 def _without_network_faults(
     found: Mapping[str, LinkResult], known: Mapping[str, LinkResult], now: float
 ) -> dict[str, LinkResult]:
-    """Do not believe that a name does not exist while no other name can be reached: the network may be down."""
+    """Ignore missing host names if no other host can be reached: the network may be down."""
     reached = [key for key, result in found.items() if result.reason.startswith("HTTP ")]
     reached += [key for key, result in known.items() if result.verdict == "alive" and result.is_fresh(now)]
     if any(_is_name(urlsplit(key).hostname or "") for key in reached):

@@ -117,7 +117,7 @@ class MailRenderer:
         return f"{self.newsroom.site.url}{archive_path(list_name, number or 0, language, part)}"
 
     def site(self, language: str) -> MailSite:
-        """Return the site as templates see it."""
+        """Return the site for templates."""
         site = self.newsroom.site
         return MailSite(
             title=site.title.get(language, site.languages[0]),
@@ -132,7 +132,7 @@ class MailRenderer:
         )
 
     def list(self, name: str, language: str) -> MailList:
-        """Return a list as templates see it."""
+        """Return a list for templates."""
         settings = self.newsroom.lists[name]
         return MailList(
             name=name,
@@ -237,7 +237,7 @@ class MailRenderer:
     def _cfbl_address(self, list_name: str, sender: SenderSettings | None) -> str:
         """Return the address for complaint reports (RFC 9477 §3.1), or ''.
 
-        There is an address only if somebody receives mail there and our DKIM signature covers its domain.
+        There is an address only if we receive mail there and our DKIM signature covers its domain.
         """
         sender = sender or next(iter(self.newsroom.find_senders(list_name)), None)
         bounces = self.newsroom.bounces

@@ -1,4 +1,4 @@
-"""Turn a selection into posts for a channel: languages, threads, and the translations that it waits for."""
+"""Turn a selection into posts for a channel: languages, threads, and missing translations."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def missing_translations(story: Story, languages: Sequence[str], max_wait: timed
 
 
 def translations_complete_at(story: Story, languages: Sequence[str], max_wait: timedelta) -> datetime:
-    """Return when a story stops waiting: its last translation came out, or `max_wait` is over."""
+    """Return when a story stops waiting: when its last translation is out, or when `max_wait` is over."""
     end = story.out_at + max_wait
     if any(language not in story.items for language in languages):
         return end

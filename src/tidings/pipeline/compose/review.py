@@ -1,6 +1,6 @@
 """Mail the reviewers of `approval: {by}`: the edition, its recipients, the effect of no answer, and a link.
 
-Opening a link decides nothing: a person presses a button on `/review/{token}`.
+Opening the link decides nothing. The decision is a button on `/review/{token}`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tidings.store.people.consent import address_hash
 
 _MARK = 16
 COMMENT = "comment: "
-"""Begins an event in the history of an edition that is a person's comment."""
+"""Prefix of the events in an edition's history that are comments."""
 BLOCKING = (HoldReason.GATE, HoldReason.WITHDRAWN, HoldReason.SENT_BACK)
 """Holds that prevent a release."""
 
@@ -80,7 +80,7 @@ def find_reviewer_language(connection: Connection, newsroom: Newsroom, reviewer:
 
 
 def find_approver(schedule: Schedule | None, address: str) -> str:
-    """Return an address as `approval: {by}` writes it; empty if it is not there. Upper case makes no other person."""
+    """Return an address as `approval: {by}` writes it, or '' if it is not there. Ignores upper case."""
     by = schedule.approval.by if schedule is not None and schedule.approval is not None else ()
     return next((each for each in by if each.casefold() == address.casefold()), "")
 
@@ -95,7 +95,7 @@ def find_approvals(connection: Connection, edition: Edition, schedule: Schedule)
 
 
 def waits_for_approval(edition: Edition) -> bool:
-    """Whether people must approve the edition before it goes."""
+    """Whether people must approve the edition before it is sent."""
     return any(hold.reason is HoldReason.APPROVAL for hold in edition.holds)
 
 
@@ -108,7 +108,7 @@ def is_one_of_several(connection: Connection, edition: Edition, schedule: Schedu
 
 
 def record_approval(connection: Connection, edition: Edition, schedule: Schedule, now: datetime, who: str) -> Edition:
-    """Note that a person has approved a held edition that others must approve too. A second time changes nothing."""
+    """Record that a person approved a held edition that others must approve too. A repeat changes nothing."""
     approvals, who = find_approvals(connection, edition, schedule), find_approver(schedule, who)
     if schedule.approval is None or who in approvals:
         return edition
@@ -179,9 +179,10 @@ def edition_title(edition: Edition, schedule: Schedule, newsroom: Newsroom, lang
 def queue_review_mails(
     connection: Connection, edition: Edition, schedule: Schedule, newsroom: Newsroom, keys: TokenKeys, now: datetime
 ) -> int:
-    """Queue the mails to each reviewer: the question with the link, then the frozen edition in each language.
+    """Queue the mails to each reviewer: the request with the link, then the frozen edition in each language.
 
-    Runs in the transaction that holds the edition, so each composed version asks once. Returns the number of mails.
+    Runs in the transaction that holds the edition, so each version is sent for review once. Returns the number of
+    mails.
     """
     if schedule.approval is None or not waits_for_approval(edition):
         return 0
@@ -235,7 +236,7 @@ def queue_review_mails(
 
 
 def mark_subject(arrangement: Mapping[str, Any], mark: str, language: str) -> dict[str, Any]:
-    """Return a mail's arrangement whose subject begins with a mark and the language: `[Test] [ru] ...`."""
+    """Return a mail's layout with a mark and the language before its subject: `[Test] [ru] ...`."""
     return {**arrangement, "subject": f"{mark} [{language}] {arrangement['subject']}"}
 
 

@@ -59,7 +59,7 @@ class Story:
 
     @cached_property
     def out_at(self) -> datetime:
-        """When the story first came out. Schedules use this moment, not the date that readers see."""
+        """When the story was first published. Schedules use this moment, not the date that readers see."""
         return min(item.out_at or item.first_seen for item in self.items.values())
 
     @cached_property
@@ -83,7 +83,7 @@ class Story:
 
 
 def group_stories(items: Iterable[Item], now: datetime) -> dict[str, Story]:
-    """Group the items that are out and not expired at `now` into stories, by key."""
+    """Group the items that are published and not expired at `now` into stories, by key."""
     groups: dict[str, dict[str, Item]] = {}
     for item in items:
         if item.is_out(now) and not item.is_expired(now) and (item.out_at is None or item.out_at <= now):
@@ -170,7 +170,7 @@ class SegmentSelection:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to send. A note alone is not sent."""
+        """Whether there is nothing to send. A note on its own is not sent."""
         return not (self.selection.stories or self.selection.corrections)
 
 
@@ -202,8 +202,9 @@ def select_for_segment(
 ) -> SegmentSelection:
     """Return a segment's part of an edition. `offered` is in the edition's order; `had` holds story keys.
 
-    Stories beyond `max_items` become titles, or wait (`overflow: wait`). Then lead stories are sent first, and after
-    them the oldest, so that no story waits forever. Stories in the reader's own language come before fallbacks.
+    Stories beyond `max_items` become titles, or wait (`overflow: wait`). Of waiting stories, lead stories are sent
+    first and then the oldest, so that no story waits forever. Stories in the reader's own language come before
+    fallbacks.
     """
     items = select_items(offered, segment_filter, had, every_topic=every_topic)
     items.sort(key=lambda item: item.language != segment_filter.language)
@@ -211,7 +212,7 @@ def select_for_segment(
     waiting: tuple[str, ...] = ()
     if rest and rules.overflow == "wait":
         wanted = [story for story in offered if story.key in {item.story for item in items}]
-        # Offered events are in the order in which they begin.
+        # Offered events are sorted by their beginning.
         is_by_start = rules.order == "starts"
         kept = (
             {story.key for story in wanted[: rules.max_items]} if is_by_start else pick_first(wanted, rules.max_items)
