@@ -1,1 +1,1 @@
-"""The story of the product, one module a step: collect, publish, compose, address, deliver, track."""
+"""The steps of the product, one folder each: collect, publish, compose, address, deliver, track."""

@@ -1,4 +1,4 @@
-"""Notices to the newsroom's people. Each is sent once, by mail and to a channel, as `notify` says."""
+"""Notices to the team. Each is sent once, by mail and to a channel, as `notify` is set."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tidings.store.engine import Store
 
 
 def add(connection: Connection, key: str, kind: str, text: str, now: datetime) -> bool:
-    """Add a notice. Returns False if one with this key was added before."""
+    """Add a notice. Returns False if a notice with this key was added before."""
     return add_notice(connection, Notice(key, kind, text, now))
 
 
 def add_held(connection: Connection, edition: Edition, now: datetime, language: str = "en") -> None:
-    """Add a notice that an edition waits for a person. `language` is the first one of the newsroom."""
+    """Add a notice that an edition waits for a person. `language` is the newsroom's first language."""
     reasons = "; ".join(hold.detail for hold in edition.holds)
     if any(hold.reason is HoldReason.BREAKER for hold in edition.holds):
         text = (
@@ -48,7 +48,7 @@ def add_held(connection: Connection, edition: Edition, now: datetime, language: 
 
 
 def add_shortened(connection: Connection, edition: Edition, count: int, now: datetime) -> None:
-    """Add a notice that items were cut to 'read more', because mail programs clip longer mails."""
+    """Add a notice that items were shortened to 'read more', because mail programs clip longer mails."""
     items = f"{count_noun(count, 'item')} {'was' if count == 1 else 'were'}"
     text = f"Edition {edition.name}: {items} shortened to 'read more' to keep the mail under 102 KB."
     add(connection, f"shortened:{edition.id}", "shortened", text, now)
@@ -59,7 +59,7 @@ def send_notices(
 ) -> int:
     """Put all unsent notices into one mailing to `notify`. Returns the number of notices.
 
-    A notice that cannot be delivered adds no notice, because a dead relay would fill the store.
+    A notice that cannot be delivered adds no further notice: otherwise a dead relay would fill the store.
     """
     with store.write() as connection:
         notices = unsent_notices(connection)

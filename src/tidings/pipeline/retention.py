@@ -18,12 +18,12 @@ from tidings.store.people.retention import ExpiredRows
 from tidings.store.service import events
 
 BUDGET = 3.0
-"""Seconds for each tick, so that no slot has to wait. The next tick continues."""
+"""Most seconds in one tick, so that no slot has to wait. The next tick continues."""
 _KEEP_COUNTERS = timedelta(days=7)
 """How long request counters are kept: longer than the window of any limit."""
 _FACT = "kept_on"
 _DeletePage = Callable[[], int]
-"""Deletes one page of rows. Returns how many rows, or 0 when none are left."""
+"""Deletes one page of rows. Returns their number, 0 when none are left."""
 
 
 def delete_expired(store: Store, keep: Retention, now: datetime, budget: float = BUDGET) -> int:

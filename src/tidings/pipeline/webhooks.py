@@ -1,7 +1,7 @@
-"""Event webhooks: queue what happened as deliveries of the ledger, with the same rules as every other delivery.
+"""Event webhooks: queue events as deliveries of the ledger, with the same rules as for every other delivery.
 
-An event is recorded in the transaction of what happened (`store.service.events`). Queuing it is a step of its own, so
-that the sending of mail never waits for a receiver.
+An event is recorded in the transaction that causes it (`store.service.events`). It is queued in a separate step, so
+that sending mail never waits for a receiver.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tidings.store.engine import Store
 from tidings.store.service.events import has_news, mark_queued, record_stories_out, unqueued_events
 
 TEST_EVENT = "webhook.test"
-"""Type of the event that a person sends to try a webhook."""
+"""Type of the event that a person sends to test a webhook."""
 
 
 def queue_events(store: Store, webhooks: Mapping[str, EventWebhookSettings], now: datetime) -> int:
-    """Make the deliveries of new events, one for each webhook that wants it. Returns how many.
+    """Make the deliveries of new events, one for each webhook that subscribes to the type. Returns their number.
 
-    A second call adds nothing. An event that nobody wants counts as queued too, so that a webhook that is set up later
-    is not told of the past.
+    A second call adds nothing. An event without subscribed webhooks counts as queued too, so that a webhook that is
+    added later gets no old events.
     """
     with store.read() as connection:
         if not (has_news(connection, now) if webhooks else unqueued_events(connection)):
@@ -52,7 +52,7 @@ def queue_events(store: Store, webhooks: Mapping[str, EventWebhookSettings], now
 
 
 def queue_test(connection: Connection, webhooks: Mapping[str, EventWebhookSettings], name: str, now: datetime) -> str:
-    """Queue an event that only tries a webhook; returns its id. Raises RefusedError for an unknown name."""
+    """Queue a test event for a webhook, and return its id. Raises RefusedError for an unknown name."""
     if name not in webhooks:
         raise RefusedError(f"there is no webhook {name!r} in tidings.yaml.")
     uid = f"evt_{secrets.token_hex(16)}"
@@ -63,8 +63,8 @@ def queue_test(connection: Connection, webhooks: Mapping[str, EventWebhookSettin
 def _row(
     connection: Connection, name: str, uid: str, kind: str, at: datetime, data: Mapping[str, Any], now: datetime
 ) -> dict[str, Any]:
-    """Return the delivery of an event. Its bytes are made now, so that each retry sends the same."""
-    # One mailing a day: claims read every open mailing, so there must be few.
+    """Return the delivery of an event. Its bytes are made now, so that each retry sends the same bytes."""
+    # One mailing a day, because claims read every open mailing, so there must be few.
     key = f"events:{name}:{now.astimezone(UTC):%Y-%m-%d}"
     envelope = {
         "type": str(kind),

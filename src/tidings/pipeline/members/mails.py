@@ -28,7 +28,7 @@ MOST_CONFIRMATIONS = 10
 
 
 def parse_confirmation(claim: str) -> tuple[int | None, list[str]]:
-    """Return what a confirmation token says: the number of the newest consent before it, and its lists.
+    """Return the contents of a confirmation token: the number of the newest consent before it, and its lists.
 
     Tokens of older versions have no number.
     """
@@ -53,8 +53,8 @@ def list_titles(newsroom: Newsroom, names: Sequence[str], language: str) -> str:
 class MemberMails:
     """Makes these mails and queues them for delivery.
 
-    The same mail is sent at most once a day to one address. An answer to a sign-up that differs from the earlier ones
-    (other lists, another language, again after leaving) is another mail.
+    The same mail is sent at most once a day to one address. An answer to a sign-up counts as another mail if it differs
+    (other lists, another language, a new sign-up after leaving).
     """
 
     def __init__(self, newsroom: Newsroom, keys: TokenKeys, pages: Pages) -> None:
@@ -168,14 +168,14 @@ class MemberMails:
         return f"{self.newsroom.site.url}{page}/{self._keys.sign(purpose, reader.id, claim)}"
 
     def _confirm_link(self, connection: Connection, reader: Subscriber, names: Sequence[str]) -> str:
-        """Return a link that no longer works once they have left and asked again."""
+        """Return a link that stops working if the person leaves and signs up again."""
         number = consent.newest_number(connection, reader.address_hash)
         return self._link("confirm", TokenPurpose.CONFIRM, reader, f"{number}:{_SEPARATOR.join(names)}")
 
     def _queue_answer(
         self, connection: Connection, reader: Subscriber, names: Sequence[str], details: dict[str, str], now: datetime
     ) -> None:
-        """Queue the answer to a sign-up. Each different one has a mailing of its own."""
+        """Queue the answer to a sign-up. Each different answer has its own mailing."""
         today = f"confirmation:{reader.address_hash}:{now.date()}"
         if ledger.count_mailings(connection, today) < MOST_CONFIRMATIONS:
             key = f"{today}:{hashlib.sha256(details['text'].encode()).hexdigest()[:16]}"
@@ -210,7 +210,7 @@ class MemberMails:
         *,
         daily: bool = True,
     ) -> None:
-        """Queue a mail in the mailing `key`. `daily`: in a separate mailing that exists once a day."""
+        """Queue a mail in the mailing `key`. `daily`: in a new mailing each day."""
         key = f"{key}:{reader.address_hash}:{now.date()}" if daily else key
         row = {
             "mailing": ledger.get_or_create_mailing(connection, key, str(purpose), now=now, open=True),

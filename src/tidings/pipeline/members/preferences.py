@@ -1,4 +1,4 @@
-"""The preferences of a subscriber: the profile as stored, and the choices that forms offer."""
+"""The preferences of a subscriber: the stored profile, and the choices in forms."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class SubscriberProfile:
 
     @property
     def masked(self) -> str:
-        """The shortened address, because the link may have been passed on. Only its owner recognises it."""
+        """The address with most letters hidden, because others may have the link. Only its owner recognises it."""
         local, _, domain = self.person.address.rpartition("@")
         return f"{local[:1]}…@{domain}"
 
 
 def load_profile(connection: Connection, subscriber: int) -> SubscriberProfile | None:
-    """Load a profile. None if the person was erased."""
+    """Load a profile. Returns None if the person was erased."""
     person = subscribers.find_by_id(connection, subscriber)
     if person is None:
         return None
@@ -59,7 +59,7 @@ def list_frequencies(newsroom: Newsroom, names: Sequence[str]) -> list[str]:
 
 
 def frequency_choices(newsroom: Newsroom, names: Sequence[str], chosen: str, language: str) -> list[FormChoice]:
-    """Return radio buttons with the frequencies of these lists."""
+    """Return the frequencies of these lists as radio buttons."""
     return [
         {"name": name, "label": _own_label(newsroom, names, name, language), "checked": name == chosen}
         for name in list_frequencies(newsroom, names)
@@ -86,7 +86,7 @@ def frequency_label(name: str, language: str) -> str:
 
 
 def topic_choices(newsroom: Newsroom, chosen: Collection[str], language: str) -> list[FormChoice]:
-    """Return checkboxes with the topics."""
+    """Return the topics as checkboxes."""
     default = newsroom.site.languages[0]
     return [
         {"name": key, "label": label.get(language, default), "checked": key in chosen}
@@ -95,7 +95,7 @@ def topic_choices(newsroom: Newsroom, chosen: Collection[str], language: str) ->
 
 
 def language_choices(newsroom: Newsroom, chosen: str) -> list[FormChoice]:
-    """Return radio buttons with the languages of the site, each in its own language."""
+    """Return the languages of the site as radio buttons, each in its own language."""
     return [
         {"language": language, "name": language_name(language), "checked": language == chosen}
         for language in newsroom.site.languages

@@ -1,7 +1,7 @@
-"""Subscribe to lists with double opt-in: a person who asks gets a mail, and confirms by the link in it.
+"""Subscribe to lists with double opt-in: a person signs up, gets a mail, and confirms by the link in it.
 
-Requests are handled later, so the page always shows the same answer, for known and unknown addresses. An address
-gets the same mail at most once a day, and nothing in it comes from the form.
+Sign-ups are handled later, so the page gives the same answer for known and unknown addresses. An address gets the same
+mail at most once a day, and nothing in it comes from the form.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tidings.store.people.subscribers import Subscriber
 WORDING = "I want to get these mails. I can leave at any time by the link in each of them."
 """The text of a reader's consent. Its version is stored with the consent."""
 _PERMANENT = frozenset({"hard", "blocked", "erased"})
-"""Suppressions that a new request does not lift: no such mailbox, or a person who must not be known here."""
+"""Reasons of suppressions that a new sign-up does not lift."""
 
 
 @cache
@@ -75,7 +75,7 @@ def _answer(connection: Connection, mails: MemberMails, request: SignUpRequest, 
     reader = replace(subscriber, language=request.language)
     states = subscribers.subscription_states(connection, reader.id, names)
     if not subscribers.has_confirmed(connection, reader.id):
-        # Nobody else's choice is changed by this: a stranger may have typed the address.
+        # This changes no choices of the subscriber: a stranger may have typed the address.
         subscribers.change(connection, reader.id, language=request.language)
     pending = [name for name in names if states.get(name) == subscribers.PENDING]
     if pending:
@@ -97,7 +97,7 @@ def confirm_subscriptions(
 ) -> list[str]:
     """Confirm pending subscriptions and send the welcome mails. A second call is harmless.
 
-    `number` is that of the link (see `find_confirmable`). Returns the lists that the person is on now, including those
+    `number` comes from the link (see `find_confirmable`). Returns the lists that the person is on now, including those
     confirmed earlier.
     """
     reader = subscribers.find_by_id(connection, subscriber)
@@ -120,9 +120,9 @@ def confirm_subscriptions(
 def find_confirmable(
     connection: Connection, reader: Subscriber, names: Sequence[str], number: int | None
 ) -> tuple[list[str], list[str]]:
-    """Return which lists a link can confirm, and which of them the person is on already.
+    """Return the lists that a link can confirm, and those that the person is on already.
 
-    A link from before they left confirms nothing, also if somebody has asked again in their name.
+    A link from before the person left confirms nothing, even if somebody else has signed them up again.
     """
     if consent.suppression(connection, reader.address_hash, "") is not None:
         return [], []
@@ -142,7 +142,7 @@ def find_confirmable(
 def request_reconfirmation(
     connection: Connection, mails: MemberMails, name: str, since: datetime, until: datetime, now: datetime
 ) -> int:
-    """Ask some subscribers of a list to confirm again until a day. Without an answer they then get no more mail.
+    """Ask some subscribers of a list to confirm again by a day. Those who do not answer get no more mail after it.
 
     Returns how many subscribers are asked.
     """

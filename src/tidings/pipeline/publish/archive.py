@@ -37,7 +37,7 @@ _FACT = "archived"
 
 
 def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> PublishResult:
-    """Bring public/archive/ up to date. Fast if nothing was sent or withdrawn; `force` renders everything again."""
+    """Update public/archive/. Fast if nothing was sent or withdrawn; `force` renders everything again."""
     with store.read() as connection:
         public = [name for name, settings in newsroom.lists.items() if settings.public]
         rows = edition_archive.sent_mails(connection, public)
@@ -110,7 +110,7 @@ class _Archive:
         return _Mail(row, arrangement, subject, preheader)
 
     def mails(self) -> Iterator[SiteFile]:
-        """Yield the mails at their addresses, and also at the addresses with the former name of a renamed list."""
+        """Yield the mails by path. A renamed list has them at the paths of its former name too."""
         for mail in self._mails:
             row, content = mail.row, partial(self._render, mail)
             yield SiteFile(f"{mail.path}/index.html", content, basis=self._basis)
@@ -140,7 +140,7 @@ class _Archive:
             )
 
     def _render(self, mail: _Mail) -> bytes:
-        """Render a mail as it was frozen."""
+        """Render a mail from its frozen parts."""
         row, url = mail.row, self._newsroom.site.url
         with self._store.read() as connection:
             document = _document(connection, row)
@@ -174,7 +174,7 @@ class _Archive:
         return self._pages.archive_page(self._frame(language, [language]), title, values, {language: ROOT})
 
     def _index(self, name: str, language: str, list_mails: Sequence[_Mail], languages: Sequence[str]) -> bytes:
-        """Render the index of a list: each edition once, in this language if possible, else in its first language."""
+        """Render the index of a list: each edition once, in this language if it exists, else in its first language."""
         shown = []
         for _, group in groupby(list_mails, key=lambda page: page.row.number):
             pages = list(group)
@@ -189,7 +189,7 @@ class _Archive:
         return self._pages.archive_page(self._frame(language, languages), self._title(name, language), values, paths)
 
     def _parts(self, name: str, list_mails: Sequence[_Mail], languages: Sequence[str]) -> Iterator[SiteFile]:
-        """Yield the pages that list the mails of an edition with one mail per story."""
+        """Yield, for each edition with one mail per story, the page that lists its mails."""
         single = [page for page in list_mails if page.row.part]
         for (number, language), group in groupby(single, key=lambda page: (page.row.number, page.row.language)):
             pages = list(group)

@@ -1,7 +1,7 @@
 """Copy public/ into a bucket of an object store (S3), from where readers and a CDN fetch it.
 
-Each file is replaced in one request, so nobody sees half of one. Pictures go first, then pages, then what points to
-them. A file that did not change is not sent again, so its ETag stays.
+Each file is replaced in one request, so nobody sees a half-written file. Pictures go first, then pages, then the files
+that link to them. An unchanged file is not sent again, so its ETag stays.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from tidings.store.engine import Store
 from tidings.store.locks import exclusive_work
 
 _AT_ONCE = 8
-"""Requests at the same time."""
+"""Number of parallel requests."""
 _PAGE = 200
-"""Files of which the store notes together that they were copied."""
+"""Number of copied files that the store records in one transaction."""
 _LISTS = ("sitemap", "feeds.opml", "robots.txt", "search/")
-"""Files that link to pages, besides feeds and front pages: how their paths begin."""
+"""Path prefixes of files that link to pages, besides feeds and front pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyResult:
-    """How many files were copied into the bucket and removed from it, and why the rest was not ('': all was)."""
+    """Number of copied and removed files, and the reason why the rest failed ('' if nothing did)."""
 
     copied: int = 0
     removed: int = 0
@@ -43,7 +43,7 @@ class Bucket:
     """A client of the bucket of a newsroom. For several threads."""
 
     def __init__(self, settings: ObjectStore) -> None:
-        """Raises InputError if the client library is not installed. Nothing is asked yet."""
+        """Raises InputError if the client library is not installed. Makes no request."""
         try:
             import boto3
             from botocore.config import Config
@@ -67,7 +67,7 @@ class Bucket:
                 read_timeout=60,
                 retries={"max_attempts": 2, "mode": "standard"},
                 max_pool_connections=_AT_ONCE,
-                # Stores other than Amazon's know no newer checksums, and have no DNS name for each bucket.
+                # Object stores other than Amazon's lack the newer checksums and a DNS name for each bucket.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 s3={"addressing_style": "path" if settings.endpoint else "auto"},
@@ -75,7 +75,7 @@ class Bucket:
         )
 
     def put(self, path: str, content: bytes) -> None:
-        """Replace one file. Raises OSError."""
+        """Upload one file. Raises OSError."""
         fields = {"ContentType": find_media_type(path), "CacheControl": find_cache_control(path)}
         if is_active_media(path):
             # The bucket cannot send a Content-Security-Policy, so a browser must not show it.
@@ -83,7 +83,7 @@ class Bucket:
         self._ask(lambda: self._client.put_object(Bucket=self.name, Key=self._prefix + path, Body=content, **fields))
 
     def remove(self, path: str) -> None:
-        """Remove one file; it is no error if there is none. Raises OSError."""
+        """Remove one file, if it exists. Raises OSError."""
         self._ask(lambda: self._client.delete_object(Bucket=self.name, Key=self._prefix + path))
 
     def _ask(self, request: Callable[[], object]) -> None:
@@ -96,9 +96,9 @@ class Bucket:
 def copy_to_bucket(
     store: Store, public: Path, bucket: Bucket, *, on_progress: Callable[[int, int], None] = lambda done, of: None
 ) -> CopyResult:
-    """Bring the bucket up to date with public/. A second call asks for nothing.
+    """Copy the changes of public/ to the bucket. A second call makes no request.
 
-    It stops at the first failure, and the next call goes on from there. `on_progress` gets how many files are done.
+    It stops at the first failure, and the next call continues there. `on_progress` gets the number of finished files.
     """
     with exclusive_work(store, "bucket") as is_mine:
         if not is_mine:
@@ -129,7 +129,7 @@ def copy_to_bucket(
 
 
 def _rank(path: str) -> int:
-    """Order files so that nothing points to what is not there yet."""
+    """Rank files so that a file is copied after the files that it links to."""
     if is_media(path) or path.endswith((".css", ".js", ".ico", ".png")):
         return 0
     is_front_page = path.endswith("index.html") and path.count("/") < 2
@@ -137,19 +137,19 @@ def _rank(path: str) -> int:
 
 
 def _pages(files: Iterable[PublishedFile]) -> Iterable[Sequence[PublishedFile]]:
-    """Split files into pages of one rank: a rank begins only after the one before has ended."""
+    """Split files into groups of one rank. A rank begins only after the rank before it has ended."""
     for _, group in groupby(files, key=lambda file: _rank(file.path)):
         ranked = list(group)
         yield from (ranked[start : start + _PAGE] for start in range(0, len(ranked), _PAGE))
 
 
 def _copy(public: Path, bucket: Bucket, file: PublishedFile) -> bool:
-    """Copy one file. Returns False if it was just changed: then the next call copies it."""
+    """Copy one file. Returns False if it was just changed. The next call copies it then."""
     try:
         content = (public / file.path).read_bytes()
     except FileNotFoundError:
         return False
-    # After reading: a row is saved after its file, so what was read is this version or a newer one.
+    # Checked after reading: a row is saved after its file, so these bytes are this version or a newer one.
     if not is_intact(public, file):
         return False
     bucket.put(file.path, content)

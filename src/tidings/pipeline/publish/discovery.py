@@ -1,4 +1,4 @@
-"""Plan the files by which people and machines find a page: the search, the sitemap, robots.txt and icons."""
+"""Plan the files that help people and machines find pages: the search, the sitemap, robots.txt and icons."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tidings.render.search_index import render_entries, render_index, split_item
 from tidings.render.urls import GROUPS, SEARCH, calendar_path, page_path, search_path, section_path
 
 PAGE_TITLES = 200
-"""Titles on an older page of the search."""
+"""Number of titles on an older page of the search."""
 NEWS_AGE = timedelta(days=2)
-"""Google News takes no older stories."""
+"""The greatest age of stories in Google News."""
 
 
 def plan_discovery(public: PublicSite) -> Iterator[SiteFile]:
@@ -62,7 +62,7 @@ def _plan_sitemap(public: PublicSite) -> Iterator[SiteFile]:
 
 
 def _plan_search(public: PublicSite, language: str) -> Iterator[SiteFile]:
-    """Yield the page of the search, the older pages of titles, and the index by years."""
+    """Yield the search page, the older pages with titles, and the index by years."""
     items, site = public.by_language[language], public.views[language]
     pages = split_pages(len(items), PAGE_TITLES)
     for number, part in pages:
@@ -73,7 +73,7 @@ def _plan_search(public: PublicSite, language: str) -> Iterator[SiteFile]:
         basis = (public.languages, shown, len(pages))
         yield SiteFile(search_path(language, number) + "index.html", page, basis=basis)
     names = []
-    # From the oldest, so that a new item changes the last file of its year alone.
+    # From the oldest, so that a new item changes only the last file of its year.
     for year, same in groupby(reversed(items), key=lambda item: to_zone(item.published, site.zone).year):
         for number, some in enumerate(split_items(list(same), public.lengths), 1):
             names.append(f"{year}-{number}.json")
@@ -84,7 +84,7 @@ def _plan_search(public: PublicSite, language: str) -> Iterator[SiteFile]:
 
 
 def _plan_calendar(public: PublicSite, language: str) -> Iterator[SiteFile]:
-    """Yield each event as a calendar file, and all events of a language. A calendar without events is not valid."""
+    """Yield a calendar file for each event, and one for all events of a language. An empty calendar is not valid."""
     site = public.views[language]
     events = [item for item in public.by_language[language] if item.starts is not None]
     for item in events:
@@ -99,7 +99,7 @@ def _plan_calendar(public: PublicSite, language: str) -> Iterator[SiteFile]:
 
 
 def find_news_end(public: PublicSite) -> datetime | None:
-    """Return when the next story is too old for the news part of the sitemap; None if it has none."""
+    """Return when the next story becomes too old for the news part of the sitemap, or None if it has no stories."""
     return min((item.published + NEWS_AGE for item in public.visible if _is_news(public, item)), default=None)
 
 
@@ -108,7 +108,7 @@ def _is_news(public: PublicSite, item: Item) -> bool:
 
 
 def _urls(public: PublicSite) -> Iterator[SitemapUrl]:
-    """Yield the pages: first the lists, then the items from the oldest, so that new ones change the end alone."""
+    """Yield the pages: first the lists, then the items from the oldest, so that new items change only the end."""
     site = public.newsroom.site.url
     for path in (page_path, *(lambda language, group=group: f"{language}/{group}/" for group in GROUPS), search_path):
         paths = {language: site + path(language) for language in public.languages}
@@ -121,7 +121,7 @@ def _urls(public: PublicSite) -> Iterator[SitemapUrl]:
         for _, paths in sorted(sections.items()):
             yield from _in_all_languages(paths)
     for item in reversed(public.visible):
-        # The page of an item whose address is elsewhere is a copy: that site names it.
+        # The page of an item from another site is a copy. That site's own sitemap lists the original.
         if not item.url.startswith(site):
             continue
         others = public.translations_of(item)

@@ -1,4 +1,4 @@
-"""What a server says of a file of public/: its type, how long a copy stays fresh, and who may read it."""
+"""The HTTP headers of a file of public/: its type, how long it may be cached, and which sites may read it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _PAGE_AGE = 300
 _STYLE_AGE = 86_400
 _MEDIA_AGE = 31_536_000
 ERROR_AGE = "public, max-age=60"
-"""Cache-Control of an answer that is an error, such as 404."""
+"""Cache-Control of an error answer, such as 404."""
 
 
 def is_media(path: str) -> bool:
-    """Whether this is a picture or file of an item. Its path holds its digest, so its bytes never change."""
+    """Whether this is a picture or file of an item. Its path contains its digest, so its bytes never change."""
     return path.startswith("media/")
 
 
@@ -43,7 +43,7 @@ def is_active_media(path: str) -> bool:
 
 
 def is_feed(path: str) -> bool:
-    """Whether programs ask for this file again and again."""
+    """Whether programs request this file again and again."""
     return PurePosixPath(path).suffix in _FEED_ENDINGS and not is_media(path) and not path.startswith("search/")
 
 

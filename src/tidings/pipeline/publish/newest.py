@@ -1,6 +1,6 @@
-"""Plan the feeds that changed items can be in, from the newest items alone, before a look at all items.
+"""Plan the feeds that may contain changed items, from the newest items alone, before all items are read.
 
-The files are those that `plan_site_files` plans: it looks at everything afterwards, and then these feeds are unchanged.
+`plan_site_files` plans the same files again from all items. By then these feeds are unchanged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tidings.store.content.items import find_changed_languages, load_items, read
 from tidings.store.content.site_files import NewsroomIdentity
 
 LOOKED = 500
-"""Items that are looked at for one feed. A feed with fewer of its items among them is left to the whole plan."""
+"""Number of items to search for one feed. A feed with too few of its items among them is left to the whole plan."""
 
 
 def plan_newest_feeds(
@@ -38,7 +38,7 @@ def plan_newest_feeds(
     since: int | None,
     logo_size: tuple[int, int] | None,
 ) -> list[SiteFile]:
-    """Plan the feeds in the languages of the stories that changed after a version of the items; None: in all."""
+    """Plan the feeds in the languages of the stories that changed after this version of the items, or in all (None)."""
     languages = set(newsroom.site.languages) if since is None else find_changed_languages(connection, since)
     found = {
         (language, name): feed
@@ -62,9 +62,9 @@ def _find_feeds(
     identity: NewsroomIdentity,
     now: datetime,
 ) -> Iterator[tuple[str, tuple[tuple[Item, ...], datetime]]]:
-    """Yield the items and the date of each feed of a language, but of those whose items take long to find."""
+    """Yield the items and the date of each feed of a language, except feeds whose items take too long to find."""
     seen = (item for item in read_changed(connection, language) if item.is_out(now) or was_withdrawn(item, now))
-    # Each item is read once for all feeds, and only as far as one of them needs it.
+    # Each item is read once for all feeds, and only while a feed needs more items.
     streams = (
         tee(items, len(feeds))
         for items in (read_newest(connection, language, now), seen, read_gone(connection, language))
@@ -78,7 +78,7 @@ def _find_feeds(
 
 
 def _take(items: Iterable[Item], feed: FeedSettings | None, most: int) -> tuple[Item, ...] | None:
-    """Return the first items of a feed, at most `most`; None if there may be more than were looked at."""
+    """Return the first items of a feed, at most `most`, or None if the searched items may not be enough."""
     found: list[Item] = []
     for number, item in enumerate(items, 1):
         if is_selected(feed, item):

@@ -44,18 +44,18 @@ GZIP_ENDINGS = frozenset({".html", ".css", ".js", ".rss", ".atom", ".json", ".op
 """Text files that get a `.gz` file beside them."""
 _GZIPPED = tuple(GZIP_ENDINGS)
 KEPT = ".media"
-"""Folder in the newsroom with the files that frozen editions show. Backups hold it: the originals may be changed."""
+"""Folder in the newsroom with copies of the files in frozen editions. Backups include it: the originals may change."""
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
-"""A web server of another user may serve public/."""
+"""Permissions that let a web server of another user serve public/."""
 NOT_OURS = ("archive/",)
 """Paths that another step writes and removes (`publish_archive`)."""
 _BROKEN = "broken_pictures"
-"""The fact with the digests of pictures of which no copy for mails can be made."""
+"""The key under which the store keeps the digests of pictures that cannot be copied for mails."""
 CHECKED = 2_000
-"""Files whose presence is checked in one call if nothing changed. Of more files, each call checks the next ones."""
+"""Number of files whose presence one call checks if nothing changed. The next call checks the next files."""
 _CHECKED = "published_checked"
 SAVED = 500
-"""Rows of written files that are saved in one transaction."""
+"""Number of rows of written files to save in one transaction."""
 _SECOND = timedelta(seconds=1)
 _MAX_PING_WAIT = timedelta(hours=6)
 _PINGS_BEFORE_NOTICE = 6
@@ -64,17 +64,17 @@ _PINGS_BEFORE_NOTICE = 6
 
 @dataclass(frozen=True, slots=True)
 class PublishResult:
-    """Paths below public/ that were written and removed, and the number of unchanged files."""
+    """The written and removed paths below public/, and the number of unchanged files."""
 
     written: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     unchanged: int = 0
     failed: tuple[str, ...] = ()
-    """What could not be written or removed: path, reason, owner and mend. All other files were written."""
+    """Files that could not be written or removed: path, reason, owner and remedy. All other files were written."""
 
 
 def hash_basis(configuration: str, basis: object) -> str:
-    """Return a hash of what a file's bytes depend on; '' if that is unknown."""
+    """Return a hash of the inputs of a file's bytes, or '' if they are unknown."""
     if basis is None:
         return ""
     parts = [configuration]
@@ -83,7 +83,7 @@ def hash_basis(configuration: str, basis: object) -> str:
 
 
 def _describe(value: object, parts: list[str]) -> None:
-    """Append a text that is the same for equal values in every process. An item is described by its id and version."""
+    """Append a text that is the same for equal values in every process. Items are identified by id and version."""
     kind: Any = type(value)
     if isinstance(value, str):
         parts.append(f"{len(value)} {value}")
@@ -112,10 +112,10 @@ def _field_names(kind: Any) -> tuple[str, ...]:
 
 
 def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> PublishResult:
-    """Bring public/ up to date. A second call writes nothing; `force` renders even if nothing changed.
+    """Update public/. A second call writes nothing; `force` renders even if nothing changed.
 
-    A file is replaced before its row is written. A reader who fetches in between gets new bytes with the old ETag, and
-    asks again. In the other order readers would keep old bytes forever.
+    A file is replaced before its row is written. A client that fetches it in between gets new bytes with the old ETag,
+    and fetches it again. In the other order clients would keep old bytes forever.
     """
     public = newsroom.public
     after, unchanged, is_idle = "", 0, False
@@ -125,7 +125,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             stamp = site_files.find_stamp(connection)
             configuration = _key(newsroom)
             noted = site_files.kept_media(connection)
-            # Mails that are out show the logo after it was changed.
+            # Mails that were sent show the logo even after it was changed.
             logo = {f"media/{newsroom.logo.digest}/{newsroom.logo.name}"} if newsroom.logo else set()
             kept = noted | logo
             broken = (find_value(connection, _BROKEN) or "").split()
@@ -199,8 +199,8 @@ def _write_newest(
     configuration: str,
     logo_size: tuple[int, int] | None,
 ) -> frozenset[str]:
-    """Write the feeds that changed items are in, before all items are looked at. Returns what was written."""
-    # What a time that passed brought out has no new version.
+    """Write the feeds with changed items, before all items are read. Returns the written paths."""
+    # An item that is published because its time has come has no new version.
     is_due = stamp.until is not None and stamp.until <= now
     since = None if is_due else int(stamp.key.split(".")[1])
     with store.read() as connection:
@@ -221,10 +221,10 @@ def write_files(
     *,
     force: bool = False,
 ) -> tuple[PublishResult, bool]:
-    """Write the wanted files and remove the other `known` ones. The caller holds the lock.
+    """Write the wanted files and remove all other `known` files. The caller holds the lock.
 
-    A file is not rendered if it is there and its basis is that of its last rendering with the same configuration.
-    Returns the result, and whether it is complete.
+    A file is not rendered if it exists and if its basis and the configuration are unchanged. Returns the result, and
+    whether it is complete.
     """
     public = newsroom.public
     written: list[str] = []
@@ -251,7 +251,7 @@ def write_files(
                 continue
             content = b"" if file.media else file.render()
             if content == b"" and file.is_fixed:
-                # It can never be made of these bytes.
+                # These bytes can never be converted.
                 kept.discard(file.path)
                 continue
             if content is None:
@@ -271,7 +271,7 @@ def write_files(
                 if published != before:
                     changed.append(published)
             elif is_written is None:
-                # It stays as it is. The next call tries again.
+                # The old file stays. The next call tries again.
                 complete = False
             else:
                 # The media file changed or vanished after its item was read. The next call tries again.
@@ -302,17 +302,17 @@ def write_files(
 
 @contextmanager
 def publish_lock(public: Path) -> Iterator[None]:
-    """Allow one publisher at a time on this machine, because an older state must not overwrite a newer state."""
+    """Allow one publisher at a time on this machine, so that an older state never overwrites a newer one."""
     _make_folder(public)
     descriptor = os.open(public / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        os.fchmod(file.fileno(), 0o600)  # a stranger who may open it could hold it
+        os.fchmod(file.fileno(), 0o600)  # another user who can open the file could hold the lock
         lock_file(file.fileno(), fcntl.LOCK_EX)
         yield
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents in public/ that a web server may read, whatever the process's umask is."""
+    """Make a folder and its parents in public/, readable for a web server regardless of the umask."""
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -320,9 +320,9 @@ def _make_folder(folder: Path) -> None:
 
 
 def _choose_checked(connection: Connection, newsroom: Newsroom) -> tuple[str, list[PublishedFile]]:
-    """Return files whose presence is checked when nothing changed: a part of all, in turn, and the most read ones.
+    """Return the files to check when nothing changed: the next part of all files, and the most requested ones.
 
-    Also returns the path of the last one.
+    Also returns the last path of that part.
     """
     after = find_value(connection, _CHECKED) or ""
     some = site_files.load_some_files(connection, after, CHECKED)
@@ -338,7 +338,7 @@ def _choose_checked(connection: Connection, newsroom: Newsroom) -> tuple[str, li
 
 def _key(newsroom: Newsroom) -> str:
     """Return a hash of all inputs of pages and feeds except the items."""
-    # These decide about hubs, and links to forms and archives.
+    # These settings decide about hubs, and about links to forms and archives.
     lists = [(name, settings.public, repr(settings.name)) for name, settings in newsroom.lists.items()]
     hubs = [getattr(settings, "url", "") for settings in newsroom.channels.values() if not settings.POSTS]
     parts = [
@@ -358,7 +358,7 @@ def _hash(paths: Collection[str]) -> str:
 
 
 def _withdrawn_media(items: Collection[Item]) -> set[str]:
-    """Return the files that only withdrawn stories show: these are taken down everywhere."""
+    """Return the files that only withdrawn stories show. They are removed everywhere."""
     by_state: dict[bool, set[str]] = {True: set(), False: set()}
     for item in items:
         for each in item.media:
@@ -380,7 +380,7 @@ def _read_kept(root: Path, path: str) -> bytes | None:
 
 
 def _copy_kept(newsroom: Newsroom, kept: Collection[str]) -> None:
-    """Keep the bytes of files that frozen editions show, beside public/, which may be made anew. Remove other ones."""
+    """Copy the files that frozen editions show to a folder outside public/, and remove other copies."""
     folder = newsroom.root / KEPT
     wanted = {folder / path.removeprefix("media/"): newsroom.public / path for path in kept}
     for copy, public in wanted.items():
@@ -402,7 +402,7 @@ def _copy_kept(newsroom: Newsroom, kept: Collection[str]) -> None:
 
 
 def _etag(content: bytes) -> str:
-    """Return a hash of the bytes with their number: the size alone often shows that a file is damaged."""
+    """Return a hash of the bytes with their length, because the length alone often shows that a file is damaged."""
     return f"{hashlib.sha256(content).hexdigest()[:24]}-{len(content):x}"
 
 
@@ -411,13 +411,13 @@ def _etag_of_media(media: Media) -> str:
 
 
 def _moment(now: datetime, before: PublishedFile | None) -> datetime:
-    """Return a time in whole seconds (HTTP has only these), later than the last version of this path."""
+    """Return a time that is later than the last version of this path, in whole seconds as in HTTP."""
     moment = now.replace(microsecond=0)
     return moment if before is None else max(moment, before.modified + _SECOND)
 
 
 def is_intact(public: Path, published: PublishedFile) -> bool:
-    """Whether the file is as we wrote it, by its size and its modification time."""
+    """Whether size and modification time of the file are still as we wrote them."""
     path = f"{public}/{published.path}"
     length = int(published.etag.rpartition("-")[2], 16)
     moment = int(published.modified.timestamp()) * 10**9
@@ -435,7 +435,7 @@ def is_intact(public: Path, published: PublishedFile) -> bool:
 def _try_write(
     public: Path, published: PublishedFile, file: SiteFile, content: bytes, root: Path, failed: list[str]
 ) -> bool | None:
-    """Write a file. Returns None, and adds the reason to `failed`, if the disk or the permissions do not allow it."""
+    """Write a file. If the disk or the permissions do not allow it, returns None and adds the reason to `failed`."""
     try:
         return _write(public, published, file, content, root)
     except OSError as error:
@@ -444,7 +444,7 @@ def _try_write(
 
 
 def describe_unwritable(path: Path, error: OSError, public: Path) -> str:
-    """Say which path cannot be written, why, whose it is, and what to do."""
+    """Describe a path that cannot be written: the reason, the owner, and the remedy."""
     place = next((each for each in (path, *path.parents) if each.exists() or each == each.parent), path)
     try:
         owner = place.owner()
@@ -531,7 +531,7 @@ def _logo_size(newsroom: Newsroom) -> tuple[int, int] | None:
 
 
 def ping_hubs(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime) -> int:
-    """Tell each WebSub hub about changed feeds. Returns the number of successful pings. `url`: the address of the site.
+    """Notify each WebSub hub of changed feeds. Returns the number of successful pings. `url`: the address of the site.
 
     Runs apart from `publish`, so that a broken hub delays nothing. After a failure the hub gets no more pings in this
     call, and the wait for the feed grows with each failure.
@@ -543,7 +543,7 @@ def ping_hubs(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime)
             known = websub.load_pings(connection, name)
         for file in sorted(files, key=lambda each: each.path):
             before = known.get(file.path, websub.Ping())
-            # The feeds of sections name no hub: they are too many.
+            # Feeds of sections name no hub, because there are too many of them.
             is_feed = PurePosixPath(file.path).suffix[1:] in FORMATS and file.path.count("/") == 2
             if not is_feed or before.etag == file.etag or (before.due is not None and before.due > now):
                 continue

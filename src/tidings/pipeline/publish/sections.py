@@ -1,7 +1,7 @@
 """Plan the pages and feeds of sections: each topic, organisation and kind, in each language.
 
-A file depends on the items of its own section alone. The older pages are counted from the oldest, so that a new item
-changes the newest page and the feeds of its sections, and no other.
+A file depends only on the items of its section. Older pages are counted from the oldest, so that a new item changes
+only the newest page and the feeds of its sections.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tidings.render.site_views import FeedView, SectionLink, SectionPage
 from tidings.render.urls import GROUPS, feed_path, section_path, section_slug
 
 PAGE_ITEMS = 30
-"""Items on an older page. The newest page has as many, or up to twice as many."""
+"""Number of items on an older page. The newest page has between one and two times as many."""
 FEED_ITEMS = 20
 
 
 def plan_sections(public: PublicSite) -> Iterator[SiteFile]:
-    """Yield the pages and feeds of all sections, and the page that names them all."""
+    """Yield the pages and feeds of all sections, and the page that lists all sections."""
     for group in GROUPS:
         links = {language: public.sections(language, group) for language in public.languages}
         there: dict[str, list[str]] = {}
@@ -48,7 +48,7 @@ def plan_sections(public: PublicSite) -> Iterator[SiteFile]:
 
 
 def split_pages(count: int, size: int) -> list[tuple[int, slice]]:
-    """Return the number of each page and its part of `count` items, which are newest first.
+    """Split `count` items, newest first, into pages. Returns the number and the range of each page.
 
     Page 0 has the newest items. The older pages are full, and are counted from the oldest.
     """
@@ -60,7 +60,7 @@ def split_pages(count: int, size: int) -> list[tuple[int, slice]]:
 
 
 def _by_section(public: PublicSite, language: str, group: str) -> dict[str, list[Item]]:
-    """Return all items of each section, newest first, also those that are not out (any more)."""
+    """Return all items of each section, newest first, including those that are not public now."""
     own = sorted(
         (item for item in public.items if item.language == language),
         key=lambda item: (item.published, item.changed, item.id),
@@ -100,7 +100,7 @@ def _plan_feeds(public: PublicSite, language: str, link: SectionLink, items: Seq
         home=section_path(language, link.group, link.slug),
         limit=FEED_ITEMS,
     )
-    # Hubs hear of the feeds that the newsroom chose itself: these are too many.
+    # Hubs are only notified of the configured feeds: there are too many feeds of sections.
     site = replace(site, hubs=())
     for ending, render in RENDERERS.items():
         yield SiteFile(feed_path(language, view.name, ending), public.render_later(render, view, site), basis=view)

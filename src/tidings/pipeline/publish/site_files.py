@@ -1,4 +1,4 @@
-"""Plan the files of public/ from items and configuration. Touches no file."""
+"""Plan the files of public/ from items and configuration. Reads and writes no files."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ RENDERERS = {"rss": render_rss, "atom": render_atom, "json": render_json}
 
 @dataclass(frozen=True, slots=True)
 class SiteFile:
-    """A file of public/: the function that renders its bytes (None if it cannot now), or the media file to copy.
+    """A file of public/: either a media file to copy, or a function that renders the bytes (None if it cannot now).
 
-    With the same configuration, an equal `basis` gives equal bytes. With None, the file is always rendered. Items in it
-    count by their versions.
+    With the same configuration, an equal `basis` means equal bytes. With None, the file is always rendered. Items in a
+    basis are compared by version.
     """
 
     path: str
@@ -42,16 +42,16 @@ class SiteFile:
     media: Media | None = None
     basis: object = None
     is_fixed: bool = False
-    """Whether the path names the bytes: a file that is there is never made again."""
+    """Whether the path identifies the bytes, so that an existing file is never made again."""
 
 
 @dataclass(frozen=True)
 class PublicSite:
-    """What readers may see at one moment: the input of every planner of files.
+    """The public content at one moment: the input of every planner of files.
 
-    `items` are all items of the store but notes, deleted ones too; `visible` are those that are out, newest first.
-    Planning needs no texts: `add_texts` adds them when a file is rendered (`render_later`). `lengths` has the
-    characters of summary and body by id.
+    `items` are all items of the store except notes, including deleted ones. `visible` are the public ones, newest
+    first. Planning needs no texts: `add_texts` adds them when a file is rendered (`render_later`). `lengths` has the
+    number of characters of summary and body, by id.
     """
 
     newsroom: Newsroom
@@ -63,7 +63,7 @@ class PublicSite:
     feeds: tuple[FeedLink, ...]
     pages: Pages
     broken_pictures: set[str]
-    """Digests of pictures of which no copy for mails can be made: planning adds to it."""
+    """Digests of pictures that cannot be copied for mails. Planning adds to it."""
     add_texts: Callable[[Sequence[Item]], Sequence[Item]]
     lengths: Mapping[str, tuple[int, int]]
 
@@ -73,7 +73,7 @@ class PublicSite:
         return tuple(self.views)
 
     def context(self, language: str) -> PageContext:
-        """Return what all pages of a language share."""
+        """Return the template context that all pages of a language share."""
         return PageContext(self.views[language], self.feeds)
 
     @cached_property
@@ -94,7 +94,7 @@ class PublicSite:
 
     @cached_property
     def _stories(self) -> Mapping[str, list[Item]]:
-        """The visible items of each story, by their languages."""
+        """The visible items of each story, by language."""
         stories: dict[str, list[Item]] = {}
         for item in self.visible:
             stories.setdefault(item.story, []).append(item)
@@ -103,7 +103,7 @@ class PublicSite:
         return stories
 
     def render_later(self, render: Callable[..., bytes], *parts: object) -> Callable[[], bytes]:
-        """Return the call `render(*parts)`, in which items have their texts."""
+        """Return a function that calls `render(*parts)`, with texts added to the items."""
         return lambda: render(*(self._with_texts(part) for part in parts))
 
     def _with_texts(self, part: object) -> object:
@@ -117,7 +117,7 @@ class PublicSite:
         return part
 
     def sections(self, language: str, group: str) -> list[SectionLink]:
-        """Return the topics, organisations or kinds of a language, by their labels."""
+        """Return the topics, organisations or kinds of a language, sorted by label."""
         if (language, group) not in self._sections:
             self._sections[language, group] = _list_sections(self, language, group)
         return self._sections[language, group]
@@ -138,7 +138,7 @@ def make_public_site(
     add_texts: Callable[[Sequence[Item]], Sequence[Item]] = tuple,
     lengths: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> PublicSite:
-    """Collect what readers may see at `now`. `items`: all items of the store, deleted ones too."""
+    """Collect the public content at `now`. `items`: all items of the store, including deleted ones."""
     items = [item for item in items if item.kind != NOTE]
     visible = sorted(
         (item for item in items if item.is_out(now)),
@@ -178,7 +178,7 @@ def plan_site_files(public: PublicSite) -> Iterator[SiteFile]:
             public.render_later(pages.language_page, frame, front, topics),
             basis=(languages, front, topics),
         )
-    # After all feeds: a new story is in the feeds before the program has looked at every page.
+    # After all feeds, so that a new story is in the feeds before every page has been checked.
     for language in languages:
         frame = public.context(language)
         for item in public.by_language[language]:
@@ -228,7 +228,7 @@ def plan_feed(
 
 
 def section_keys(item: Item, group: str) -> tuple[str, ...]:
-    """Return the names by which an item belongs to sections of a group."""
+    """Return the sections of a group that an item belongs to."""
     if group == "kinds":
         return (item.kind,)
     return tuple(filter(None, map(one_line, item.topics if group == "topics" else item.organisations)))
@@ -242,7 +242,7 @@ def _list_sections(public: PublicSite, language: str, group: str) -> list[Sectio
             names.setdefault(slug, Counter())[key] += 1
     sections = []
     for slug, spellings in names.items():
-        # Of several spellings the most frequent one counts.
+        # The most frequent spelling is used.
         key = min(spellings, key=lambda each: (-spellings[each], each))
         view = public.views[language]
         labels = {"kinds": kind_label(key, language), "topics": one_line(topic_label(key, view.topics))}
@@ -254,7 +254,7 @@ def _list_sections(public: PublicSite, language: str, group: str) -> list[Sectio
 def site_view(
     newsroom: Newsroom, language: str, languages: Sequence[str], logo_size: tuple[int, int] | None = None
 ) -> SiteView:
-    """Return the site in one language, as templates see it."""
+    """Return the site in one language, for templates."""
     site = newsroom.site
     default = site.languages[0]
     return SiteView(
@@ -284,7 +284,7 @@ def feed_links(newsroom: Newsroom, language: str) -> list[FeedLink]:
 
 
 def list_feeds(newsroom: Newsroom) -> Mapping[str, FeedSettings | None]:
-    """Return the feeds of each language by name. `all` has no settings."""
+    """Return the settings of each feed by name. `all` has no settings."""
     return {ALL: None} | dict(newsroom.feeds)
 
 
@@ -314,7 +314,7 @@ def feed_date(items: Iterable[Item], identity: NewsroomIdentity, now: datetime) 
         if item.is_out(now):
             moments.append(item.changed)
         elif item.gone_at is not None:
-            # An item that was never out leaves no trace, not even when it is deleted.
+            # An item that was never public changes no date, even if it is deleted.
             if _was_out(item, item.gone_at):
                 moments.append(item.gone_at.replace(microsecond=0))
         elif was_withdrawn(item, now):
@@ -332,7 +332,7 @@ def was_withdrawn(item: Item, now: datetime) -> bool:
 
 
 def _mail_copy(media: Media, public: PublicSite) -> bytes | None:
-    """Make the copy of a picture. If its bytes are as they should be and are no picture, it is not tried again."""
+    """Make the copy of a picture. If the bytes are intact but are not a picture, it is never tried again."""
     path = media_path(media, public.newsroom.root)
     made = make_mail_copy(path)
     if made is None and _has_digest(path, media.digest):
@@ -350,7 +350,7 @@ def _has_digest(path: Path, digest: str) -> bool:
 
 
 def make_mail_copy(path: Path) -> bytes | None:
-    """Make the JPEG copy of a picture for mails. None if the file is not a readable picture now."""
+    """Make the JPEG copy of a picture for mails. Returns None if the file is not a readable picture now."""
     return Thumbnails(path.parent, "").from_file(path, MAIL_COPY_BYTES)
 
 

@@ -1,5 +1,5 @@
 """Step 6: act on feedback about sent mail: bounces, complaints and unsubscribes.
 
-`incoming_mail` handles messages to the return path, `providers/` the providers' webhooks, and `bounces` also reads
-refusals from the SMTP session. Each proves which mail it is about and records one `FeedbackEvent`.
+`incoming_mail` handles messages to the return path, `providers/` handles webhooks of mail providers, and `bounces` also
+reads refusals in SMTP sessions. Each proves which mail the feedback is about and records one `FeedbackEvent`.
 """

@@ -33,7 +33,7 @@ _SESSION_PERIOD = timedelta(days=2)
 
 
 def record_bounce(connection: Connection, event: FeedbackEvent, refusal: Refusal, rules: Bounces) -> FeedbackResult:
-    """Record one bounce of any kind that came back later."""
+    """Record one bounce of any kind that arrived after the SMTP session."""
     if refusal.effect is Effect.HARD and event.is_to_subscriber and not event.is_known(connection, FeedbackKind.HARD):
         if event.is_known(connection, DOUBTED):
             return FeedbackResult(KNOWN)
@@ -66,7 +66,7 @@ def _record_hard(connection: Connection, event: FeedbackEvent) -> bool:
 
 
 def record_linked_bounce(connection: Connection, event: FeedbackEvent) -> FeedbackResult:
-    """Record a hard bounce that only the unsubscribe link of the returned mail proves: the reader leaves this list."""
+    """Record a hard bounce that only the unsubscribe link in the returned mail proves. The reader leaves this list."""
     if not event.record(connection, FeedbackKind.HARD):
         return FeedbackResult(KNOWN)
     target = event.target
@@ -78,7 +78,7 @@ def record_linked_bounce(connection: Connection, event: FeedbackEvent) -> Feedba
 
 
 def _record_soft(connection: Connection, event: FeedbackEvent, limit: SoftBounces) -> bool:
-    """Suppress the address on this list after bounces on `limit.days` days. Several on one day count once."""
+    """Suppress the address on this list after bounces on `limit.days` days. Several bounces on one day count once."""
     if not event.record(connection, FeedbackKind.SOFT):
         return False
     feedback.mark_delivery(connection, event.target.delivery, FeedbackKind.SOFT)
@@ -109,10 +109,10 @@ def _record_blocked(connection: Connection, event: FeedbackEvent, refusal: Refus
 
 
 def act_on_refusals(store: Store, rules: Bounces, now: datetime, waiting: Collection[int] = ()) -> int:
-    """Act on refusals in recent SMTP sessions on which nobody has acted yet. Returns the number of new bounces.
+    """Act on refusals in recent SMTP sessions that were not handled yet. Returns the number of new bounces.
 
     A 550 to RCPT means the same as a bounce message that arrives an hour later. `waiting` are deferred mails whose
-    sender cannot send at all: they go again at once when it can. Too many refusals trip the breaker.
+    sender cannot send at all. They are sent again as soon as it can. Too many refusals trip the breaker.
     """
     with store.read() as connection:
         mails, after = refusals.find_mails(connection, waiting), 0
@@ -137,7 +137,7 @@ def act_on_refusals(store: Store, rules: Bounces, now: datetime, waiting: Collec
 
 
 def _trip(connection: Connection, rules: Bounces, group: Sequence[JudgedMail], now: datetime) -> set[int]:
-    """Hold the edition of these mails if too many were refused. Returns the mails that wait for a person."""
+    """Hold the edition of these mails if too many were refused. Returns the mails that now wait for a person."""
     first = group[0].mail
     if first.edition is not None and is_believed(connection, first.edition):
         return set()
@@ -160,7 +160,7 @@ def _trip(connection: Connection, rules: Bounces, group: Sequence[JudgedMail], n
 
 
 def believe_bounces(store: Store, edition: Edition, now: datetime) -> int:
-    """Accept the refusals and bounces for which the breaker held an edition. Returns how many."""
+    """Accept the refusals and bounces for which the breaker held an edition. Returns their number."""
     with store.read() as connection:
         gone = breaker.find_gone(refusals.find_refused_in(connection, edition.id))
     with store.write() as connection:

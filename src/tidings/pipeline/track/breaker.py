@@ -1,7 +1,7 @@
-"""The breaker: more refusals or hard bounces than a list can have suppress nobody, and hold the edition.
+"""The breaker: if a mailing has implausibly many refusals or hard bounces, suppress nobody and hold the edition.
 
-A relay with a wrong name or a broken directory refuses everybody. Then a person decides: `tidings release` goes on and
-drops the refusals, `tidings resolve EDITION --believe` accepts them.
+A relay with a wrong name or a broken directory refuses everybody. Then a person decides: `tidings release` ignores the
+refusals and continues, `tidings resolve EDITION --believe` accepts them.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from tidings.store.delivery.settling import hide_addresses
 from tidings.store.people import doubted
 
 SESSION_REPLY = re.compile(r"[45]\d\d[ -].*\((?P<step>MAIL|RCPT|DATA|end of message)\)", re.DOTALL)
-"""The reason of a mail that a relay refused."""
+"""The stored reason of a mail that a relay refused."""
 _API_REPLY = re.compile(r"[^:\n]{1,200}: HTTP 4\d\d[^:\n]{0,100}: (?P<words>.+)", re.DOTALL)
-"""The reason of a mail that a provider's API refused."""
+"""The stored reason of a mail that a provider's API refused."""
 _ABOUT_SYNTAX = re.compile(r"valid|pars|syntax|format|parameter|character", re.IGNORECASE)
-"""Words of an API about a request that it does not understand: the fault may be ours."""
+"""Words of an API about a request that it does not understand. The request itself may be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedMail:
-    """A refused mail, and what its refusal is about."""
+    """A refused mail, and the cause of the refusal: the recipient or us."""
 
     mail: RefusedMail
     refusal: Refusal
@@ -42,7 +42,7 @@ class JudgedMail:
 
     @property
     def is_about_us_alone(self) -> bool:
-        """Whether the refusal of this recipient is about us, and does not pass by itself."""
+        """Whether the refusal is about us, not about this recipient, and is permanent."""
         return self.refusal.kind.waits and self.stage != "MAIL" and self.refusal.kind is not RefusalKind.QUOTA
 
 
@@ -69,7 +69,7 @@ def _detail(refused: int, tried: int, where: str, sender: str, words: str) -> st
 
 
 def judge(mail: RefusedMail) -> JudgedMail | None:
-    """Return what the reply of a relay or of a provider's API is about; None for another reason."""
+    """Return the cause of a relay's or API's reply, or None for other reasons."""
     reply = SESSION_REPLY.fullmatch(mail.reason)
     if reply is None:
         api = _API_REPLY.fullmatch(mail.reason)
@@ -84,9 +84,9 @@ def judge(mail: RefusedMail) -> JudgedMail | None:
 
 
 def find_trips(breaker: Breaker, mails: Iterable[JudgedMail], count_accepted: Callable[[str, str], int]) -> list[Trip]:
-    """Return where the refusals of one mailing are too many: of a sender, else of a domain at a sender.
+    """Return the senders with too many refusals in one mailing, else the domains at a sender.
 
-    `count_accepted` counts those of a sender, or of all senders (empty), at a domain or at all.
+    `count_accepted` counts accepted mails by sender ('' for all) and domain ('' for all).
     """
     trips = []
     by_sender: dict[str, list[JudgedMail]] = {}
@@ -95,7 +95,7 @@ def find_trips(breaker: Breaker, mails: Iterable[JudgedMail], count_accepted: Ca
             by_sender.setdefault(judged.mail.sender, []).append(judged)
     for sender, refused in sorted(by_sender.items()):
         accepted = count_accepted(sender, "")
-        # The first mails were all refused, and about us: also if there are fewer than ten readers.
+        # All of the first mails were refused because of us. This counts even with fewer than ten readers.
         is_about_us = all(judged.is_about_us_alone for judged in refused) and not count_accepted("", "")
         if is_about_us or breaker.is_too_much(len(refused), accepted):
             trips.append(Trip(sender, refused, accepted))
@@ -112,7 +112,7 @@ def find_trips(breaker: Breaker, mails: Iterable[JudgedMail], count_accepted: Ca
 
 
 def hold(connection: Connection, edition: Edition, details: Sequence[str], now: datetime) -> None:
-    """Hold an edition until a person decides, and tell the newsroom."""
+    """Hold an edition until a person decides, and notify the team."""
     ledger.close_edition(connection, edition.id)
     holds = [*(old for old in edition.holds if old.reason is not HoldReason.BREAKER)]
     holds += [Hold(HoldReason.BREAKER, detail) for detail in details[:3]]
@@ -122,7 +122,7 @@ def hold(connection: Connection, edition: Edition, details: Sequence[str], now: 
 
 
 def doubt_bounce(connection: Connection, event: FeedbackEvent, rules: Bounces) -> bool:
-    """Whether a hard bounce that came back later is not to be believed. Holds its edition at the first of them."""
+    """Whether a hard bounce that arrived after the session is implausible. Holds its edition at the first of them."""
     delivery = event.target.delivery
     sent = refusals.find_sent(connection, delivery) if delivery is not None else None
     if sent is None or sent.edition is None or doubted.is_believed(connection, sent.edition):
@@ -134,7 +134,7 @@ def doubt_bounce(connection: Connection, event: FeedbackEvent, rules: Bounces) -
         if doubted.has_tripped(connection, sent.mailing, scope):
             return True
         bounced = doubted.count_bounce(connection, sent.mailing, scope)
-        # Counting what was accepted takes long in a large mailing.
+        # Counting accepted mails is slow in a large mailing.
         if bounced < breaker.alike or (bounced % breaker.alike and bounced % breaker.least):
             continue
         accepted = refusals.count_accepted(connection, sent.mailing, sent.sender, scope.partition("/")[2])
@@ -150,6 +150,6 @@ def doubt_bounce(connection: Connection, event: FeedbackEvent, rules: Bounces) -
 
 
 def find_gone(mails: Collection[RefusedMail]) -> list[JudgedMail]:
-    """Return the mails whose refusal says that the mailbox does not exist."""
+    """Return the mails that were refused because the mailbox does not exist."""
     judged = [judge(mail) for mail in mails]
     return [one for one in judged if one is not None and one.refusal.effect is Effect.HARD]

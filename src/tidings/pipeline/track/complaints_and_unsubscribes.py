@@ -45,7 +45,7 @@ def record_complaint(connection: Connection, event: FeedbackEvent, kind: str) ->
 def record_provider_unsubscribe(connection: Connection, event: FeedbackEvent) -> FeedbackResult:
     """Unsubscribe from the list, or from all lists if the list is unknown.
 
-    A provider's own unsubscribe link or suppression list counts as ours does.
+    A provider's unsubscribe link or suppression list counts as much as ours.
     """
     target = event.target
     if target.list and target.subscriber is not None:

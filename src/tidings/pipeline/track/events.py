@@ -30,13 +30,13 @@ class FeedbackResult:
 
     @property
     def is_feedback(self) -> bool:
-        """Whether it is about a mail of ours."""
+        """Whether it is feedback about our mail."""
         return self.kind != IGNORED
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackEvent:
-    """One event. `text` quotes the other side. `via` names the way by which it arrived."""
+    """One event. `text` quotes the other side. `via` names how it arrived, such as a webhook."""
 
     target: Recipient
     code: str
@@ -75,5 +75,5 @@ class FeedbackEvent:
 
     @property
     def is_to_subscriber(self) -> bool:
-        """Whether the mail went to a subscriber. Feedback about mail to the newsroom's own people is only recorded."""
+        """Whether the mail went to a subscriber. Feedback about mail to the team is only recorded."""
         return bool(self.target.address_hash) and self.target.purpose not in ("notice", "test", "review")

@@ -1,8 +1,8 @@
 """Handle one message that arrived at a return path: prove which mail it is about, then record it.
 
-Anybody can write a bounce about anybody, so an address in a message proves nothing. The proof is a token that we
-signed: the one in the return path (VERP), or the unsubscribe token in the header of the returned mail. Only the
-recipient's side has these.
+Anybody can forge a bounce, so an address in a message proves nothing. The proof is a token that we signed: the token in
+the return path (VERP), or the unsubscribe token in the header of the returned mail. Only the recipient's side has
+these.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def receive_message(
         if report.refusal is not None:
             event = FeedbackEvent(target, report.refusal.code, report.refusal.text, via, now)
             if not is_signed and report.refusal.effect is Effect.HARD:
-                # Whoever has a forwarded mail has its unsubscribe link, which proves leaving this list and no more.
+                # Everybody with a forwarded mail has its unsubscribe link, so it only proves that they may leave this
+                # list.
                 return record_linked_bounce(connection, event)
             return record_bounce(connection, event, report.refusal, rules)
         event = FeedbackEvent(target, "", report.complaint, via, now)
@@ -101,7 +102,7 @@ def _leave_by_hand(
     present_name: Callable[[str], str],
     now: datetime,
 ) -> FeedbackResult:
-    """Handle a mail to the address for leaving. The link of the mail that it answers names the reader and the list."""
+    """Handle a mail to the unsubscribe address. The link in the quoted mail identifies the reader and the list."""
     with store.write() as connection:
         for text in (raw[:MAX_BYTES], decoded_parts(raw)):
             for token in _UNSUBSCRIBE_LINK.findall(text)[:_MAX_TOKENS]:
@@ -113,7 +114,7 @@ def _leave_by_hand(
 
 
 def _find_delivery(keys: TokenKeys, text: bytes) -> int | None:
-    """Return the delivery of a signed return path, or None without one."""
+    """Return the delivery of a signed return path, or None."""
     found = (keys.read_return_path(token.decode()) for token in _RETURN_PATH.findall(text)[:_MAX_TOKENS])
     return next((delivery for delivery in found if delivery is not None), None)
 

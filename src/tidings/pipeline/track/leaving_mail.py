@@ -1,7 +1,7 @@
-"""Act on a mail to the address for leaving that has no token: from a person who wrote it by hand.
+"""Handle a mail without a token to the unsubscribe address: a person wrote it by hand.
 
-If the receiving mail server has proved the sender (RFC 8601), they leave. Else a person is told: anybody can write
-any name into From.
+If the receiving mail server has authenticated the sender (RFC 8601), they are unsubscribed. Otherwise the team gets a
+notice, because From can be forged.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _TO = ("Delivered-To", "X-Original-To", "To", "Cc")
 
 @dataclass(frozen=True, slots=True)
 class LeavingAddresses:
-    """The addresses for leaving with their lists, and the mail server whose proof of senders is believed."""
+    """The unsubscribe addresses with their lists, and the mail server whose authentication results are trusted."""
 
     lists: Mapping[str, Collection[str]] = field(default_factory=dict)
     """Names of lists by address, in lower case."""
     authority: str = ""
 
     def find_lists(self, message: Message[Any, Any], recipients: Sequence[str]) -> list[str]:
-        """Return the lists that a message to these recipients is about. Without an envelope, its headers tell."""
+        """Return the lists that a message to these recipients is about. Without an envelope, its headers are used."""
         if not recipients:
             headers = [str(value)[:1000] for name in _TO for value in message.get_all(name, [])]
             recipients = [address for _, address in getaddresses(headers)]
@@ -51,7 +51,7 @@ class LeavingAddresses:
 def record_leaving_mail(
     connection: Connection, message: Message[Any, Any], lists: Sequence[str], authority: str, now: datetime
 ) -> FeedbackResult:
-    """Unsubscribe a proved sender from the lists that share this address for leaving, or tell a person."""
+    """Unsubscribe an authenticated sender from the lists of this unsubscribe address, or notify the team."""
     senders = [address for _, address in getaddresses([str(value)[:1000] for value in message.get_all("From", [])])]
     address = senders[0] if len(senders) == 1 else ""
     try:
@@ -88,9 +88,9 @@ def record_leaving_mail(
 
 
 def is_authenticated(message: Message[Any, Any], address: str, authority: str) -> bool:
-    """Whether this mail server has proved that the domain of `address` sent the message: DMARC, or DKIM of the domain.
+    """Whether this mail server has authenticated the message for the domain of `address`, by DMARC or DKIM.
 
-    Only its topmost field counts. It must remove such fields that others wrote (RFC 8601 §5).
+    Only the topmost field of this server counts. It must remove forged fields with its name (RFC 8601 §5).
     """
     domain = address.rpartition("@")[2].casefold()
     for value in message.get_all("Authentication-Results", []) if authority else []:

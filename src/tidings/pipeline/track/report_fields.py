@@ -28,7 +28,7 @@ def raw_of(part: Message[Any, Any]) -> bytes:
 
 
 def _bytes(message: Message[Any, Any]) -> bytes:
-    """Return a message as it was written. Python's own writer would fold and encode it again."""
+    """Return the original bytes of a message. Python's generator would fold and encode it again."""
     head = "".join(f"{name}: {value}\n" for name, value in message.raw_items()).encode("utf-8", "surrogateescape")
     body = None if message.is_multipart() else message.get_payload(decode=True)
     return head + (b"\n" if head else b"") + (body if isinstance(body, bytes) else b"")
@@ -84,7 +84,7 @@ def address_in(field: str) -> str:
 
 
 def is_same_mailbox(one: str, other: str) -> bool:
-    """Whether two addresses are surely of one mailbox: also if a server names itself instead of its domain."""
+    """Whether two addresses certainly mean the same mailbox, even if one has the server's name as its domain."""
     (local, _, domain), (other_local, _, other_domain) = (
         address.casefold().strip().rpartition("@") for address in (one, other)
     )

@@ -1,7 +1,7 @@
 """Parse one message that arrived at a return path: a bounce, a complaint, or neither.
 
 Anybody can send us anything, so the parser reads only a part of a message, limits its nesting and never raises. The
-result is only a claim: `incoming_mail` proves whether it is about a mail of ours.
+result is only a claim: `incoming_mail` checks whether it is about our mail.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_BYTES = 1 << 20
 _MAX_BOUNDARIES = 40
 _MAX_PARTS = 200
 _MAX_HEADER = 4_000
-"""Characters of a header field that are read."""
+"""Most characters to read of a header field."""
 _MAX_TEXT = 64 * 1024
 _NESTED = re.compile(rb"boundary\s*=|message/(?:rfc822|global)", re.IGNORECASE)
 _PARSER_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -59,11 +59,11 @@ _COPY = re.compile(
     r"|(?:Received|Return-Path|DKIM-Signature|Message-ID|MIME-Version|List-[A-Z][A-Za-z-]{1,20}): )",
     re.IGNORECASE | re.MULTILINE,
 )
-"""Where the copy of the returned mail begins."""
+"""Lines that begin the copy of the returned mail."""
 _PERMANENT_REPLY = re.compile(r"(?<![\d.])5\d\d[ -]{1,2}['\"<(#]?5\.[0-7]\.\d{1,3}(?![\d.])")
 _PERMANENT_CODE = re.compile(r"(?<![\w.])#?(?:5\.[0-7]\.\d{1,3}(?!\.?\d)|5[0-7]\d[ -][^\d\s])")
 _QUOTED_CODE = re.compile(r"(?:^|[:;>\"'(\[#])[ \t]{0,8}5[0-7]\d[ -][^\d\s]", re.MULTILINE)
-"""A code that a person would hardly write: at the beginning of a line, or after a sign."""
+"""A status code at the beginning of a line or after a sign, where a person would rarely write one."""
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _NAME = re.compile(r"[a-z-]{1,40}")
 _DELAYED = "a delay: the mail server is still trying"
@@ -80,10 +80,10 @@ class ParsedReport:
     complaint: str = ""
     """Feedback-Type of a complaint."""
     recipient: str = ""
-    """The address that the report names; may be empty or hidden."""
+    """The address in the report. May be empty or masked."""
     reason: str = ""
     is_unread: bool = False
-    """Whether a person must look: it may be a bounce that the parser does not understand."""
+    """Whether a person must read it: it may be a bounce in an unknown format."""
 
     @property
     def is_feedback(self) -> bool:
@@ -92,10 +92,10 @@ class ParsedReport:
 
 
 class _ShortHeaders(Compat32):
-    """Cuts header fields: the library's time grows with the square of the parameters or addresses in one."""
+    """Cuts header fields, because the library needs quadratic time for many parameters or addresses."""
 
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, Any]:
-        """Return name and value, cut to its limit."""
+        """Return the name, and the value cut to the limit."""
         lines: list[str] = []
         left = _MAX_HEADER
         for line in sourcelines:
@@ -107,14 +107,14 @@ class _ShortHeaders(Compat32):
 
 
 SHORT_HEADERS = _ShortHeaders()
-"""The policy for messages from anybody."""
+"""The policy for untrusted messages."""
 
 
 def parse_report(raw: bytes, reader: str = "", *, is_signed: bool = False) -> ParsedReport:
     """Parse a message. Never raises for its content.
 
-    `reader` is the address that it must be about, if that is known. `is_signed`: it came to a signed return path, so
-    that a permanent code in it counts, whatever form it has.
+    `reader` is the address that it must be about, if known. `is_signed`: it arrived at a signed return path, so a
+    permanent code counts in any format.
     """
     raw = raw[:MAX_BYTES]
     if len(_NESTED.findall(raw)) > _MAX_BOUNDARIES:
@@ -139,7 +139,7 @@ def is_automatic(head: Message[Any, Any]) -> bool:
 
 
 def decoded_parts(raw: bytes) -> bytes:
-    """Return the parts that are encoded (base64, quoted-printable) as text: a token may be in them (RFC 6522)."""
+    """Return the text of encoded parts (base64, quoted-printable), because they may contain a token (RFC 6522)."""
     raw = raw[:MAX_BYTES]
     if b"ontent-transfer-encoding" not in raw.lower() or len(_NESTED.findall(raw)) > _MAX_BOUNDARIES:
         return b""
@@ -170,7 +170,7 @@ def _parse(message: Message[Any, Any], reader: str, is_signed: bool) -> ParsedRe
             case "message/delivery-status" | "message/global-delivery-status":
                 statuses.append(part)
             case "text/plain" if number > 1 and raw_of(part)[:200].lstrip().lower().startswith(b"reporting-mta:"):
-                # Some gateways turn the part into an attachment.
+                # Some gateways convert the part to an attachment.
                 statuses.append(part)
             case "message/disposition-notification" | "message/global-disposition-notification":
                 return ParsedReport(reason="a read receipt")
@@ -189,7 +189,7 @@ def _parse_delivery_status(
 ) -> ParsedReport | None:
     """Parse a bounce (RFC 3464; RFC 6533 for non-ASCII addresses).
 
-    The worst about the reader counts. What is about another address, such as one to which they forward their mail, is
+    The worst status about the reader counts. A status about another address, such as one that they forward mail to, is
     at most soft.
     """
     failures: list[tuple[bool, Refusal, str]] = []
@@ -214,7 +214,7 @@ def _parse_delivery_status(
         is_other = bool(reader and named) and not is_same_mailbox(named, reader)
         refusal = classify(text, status=code, recipient=named)
         if refusal.kind is RefusalKind.UNKNOWN and not diagnostic[0]:
-            # Only the code was meant for programs.
+            # Only the status code is meant for programs.
             refusal = replace(refusal, kind=classify("", status=code).kind)
         failures.append((is_other, refusal.at_most_soft() if is_other else refusal, original or final))
     if failures:
@@ -264,7 +264,7 @@ def _parse_other_bounce(
 ) -> ParsedReport:
     """Parse a bounce without a standard format (qmail, old Exchange, Exim, ...), by Mailman's rules.
 
-    At a signed return path a permanent code is enough.
+    At a signed return path, a permanent code is enough.
     """
     is_long = sum(len(text) for text in _texts(parts)) > _MAX_TEXT
     temporary: set[bytes] = set()
@@ -277,7 +277,7 @@ def _parse_other_bounce(
     recipient = reader or (named[0] if named else "")
     refusal = classify(text, recipient=recipient)
     if refusal.kind is RefusalKind.UNKNOWN:
-        # A line may say on its own what is hard to find among the others.
+        # A single line may match where the whole text does not.
         lines = next(_texts(parts), "")[:2000].splitlines()
         is_gone = any(classify(line, recipient=recipient).kind is RefusalKind.GONE for line in lines)
         refusal = replace(refusal, kind=RefusalKind.GONE) if is_gone else refusal

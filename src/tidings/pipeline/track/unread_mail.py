@@ -1,4 +1,4 @@
-"""Show a person what came back and cannot be read: behind LMTP it would be lost otherwise."""
+"""Notify the team of returned mail that Tidings cannot read. Behind LMTP it would be lost otherwise."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tidings.store.people.feedback import Recipient
 
 UNREAD = "unread"
 _MOST_A_DAY = 30
-"""A stranger could write to a return path all day."""
+"""Limits the notices, because strangers can write to a return path at any time."""
 _MAX_EXCERPT = 800
 _MAX_READ = 64 * 1024
 
 
 def show_unread(store: Store, raw: bytes, target: Recipient | None, reason: str, now: datetime) -> FeedbackResult:
-    """Add a notice about a message to a return path that is no feedback that Tidings understands.
+    """Add a notice about a message to a return path that Tidings cannot read as feedback.
 
     A message without proof is shown only if a mail system seems to have sent it.
     """

@@ -28,7 +28,7 @@ class UntrustedWebhookError(Exception):
 
 
 class UnreadableWebhookError(Exception):
-    """The request is signed, but its form is unknown. The text is for the log."""
+    """The request is signed, but its format is unknown. The text is for the log."""
 
 
 class EventKind(StrEnum):
@@ -90,24 +90,24 @@ def _find_target(connection: Connection, event: ProviderEvent) -> Recipient:
 
 
 def gone_unless_clear(refusal: Refusal) -> Refusal:
-    """Believe the provider that the mailbox does not exist, unless the words say something else."""
+    """Accept the provider's statement that the mailbox does not exist, unless its text contradicts it."""
     return refusal if refusal.kind is not RefusalKind.UNKNOWN else replace(refusal, kind=RefusalKind.GONE)
 
 
 def never_hard(refusal: Refusal) -> Refusal:
-    """Return the refusal as one that suppresses nobody at once. An unclear one counts as temporary."""
+    """Return the refusal with a cause that suppresses nobody at once. An unclear refusal becomes temporary."""
     if refusal.effect is Effect.HARD or refusal.kind is RefusalKind.UNKNOWN:
         return replace(refusal, kind=RefusalKind.BUSY)
     return refusal
 
 
 def doubted(refusal: Refusal) -> Refusal:
-    """Return the refusal as one that nobody is sure of, if it would suppress somebody at once."""
+    """Return the refusal as unclear, if it would suppress somebody at once."""
     return replace(refusal, kind=RefusalKind.UNKNOWN) if refusal.effect is Effect.HARD else refusal
 
 
 def load_json(body: bytes | str) -> Any:
-    """Raises UnreadableWebhookError, also for text that is no Unicode (lone surrogates): nothing could store it."""
+    """Parse JSON. Raises UnreadableWebhookError, also for lone surrogates, which cannot be stored."""
     try:
         value = json.loads(body if isinstance(body, str) else body.decode())
         json.dumps(value, ensure_ascii=False).encode()

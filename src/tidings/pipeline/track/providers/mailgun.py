@@ -28,11 +28,11 @@ from tidings.pipeline.track.providers.base import (
 _MAX_FIELD = 200
 _MAX_TOKENS = 10_000
 _MAX_AGE = 2 * 86400
-"""In seconds. Mailgun retries for eight hours."""
+"""Greatest age in seconds. Mailgun retries for eight hours."""
 
 
 class UsedTokens:
-    """Remembers which token came with which body. Safe for several threads."""
+    """Remembers the body of each token. Safe for several threads."""
 
     def __init__(self) -> None:
         self._digests: OrderedDict[str, bytes] = OrderedDict()
@@ -83,7 +83,7 @@ def parse_events(body: bytes) -> list[ProviderEvent]:
         case "failed" if event.get("severity") == "permanent":
             return [_parse_failure(event, recipient, message_id)]
         case "rejected":
-            # Mailgun did not even try, such as for a limit of the account.
+            # Mailgun did not try to deliver, for example because of a limit of the account.
             reject = mapping(event.get("reject"))
             words = f"{text(reject.get('reason'))} {text(reject.get('description'))}".strip()
             return [ProviderEvent(EventKind.REFUSED, recipient, message_id, doubted(classify(words)), words)]

@@ -1,4 +1,4 @@
-"""Postmark's webhooks: postmarkapp.com/developer/webhooks. They carry a login in their address, and no signature."""
+"""Postmark's webhooks: postmarkapp.com/developer/webhooks. Their URL has a login, and they have no signature."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def parse_events(body: bytes) -> list[ProviderEvent]:
                 return [ProviderEvent(EventKind.LEFT, text(event.get("Recipient")), message_id)]
             return []
         case "Bounce", "Unsubscribe":
-            # The person answered Postmark's own address for leaving.
+            # The person wrote to Postmark's own unsubscribe address.
             return [ProviderEvent(EventKind.LEFT, text(event.get("Email")), message_id)]
         case "Bounce", _:
             diagnostic = f"{text(event.get('Description'))} {text(event.get('Details'))}"
@@ -74,5 +74,5 @@ def _parse_bounce(kind: str, diagnostic: str, recipient: str) -> Refusal | None:
     if kind in _BLOCKED:
         is_about_us = refusal.effect is Effect.BLOCKED and refusal.kind is not RefusalKind.UNKNOWN
         return refusal if is_about_us else Refusal(refusal.code, diagnostic, RefusalKind.POLICY)
-    # An automatic reply, a change of address or a matter of the account: no bounce.
+    # An automatic reply, a change of address or an account message is not a bounce.
     return None

@@ -28,7 +28,7 @@ from tidings.pipeline.track.providers.base import (
 _SIGNATURE = "x-twilio-email-event-webhook-signature"
 _TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
 _MAX_AGE = 2 * 86400
-"""In seconds. SendGrid retries for 24 hours."""
+"""Greatest age in seconds. SendGrid retries for 24 hours."""
 _MAX_EVENTS = 5000
 _SURE = {"", "invalid address", "unclassified"}
 """Values of `bounce_classification` with which a mailbox may be gone. Others, such as Reputation, blame the sender."""
@@ -79,7 +79,7 @@ def _parse_event(event: Mapping[str, Any]) -> ProviderEvent | None:
             refusal = Refusal("", reason, RefusalKind.GONE)
             return ProviderEvent(EventKind.REFUSED, recipient, message_id, refusal, reason)
         case "dropped", _:
-            # Not sent at all, such as for the size of the account's package.
+            # Not sent at all, for example because of the limit of the account's plan.
             return ProviderEvent(EventKind.REFUSED, recipient, message_id, doubted(classify(reason)), reason)
         case _:
             return None
