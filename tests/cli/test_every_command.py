@@ -63,7 +63,7 @@ def test_an_unknown_option_is_refused_on_stderr(run_in: Run, name: str, tmp_path
         assert ran.json["exit_code"] == 2
 
 
-@pytest.mark.parametrize("name", COMMANDS.keys() - NEEDS_NO_NEWSROOM)
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - NEEDS_NO_NEWSROOM))
 def test_outside_a_newsroom_each_command_says_where_it_looked(run_in: Run, name: str, tmp_path: Path) -> None:
     wish = ["--json"] if _takes_json(COMMANDS[name]) else []
     ran = run_in(tmp_path, *name.split(), *_fill(name), *wish)
