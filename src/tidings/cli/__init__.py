@@ -16,9 +16,10 @@ def main() -> None:
     """Run the console script.
 
     Exit codes: 0 done, 1 the input is at fault, 2 wrong usage or refused, 3 some deliveries failed, 70 a fault of
-    Tidings itself. A traceback is printed only if TIDINGS_DEBUG is set. After --json, an error is on stdout too.
+    Tidings itself. A traceback is printed only if TIDINGS_DEBUG is set. With --json, an error is also printed to
+    stdout.
     """
-    # A terminal with another code page must never stop a command.
+    # A terminal with another encoding must never stop a command.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def _end(text: str, code: int) -> NoReturn:
-    """Print an error for people to stderr and, after --json, for programs to stdout."""
+    """Print an error to stderr for people and, with --json, to stdout for programs."""
     print(text, file=sys.stderr)
     _print_json_error(text, code)
     sys.exit(code)
@@ -78,14 +79,14 @@ def _give_up_stdout() -> None:
 
 
 def _is_store_error(error: Exception) -> bool:
-    """Whether the database cannot be reached or its address is wrong."""
-    # SQLAlchemy is slow to import: if no command has imported it, it has raised nothing.
+    """Whether the error means that the database cannot be reached or that its address is wrong."""
+    # SQLAlchemy is slow to import. If no command has imported it, the error cannot be its own.
     exc = sys.modules.get("sqlalchemy.exc")
     return exc is not None and isinstance(error, (exc.OperationalError, exc.ArgumentError, exc.NoSuchModuleError))
 
 
 def _take_folder(arguments: list[str]) -> list[str]:
-    """Take `-C DIR` out of the arguments: it may come before or after the command's name."""
+    """Remove `-C DIR` from the arguments. It may come before or after the command's name."""
     from tidings.cli.session import session
 
     rest: list[str] = []

@@ -118,7 +118,7 @@ def upgrade() -> None:
 
 
 def _hide_password() -> None:
-    """Hide the store's address in messages: it may hold a password, and the configuration is not loaded here."""
+    """Hide the store's address in messages, because it may contain a password. The configuration is not loaded here."""
     if (session.root / "tidings.yaml").is_file():
         address = read_store_address(session.root.resolve()).get_secret_value()
         session.secrets = (address,) if "@" in address else ()

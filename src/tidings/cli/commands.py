@@ -13,10 +13,10 @@ from typer.core import TyperGroup
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """The place of a command, and its line in `--help`: the first sentence of its function's docstring."""
+    """The location of a command, and its line in `--help`: the first sentence of its function's docstring."""
 
     function: str
-    """`MODULE:NAME`, the module below `tidings.cli`."""
+    """`MODULE:NAME`, with a module of `tidings.cli`."""
     help: str
 
 
@@ -119,9 +119,9 @@ PANELS: dict[str, dict[str, Command | Group]] = {
         "upgrade": Command("backup:upgrade", "Make a backup, then bring the store to this version's schema."),
     },
 }
-"""In the order in which a new user needs them."""
+"""The panels of the help, in the order in which a new user needs them."""
 _WIDEST = 1_000
-"""Columns: help takes the width of the terminal, up to this."""
+"""Most columns of the help, which uses the width of the terminal."""
 
 
 class LazyCommands(MutableMapping[str, Any]):

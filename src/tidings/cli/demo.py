@@ -57,7 +57,7 @@ def demo(
 
 @contextmanager
 def _open_fleet() -> Iterator[DemoFleet]:
-    """Start the servers of the fleet, and end them also on SIGTERM."""
+    """Start the servers of the fleet. They are stopped on SIGTERM too."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     log = FOLDER.with_name("workers.log")
@@ -67,7 +67,7 @@ def _open_fleet() -> Iterator[DemoFleet]:
 
 
 def _play(once: bool, port: int, fleet: DemoFleet | None) -> list[str]:
-    """Play, and serve the result unless `once`. Returns the differences between the ledger and what arrived."""
+    """Play, and serve the result unless `once`. Returns differences between the ledger and the received messages."""
     say("Two weeks in the sample newsroom. All mail goes to a mail catcher on this machine.\n")
     secret = new_secret()
     listener = _listen(port)
@@ -139,7 +139,7 @@ def _print_deliveries(runtime: Runtime) -> None:
 
 
 def _serve(sample: Demo, runtime: Runtime, base: str) -> None:
-    """Serve until Ctrl-C. The newsroom's clock goes on, so that what is released in the room is sent."""
+    """Serve until Ctrl-C. The newsroom's clock runs on, so that editions that are released in the room are sent."""
     say(f"\nThe comms room, as a demo editor:  {base}/room/   two editions wait for you")
     say(f"The newsroom's pages and feeds:    {base}/")
     say(f"The inbox, to read every mail:     {base}/inbox/")

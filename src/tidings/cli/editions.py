@@ -159,7 +159,7 @@ def send(
 
 
 def _find_outlet(schedule: Schedule, channel: str, list_name: str) -> str:
-    """Return the key of the one outlet that a person named, or ''. Raises RefusedError if the schedule lacks it."""
+    """Return the key of the outlet in the options, or ''. Raises RefusedError if the schedule does not have it."""
     if not channel and not list_name:
         return ""
     if channel and list_name:
@@ -292,7 +292,7 @@ def _split_names(text: str) -> tuple[str, ...]:
 
 
 def _split_language(text: str, languages: Sequence[str]) -> tuple[str, str]:
-    """Split `ru=TEXT` into its language and text. The language is '' for a text without one."""
+    """Split `ru=TEXT` into language and text. The language is '' if there is none."""
     language, equals, rest = text.partition("=")
     return (language, rest) if equals and language in languages else ("", text)
 
@@ -406,7 +406,7 @@ def _find_held(runtime: Runtime, name: str) -> Edition:
 
 
 def _collect(runtime: Runtime) -> datetime:
-    """Read the content as it is now. Returns the moment at which new items count as published."""
+    """Sweep the sources. Returns the moment at which new items count as published."""
     now = runtime.now()
     with runtime.store.write() as connection:
         clock.advance_clock(connection, now)

@@ -1,4 +1,4 @@
-"""`init`, `check`, `doctor`, `schema`: make a newsroom and check it, here and in the DNS."""
+"""`init`, `check`, `doctor`, `schema`: make a newsroom, and check its files and its DNS records."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def init(
 
 
 def _choose(folder: Path, given: dict[str, str], sample: bool | None, *, asks: bool) -> OwnSettings:
-    """Return the settings that the options give. What they leave open is asked, or stays as it is by default.
+    """Return the settings from the options. For missing ones, ask on a terminal, else use the defaults.
 
-    Raises RefusedError if the questions are broken off. It has the command that goes on with the answers.
+    Raises RefusedError if the person interrupts the questions. The error has a command that continues with the answers.
     """
     from tidings.model.errors import RefusedError
     from tidings.runtime.init import OwnSettings, guess_timezone

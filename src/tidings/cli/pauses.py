@@ -65,7 +65,7 @@ def _capitalised(scope: Scope, name: str) -> str:
 
 
 def _find_scope(runtime: Runtime, name: str, everything: bool, active: Sequence[Pause] = ()) -> tuple[Scope, str]:
-    """Find what a name refers to. With `active`, this includes what is paused and no longer in the newsroom."""
+    """Find the schedule, list or channel of a name. With `active`, includes paused ones that no longer exist."""
     if everything == bool(name):
         raise RefusedError("name a schedule, list or channel, or write --all for everything.")
     if everything:
@@ -77,7 +77,7 @@ def _find_scope(runtime: Runtime, name: str, everything: bool, active: Sequence[
         Scope.CHANNEL: set(newsroom.channels),
     }
     if newsroom.faults:
-        # The brake must work on whatever the broken files name.
+        # Pausing must work even if the files are broken, for any name in them.
         for written, names in find_names(newsroom.root).items():
             known[Scope(written)] |= names
     for paused in active:

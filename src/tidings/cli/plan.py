@@ -32,7 +32,7 @@ def plan(
 
 
 def print_slot(runtime: Runtime, slot: PlannedSlot) -> None:
-    """Print when a slot is due, its stories, and how many get them. An outlet that gets other stories names them."""
+    """Print when a slot is due, its stories, and the number of recipients. Outlets with other stories list them."""
     reason = f"skipped: {slot.skipped}" if slot.skipped else slot.moved or ""
     say(f"  {format_moment(slot.at, runtime)}{'  ' if reason else ''}{reason}")
     if slot.note:

@@ -1,4 +1,4 @@
-"""Progress bars, and the report of a run of deliveries in words and as an exit code."""
+"""Progress bars, and the report and exit code of a run of deliveries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tidings.store.delivery import ledger
 
 FAILED = ("rejected", "in_doubt", "quarantined")
 _INTERVAL = 0.3
-"""Seconds between two looks at the ledger."""
+"""Seconds between two queries of the ledger."""
 
 
 class _Rate(ProgressColumn):
@@ -46,12 +46,12 @@ def show_progress(*columns: ProgressColumn) -> Iterator[Progress]:
 
 @contextmanager
 def show_steps() -> Iterator[Callable[[str, float, float], None]]:
-    """Show a bar for work in several steps. Yields a function that takes a step's name, what is done, and the total."""
+    """Show a bar for work in several steps. Yields a function that takes name, progress and total of a step."""
     with show_progress() as progress:
         task = progress.add_task("")
 
         def update(step: str, done: float, total: float) -> None:
-            # Hidden at the end of a step: the bar must not be painted over a question.
+            # Hidden at the end of a step, so that the bar does not cover a question.
             if done >= total:
                 progress.update(task, visible=False)
             else:
@@ -95,7 +95,7 @@ CAUGHT = "The running `tidings run --catch-mail` catches what is due: read it at
 
 
 def deliver(runtime: Runtime, only: int | None = None) -> None:
-    """Send what is due, or only one mailing, and report it. Refusals count as in `tick`."""
+    """Send due deliveries, or only one mailing, and report the results. Refusals are handled as in `tick`."""
     from tidings.runtime.tick import TickResult, publish_editions, record_failures
 
     if only is None:
@@ -110,7 +110,7 @@ def deliver(runtime: Runtime, only: int | None = None) -> None:
 
 
 def report_deliveries(delivered: DeliverySummary) -> None:
-    """Print the counts. Leaves with exit code 3 if some deliveries failed."""
+    """Print the counts. Exits with code 3 if some deliveries failed."""
     say(f"Deliveries: {format_counts(delivered.states, 'none')}.")
     for lane, reason in delivered.stalled.items():
         warn(f"{f'Channel {lane}' if lane else 'Mail'} is stalled: {reason}")

@@ -47,7 +47,7 @@ def rehearse(
 
 
 def format_table(result: Rehearsal, zone: str) -> list[str]:
-    """Return the lines to print: notes that explain the table, then the table."""
+    """Return the lines to print: explanations first, then the table."""
 
     def local(moment: datetime) -> str:
         return f"{moment.astimezone(load_zone(zone)):%a %Y-%m-%d %H:%M}"

@@ -1,4 +1,4 @@
-"""Shared by all commands: the newsroom's folder, the terminal, common options, and how values are printed."""
+"""Shared by all commands: the newsroom's folder, the terminal, common options, and the formatting of values."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class CommandSession:
-    """The folder of the newsroom that the command works on, and its secrets."""
+    """The folder and the secrets of the newsroom that the command works on."""
 
     root: Path = field(default_factory=Path)
     secrets: tuple[str, ...] = ()
     has_printed: bool = False
-    """Whether anything is on stdout. A program that asked for JSON gets its error there, if nothing else is."""
+    """Whether stdout has any output. With --json, an error goes to stdout only if it is still empty."""
 
     def name_folder(self, text: str) -> str:
         """Add `-C DIR` to the commands in a hint, if this command was given one."""
@@ -83,9 +83,9 @@ def open_newsroom(
 ) -> Iterator[Runtime]:
     """Open the newsroom of this folder.
 
-    `now` sets its clock. A clock far from real time may send to this machine only. Without `now`, a clock that is
-    ahead of real time stays where it is, unless the command sends to other machines or does not follow the clock.
-    With `store`, errors in the YAML are warnings.
+    `now` sets its clock. A clock that is far from real time may only send to this machine. Without `now`, a clock that
+    is ahead of real time keeps its time, unless the command sends to other machines or does not follow the clock. With
+    `store`, errors in the YAML are only warnings.
     """
     from tidings.runtime.newsroom import open_runtime
 
@@ -99,7 +99,7 @@ def open_newsroom(
             from tidings.store.service.clock import refuse_earlier
 
             moment = read_moment(now, runtime.newsroom.site.timezone)
-            # Without its secrets the command sends nothing, and where they lead is unknown.
+            # Without its secrets the command sends nothing, and their addresses are unknown.
             if not runtime.newsroom.unset:
                 check_clock_override(runtime.newsroom, moment, datetime.now(UTC))
             with runtime.store.read() as connection:
@@ -132,7 +132,7 @@ def log_action(connection: Connection, action: str, about: str, details: str = "
 
 
 def read_moment(text: str, zone: str, *, end_of_day: bool = False) -> datetime:
-    """Read `2026-12-01T09:00` in a zone, unless it carries an offset. Returns UTC; raises RefusedError."""
+    """Read `2026-12-01T09:00` in a time zone, or with its own offset. Returns UTC; raises RefusedError."""
     from tidings.model.cadence import load_zone
     from tidings.model.dates import parse_moment
     from tidings.model.errors import RefusedError
@@ -154,7 +154,7 @@ def format_counts(counts: Mapping[str, int], empty: str) -> str:
 
 
 def make_table(title: str, *columns: str) -> Table:
-    """Make a table without lines."""
+    """Make a table without borders."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
@@ -169,7 +169,7 @@ def print_json(value: Any) -> None:
 
 
 def to_json(value: Any) -> Any:
-    """Convert a value that JSON does not have: moments become ISO 8601 in UTC."""
+    """Convert a value of a type that JSON does not have. Moments become ISO 8601 in UTC."""
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, (set, frozenset, tuple)):

@@ -156,7 +156,7 @@ def sync_sources(
 def fetch(
     runtime: Runtime, *, only: list[str] | None = None, force: bool = False, quiet: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Fetch sources on the network, and warn of what went wrong. Returns counts and problem by source."""
+    """Fetch sources on the network, and warn about failures. Returns counts and the problem by source."""
     fetched = runtime.fetch(only=only, force=force)
     runtime.fetch_pictures(only=only, force=force)
     for name, result in fetched.items():

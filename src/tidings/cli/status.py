@@ -61,7 +61,7 @@ _DOES = {"pages": "Pages are served", "ticker": "A ticker runs", "worker": "A wo
 
 
 def _running(service: dict[str, Any], alive: list[dict[str, Any]]) -> str:
-    """Return host, queues, version and configuration, if there are several processes."""
+    """Return host, queues, version and configuration of each process, if there are several."""
     if len(alive) == 1:
         return ""
     queues = f", queues {service['queues']}" if service["queues"] else ""

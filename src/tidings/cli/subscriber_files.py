@@ -35,7 +35,7 @@ from tidings.store.people.bulk_import import ImportResult
 
 
 class Tool(StrEnum):
-    """Another mailing tool whose export can be imported."""
+    """Mailing tools whose exports can be imported."""
 
     LISTMONK = "listmonk"
     MAILCHIMP = "mailchimp"
@@ -111,7 +111,7 @@ def import_people(
 
 @contextmanager
 def _watch_import(file: Path, refused: Path | None) -> Iterator[ImportWatcher]:
-    """Show a bar on a terminal, a line every ten seconds elsewhere. Print or write each refused line."""
+    """Show a bar on a terminal, else a line every ten seconds. Print or write each refused line."""
     columns = (TextColumn("importing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     if refused is not None and refused.exists() and file.exists() and refused.samefile(file):
         raise RefusedError(f"{refused} is the file to import. Give --refused another name.")

@@ -242,7 +242,7 @@ def list_people(
 
 
 def _print_people(runtime: Runtime, wanted: SubscriptionFilter, *, as_json: bool) -> None:
-    """Print page by page, so that a long list needs little memory and holds up no writer."""
+    """Print page by page, so that a long list needs little memory and does not block writers."""
     after, number = ("", ""), 0
     while True:
         with runtime.store.read() as connection:
@@ -288,7 +288,7 @@ def _lists_of(connection: Connection, address: str) -> list[str]:
 
 
 def _about(connection: Connection, address: str) -> str:
-    """Name a person in the log, which must not keep an address."""
+    """Return a description of a person for the log, without the address."""
     number = subscribers.find_id(connection, address)
     return f"subscriber {number}" if number is not None else "an address without a subscription"
 

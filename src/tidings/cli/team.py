@@ -230,7 +230,7 @@ def _read_lists(runtime: Runtime, text: str, role: Role) -> list[str]:
 
 
 def _say_link(runtime: Runtime, link: str) -> None:
-    """Print a link. While the site has a sample address, also where it opens on this machine."""
+    """Print a link. If the site has a sample address, also print the link for this machine."""
     from tidings.runtime.check import is_sample_domain
 
     site, web = runtime.newsroom.site, runtime.newsroom.web
