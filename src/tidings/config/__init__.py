@@ -1,1 +1,1 @@
-"""YAML and environment into frozen, validated models."""
+"""Load YAML and environment variables into frozen, validated models."""

@@ -38,7 +38,7 @@ class ConfigModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
 
     WRITTEN_AS: ClassVar[dict[str, type[BaseModel]]] = {}
-    """The models of the YAML text, for fields whose value has another type."""
+    """The models of the YAML, for fields whose value has another type than the YAML."""
 
     @model_validator(mode="before")
     @classmethod
@@ -51,7 +51,7 @@ class ConfigModel(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Let every value be a reference to the environment or to a file, for editors."""
+        """Allow a reference to the environment or to a file for every value, for completion in editors."""
         schema = handler(core)
         inside = handler.resolve_ref_schema(schema)
         for name, written in inside.get("properties", {}).items():
@@ -78,11 +78,11 @@ def _or_reference(written: dict[str, Any]) -> dict[str, Any]:
 
 
 class OutletSettings(ConfigModel):
-    """The settings of a channel or a mail sender: what may stop working and be mended."""
+    """The settings of a channel or a mail sender, which may stop working until somebody repairs it."""
 
     @property
     def fingerprint(self) -> str:
-        """A text that changes with the settings. It holds 16 bits of a hash of the secrets: too few to guess them."""
+        """A text that changes with the settings. It has 16 bits of a hash of the secrets, too few to guess them."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         secrets = [value.get_secret_value() for value in values.values() if isinstance(value, SecretStr)]
         short = hashlib.blake2b("\0".join(secrets).encode(), digest_size=2).hexdigest()
@@ -151,7 +151,7 @@ class ChannelSettings(OutletSettings):
 
 
 class EventWebhookSettings(OutletSettings):
-    """A program that is told of events (Standard Webhooks)."""
+    """A program that receives events (Standard Webhooks)."""
 
     url: SecretUrl = Field(description="Where to post: {env: NAME} or {file: PATH}.")
     secret: SigningSecret = Field(

@@ -1,6 +1,6 @@
 """Checks between files: a schedule's lists and channels exist, each reader's frequency is served.
 
-They work on the YAML text, not on models, so that a typo elsewhere does not hide these problems.
+They work on the YAML, not on models, so that a typo elsewhere does not hide these problems.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tidings.model.errors import Problem, nearest
 _MAIN = "tidings.yaml"
 Finding = tuple[Path, str, str]
 _HUB = "websub"
-"""The type of channel that carries no posts."""
+"""The type of channel that gets no posts."""
 
 
 _SECOND_LEVELS = frozenset(
@@ -47,7 +47,7 @@ _SECOND_LEVELS = frozenset(
         "sch",
     ]
 )
-"""Labels below a country's domain under which organisations register, as in example.org.kz."""
+"""Second-level labels under which organisations register, as in example.org.kz."""
 
 
 def cross_check(
@@ -102,7 +102,7 @@ def _posts(name: Any, channels: Mapping[str, Any], path: Path) -> Iterator[Findi
 
 
 def _translations(channels: Mapping[str, Any]) -> Iterator[Finding]:
-    """A channel that sends or awaits translations needs several languages."""
+    """Report channels that send or await translations but have only one language."""
     for name, settings in channels.items():
         written = _map(settings)
         wants = [("translations", written.get("translations") == "thread")]
@@ -118,7 +118,7 @@ def _translations(channels: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _senders(main: Mapping[str, Any]) -> Iterator[Finding]:
-    """Each sender has its own name, and the senders of a list exist."""
+    """Report senders with the same name, and unknown senders of a list."""
     mail = main.get("mail")
     known: dict[str, int] = {}
     for number, sender in enumerate(mail if isinstance(mail, list) else [mail]):
@@ -140,7 +140,7 @@ def _senders(main: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _defaults(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
-    """Warnings: a default frequency without a schedule, notice addresses without a mail sender."""
+    """Warn about a default frequency without a schedule, and about notice addresses without a mail sender."""
     if _map(main.get("notify")).get("to") and not main.get("mail"):
         yield ("notify", "to"), "notices cannot be mailed: there is no `mail`", "add a sender under `mail:`"
     for name, settings in _map(main.get("lists")).items():
@@ -179,7 +179,7 @@ def _unaligned(main: Mapping[str, Any]) -> Iterator[Finding]:
 def organisational_domain(domain: str) -> str:
     """Return the domain that an organisation registered, such as example.org or example.co.uk.
 
-    The DNS has the exact answer (RFC 9989 §4.10). Without a network this guesses by common domains of countries.
+    The exact answer is in the DNS (RFC 9989 §4.10). This guesses by common domains of countries, without the network.
     """
     labels = domain.rstrip(".").split(".")
     is_country = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVELS
@@ -232,7 +232,7 @@ def _rare_days(schedule: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _outlets(schedule: Mapping[str, Any]) -> Iterator[Finding]:
-    """Report lists and channels that are named twice, and lists without `frequency` in a schedule that repeats."""
+    """Report lists and channels that are named twice, and lists without `frequency` in a repeating schedule."""
     seen: set[tuple[str, str]] = set()
     for number, part in enumerate(_parts(schedule)):
         kind = next((kind for kind in ("list", "channel") if isinstance(part.get(kind), str)), None)
@@ -271,7 +271,7 @@ def _known(name: str, known: Mapping[str, Any], path: Path, kind: str) -> Iterat
 
 def _language(main: Mapping[str, Any], language: str, path: Path) -> Iterator[Finding]:
     languages = [language for _, language in _many(_map(main.get("site")).get("languages"))] or ["en"]
-    # A wrong tag is reported by itself, and so is a `site` that cannot be read.
+    # A wrong tag and an unreadable `site` are reported elsewhere.
     if not main.get("site") or not all(map(is_language, (*languages, language))):
         return
     if language not in languages:
@@ -283,7 +283,7 @@ def _map(value: Any) -> Mapping[str, Any]:
 
 
 def _many(value: Any) -> list[tuple[int, str]]:
-    """The texts of a list, or the single text, with their positions."""
+    """Return the texts of a list, or the single text, with their positions."""
     written = [value] if isinstance(value, str) else value
     if not isinstance(written, list):
         return []

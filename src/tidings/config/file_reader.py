@@ -1,4 +1,4 @@
-"""Read a file of a newsroom as plain maps, lists and text, with its references to secrets resolved."""
+"""Read a YAML file of a newsroom as maps, lists and text, and resolve its references to secrets."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tidings.model.errors import Problem
 
 MAIN = "tidings.yaml"
 SECRETS = "secrets.env"
-"""Variables for `{env: NAME}`, one `NAME=value` a line, as systemd reads them too (systemd.exec(5))."""
+"""Variables for `{env: NAME}`, one `NAME=value` a line, in the format of systemd (systemd.exec(5))."""
 SECRET_KEYS = (
     "password", "secret", "secret_key", "server_token", "api_key", "session_token", "signing_key", "client_secret",
 )  # fmt: skip
 UNSET = f"missing-{secrets.token_hex(8)}"
-"""Stands for the value of a reference that has none. Nobody can guess it: it may stand for a token."""
+"""Replaces the value of a reference without one. It is random, because it may replace a token."""
 _MAPS_OF_NAMES = ("sources", "topics", "feeds", "lists", "channels")
 _SHORTEST = 4
-"""Characters. A shorter secret protects nothing, and hiding it in every message would make them unreadable."""
+"""Least characters of a secret to hide: hiding a shorter one would make messages unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Reference:
 def read_environment(root: Path, env: Mapping[str, str] | None = None) -> tuple[dict[str, str], list[Problem]]:
     """Return the variables of `secrets.env` and of the environment, which wins, and warnings about the file.
 
-    The warnings never show a line: it may hold a secret.
+    The warnings never show a line, because it may contain a secret.
     """
     environment = dict(os.environ if env is None else env)
     path = root / SECRETS
@@ -86,7 +86,7 @@ def read_environment(root: Path, env: Mapping[str, str] | None = None) -> tuple[
 _VARIABLE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=\s*(.*?)\s*")
 
 _OPEN_QUOTE = re.compile(r"""[\u2018-\u201f\xab\xbb]|(["'])(?!.*\1$)""")
-"""The beginning of a value with a quote that no shell knows, or with one that is not closed."""
+"""The beginning of a value with a typographic quote, or with a quote that is not closed."""
 
 
 def _unquote(text: str) -> str:
@@ -102,26 +102,26 @@ def _unquote(text: str) -> str:
 class ConfigReader:
     """Read the files of one load, and collect their problems and secrets.
 
-    Without `needs_secrets`, a reference without a value is no problem, and its name goes to `unset`.
+    Without `needs_secrets`, a reference without a value is not a problem. Its name is added to `unset`.
     """
 
     root: Path
     env: Mapping[str, str]
     needs_secrets: bool = True
     changed: Mapping[str, bytes] = field(default_factory=dict)
-    """Files by name that are read as this instead of from the disk."""
+    """Contents of files by name, to use instead of the files on the disk."""
     unset: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     nodes: dict[str, Node] = field(default_factory=dict)
     references: dict[int, Reference] = field(default_factory=dict)
-    """By the `id` of the node, which `nodes` keeps alive."""
+    """The keys are `id`s of nodes, which `nodes` keeps alive."""
     passwords: list[str] = field(default_factory=list)
     """Secrets that are not references, such as a password in the address of the store."""
 
     def file(self, path: Path, *, salvage: bool = False) -> tuple[dict[str, Any] | None, Node | None]:
         """Return the plain content and its node, or None for both if it cannot be read. An empty key has None.
 
-        `salvage` returns the top-level blocks that can be read alone, if the whole cannot.
+        With `salvage`, if the file cannot be read as a whole, returns the top-level blocks that can be read alone.
         """
         name = path.relative_to(self.root).as_posix()
         try:
@@ -155,7 +155,7 @@ class ConfigReader:
         self.problems.append(Problem(file, *place, message, mend, level))
 
     def secrets(self) -> tuple[str, ...]:
-        """The values that no message may show, the longest first."""
+        """The values that messages must not show, the longest first."""
         values = {reference.value for reference in self.references.values() if reference.value}
         return tuple(
             sorted((value for value in {*values, *self.passwords} if len(value) >= _SHORTEST), key=lambda s: -len(s))
@@ -199,7 +199,7 @@ class ConfigReader:
         return {self._text(key, file): self._value(key, value, file, (*path, key.text)) for key, value in node.entries}
 
     def _text(self, scalar: yaml_text.Scalar, file: str) -> str:
-        """The text without half characters: YAML allows "\\ud800", but it is no character."""
+        """Return the text without lone surrogates: YAML allows "\\ud800", but it is not a character."""
         if any("\ud800" <= letter <= "\udfff" for letter in scalar.text):
             message = "this escape is only half a character"
             self.problem(file, (scalar.line, scalar.column), message, "write the character itself")
@@ -236,7 +236,7 @@ class ConfigReader:
 
 
 def _read_blocks(text: str, file: str) -> yaml_text.Mapping:
-    """Read each top-level key of a broken file alone, and leave out those that cannot be read."""
+    """Read each top-level key of a broken file on its own, and leave out keys that cannot be read."""
     lines = text.replace("\r\n", "\n").split("\n")
     starts = [number for number, line in enumerate(lines) if re.match(r"[A-Za-z]\w*\s*:", line)]
     entries: dict[str, tuple[yaml_text.Scalar, Node]] = {}

@@ -10,14 +10,14 @@ class Holidays:
     """Return the name of the holiday on a day, or None. `code` is a country (`KZ`) or a part of one (`US-CA`)."""
 
     def __init__(self, code: str) -> None:
-        import holidays  # late: slow to import, and few schedules need it
+        import holidays  # imported late: slow to import, and few schedules need it
         from holidays.registry import EntityLoader
 
         country, _, part = code.partition("-")
         if country not in EntityLoader.get_country_codes(include_aliases=False):
             mend = _find_country(code) or "write its two letters, like KZ"
             raise ValueError(f"{code!r} is not a country whose holidays are known; {mend}")
-        # Only a part needs the country's class: to get one, `holidays` imports all 250 of them.
+        # Only a part of a country needs its class: to get one, `holidays` imports all 250 classes.
         if part and part not in (parts := getattr(holidays, country).subdivisions):
             raise ValueError(f"{country} has no part {part!r}; known are {', '.join(parts) or 'none'}")
         self.code = code
@@ -28,7 +28,7 @@ class Holidays:
 
 
 def _find_country(word: str) -> str:
-    """Return `write GB` for `UK`, `gb` or `United Kingdom`; an empty text for other words. `no` may be Norway."""
+    """Return the hint `write GB` for `UK`, `gb` or `United Kingdom`, else ''. `no` may mean Norway."""
     from babel import Locale
     from holidays.registry import EntityLoader
 

@@ -31,10 +31,10 @@ _MISNAMED = re.compile(r"\.ya?ml\.(txt|md)$|\.(yalm|yamal|ylm)$", re.IGNORECASE)
 
 
 Needs = Literal["everything", "yaml", "store"]
-"""What a command needs of the configuration.
+"""The part of the configuration that a command needs.
 
-`yaml`: valid YAML, but no secrets, because it sends and fetches nothing. `store`: the store alone. Then the valid part
-of the configuration is used.
+`yaml`: valid YAML without secrets, because the command sends and fetches nothing. `store`: only the store. Then the
+valid part of the configuration is used.
 """
 
 
@@ -59,10 +59,10 @@ def load_config(
 ) -> LoadResult:
     """Read tidings.yaml and schedules/*.yaml below `root`. `env` wins over `secrets.env`.
 
-    `lenient` returns a newsroom in spite of problems, without the wrong parts, so that `check` can check the rest.
-    Never run such a newsroom, nor one loaded with `needs` other than `everything`. With `store`, the
-    problems are in its `faults`. `changed` holds files by name that are read as this instead of from the disk.
-    Raises InputError if the address of the store cannot be read.
+    `lenient` returns a newsroom without its wrong parts, so that `check` can check the rest. Never run such a newsroom,
+    nor one that was loaded with `needs` other than `everything`. With `store`, the problems are in its `faults`.
+    `changed` has contents of files by name, to use instead of the files on the disk. Raises InputError if the address
+    of the store cannot be read.
     """
     if not (root / MAIN).is_file():
         mend = "go to a newsroom's folder, name it with -C, or make one with `tidings init`"
@@ -73,7 +73,7 @@ def load_config(
         ConfigReader(root, env, needs == "everything", changed or {}, problems=warnings), lenient or salvage
     )
     reading = loading.reading
-    # The address is no secret that a command can do without: a guess would be another database.
+    # A command cannot do without the address of the store: a guess would be another database.
     address = read_store_address(root, env, salvage=salvage) if needs != "everything" else None
     plain, node = reading.file(root / MAIN, salvage=salvage)
     document: NewsroomConfig | None = None
@@ -133,7 +133,7 @@ class _Loading:
             return prune(model, plain, error, context) if self.lenient or only_unset else None
 
     def store(self, plain: dict[str, Any], env: Mapping[str, str]) -> None:
-        """Let TIDINGS_STORE override `store:`. Neither is ever shown: it may hold a password."""
+        """Let TIDINGS_STORE override `store:`. Neither is ever shown, because it may contain a password."""
         address = env.get("TIDINGS_STORE")
         if address:
             try:
@@ -221,7 +221,7 @@ class _Loading:
 
 
 def _with_known_outlets(schedules: Mapping[str, Schedule], document: NewsroomConfig) -> dict[str, Schedule]:
-    """Return the schedules without the outlets that were left out because of mistakes."""
+    """Return the schedules without lists and channels that were left out because of mistakes."""
 
     def is_known(part: Any) -> bool:
         return part.list in document.lists if isinstance(part, ListDelivery) else part.channel in document.channels
@@ -233,7 +233,7 @@ def _with_known_outlets(schedules: Mapping[str, Schedule], document: NewsroomCon
 
 
 def _context(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the types need to know. It has no languages if one of them is wrong: one mistake is reported once."""
+    """Return the validation context. It has no languages if one is wrong, so that the mistake is reported once."""
     site = plain["site"] if isinstance(plain.get("site"), dict) else {}
     languages = site.get("languages", ["en"])
     languages = [languages] if isinstance(languages, str) else languages

@@ -27,7 +27,7 @@ _EMPTY_LIST = "write at least one: `- ...` on a line of its own"
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """One error of pydantic. Its path is that of the file: without tags of unions and marks of keys."""
+    """One error of pydantic. Its path is the path in the file, without union tags and key marks."""
 
     path: Path
     kind: str
@@ -60,15 +60,15 @@ def describe_errors(
         if reference is None and (slip := _slip(node, fault.path)) is not None:
             place_, (message, mend) = slip
         problems.append(Problem(file, *place_, message, mend))
-    # Two faults of one entry may have the same slip.
+    # Two errors of one entry may have the same typing mistake.
     return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column))
 
 
 def _slip(node: Node, path: Path) -> tuple[tuple[int, int], tuple[str, str]] | None:
-    """Return a slip of typing that explains a fault: its place, what is wrong, and how to fix it.
+    """Return the typing mistake that explains an error: its place, the message, and how to fix it.
 
-    It is an invisible character, a missing space, a letter of another script or a curly quote, in a key on the way to
-    `path` or in the value.
+    Such a mistake is an invisible character, a missing space, a letter of another script or a curly quote. It may be in
+    the value, or in any key of `path`.
     """
     current: Node | None = node
     keys: list[yaml_text.Scalar] = []
@@ -119,7 +119,7 @@ _CURLY_QUOTES = "\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb"
 
 
 def _foreign_letter(text: str) -> tuple[str, str] | None:
-    """Return the message and the mend for a Cyrillic or Greek letter that looks like one of its Latin neighbours."""
+    """Return the message and the remedy for a Cyrillic or Greek letter that looks Latin and is beside Latin letters."""
     for word in re.findall(r"[^\W\d_]+", text):
         foreign = re.search("[\u0370-\u052f]", word)
         if foreign is not None and re.search("[A-Za-z]", word):
@@ -160,7 +160,7 @@ _TAGS = ("ListDelivery", "ChannelDelivery")
 
 
 def _misspelt(missing: _Fault, faults: list[_Fault]) -> bool:
-    """Whether an unknown key beside it is likely to be the missing key. One mistake is reported once."""
+    """Whether an unknown key beside a missing key is probably the same key, misspelt. One mistake is reported once."""
     name = str(missing.path[-1])
     beside = [
         str(other.path[-1])
@@ -171,7 +171,7 @@ def _misspelt(missing: _Fault, faults: list[_Fault]) -> bool:
 
 
 def _shows(text: str, secret: str) -> bool:
-    """Whether a text contains a word of a secret."""
+    """Whether a text contains any word of a secret."""
     return repr(secret) in text or any(word in text.casefold() for word in re.findall(r"\w{3,}", secret.casefold()))
 
 
@@ -191,11 +191,11 @@ def _has(node: Node, path: Path) -> bool:
 
 
 def _find_home(name: str, model: type[BaseModel], inner: Path) -> str | None:
-    """Return where a key belongs that is unknown at its place: below another key, or at the left margin."""
+    """Return the place where an unknown key is allowed: below another key, or at the top level."""
     if len(inner) > 1 and name in known_keys(model, ()):
         return f"{name!r} belongs at the beginning of a line"
     for above in (inner[:-1], ()):
-        # A key without keys of its own has those of the map that it is in.
+        # For a key without keys of its own, use the keys of its map.
         homes = [key for key in known_keys(model, above) if name in known_keys(model, (*above, key))]
         homes = [key for key in homes if name not in known_keys(model, above) and key not in inner[:1]]
         if len(homes) == 1:
@@ -212,7 +212,7 @@ _EXAMPLES = {
     "notify": "write `notify: {to: [ADDRESS]}`",
     "weekly": "write `weekly: fri 09:00`",
 }
-"""How to write settings whose shape is often mistaken."""
+"""Examples of settings whose structure is often mistaken."""
 
 
 def _words(fault: _Fault, model: type[BaseModel], inner: Path, *, is_empty: bool) -> tuple[str, str]:
@@ -262,7 +262,7 @@ def _words(fault: _Fault, model: type[BaseModel], inner: Path, *, is_empty: bool
 
 
 def split_mend(cause: object) -> tuple[str, str]:
-    """Return the two parts of `what is wrong; what to do`. A semicolon in a value that it shows does not count."""
+    """Split `what is wrong; what to do` into its two parts. Ignores semicolons in quoted values."""
     text = str(cause)
     cut = _SHOWN.sub(lambda shown: "x" * len(shown[0]), text).find("; ")
     return (text[:cut], text[cut + 2 :]) if cut >= 0 else (text, "")
@@ -273,7 +273,7 @@ _SHOWN = re.compile(r"""(?<!\w)'[^'\n]*'(?!\w)|(?<!\w)"[^"\n]*"(?!\w)""")
 
 
 def _reference(node: Node, path: Path, references: Mapping[int, Reference]) -> Reference | None:
-    """Return the reference to a secret at a path, or None if the value comes from none."""
+    """Return the reference to a secret at a path, or None if the value is not a reference."""
     current: Node | None = node
     for part in path:
         if isinstance(current, yaml_text.Mapping):
@@ -288,7 +288,7 @@ def _reference(node: Node, path: Path, references: Mapping[int, Reference]) -> R
 
 
 def find_place(node: Node, path: Path, *, key: bool = False) -> tuple[int, int]:
-    """Return line and column of the value at a path, or of its key. If it is missing: of its nearest parent."""
+    """Return line and column of the value at a path, or of its key. If it is missing, those of its nearest parent."""
     line, column = node.line, node.column
     current: Node = node
     for number, part in enumerate(path):
@@ -303,7 +303,7 @@ def find_place(node: Node, path: Path, *, key: bool = False) -> tuple[int, int]:
         elif isinstance(current, yaml_text.Sequence) and isinstance(part, int) and part < len(current.items):
             current = current.items[part]
             line, column = current.line, current.column
-        # A single value in place of a list has no items with a place: keep the place of the value.
+        # A single value instead of a list has no items, so keep the place of the value.
     return line, column
 
 
@@ -317,7 +317,7 @@ def known_keys(model: type[BaseModel], path: Path, branch: str = "") -> list[str
                 if part in (name, field.alias):
                     written = getattr(candidate, "WRITTEN_AS", {}).get(name)
                     following.extend([written] if written else _inside(field.annotation))
-        # Positions in a list and names in a map are no fields: the models stay the same.
+        # Positions in a list and names in a map are not fields: the models stay the same.
         candidates = following or candidates
     if any(candidate.__name__ == branch for candidate in candidates):
         candidates = [candidate for candidate in candidates if candidate.__name__ == branch]
@@ -332,7 +332,7 @@ def known_keys(model: type[BaseModel], path: Path, branch: str = "") -> list[str
 
 
 def _inside(annotation: Any) -> list[Any]:
-    """Return the models in a type."""
+    """Return the models that a type contains."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     origin = get_origin(annotation)

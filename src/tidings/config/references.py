@@ -1,4 +1,4 @@
-"""Find what a newsroom's YAML refers to, without loading all of it: files, environment variables, the store."""
+"""Find references in a newsroom's YAML without loading all of it: files, environment variables, the store."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class References:
 def find_references(root: Path, part: str = "") -> References:
     """Find every `{file: PATH}` and `{env: NAME}` of tidings.yaml and schedules/. Unreadable files are left out.
 
-    With `part`, only those below this key of tidings.yaml.
+    With `part`, only references below this key of tidings.yaml.
     """
     names: dict[str, set[str]] = {"file": set(), "env": set()}
     reading = ConfigReader(root, {})
@@ -57,7 +57,7 @@ def _walk(node: Node) -> Iterator[tuple[str, str]]:
 
 
 def find_names(root: Path) -> dict[str, set[str]]:
-    """Return the names of schedules, lists and channels by kind, also from files that are no valid YAML."""
+    """Return the names of schedules, lists and channels by kind, even from files that are not valid YAML."""
     schedules = {path.stem for path in (root / "schedules").glob("*.y*ml")}
     names: dict[str, set[str]] = {"schedule": schedules, "list": set(), "channel": set()}
     key, indent = "", ""
@@ -74,8 +74,8 @@ def find_names(root: Path) -> dict[str, set[str]]:
 def read_store_address(root: Path, env: Mapping[str, str] | None = None, *, salvage: bool = False) -> SecretStr:
     """Return the address of the store of the newsroom in `root`. TIDINGS_STORE overrides `store:`.
 
-    With `salvage`, mistakes elsewhere in the file do not matter. Raises InputError if it cannot be read: a guess
-    would be another database.
+    With `salvage`, ignores mistakes elsewhere in the file. Raises InputError if it cannot be read: a guess would be
+    another database.
     """
     env, _ = read_environment(root, env)
     reading = ConfigReader(root, env)

@@ -43,7 +43,7 @@ RULES = ("daily", "weekly", "monthly", "cron", "every", "at", "on")
 
 
 _Rules = Annotated[tuple[Line, ...], ONE_OR_MANY]
-"""One rule, or several that share their times."""
+"""One rule, or several rules with the same times."""
 
 
 class EveryOther(ConfigModel):
@@ -53,7 +53,7 @@ class EveryOther(ConfigModel):
 
 
 class CadenceText(ConfigModel):
-    """`cadence:` in YAML: one rule, and the settings that move or skip its slots."""
+    """`cadence:` in YAML: a rule, and the settings that move or skip its slots."""
 
     daily: _Rules | None = Field(default=None, description='Every day: "09:00", or ["07:30", "18:00"].')
     weekly: _Rules | None = Field(
@@ -326,7 +326,7 @@ class Schedule(ConfigModel):
         return any(isinstance(part, ListDelivery) and part.template == "alert" for part in self.deliver)
 
     def for_outlet(self, outlet: str) -> Self:
-        """Return the schedule with one outlet alone, `list:NAME` or `channel:NAME`; all of it if `outlet` is empty."""
+        """Return the schedule with only this outlet, `list:NAME` or `channel:NAME`. '' returns all of it."""
         if not outlet:
             return self
         return self.model_copy(update={"deliver": tuple(part for part in self.deliver if part.outlet == outlet)})

@@ -63,7 +63,7 @@ class Site(ConfigModel):
     @model_validator(mode="before")
     @classmethod
     def _colour_is_no_comment(cls, written: Any) -> Any:
-        """Report `colour: #0077b6` without quotes: YAML reads an empty value and a comment."""
+        """Report `colour: #0077b6` without quotes, which YAML reads as an empty value and a comment."""
         if isinstance(written, dict) and "colour" in written and written["colour"] is None:
             return {**written, "colour": ""}
         return written
@@ -228,14 +228,14 @@ class OpenIdSettings(ConfigModel):
     @field_validator("issuer")
     @classmethod
     def _has_no_query(cls, value: str) -> str:
-        """Refuse what no issuer has (OpenID Connect Discovery 1.0 §3)."""
+        """Refuse a query or fragment in the issuer (OpenID Connect Discovery 1.0 §3)."""
         if "?" in value or "#" in value:
             raise ValueError("an issuer has neither ? nor #; write it like https://login.example.org")
         return value.removesuffix("/.well-known/openid-configuration")
 
     @model_validator(mode="after")
     def _is_encrypted(self) -> OpenIdSettings:
-        """Refuse plain http: whoever reads along could sign in as anybody."""
+        """Refuse plain http, because an eavesdropper could sign in as anybody."""
         if self.issuer.startswith("http:") and not self.allow_private:
             raise ValueError("issuer must begin with https://; http is only allowed with `allow_private: true`")
         return self
@@ -250,7 +250,7 @@ class Room(ConfigModel):
 def _read_spam(written: Any) -> Any:
     if not isinstance(written, str):
         return written
-    # A fault belongs to the key `spam` that was written, not to `score`.
+    # The error is reported at the written key `spam`, not at `score`.
     return {"score": read_score(written)}
 
 
@@ -326,7 +326,7 @@ class Newsroom(NewsroomConfig):
     secrets: tuple[str, ...] = Field(default=(), repr=False)
     logo: Media | None = None
     unset: tuple[str, ...] = ()
-    """Variables and files of secrets that are not there, if it was loaded without the need for them."""
+    """Missing variables and files of secrets, if it was loaded without secrets."""
     faults: tuple[str, ...] = ()
     """Errors of the YAML, if only its valid part was loaded."""
 
@@ -336,15 +336,15 @@ class Newsroom(NewsroomConfig):
         return f"{self.site.url}media/{self.logo.digest}/{self.logo.name}" if self.logo else ""
 
     def find_senders(self, list_name: str) -> tuple[SenderSettings, ...]:
-        """Return the senders for mail of a list, the preferred one first. '' is for mail of no list."""
+        """Return the senders for mail of a list, the preferred one first. '' means mail without a list."""
         named = self.lists[list_name].sender if list_name in self.lists else ()
         by_name = {sender.name: sender for sender in self.mail}
         return tuple(by_name[name] for name in named if name in by_name) or self.mail
 
     def former_name(self, kind: str, name: str) -> str | None:
-        """Return the name by which the store may still know a list, channel or schedule (`was`).
+        """Return the former name (`was`) that a list, channel or schedule may still have in the store.
 
-        None if it was not renamed, or if its former name is in use again.
+        Returns None if it was not renamed, or if its former name is in use again.
         """
         by_kind: Mapping[str, Mapping[str, MailingList | ChannelSettings | Schedule]]
         by_kind = {"list": self.lists, "channel": self.channels, "schedule": self.schedules}
@@ -353,7 +353,7 @@ class Newsroom(NewsroomConfig):
         return was if was and was not in outlets else None
 
     def current_list_name(self, name: str) -> str:
-        """Return the present name of a list that an old mail names."""
+        """Return the present name of a list whose former name may be in an old mail."""
         return next((new for new in self.lists if self.former_name("list", new) == name), name)
 
     @property

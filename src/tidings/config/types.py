@@ -1,4 +1,4 @@
-"""The types of values in YAML. Each reads the source text, and its error says how to write the value."""
+"""The types of values in YAML. Each parses the source text, and its error explains how to write the value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*
 
 
 class NestedValueError(ValueError):
-    """A wrong value inside a larger one. `path` leads from there to the value, or to its key."""
+    """A wrong value inside a larger one. `path` is the path from the larger value to the wrong one, or to its key."""
 
     def __init__(self, message: str, *path: str | int, key: bool = False) -> None:
         super().__init__(message)
@@ -152,7 +152,7 @@ def _is_network(text: str) -> bool:
 
 
 def _secret_url(value: SecretStr) -> SecretStr:
-    """Check the address. Errors never show it: anybody who has it can post."""
+    """Check the address. Errors never show it, because anybody with the address can post."""
     try:
         _url(value.get_secret_value())
     except ValueError:
@@ -161,7 +161,7 @@ def _secret_url(value: SecretStr) -> SecretStr:
 
 
 def signing_key(secret: str) -> bytes:
-    """Return the key of a secret of Standard Webhooks: `whsec_` and base64 of 24 to 64 bytes. Raises ValueError."""
+    """Decode the secret of a Standard Webhook: `whsec_` and base64 of 24 to 64 bytes. Raises ValueError."""
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
@@ -219,7 +219,7 @@ def _listen_address(value: Any) -> str:
 
 
 def _store(value: SecretStr) -> SecretStr:
-    """Check an address for SQLAlchemy. Errors never show it: it may hold a password."""
+    """Check an address for SQLAlchemy. Errors never show it, because it may contain a password."""
     text = value.get_secret_value()
     mend = "write sqlite:///tidings.db or postgresql://host/database"
     if text.startswith("sqlite:"):
@@ -229,7 +229,7 @@ def _store(value: SecretStr) -> SecretStr:
     try:
         parts = urlsplit(text)
         login, at, hosts = parts.netloc.rpartition("@")
-        for host in hosts.split(","):  # PostgreSQL may have several
+        for host in hosts.split(","):  # a PostgreSQL address may name several hosts
             _ = urlsplit(f"//{login}{at}{host}").port
     except ValueError:
         raise ValueError(f"this is not the address of a database; {mend}") from None
@@ -243,7 +243,7 @@ def _store(value: SecretStr) -> SecretStr:
 
 
 def _broker(value: SecretStr) -> SecretStr:
-    """Check the address of a broker. Errors never show it: it may hold a password."""
+    """Check the address of a broker. Errors never show it, because it may contain a password."""
     try:
         parts = urlsplit(value.get_secret_value())
         host, _ = parts.hostname, parts.port
@@ -277,7 +277,7 @@ _LANGUAGE_MEND = "write it like en, ru, kk or kk-Cyrl (BCP 47)"
 
 
 def _find_language(word: str) -> str:
-    """Return the language tag that a word most likely means: `EN`, `pt_BR`, `English`, `русский`. Empty if none."""
+    """Return the language tag that a word such as `EN`, `pt_BR`, `English` or `русский` most likely means, or ''."""
     from babel import Locale, UnknownLocaleError
 
     parts = word.replace("_", "-").lower().split("-")
@@ -342,11 +342,11 @@ _CITIES = {
     "ottawa": "America/Toronto",
     "canberra": "Australia/Sydney",
 }
-"""Capitals and large cities after which no zone is named."""
+"""Capitals and large cities without a time zone of their name."""
 
 
 def find_likely_zones(text: str) -> list[str]:
-    """Return up to three zones of a city or country as people write it, in English or a language of the pages."""
+    """Return up to three time zones of a city or country, named in English or in a language of the pages."""
     from babel import Locale
     from babel.core import get_global
 
@@ -376,7 +376,7 @@ def find_likely_zones(text: str) -> list[str]:
 
 
 def _zones_by_abbreviation(letters: str) -> list[str]:
-    """Return the largest zones that clocks call `MSK` or `CEST` in one half of the year."""
+    """Return the largest zones by abbreviation, such as `MSK` or `CEST`, in one half of the year."""
     moments = [datetime(2026, month, 1, tzinfo=UTC) for month in (1, 7)]
     zones = []
     for name in sorted(available_timezones()):
@@ -384,7 +384,7 @@ def _zones_by_abbreviation(letters: str) -> list[str]:
             zone = load_zone(name)
             if any(moment.astimezone(zone).tzname() == letters for moment in moments):
                 zones.append(name)
-    # Not one of many cities stands for the others: the ones that people know come first.
+    # Zones with a well-known city come first.
     return sorted(zones, key=lambda zone: zone not in _KNOWN_ZONES)[:3]
 
 
@@ -404,7 +404,7 @@ _KNOWN_ZONES = (
 
 
 def _fold(name: str) -> str:
-    """Return a name of a place without accents, capitals and underscores, to compare it."""
+    """Return the name of a place without accents, capitals and underscores, for comparison."""
     letters = unicodedata.normalize("NFKD", name.replace("_", " ").replace("-", " ").casefold())
     return "".join(letter for letter in letters if not unicodedata.combining(letter)).strip()
 
@@ -546,7 +546,7 @@ def one_or_many(value: Any) -> Any:
 
 
 def _typed(reader: Callable[..., Any], written: Any = str) -> BeforeValidator:
-    """Make a validator. `written` is the type of the value in YAML, for the JSON Schema."""
+    """Make a validated type. `written` is the type of the value in YAML, for the JSON Schema."""
     return BeforeValidator(reader, json_schema_input_type=written)
 
 

@@ -18,12 +18,12 @@ _STAND_IN = {
     "host": "localhost",
 }
 _UNSET = (UNSET, "https://missing.invalid/", "missing@missing.invalid", "1", f"1:{UNSET}")
-"""Tried one after the other in place of a secret that is not set."""
+"""Values to try one after the other for a secret that is not set."""
 _ROUNDS = 12
 
 
 def prune(model: type[BaseModel], plain: Any, error: ValidationError, context: Any) -> Any:
-    """Return the model without its wrong parts, or None if nothing is left. Stand-ins replace required values."""
+    """Return the model without its wrong parts, or None if nothing is left. Placeholders replace required values."""
     rest = copy.deepcopy(plain)
     for _ in range(_ROUNDS):
         for entry in error.errors(include_url=False):

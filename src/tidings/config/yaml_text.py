@@ -1,8 +1,8 @@
 """A strict reader of YAML: every scalar is its source text, and every node has its line and column.
 
-Plain YAML turns 12:30 into 750, no into False and 010 into 8, keeps the last of two equal keys, and lets nine lines of
-aliases fill the memory. Here scalars stay text and the schema types them; anchors, aliases, merges, tags and directives
-are refused.
+Standard YAML turns 12:30 into 750, no into False and 010 into 8. It keeps the last of two equal keys, and nine lines of
+aliases can fill the memory. Here scalars stay text, and the schema converts them. Anchors, aliases, merges, tags and
+directives are refused.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from tidings.model.errors import Problem
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_PROBLEMS = 100
-"""In one file. More would not help a person who has pasted something that is not YAML."""
+"""Most problems to report in one file. More do not help a person who pasted something that is not YAML."""
 
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 INVISIBLE = re.compile("[\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
 _LEADING_INVISIBLE = re.compile(rf"\A{INVISIBLE.pattern}+")
-"""Spaces of other kinds and characters without a shape. Texts for readers may need them, YAML never does."""
+"""Unusual spaces and invisible characters. Texts for readers may need them, YAML syntax never does."""
 _DAYS_AND_TIMES = re.compile(
     r"(?<=[\s{,])(?:weekly|monthly|daily):[ \t]+"
     r"(\[[^][{}\n]*\][ \t]+(?:\[[^][{}\n]*\]|[0-9]{1,2}:[0-9]{2}(?:[ \t]*,[ \t]*[0-9]{1,2}:[0-9]{2})*))"
@@ -48,8 +48,8 @@ _LINE = re.compile(
     r"(?P<key>[A-Za-z_][\w-]*)?(?P<colon>:)?(?P<value>.*)"
 )
 _LINE_SEPARATOR = re.compile("[\x85\u2028\u2029]")
-"""Characters that begin a line for the library and not for editors."""
-# git, Syncthing and editors mark two versions of a part so (git-merge(1), "How conflicts are presented").
+"""Characters that the library counts as line breaks and editors do not."""
+# git, Syncthing and editors mark conflicts like this (git-merge(1), "How conflicts are presented").
 MERGE_MARK = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: .*)?$", re.MULTILINE)
 _WIDE_COLONS = "\ufe55\uff1a\u2236"
 _OUT_OF_PLACE = "begin this line in the same column as the lines that it belongs to"
@@ -83,12 +83,12 @@ _FAULTS = (
     ("document end marker", "the lines after `...` are not read", "take out the line with `...`"),
     ("mapping keys are not allowed", "a text cannot begin with ? here", "put the text in quotes"),
 )
-"""Words of the library's errors, what they mean to a reader, and the mend."""
+"""Words in the library's errors, with a plain message and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A scalar's source text, or its value where it was quoted. Lines and columns count from 1."""
+    """A scalar's source text, or its value if it was quoted. Lines and columns count from 1."""
 
     text: str
     line: int
@@ -138,11 +138,11 @@ def read_text(raw: bytes, file: str) -> tuple[str | None, list[Problem]]:
 
 
 def read_yaml(text: str, file: str, first_line: int = 1, *, warns: bool = False) -> tuple[Node | None, list[Problem]]:
-    """Return the document in `text` and its problems. The document is None if it is empty or no YAML at all.
+    """Return the document in `text` and its problems. The document is None if it is empty or not YAML at all.
 
-    With `warns`, texts that a # cuts off are among the problems, as warnings.
+    With `warns`, also returns warnings about texts that a # cuts off.
 
-    A document with problems is returned too, so that the schema can name its other mistakes in the same run.
+    A document with problems is returned too, so that the schema can report its other mistakes in the same run.
     """
     if len(text) > MAX_BYTES:
         return None, [Problem(file, 0, 0, f"the YAML has {len(text):,} characters", f"keep it under {MAX_BYTES:,}")]
@@ -166,7 +166,7 @@ def read_yaml(text: str, file: str, first_line: int = 1, *, warns: bool = False)
 
 
 def _describe(error: str) -> tuple[str, str]:
-    """Return the message and the mend for an error of the library, whose own words only programmers know."""
+    """Return a plain message and the remedy for an error of the library."""
     for words, message, mend in _FAULTS:
         if words in error:
             sign = re.search(r"character '(.)'", error)
@@ -175,7 +175,7 @@ def _describe(error: str) -> tuple[str, str]:
 
 
 def describe_invisible(character: str) -> tuple[str, str]:
-    """Return the message and the mend for an invisible character where none is expected."""
+    """Return the message and the remedy for an unexpected invisible character."""
     name = unicodedata.name(character, "").lower()
     return f"there is an invisible character here (U+{ord(character):04X}{', ' if name else ''}{name})", (
         "take it out, or type the line again"
@@ -183,7 +183,7 @@ def describe_invisible(character: str) -> tuple[str, str]:
 
 
 def describe_key_without_space(text: str) -> tuple[str, str] | None:
-    """Return the message and the mend for `weekly:fri 09:00`, also with a wide colon; None for other texts."""
+    """Return the message and the remedy for `weekly:fri 09:00`, also with a full-width colon. None for other texts."""
     match = re.match(rf"([A-Za-z_][\w-]*)[ \t]*(?:(:)(?=[^\s/:])|([={_WIDE_COLONS}]))[ \t]*", text)
     if match is None:
         return None
@@ -195,12 +195,12 @@ def describe_key_without_space(text: str) -> tuple[str, str] | None:
 
 
 def mask_days_and_times(text: str) -> str:
-    """Return a text of the same length in which `[mon, thu] 09:00`, which is no YAML, is a plain word."""
+    """Return a text of the same length in which a word replaces each `[mon, thu] 09:00`, which is not valid YAML."""
     return _DAYS_AND_TIMES.sub(lambda match: f"{match[0][: -len(match[1])]}{'x' * len(match[1])}", text)
 
 
 class _Reader:
-    """The reader of one text. It computes lines itself: for the library U+2028 begins a line, for editors not."""
+    """The reader of one text. It counts lines itself: for the library U+2028 is a line break, for editors it is not."""
 
     def __init__(self, text: str, file: str, first_line: int, warns: bool) -> None:
         self._warns = warns
@@ -215,7 +215,7 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def take_days_as_text(self) -> bool:
-        """Put a placeholder of the same length for `[mon, thu] 09:00`. Returns False if there is nothing like it."""
+        """Replace `[mon, thu] 09:00` by a placeholder of the same length. Returns False if there is none."""
         for match in _DAYS_AND_TIMES.finditer(self._text):
             self._taken[match.start(1)] = match[1]
         for index, text in self._taken.items():
@@ -252,7 +252,7 @@ class _Reader:
             raise _RefusedError
 
     def invalid(self, error: MarkedYAMLError) -> None:
-        """Note an error of the library where the mistake is: at the opening bracket or quote, not at the end."""
+        """Note an error of the library at the place of the mistake: the opening bracket or quote, not the end."""
         message = " ".join(str(error.problem or error.context or error).split())
         fault, mend = _describe(f"{message} {error.context or ''}")
         mark = error.problem_mark or error.context_mark
@@ -277,7 +277,7 @@ class _Reader:
             self.note(index, fault, mend)
 
     def _note_rest_after_bracket(self, index: int) -> bool:
-        """Note `{weekly: fri 09:00};`, where a line goes on after the bracket that closes."""
+        """Note `{weekly: fri 09:00};`, where text follows the closing bracket."""
         rest = self._text[index:].partition("\n")[0].strip()
         if not rest or rest.startswith("#") or not self._text[:index].rstrip(" \t").endswith(("}", "]")):
             return False
@@ -288,7 +288,7 @@ class _Reader:
         return True
 
     def _note_text_after_value(self, index: int) -> bool:
-        """Note `title: "News" of the week` and `title: [News] of the week`: the text goes on after its end."""
+        """Note `title: "News" of the week` and `title: [News] of the week`, where text follows the value."""
         if self._last is None or self._text[self._last[1] : index].strip(" \t"):
             return False
         start, end, opening = self._last
@@ -319,7 +319,7 @@ class _Reader:
         return before.count("{") + before.count("[") > before.count("}") + before.count("]")
 
     def _note_colon(self, index: int) -> bool:
-        """Note `{en: News: today}`: inside braces a text ends at its colon."""
+        """Note `{en: News: today}`: inside braces, a colon ends a text."""
         match = re.search(r"[{,][ \t]*([\w-]+):[ \t]+([^{}\[\],:\n]*)$", self._text[:index][-500:])
         if match is None:
             return False
@@ -337,7 +337,7 @@ class _Reader:
         return True
 
     def _note_slip(self, index: int, message: str) -> bool:
-        """Note a slip of typing that explains an error at `index`: in its line, or in a line shortly before."""
+        """Note a typing mistake that explains an error at `index`, in its line or shortly before."""
         current = bisect_right(self._starts, index) - 1
         is_out_of_place = False
         for number in range(current, max(current - 10, -1), -1):
@@ -433,7 +433,7 @@ class _Reader:
         return Mapping(self._entries(events, depth, is_flow=bool(event.flow_style)), line, column)
 
     def _template(self, events: Iterator[Any], index: int) -> Scalar:
-        """Note `subject: {{ lead.title }}`, which is a map for YAML. It becomes the text that it was meant to be."""
+        """Note `subject: {{ lead.title }}`, which YAML reads as a map, and replace it by the intended text."""
         depth = 1
         while depth:
             event = next(events)
@@ -447,7 +447,8 @@ class _Reader:
         return Scalar(text, *self._place(index), quoted=True)
 
     def _note_comment(self, end: int) -> None:
-        """Warn about `title: News #1`: a # after a space ends the text. Comments mostly have a space after the #."""
+        """Warn about `title: News #1`: a # after a space begins a comment. Real comments mostly have a space after
+        it."""
         match = _GLUED_COMMENT.match(self._text, end) if self._warns else None
         if match is not None:
             message = f"the text from {match[1][:40]!r} on is a comment, so it is ignored"
@@ -484,7 +485,7 @@ class _Reader:
         return tuple(entries)
 
     def _join(self, entries: list[tuple[Scalar, Node]], rest: Node) -> None:
-        """Note `{weekly: mon,thu 09:00}`, where YAML ends a text at its comma. The parts become one text again."""
+        """Note `{weekly: mon,thu 09:00}`, where YAML splits the text at the comma, and join the parts again."""
         name, before = entries[-1]
         if not isinstance(before, Scalar) or not isinstance(rest, Scalar) or before.quoted:
             return
@@ -495,7 +496,7 @@ class _Reader:
         if self.problems and self.problems[-1].message == message and self.problems[-1].line == name.line:
             self.problems.pop()
         mend = f'put it in quotes: `{name.text}: "{text}"`'
-        if name.text not in ("weekly", "daily", "monthly"):  # their lists have the time behind them
+        if name.text not in ("weekly", "daily", "monthly"):  # a time follows these lists
             mend += f", or write a list: `[{text}]`"
         self.problems.append(Problem(self._file, name.line, name.column, message, mend))
         entries[-1] = name, Scalar(text, before.line, before.column)
