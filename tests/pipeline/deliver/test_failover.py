@@ -149,10 +149,40 @@ def test_a_sender_that_never_reports_is_named(store: Store, sender: Deliverer, m
     with store.read() as connection:
         (notice,) = recent_notices(connection)
     assert "other-1-ff did not report" in notice.text
-    # It comes too late: others may have sent its mails meanwhile.
-    memory.timeline = "1/former"
-    memory.add_claim([], NOW)
+
+
+def test_a_sender_that_reports_too_late_says_how_many(store: Store, sender: Deliverer, memory: SenderMemory) -> None:
+    """Others may have claimed its mails since, so nobody knows which of them were forgotten."""
+    fail_over(store, memory)
+    now = datetime.now(UTC)
+    assert not failover.is_settled(store, now) and failover.is_settled(store, now + PATIENCE)
     assert sender.settle_failover() is True
+    with store.read() as connection:
+        texts = [notice.text for notice in recent_notices(connection)]
+    assert any("may have forgotten up to 4 messages" in text for text in texts), texts
+    assert {row["state"] for row in rows(store)} == {"pending"}
+
+
+def test_a_server_without_a_timeline_erases_no_memory(
+    store: Store, sender: Deliverer, memory: SenderMemory, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A standby that is not promoted yet answers first."""
+    fail_over(store, memory)
+    sent = len(sink.taken())
+    with monkeypatch.context() as standby:
+        standby.setattr(failover, "server_timeline", lambda connection: "")
+        assert sender.settle_failover()
+    assert not sender.run_until_idle().states
+    assert {row["state"] for row in rows(store)} == {"accepted"}
+    assert len(sink.taken()) == sent
+
+
+def test_a_server_without_timelines_is_asked_only_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.write() as connection:
+        monkeypatch.setattr(failover, "_TIMELINE", "SELECT no_such_function()")
+        assert failover.server_timeline(connection) == ""
+        monkeypatch.setattr(failover, "_TIMELINE", "SELECT 'asked again'")
+        assert failover.server_timeline(connection) == ""
 
 
 def test_a_forgotten_edition_is_held_for_a_person(store: Store, sender: Deliverer, memory: SenderMemory) -> None:

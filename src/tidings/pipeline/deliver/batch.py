@@ -143,7 +143,7 @@ class DeliveryBatch:
         lost |= {delivery.id for delivery in settling.settle(connection, context.owner, results)}
         delete_entries(connection, context.owner, entries)
         self._rates.save(connection)
-        if not room or server_timeline(connection) != context.memory.timeline:
+        if not room or not context.memory.is_of(server_timeline(connection)):
             # Another server may have forgotten earlier claims: see `Deliverer.settle_failover`.
             return _Step(lost, Claim((), (), 0), (), 0)
         claim = self._claimant.claim(connection, room, now=now, real_now=real_now, until=real_now + context.lease)

@@ -189,8 +189,8 @@ class Deliverer:
             return True
         with context.store.write() as connection:
             timeline = failover.look(connection, context.real_clock())
-        if timeline.name != memory.timeline:
-            if memory.timeline and timeline.name:
+        if not memory.is_of(timeline.name):
+            if memory.timeline:
                 recover_forgotten(
                     context.store,
                     context.owner,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, NotSupportedError, ProgrammingError
 
 from tidings.model.delivery import Delivery
 from tidings.store import schema as t
@@ -64,6 +64,10 @@ class SenderMemory:
         """Return an empty one. Beside SQLite it keeps nothing."""
         return cls(most=0 if store.is_sqlite else _MOST)
 
+    def is_of(self, timeline: str) -> bool:
+        """Whether the claims were made on this timeline. A server that tells none counts as the same one."""
+        return timeline in ("", self.timeline)
+
     def add(self, entry: str) -> None:
         """Remember a line of the journal, or several."""
         self._lines.append((time.monotonic(), entry))
@@ -94,7 +98,8 @@ class SenderMemory:
 def server_timeline(connection: Connection) -> str:
     """Return the server and its timeline, which a promotion changes. Empty for SQLite, or if it cannot be known.
 
-    The server is asked once for each connection: a primary keeps its timeline as long as it lives.
+    The server is asked once for each connection: a primary keeps its timeline as long as it lives. A standby is asked
+    again, because it may be promoted.
     """
     if connection.dialect.name != "postgresql":
         return ""
@@ -103,8 +108,11 @@ def server_timeline(connection: Connection) -> str:
         try:
             with connection.begin_nested():
                 known = str(connection.exec_driver_sql(_TIMELINE).scalar_one())
+        except (ProgrammingError, NotSupportedError):
+            # No right to call these functions, or a service that speaks PostgreSQL but does not have them.
+            known = ""
         except DBAPIError:
-            # A standby, or a service that speaks PostgreSQL but has no such functions.
+            # A standby.
             return ""
         connection.info[_KNOWN] = known
     return known
@@ -143,7 +151,7 @@ def look(connection: Connection, now: datetime) -> Timeline:
     delete_value(connection, _FAILOVER)
     if waiting:
         text = (
-            f"The database failed over to another server, and {', '.join(waiting)} did not report what it had sent. "
+            f"The database failed over to another server, and {', '.join(waiting)} did not report what was sent. "
             "Mails that the new server has forgotten may go out twice. To prevent this: synchronous replication."
         )
         notices.add_notice(connection, notices.Notice(f"failover:{name}", "failed", text, now))

@@ -171,7 +171,7 @@ class JournalWriter:
         try:
             boot = _line(["B", f"{Journal(self._store).boot()}, connected again"])
             with self._store.write() as connection:
-                if server_timeline(connection) != self._memory.timeline:
+                if not self._memory.is_of(server_timeline(connection)):
                     raise OSError("the database failed over to another server; sending goes on when all have reported")
                 _insert_entry(connection, self.owner, boot)
             self._open()

@@ -197,21 +197,23 @@ def reason_to_hold(connection: Connection, schedule: str, zone: tzinfo = UTC) ->
 def mark_forgotten(connection: Connection, schedules: list[str], *, count: int, owner: str, now: datetime) -> None:
     """After a failover, hold the next edition of each schedule whose edition was forgotten while it was sent.
 
-    `count` messages of `owner` are gone from the ledger. A notice says so.
+    A notice says how many messages of `owner` the server has forgotten: `count`, or at most as many without schedules.
     """
     restored = find_restored(connection)
     if schedules and (restored is None or restored.until is not None):
         named = restored.open if restored is not None else ()
         _write(connection, Restored(now, now, now, (), is_failover=True), until=now, names=[*schedules, *named])
-    text = (
-        f"The database failed over to a server that has forgotten {count_noun(count, 'message', 'messages')} that "
-        f"{owner} had sent. "
-    )
-    text += (
-        f"The next edition of {', '.join(schedules)} is held: most readers may have it."
-        if schedules
-        else ("They may go out twice. To prevent this: synchronous replication.")
-    )
+    messages = count_noun(count, "message", "messages")
+    if schedules:
+        text = (
+            f"The database failed over to a server that has forgotten {messages} that {owner} had sent. "
+            f"The next edition of {', '.join(schedules)} is held: most readers may have it."
+        )
+    else:
+        text = (
+            f"The database failed over to a server that may have forgotten up to {messages} that {owner} had sent. "
+            "These may go out twice. To prevent this: synchronous replication."
+        )
     add_notice(connection, Notice(f"forgotten:{owner}:{now.isoformat()}", "failed", text, now))
 
 
