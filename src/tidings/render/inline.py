@@ -1,13 +1,13 @@
-"""Move CSS into style attributes by premailer, and find CSS that would be lost. Only this module uses premailer.
+"""Move CSS into style attributes with premailer, and find CSS that would be lost. Only this module uses premailer.
 
-It avoids these traps of premailer:
+It avoids these problems of premailer:
 
 - Its three functions share one cache of 128 entries. A normal style sheet overflows it, and then every run parses all
   CSS again: a larger size is set before the import. The shared cache also mixes up keys: `style="p"` beside a rule
   `p {}` is a TypeError, so style attributes without a declaration are removed first.
 - `@import` makes cssutils open URLs and local files, whatever `allow_network` says. Its fetcher is replaced by one that
   refuses, and `find_css_problems` refuses such CSS before that.
-- `strip_important=True` would remove `!important` from media rules, which then never win over inline styles.
+- `strip_important=True` would remove `!important` from media rules, which then never override inline styles.
 - Width and height become attributes (`width="100%"`) that override an image's own: switched off.
 - cssutils is not thread-safe: one run at a time.
 """
@@ -57,7 +57,7 @@ class InlineError(InputError):
 
 
 class RemoteStyleError(InlineError):
-    """CSS that would fetch something."""
+    """CSS that would load a file or a URL."""
 
 
 def _refuse(url: str, *_: Any, **__: Any) -> Any:
@@ -66,7 +66,7 @@ def _refuse(url: str, *_: Any, **__: Any) -> Any:
 
 @contextmanager
 def _collect_errors() -> Iterator[list[str]]:
-    """Collect what cssutils logs, and keep it off stderr."""
+    """Collect the log messages of cssutils, and keep them off stderr."""
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
@@ -89,13 +89,13 @@ _log_to(logging.NullHandler())
 
 @lru_cache(maxsize=64)
 def _read_rules(css: str, index: int) -> tuple[list[Any], list[Any]]:
-    """The rules of a style sheet, and those that cannot be inlined. The sheets of a newsroom's templates are few."""
+    """Return the rules of a style sheet, and those that cannot be inlined. Cached: there are few style sheets."""
     rules, left = Premailer._parse_style_rules(_Inliner("", **_OPTIONS), css, index)
     return rules, left
 
 
 class _Inliner(Premailer):  # type: ignore[misc]
-    """Read each style sheet once: that takes two thirds of the time of a mail."""
+    """A premailer that parses each style sheet only once. Parsing takes two thirds of the time of a mail."""
 
     def _parse_style_rules(self, css_body: str, ruleset_index: int) -> tuple[list[Any], list[Any]]:
         rules, left = _read_rules(css_body, ruleset_index)
@@ -105,8 +105,8 @@ class _Inliner(Premailer):  # type: ignore[misc]
 def inline(html: str) -> str:
     """Move the CSS of a page into style attributes; `<style data-premailer="ignore">` stays unchanged.
 
-    Doctype, comments (also Outlook's conditional ones) and placeholders like `@@X@@` stay unchanged; entities become
-    characters, and hrefs ASCII. Raises InlineError with everything that would be lost.
+    Doctype, comments (also Outlook's conditional ones) and placeholders like `@@X@@` stay unchanged. Entities become
+    characters, and hrefs ASCII. Raises InlineError that lists all CSS that would be lost.
     """
     if problems := find_css_problems(*_split_styles(html)):
         raise InlineError("; ".join(problems))
@@ -121,13 +121,13 @@ def inline(html: str) -> str:
             inlined = _Inliner(html=tree.getroot(), **_OPTIONS).transform(pretty_print=False)
     except InlineError:
         raise
-    except Exception as error:  # premailer and cssutils raise any exception on unusual CSS
+    except Exception as error:  # premailer and cssutils may raise any exception on unusual CSS
         raise InlineError(f"the CSS of this template cannot be put into the mail: {error}") from error
     return str(etree.tostring(inlined, method="html", encoding="unicode", pretty_print=False))
 
 
 def _split_styles(html: str) -> tuple[str, str]:
-    """The CSS of `html` that is inlined, and the CSS that stays (`data-premailer="ignore"`)."""
+    """Return the CSS of `html` that is inlined, and the CSS that stays (`data-premailer="ignore"`)."""
     inlined: list[str] = []
     kept: list[str] = []
     for attributes, css in _STYLE.findall(html):
@@ -137,7 +137,7 @@ def _split_styles(html: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=64)
 def find_css_problems(inlined: str, kept: str) -> tuple[str, ...]:
-    """Find CSS that premailer would drop silently, or that breaks after a mail is cut into parts.
+    """Find CSS that premailer would drop silently, or that breaks when a mail is cut into parts.
 
     `inlined` is the CSS that goes into style attributes, `kept` the CSS that stays in `<style>`.
     """

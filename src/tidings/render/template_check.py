@@ -30,7 +30,8 @@ _TRIAL_AT = datetime(2026, 1, 2, 9, 30, tzinfo=UTC)
 
 
 def find_template_problems(templates: MailTemplates, name: str, *, languages: Sequence[str] = ("en",)) -> list[Problem]:
-    """Find missing files, syntax errors, unknown names and filters, and missing macros. If none, render a trial.
+    """Find missing files, syntax errors, unknown names and filters, and missing macros. If there are none, render a
+    trial.
 
     The trial finds unknown attributes, CSS that would be lost or break, and parts with unclosed elements.
     """
@@ -46,7 +47,7 @@ def find_template_problems(templates: MailTemplates, name: str, *, languages: Se
 
 
 def _check_own(sources: Sources, name: str, languages: Sequence[str]) -> list[tuple[str, int, str]]:
-    """Check templates of the newsroom. This runs in a limited child."""
+    """Check templates of the newsroom. Runs in a child process with limits."""
     problems = _check_files(MailTemplates(sources=sources), name, languages)
     return [(problem.file, problem.line, problem.message) for problem in problems]
 
@@ -63,7 +64,7 @@ def _check_files(templates: MailTemplates, name: str, languages: Sequence[str]) 
 
 
 def find_subject_problems(templates: MailTemplates, source: str) -> list[str]:
-    """The mistakes in a schedule's `subject`, as messages."""
+    """Return the mistakes in a schedule's `subject`, as messages."""
     if "{" not in source:
         return []
     try:
@@ -73,7 +74,7 @@ def find_subject_problems(templates: MailTemplates, source: str) -> list[str]:
 
 
 def _check_subject(sources: Sources, source: str) -> list[str]:
-    """Check a subject, and render it once. This runs in a limited child."""
+    """Check a subject, and render it once. Runs in a child process with limits."""
     templates = MailTemplates(sources=sources)
     try:
         tree = templates.environment.parse(source)
@@ -86,7 +87,7 @@ def _check_subject(sources: Sources, source: str) -> list[str]:
     try:
         render_trial_subject(templates, source, **_trial_input("en"))
     except UndefinedError:
-        return []  # it may use a third story, which the trial does not have
+        return []  # it may use a third story, which the trial does not include
     except (TemplateRuntimeError, MemoryError, OverflowError) as error:
         return [str(error) or "it needs too much memory"]
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError):
@@ -97,7 +98,7 @@ def _check_subject(sources: Sources, source: str) -> list[str]:
 def _find_file_problems(
     templates: MailTemplates, path: str, names: frozenset[str], checked: set[str]
 ) -> Iterator[Problem]:
-    """The problems of a file and of the files that it imports."""
+    """Return the problems of a file and of the files that it imports."""
     if path in checked:
         return
     checked.add(path)
@@ -167,7 +168,7 @@ def _try_rendering(templates: MailTemplates, name: str, languages: Sequence[str]
 
 
 def _problem_of(error: InputError, name: str) -> Problem:
-    """The problem that an error of rendering names, else one of the template as a whole."""
+    """Return the problem of a rendering error at its place, else for the whole template."""
     place = re.match(r"templates/([^:]+?\.j2)(?::(\d+))?:? (.*)", str(error), re.DOTALL)
     if place:
         return _problem(place[1], int(place[2] or 0), place[3])
@@ -195,7 +196,7 @@ def _trial_item(name: str, language: str, **fields: Any) -> Item:
 
 
 def _trial_input(language: str) -> dict[str, Any]:
-    """An item with every field, and one with as few as possible."""
+    """Return an item with every field, and one with as few as possible."""
     full = _trial_item(
         "full",
         language,

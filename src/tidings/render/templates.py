@@ -1,4 +1,4 @@
-"""Mail templates: folders of three files that use `_base/`. A newsroom's folder replaces a shipped one by its name."""
+"""Mail templates: folders of three files that use `_base/`. A newsroom's folder replaces the shipped one."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ _ERRORS: Final = (
 )
 """Exceptions that a mistake in a template raises while it runs."""
 _SECONDS: Final = 5
-"""Processor time of a template. Then the line that runs is named."""
+"""Most processor time of a template, in seconds. Then the error names the line that was running."""
 _HARD_SECONDS: Final = 20
-"""Processor time until the child is killed: a library written in C is not interrupted before it returns."""
+"""Processor time after which the child process is killed, because code in C cannot be interrupted before it returns."""
 T = TypeVar("T")
 Sources = Mapping[str, tuple[str, str, str]]
 """The text, the file and the error of each template, by its name."""
@@ -72,8 +72,8 @@ class TemplateError(InputError):
 def run_limited(function: Callable[..., Any], name: str, *args: Any) -> Any:
     """Run a function that renders templates of a newsroom in a child process with limits, and return its JSON.
 
-    The templates may be wrong in any way: no loop and no huge result holds up or fills the main process. `name` is
-    the folder that an error names if the line is unknown. Raises TemplateError.
+    However wrong the templates are, no loop and no huge result can block or fill the main process. `name` is the folder
+    in an error whose line is unknown. Raises TemplateError.
     """
     try:
         answer = run_in_child(answer_call, pickle.dumps((function, args, _SECONDS)), _HARD_SECONDS)
@@ -85,11 +85,11 @@ def run_limited(function: Callable[..., Any], name: str, *args: Any) -> Any:
 
 
 def answer_call(data: bytes) -> dict[str, Any]:
-    """Answer a request of `run_limited`. This runs in the child."""
+    """Answer a request of `run_limited`. Runs in the child process."""
     function, args, seconds = pickle.loads(data)  # noqa: S301  the parent made it
     signal.signal(signal.SIGVTALRM, _stop)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    # That timer leaves out the time in which the kernel makes room for a large result.
+    # That timer does not count the time in which the kernel allocates memory for a large result.
     unlimited = resource.getrlimit(resource.RLIMIT_CPU)
     signal.signal(signal.SIGXCPU, _stop)
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds), unlimited[1]))
@@ -107,7 +107,7 @@ def _stop(*_: object) -> None:
 
 
 def find_shipped_templates() -> Path:
-    """The templates that come with Tidings: next to the code in the wheel, at the root in a checkout."""
+    """Return the folder of the shipped templates: next to the code in the wheel, at the root in a checkout."""
     inside = Path(__file__).parent.parent / "_newsroom" / "templates"
     return inside if inside.is_dir() else Path(__file__).parents[3] / "templates"
 
@@ -127,14 +127,14 @@ class _TemplateCache(BytecodeCache):
 
 
 _CACHES: Final[dict[tuple[str, ...], _TemplateCache]] = defaultdict(_TemplateCache)
-"""By the options of the environment, which change the compiled code."""
+"""Keys are options of the environment, because they change the compiled code."""
 
 
 def make_environment(loader: BaseLoader, **options: Any) -> BoundedEnvironment:
-    """Jinja's sandbox with strict names, for mails and pages. HTML is escaped in `*.html.j2`.
+    """Make Jinja's sandbox with strict names, for mails and pages. HTML is escaped in `*.html.j2`.
 
-    Templates cannot reach files, the network or the environment, and Jinja limits `range()` (MAX_RANGE). Each
-    result has a limit of size (`sandbox`). The random helpers are removed: the same input must give the same bytes.
+    Templates cannot reach files, the network or the environment, and Jinja limits `range()` (MAX_RANGE). Each result
+    has a limit of size (`sandbox`). The random helpers are removed, because equal input must give equal bytes.
     """
     environment = BoundedEnvironment(
         loader=loader,
@@ -150,7 +150,7 @@ def make_environment(loader: BaseLoader, **options: Any) -> BoundedEnvironment:
 
 
 class _FolderLoader(BaseLoader):
-    """`NAME/FILE` from the newsroom if it has the folder NAME, else from the shipped ones; `_base/` file by file."""
+    """Loads `NAME/FILE` from the newsroom if it has the folder NAME, else the shipped file; `_base/` by file."""
 
     def __init__(self, overrides: Path | None, shipped: Path) -> None:
         self.overrides, self.shipped = overrides, shipped
@@ -191,7 +191,7 @@ class _FolderLoader(BaseLoader):
 
 
 class SourceLoader(BaseLoader):
-    """Templates whose text was read before, in the process that asks for them."""
+    """Loads templates whose text was already read by the parent process."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
@@ -224,13 +224,13 @@ class MailTemplates:
         self._compile_subject = lru_cache(maxsize=64)(self._uncached_subject)
 
     def names(self) -> list[str]:
-        """Every template that a schedule may name."""
+        """Return every template that a schedule may name."""
         roots = [root for root in self.folders if root.is_dir()]
         folders = {path.name for root in roots for path in root.iterdir() if path.is_dir()}
         return sorted(name for name in folders if NAME.fullmatch(name) and name != _PAGES)
 
     def are_own(self, name: str, subject: str = "") -> bool:
-        """Whether the newsroom wrote the template or the subject, so that they are rendered in a limited child."""
+        """Whether the template or the subject is the newsroom's own, so that it must be rendered in a child process."""
         if isinstance(self.loader, SourceLoader):
             return False
         if name in self._sources and not self.environment.auto_reload:
@@ -239,7 +239,7 @@ class MailTemplates:
         return own or "{" in subject
 
     def sources(self, name: str) -> Sources:
-        """Read all files that the template may use. They are read once if templates are not reloaded."""
+        """Read all files that the template may use. They are read only once unless templates are reloaded."""
         if name in self._sources and not self.environment.auto_reload:
             return self._sources[name]
         found: dict[str, tuple[str, str, str]] = {}
@@ -266,7 +266,7 @@ class MailTemplates:
         return get_template(self.environment, f"{name}/body.{part}.j2")
 
     def subject(self, name: str, source: str) -> tuple[Template, Template]:
-        """The template of the subject (`source`, or the mail template's own if that is ''), and that of `preheader`."""
+        """Return the templates of subject and preheader. `source` is the subject's; '' is the mail template's."""
         own = get_template(self.environment, f"{name}/subject.txt.j2")
         return (self._compile_subject(source) if source else own), own
 
@@ -291,7 +291,7 @@ def get_template(environment: Environment, name: str, *, folder: str = "") -> Te
 
 
 def run_template(call: Callable[..., T], *args: Any, file: str) -> T:
-    """Run a macro or template; every failure becomes a TemplateError with file and line."""
+    """Run a macro or template. Every failure becomes a TemplateError with file and line."""
     try:
         return call(*args)
     except TemplateError:
@@ -305,7 +305,7 @@ def run_template(call: Callable[..., T], *args: Any, file: str) -> T:
 
 
 def _error_place(error: BaseException, file: str) -> str:
-    """FOLDER/FILE:LINE of the template that raised `error`; Jinja rewrites tracebacks so that they name it."""
+    """Return FOLDER/FILE:LINE of the template that raised `error`. Jinja rewrites tracebacks to name it."""
     for frame in reversed(extract_tb(error.__traceback__)):
         if frame.filename.endswith(".j2"):
             path = Path(frame.filename)
@@ -314,7 +314,7 @@ def _error_place(error: BaseException, file: str) -> str:
 
 
 def _check_printable(value: Any) -> Any:
-    """Return the value of a `{{ }}` unchanged. Printing a list, an object or None in a mail is a mistake."""
+    """Return the value of a `{{ }}` unchanged. Raises for a list, an object or None, which nobody means to print."""
     if value is None:
         raise TemplateRuntimeError("a value that is empty (None) is printed; test it with `if` first")
     if not isinstance(value, str | int | float | Undefined):

@@ -1,4 +1,4 @@
-"""Gates on what a mail or post says and how it looks: words left over from a draft, and contrast in dark mode."""
+"""Gates on the words and colours of a mail or post: leftovers of a draft, and contrast in dark mode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidings.render.mail.gates import GateFailure
 from tidings.render.palette import AA, INK, NIGHT, PAPER, Palette, contrast
 
 _LEGIBLE: Final = 3.0
-"""Least contrast after a mail program changed the colours: that of large text in WCAG 2.2 (1.4.3)."""
+"""Least contrast after a mail program has changed the colours: the value for large text in WCAG 2.2 (1.4.3)."""
 _OPEN, _CLOSE = r"[\[【［]\s*", r"[^\[\]【】［］\n]{0,60}[\]】］]"
 _ORDERS: Final = (
     "insert|fill in|to be (?:added|completed|confirmed|defined|decided)|placeholder|your [a-z]+|tb[acd]",
@@ -25,7 +25,7 @@ _ORDERS: Final = (
     "insertar|inserte|añadir|agregar|completar|por completar|por confirmar|su nombre",
     "插入|填写|填入|添加|待补充|待定|待确认|在此|此处",
 )
-"""The beginnings of notes in brackets: English, Russian, Kazakh, Arabic, French, Spanish, Chinese."""
+"""First words of notes in brackets, in English, Russian, Kazakh, Arabic, French, Spanish and Chinese."""
 _NAMES: Final = (
     "(?:first |last |full )?name|date|link|url|title|headline|city|number|quote",
     "имя|фио|дата|ссылка|название|заголовок|город|цитата",
@@ -54,7 +54,7 @@ _LEFTOVERS: Final = re.compile(
 )
 _BRACKET: Final = re.compile(r"[\[【［]")
 _PHRASE: Final = re.compile("|".join(_PHRASES))
-"""For texts in lower case: a search without regard to case takes several times as long."""
+"""For texts in lower case: a case-insensitive search is several times slower."""
 _MARKS: Final = re.compile(r"\b(?:TODO|FIXME|TKTK|X{3,})\b(?P<rest>.{0,3})", re.DOTALL)
 _BRACES: Final = re.compile(
     r"\{\{-?\s?[^\W\d][\w .|-]{0,40}\}\}|\{%-?\s?(?:if|else|elif|end\w+|for|set|include|block)\b"
@@ -67,7 +67,7 @@ _CODE: Final = ("code", "pre", "kbd", "samp", "script", "style", "template")
 
 
 def find_leftovers(text: str, language: str) -> Iterator[str]:
-    """Yield each piece of a text that an author meant to replace: 'Lorem ipsum', TODO, `[insert ...]`, `{{ name }}`."""
+    """Yield each leftover of a draft in a text: 'Lorem ipsum', TODO, `[insert ...]`, `{{ name }}`."""
     if _BRACKET.search(text) or _PHRASE.search(text.lower()):
         for match in _LEFTOVERS.finditer(text):
             yield " ".join(match[0].split())
@@ -85,7 +85,7 @@ def find_item_leftovers(title: str, summary: str, body: str, language: str) -> l
 
 
 def _is_word(match: re.Match[str], text: str, language: str) -> bool:
-    """Whether a mark is a word of its language: TODO in Spanish, XXX as the Roman thirty."""
+    """Whether a draft mark is a normal word here: TODO in Spanish, XXX as the Roman number thirty."""
     mark, rest = match[0].removesuffix(match["rest"]), match["rest"]
     before = text[max(0, match.start() - 1) : match.start()]
     base = language.partition("-")[0]
@@ -99,7 +99,7 @@ def _is_word(match: re.Match[str], text: str, language: str) -> bool:
 
 
 def read_words(html: str) -> str:
-    """Return the text of HTML that a reader sees, without code."""
+    """Return the visible text of HTML, without code."""
     if not html.strip():
         return ""
     root = etree.fromstring(html.encode("utf-8", "replace"), etree.HTMLParser(encoding="utf-8"))
@@ -130,7 +130,7 @@ def read_links(html: str) -> Iterator[str]:
 
 
 def check_contrast(html: str, palette: Palette) -> Iterator[GateFailure]:
-    """Check the colours of a mail as it is, in its own dark mode, and where a mail program inverts all colours."""
+    """Check the contrast of a mail in light mode, in its own dark mode, and with inverted colours."""
     root = etree.fromstring(html.encode(), etree.HTMLParser(encoding="utf-8"))
     body = root.find("body") if root is not None else None
     worst: dict[tuple[str, str], tuple[float, str]] = {}
@@ -152,7 +152,7 @@ def check_contrast(html: str, palette: Palette) -> Iterator[GateFailure]:
 
 
 def _walk(body: etree._Element, palette: Palette) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield each text with its colours by day and by night: (text, ink, ground, ink at night, ground at night)."""
+    """Yield each text with its colours in light and dark mode: (text, ink, ground, dark ink, dark ground)."""
     inks, grounds = list(_night_inks(palette).items())[::-1], list(_night_grounds(palette).items())[::-1]
     stack: list[tuple[etree._Element, tuple[str, str, str, str]]] = [(body, (INK, PAPER, palette.ink_dark, NIGHT))]
     while stack:
@@ -178,7 +178,7 @@ def _walk(body: etree._Element, palette: Palette) -> Iterator[tuple[str, str, st
 
 
 def _night_inks(palette: Palette) -> dict[str, str]:
-    """Return the colours of text in the dark mode of the shipped templates, by class. The last one that fits holds."""
+    """Return the text colours of the shipped templates in dark mode, by class. The last matching class wins."""
     return {
         **dict.fromkeys(("cell", "ink", "body"), palette.ink_dark),
         **dict.fromkeys(("above", "foot", "muted"), palette.muted_dark),
@@ -188,7 +188,7 @@ def _night_inks(palette: Palette) -> dict[str, str]:
 
 
 def _night_grounds(palette: Palette) -> dict[str, str]:
-    """Return the colours of backgrounds in the dark mode of the shipped templates, by class."""
+    """Return the background colours of the shipped templates in dark mode, by class."""
     return {
         **dict.fromkeys(("ground", "above", "foot"), palette.ground_dark),
         "paper": palette.paper_dark,
@@ -204,7 +204,7 @@ def _read_style(element: etree._Element) -> dict[str, str]:
 
 
 def _colour(written: str | None) -> str:
-    """Return `#rrggbb`, or '' for what is no plain colour."""
+    """Return a colour as `#rrggbb`, or '' for other values."""
     try:
         red, green, blue, *alpha = ImageColor.getrgb((written or "").removesuffix("!important").strip())
     except ValueError:
@@ -213,7 +213,7 @@ def _colour(written: str | None) -> str:
 
 
 def _invert(colour: str) -> str:
-    """Turn the lightness of a colour around and keep its hue, as mail programs do that make every mail dark."""
+    """Invert the lightness of a colour and keep its hue, like mail programs that make every mail dark."""
     red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
     hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
     turned = colorsys.hls_to_rgb(hue, 1 - lightness, saturation)

@@ -30,19 +30,19 @@ from tidings.render.palette import make_palette
 from tidings.render.templates import MailTemplates, Sources, TemplateError, run_limited, run_template
 
 BUDGET: Final = 100_000
-"""Bytes of the HTML part, encoded, before personal parts. Gmail cuts at 102 KB, and does not say in which form."""
+"""Most bytes of the encoded HTML part without personal parts. Gmail clips at 102 KB, in an unknown encoding."""
 PREHEADER_LENGTH: Final = 150
 _SUBJECTS_AT_ONCE: Final = 500
-"""Subjects that one call of a child renders within its limit of time."""
+"""Number of subjects that one call of the child process can render within its time limit."""
 K = TypeVar("K")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
 class MailLayout:
-    """The mail of one set of readers: fragment keys in order, the subject and the preview line of the inbox.
+    """The mail of one set of readers: fragment keys in order, the subject, and the preview line of the inbox.
 
-    `shortened` and `titled` are ids of items that became short, or only titles, because of the size limit.
+    `shortened` and `titled` are ids of items that were shortened, or reduced to titles, because of the size limit.
     """
 
     language: str
@@ -53,7 +53,7 @@ class MailLayout:
     titled: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for the store; `from_json` reads it back."""
+        """Return plain data for the store; `from_json` reads it back."""
         return asdict(self)
 
     @classmethod
@@ -76,9 +76,9 @@ def render_mail_document(
     corrections: Sequence[Item] = (),
     topic_labels: Mapping[str, str] | None = None,
 ) -> MailDocument:
-    """Render everything that readers of `language` may get, and inline its CSS in one run.
+    """Render all parts that readers of `language` may get, and inline their CSS in one run.
 
-    `subject` is the schedule's template for the subject, '' for the mail template's own; `topic_labels` are in
+    `subject` is the schedule's template for the subject; '' uses that of the mail template. `topic_labels` are in
     `language`. Raises TemplateError, InlineError or FragmentError, all InputError.
     """
     if templates.are_own(template, subject):
@@ -134,13 +134,13 @@ def _load_sources(sources: tuple[tuple[str, tuple[str, str, str]], ...]) -> Mail
 
 
 def _render_own(sources: Sources, values: dict[str, Any]) -> dict[str, Any]:
-    """Render the document with templates of the newsroom. This runs in a limited child."""
+    """Render the document with templates of the newsroom. Runs in a child process with limits."""
     templates = _load_sources(tuple(sources.items()))
     return render_mail_document(templates=templates, **values).to_json()
 
 
 def _make_context(site: MailSite, list: MailList, edition: EditionView, language: str) -> dict[str, Any]:
-    """The names that every macro sees, except `personal`, which differs between HTML and text."""
+    """Return the variables of every macro, except `personal`, which differs between HTML and text."""
     direction = text_direction(language)
     words = load_catalogue(language)
 
@@ -207,8 +207,8 @@ def build_layouts(
 ) -> dict[K, MailLayout]:
     """Lay out the mails of sets of readers: notes, the lead, the items by kind, titles, corrections.
 
-    Beyond `budget` bytes, items become short from the last upwards, then titles, and then the lead becomes short. Only
-    the subject and the preheader are rendered here.
+    If a mail exceeds `budget` bytes, items are shortened from the last upwards, then reduced to titles, and finally the
+    lead is shortened. Only the subject and the preheader are rendered here.
     """
     subjects = _render_subjects(document, selections.values(), templates)
     return {
@@ -246,7 +246,7 @@ def _lay_out(document: MailDocument, selection: Selection, subject: tuple[str, s
 
 
 def encoded_size(size: int, joints: int = 0) -> int:
-    """Bytes of base64 in lines of 76 characters with CRLF, with at most two short lines at each joint."""
+    """Return the size as base64 in lines of 76 characters with CRLF, with at most two short lines at each joint."""
     return -(-size // 57) * 78 + joints * 8
 
 
@@ -269,7 +269,7 @@ def _keys(selection: Selection, lead: str, forms: Mapping[str, str]) -> tuple[st
 def _render_subjects(
     document: MailDocument, selections: Iterable[Selection], templates: MailTemplates
 ) -> list[tuple[str, str]]:
-    """The subject and the preheader of each set of readers. Raises TemplateError if a subject is not valid."""
+    """Render the subject and the preheader for each set of readers. Raises TemplateError if a subject is not valid."""
     wanted = [(tuple(item.id for item in each.all_items), each.stories) for each in selections]
     distinct = list(dict.fromkeys(wanted))
     if templates.are_own(document.template, document.subject):
@@ -288,7 +288,7 @@ def _render_subjects(
 def _render_own_subjects(
     sources: Sources, values: dict[str, Any], wanted: Sequence[tuple[tuple[str, ...], tuple[str, ...]]]
 ) -> list[tuple[str, str]]:
-    """Render subjects with templates of the newsroom. This runs in a limited child."""
+    """Render subjects with templates of the newsroom. Runs in a child process with limits."""
     document, templates = MailDocument.from_json(values), _load_sources(tuple(sources.items()))
     return [_render_subject(document, ids, stories, templates) for ids, stories in wanted]
 
@@ -332,7 +332,7 @@ def render_trial_subject(
     items: Sequence[Item],
     **_: Any,
 ) -> None:
-    """Render a subject with items of a trial. Jinja's exceptions are raised as they are."""
+    """Render a subject with trial items. Raises Jinja's exceptions unchanged."""
     date = format_date(edition.date, "en", site.zone)
     context = _make_context(site, list, EditionView(edition.name, edition.title, 1, date, edition.url), "en")
     views = [build_mail_item(item, language="en", zone=site.zone, topic_labels={}) for item in items]
@@ -340,7 +340,7 @@ def render_trial_subject(
 
 
 def _run_subject(own: Template, preview: Template, context: dict[str, Any]) -> tuple[str, str]:
-    """The subject, and the macro `preheader` of the mail template ('' if it has none)."""
+    """Render the subject, and the macro `preheader` of the mail template ('' if it has none)."""
     module = preview.make_module(context)
     macro = getattr(module, "preheader", None)
     return str(module) if own is preview else own.render(context), str(macro()) if macro else ""

@@ -33,9 +33,9 @@ SIGNED: Final = (
         "cfbl-address",
     ),
 )
-"""Fields that are signed where they occur. RFC 8058 §4 requires both List-Unsubscribe fields."""
+"""Fields to sign if they occur. RFC 8058 §4 requires both List-Unsubscribe fields."""
 OVERSIGNED: Final = ("from", "subject", "list-unsubscribe", "list-unsubscribe-post")
-"""Fields signed once more than they occur: an added field breaks the signature (RFC 6376 §8.15)."""
+"""Fields to sign once more than they occur, so that an added field breaks the signature (RFC 6376 §8.15)."""
 _PADDING: Final = padding.PKCS1v15()
 _SHA256: Final = hashes.SHA256()
 
@@ -65,7 +65,7 @@ class DkimIdentity:
 
 
 def load_identities(settings: Dkim) -> tuple[DkimIdentity, ...]:
-    """The keys of a sender; RSA first, because not all receivers verify Ed25519."""
+    """Load the keys of a sender. RSA comes first, because not all receivers verify Ed25519."""
     first = DkimIdentity(settings.domain, settings.selector, load_key(settings.key.get_secret_value()))
     if settings.ed25519 is None:
         return (first,)
@@ -74,12 +74,12 @@ def load_identities(settings: Dkim) -> tuple[DkimIdentity, ...]:
 
 
 class SignatureTemplate:
-    """The signatures of all messages with the same header, but for the marked places. Safe for several threads."""
+    """Signs messages whose headers are equal except at marked places. Safe for several threads."""
 
     def __init__(
         self, identities: Iterable[DkimIdentity], head: bytes, moment: int, marks: Sequence[bytes] = ()
     ) -> None:
-        """Prepare what all messages share.
+        """Prepare the parts that all messages share.
 
         `head` is the header, each field ending in CRLF, without the empty line; `moment` is in seconds since 1970.
         `marks` are control characters in `head`, without white space, where each message has a value of its own.
@@ -144,7 +144,7 @@ def _sign(signed: bytes, hashed: bytes, key: RSAPrivateKey | Ed25519PrivateKey, 
 
 
 def _fold_names(names: Sequence[str]) -> bytes:
-    """The h= tag in lines of at most 76 characters: white space is allowed around its colons."""
+    """Return the h= tag in lines of at most 76 characters. White space is allowed around its colons."""
     lines = [""]
     for name in names:
         part = name if not lines[-1] else f":{name}"

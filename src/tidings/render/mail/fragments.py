@@ -1,6 +1,6 @@
-"""A rendered edition in one language, as fragments: each reader's digest is a selection of them, in order.
+"""A rendered edition in one language, as fragments. Each reader's digest is an ordered selection of them.
 
-premailer inlines all fragments in one run, on one page with marker comments between them; then the page is cut there.
+premailer inlines all fragments in one run, on one page with marker comments. The page is then cut at the markers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _VOID: Final = frozenset({"area", "br", "col", "embed", "hr", "img", "input", "l
 
 
 class FragmentError(InputError):
-    """A part of a template leaves elements open or closes others, so no mail can be put together from it."""
+    """A part of a template has unbalanced HTML elements, so it cannot be combined into mails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class MailFragment:
 
 @dataclass(frozen=True)
 class MailDocument:
-    """All parts of one edition in one language that readers may get. The same input gives the same bytes.
+    """All parts of one edition in one language. Equal input gives equal bytes.
 
     Keys: `head`, `foot`, `section:KIND` (also `titles`, `corrections`), and for an item `lead:ID`, `item:ID`,
     `short:ID`, `title:ID`, `note:ID`, `correction:ID`. The subject and the preheader are rendered from `briefs` and
@@ -49,11 +49,11 @@ class MailDocument:
     briefs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     context: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    """Values that every layout needs and that are computed once."""
+    """Values that every layout needs, computed once."""
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Bytes of each fragment's HTML in a mail (UTF-8, CRLF)."""
+        """The size of each fragment's HTML in a mail, in bytes (UTF-8, CRLF)."""
         return {key: len(encode_text(fragment.html)) for key, fragment in self.fragments.items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -84,19 +84,20 @@ class MailDocument:
 
 
 def inline_fragments(head: str, parts: Sequence[tuple[str, str]], foot: str) -> dict[str, str]:
-    """Inline the CSS of all fragments in one run; returns them by key. `foot` closes the elements that `head` opens.
+    """Inline the CSS of all fragments in one run. Returns them by key. `foot` closes the elements that `head` opens.
 
-    Raises FragmentError for a part that leaves elements open, or closes others.
+    Raises FragmentError for a part with unbalanced elements.
     """
     keys = [key for key, _ in parts]
-    # Nobody can write the marks into a story: they depend on all of the content. The same input has the same bytes.
+    # The markers contain a hash of all content, so nobody can write one into a story, and equal input gives equal
+    # bytes.
     everything = "\0".join([head, *(html for _, html in parts), foot])
     secret = hashlib.sha256(everything.encode("utf-8", "surrogatepass")).hexdigest()
     page = head + "".join(f"<!--{secret}:{number}-->{html}" for number, (_, html) in enumerate(parts))
     page += f"<!--{secret}:{len(parts)}-->{foot}"
     for key, html in (("head and foot", head + foot), *parts):
         _check_whole(key, html)
-    from tidings.render.inline import inline  # late: premailer is slow to import, and most commands render nothing
+    from tidings.render.inline import inline  # premailer is slow to import, and most commands do not need it
 
     cut = re.split(rf"<!--{secret}:([0-9]+)-->", inline(page))
     if cut[1::2] != [str(number) for number in range(len(parts) + 1)]:
@@ -127,7 +128,7 @@ class _Balance(HTMLParser):
 
 
 def _check_whole(key: str, html: str) -> None:
-    """Refuse unbalanced HTML: a parser would repair it and move elements to a wrong place of the mail."""
+    """Refuse unbalanced HTML, because a parser would repair it and move elements to a wrong place."""
     balance = _Balance()
     balance.feed(html)
     balance.close()

@@ -15,8 +15,8 @@ from tidings.render.inline import find_css_problems
 from tidings.render.mail.personal import LEFTOVER
 
 LIMIT: Final = 102 * 1024
-"""Gmail shows this much of a mail and hides the rest, the unsubscribe link included. Google does not say whether
-the encoded or the decoded size counts, so both are checked."""
+"""Gmail shows at most this many bytes of a mail and hides the rest, including the unsubscribe link. Google does not say
+whether the encoded or the decoded size counts, so both are checked."""
 _C1: Final = re.compile(r"[\x80-\x9f]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _URL_IN_TEXT: Final = re.compile(r"(?:https?://|mailto:)[^\s<>\"]+")
@@ -29,7 +29,7 @@ _FULL_URL: Final = "give it its full URL"
 
 @dataclass(frozen=True, slots=True)
 class GateFailure:
-    """One reason to hold an edition: the gate's name, what is wrong, and how to repair it."""
+    """A reason to hold an edition: the gate's name, the problem, and the remedy."""
 
     gate: str
     detail: str
@@ -40,7 +40,7 @@ class GateFailure:
 
 
 def check_mail(message: bytes) -> list[GateFailure]:
-    """Return every failure of a whole mail as it would be sent."""
+    """Return every failure of a complete mail in its final form."""
     header, _, _ = message.partition(b"\r\n\r\n")
     parsed = message_from_bytes(message)
     failures = list(_check_header(header, parsed))

@@ -1,8 +1,8 @@
-"""The header of a mail as bytes, and mail addresses, by our own writer.
+"""Write the header of a mail as bytes, and parse mail addresses.
 
-Python's EmailMessage (3.8 to 3.13) turns any token of 78 characters or more, such as an unsubscribe URL, into
-encoded-words, which no mail program reads there; it also takes 0.9 ms. Every value is checked for control characters
-before it is written.
+We do not use Python's EmailMessage (3.8 to 3.13): it converts tokens of 78 characters or more, such as an unsubscribe
+URL, to encoded-words, which mail programs cannot read there. It also takes 0.9 ms. Every value is checked for control
+characters before it is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PRINTABLE: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
 _LINE: Final = 76
 _LONGEST: Final = 990
 UNSUBSCRIBE_SUBJECT: Final = "unsubscribe"
-"""The word before the token in the subject of a mail that unsubscribes."""
+"""The word before the token in the subject of an unsubscribe mail."""
 
 
 class HeaderError(ValueError):
@@ -42,11 +42,11 @@ class HeaderError(ValueError):
 
 
 class AddressError(ValueError):
-    """A mail address that no header can hold."""
+    """A mail address that is not allowed in a header."""
 
 
 class NeedsSmtputf8Error(AddressError):
-    """The part before the @ is not ASCII: only a server that offers SMTPUTF8 can take it (RFC 6531)."""
+    """The part before the @ is not ASCII. Only a server with SMTPUTF8 accepts such an address (RFC 6531)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ _EDITION_FIELDS: Final = attrgetter(
 
 
 def header_bytes(headers: MailHeaders, subject: str) -> bytes:
-    """Every field except Content-Type, each ending in CRLF. HeaderError names the field that is not valid."""
+    """Return every field except Content-Type, each ending in CRLF. Raises HeaderError, which names the field."""
     before_to, after_to, after_id = fixed_headers(headers, subject)
     to = to_header(headers.to_name, headers.to_address)
     message_id = message_id_header(headers.message_id)
@@ -133,7 +133,7 @@ def header_bytes(headers: MailHeaders, subject: str) -> bytes:
 
 
 def fixed_headers(headers: MailHeaders, subject: str = "") -> tuple[bytes, bytes, bytes]:
-    """The fields that are the same for every reader: before To, between To and Message-ID, and after Message-ID."""
+    """Return the fields that are the same for every reader: before To, between To and Message-ID, and after it."""
     after_to = _text("Subject", subject or headers.subject) + _date(headers.date)
     return _mailbox("From", headers.sender), after_to, _edition_headers(*_EDITION_FIELDS(headers))
 
@@ -149,7 +149,7 @@ def _edition_headers(
     cfbl_address: str,
     bulk: bool,
 ) -> bytes:
-    """The fields that are the same for every reader of an edition in one language."""
+    """Return the fields that are the same for every reader of an edition in one language."""
     lines = [_mailbox("Reply-To", reply_to)] if reply_to else []
     if language:
         lines.append(_raw("Content-Language", language))
@@ -176,7 +176,7 @@ def _edition_headers(
 
 
 def unsubscribe_headers(url: str, mailto: str) -> bytes:
-    """The fields of RFC 2369 and RFC 8058: raw ASCII, folded only between the URIs, https first."""
+    """Return the fields of RFC 2369 and RFC 8058: raw ASCII, folded only between the URIs, https first."""
     uris = []
     if url:
         uris.append(f"<{_uri('List-Unsubscribe', url)}>")
@@ -194,14 +194,14 @@ def unsubscribe_headers(url: str, mailto: str) -> bytes:
 
 
 def message_id_header(value: str) -> bytes:
-    """`Message-ID`, of the form <left@domain>."""
+    """Return `Message-ID` with <left@domain>."""
     if not _MESSAGE_ID.fullmatch(value):
         raise HeaderError("Message-ID", f"{value!r} is not of the form <left@domain>")
     return f"Message-ID: {value}\r\n".encode("ascii")
 
 
 def to_header(name: str, address: str) -> bytes:
-    """`To`; in UTF-8 if the address is not ASCII (RFC 6532 §3.2): such a mail needs SMTPUTF8."""
+    """Return `To`, in UTF-8 if the address is not ASCII (RFC 6532 §3.2). Such a mail needs SMTPUTF8."""
     try:
         return _named_address("To", name, _header_address("To", address))
     except NeedsSmtputf8Error:
@@ -255,7 +255,7 @@ def _date(moment: datetime) -> bytes:
 
 
 def _phrase(header: str, name: str) -> str:
-    """A display name: atoms, a quoted string, or encoded-words separated by one space."""
+    """Encode a display name: atoms, a quoted string, or encoded-words separated by one space."""
     name = " ".join(_clean(header, name).split(" ")).strip()
     if _ATOMS.fullmatch(name) and "=?" not in name:
         return name
@@ -266,7 +266,7 @@ def _phrase(header: str, name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _text(header: str, value: str) -> bytes:
-    """Unstructured text, such as a subject."""
+    """Encode unstructured text, such as a subject."""
     value = " ".join(part for part in _clean(header, value).split(" ") if part)
     if value.isascii() and "=?" not in value and all(len(word) <= _LINE - 10 for word in value.split(" ")):
         return _fold(header, value.split(" "))
@@ -274,7 +274,7 @@ def _text(header: str, value: str) -> bytes:
 
 
 def encoded_words(text: str, first: int) -> list[str]:
-    """RFC 2047 §2: words of at most 75 characters, the first of at most `first`, each of whole characters."""
+    """Encode by RFC 2047 §2: words of at most 75 characters, the first of at most `first`, each of whole characters."""
     chunks = [b""]
     room = (min(first, 75) - 12) // 4 * 3
     for character in text:
@@ -287,7 +287,7 @@ def encoded_words(text: str, first: int) -> list[str]:
 
 
 def _fold(header: str, words: list[str], encoding: str = "ascii") -> bytes:
-    """Lines of at most 76 characters if the words allow it; the first line is never empty (spam filters dislike it)."""
+    """Fold into lines of at most 76 characters if the words allow it. The first line is never empty (spam filters)."""
     lines = [f"{header}: {words[0]}"]
     for word in words[1:]:
         if len(lines[-1]) + 1 + len(word) <= _LINE:

@@ -1,7 +1,7 @@
-"""Mail merge: a digest is encoded once for all its readers, and each reader's own parts are filled into the gaps.
+"""Mail merge: a digest is encoded once for all its readers, and each reader's values are filled into the gaps.
 
-Parts that are the same for all readers are processed only once. Only the header fields To, Message-ID and
-List-Unsubscribe differ from reader to reader, and the placeholders in the body.
+Only the header fields To, Message-ID and List-Unsubscribe and the placeholders in the body differ between readers. All
+other parts are processed once.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from tidings.render.mail.personal import (
 _SIMPLE_ADDRESS: Final = re.compile(rf"(?=.{{1,64}}@){ATOM}(?:\.{ATOM})*@[a-z0-9-]+(?:\.[a-z0-9-]+)+")
 _MARKUP: Final = re.compile(r"[&<>\"']")
 _SHORT_NAME: Final = 45
-"""Bytes of UTF-8 that fit into one encoded-word behind `To: `."""
+"""Most bytes of UTF-8 in one encoded-word after `To: `."""
 _TO_MARK, _ID_MARK, _TOKEN_MARK = b"\x01", b"\x02", b"\x03"
-"""The places of a reader's values in the header that is signed."""
+"""Marks for a reader's values in the signed header."""
 _GAP: Final = "-gap-"
-"""Placeholder for a reader's token while the fields around it are made."""
+"""Placeholder for a reader's token while the header fields are made."""
 
 
 class MergedMail:
-    """One mail for all readers with the same layout: `render` it for each. Several threads may."""
+    """One mail for all readers with the same layout. `render` makes it for one reader. Safe for several threads."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class MergedMail:
         domain: str,
         identities: Sequence[DkimIdentity] = (),
     ) -> None:
-        """Prepare the parts of the text and the HTML. The reader's own fields in `headers` are ignored.
+        """Prepare the parts of the text and the HTML. Fields in `headers` that differ between readers are ignored.
 
         `unsubscribe_prefix` begins every reader's unsubscribe URL, and `domain` ends every Message-ID. `identities`
         sign each mail at the moment of its Date.
@@ -84,10 +84,10 @@ class MergedMail:
     def render(
         self, address: str, name: str, id_left: bytes, unsubscribe_token: bytes, preferences_token: bytes
     ) -> list[bytes]:
-        """Render for one reader: the mail in pieces, with CRLF at line ends.
+        """Return the mail for one reader in pieces, with CRLF at line ends.
 
-        `id_left` is the left part of the Message-ID, in hexadecimal. The tokens end the URLs and need no escaping.
-        Raises HeaderError or AddressError, both ValueError, for invalid values.
+        `id_left` is the left part of the Message-ID, in hexadecimal. The tokens are appended to the URLs and need no
+        escaping. Raises HeaderError or AddressError, both ValueError, for invalid values.
         """
         # This refuses control characters in the name, which is used in the body too.
         to = _format_to(name, address)
@@ -102,7 +102,7 @@ class MergedMail:
         return wire
 
     def _body(self, values: tuple[bytes, ...]) -> list[bytes]:
-        """`values` are the READER_PARTS for the text, then those for the HTML."""
+        """Return the body. `values` are the READER_PARTS for the text, then those for the HTML."""
         remainders = tuple([len(value) % 3 for value in values])
         layout = self._layouts.get(remainders)
         if layout is None:
@@ -111,13 +111,14 @@ class MergedMail:
                 layout.pieces.append(head)
                 layout.add(parts, remainders)
             layout.pieces.append(self._multipart.end)
-            # Kept from the second reader on: a layout keeps its pieces in memory, and many mails have one reader.
+            # Kept only from the second reader on, because a layout keeps its pieces in memory and many mails have one
+            # reader.
             self._layouts[remainders] = layout if remainders in self._layouts else None
         return layout.fill(values)
 
 
 class MailMerge:
-    """A document ready to send: each fragment is encoded at most three times. Several threads may use it."""
+    """A document ready to send. Each fragment is encoded at most three times. Safe for several threads."""
 
     def __init__(self, document: MailDocument) -> None:
         self.document = document
@@ -160,7 +161,7 @@ class MailMerge:
         return MergedMail(parts(False), parts(True), headers, unsubscribe_prefix, domain, identities)
 
     def _split(self, key: str, is_html: bool, present: frozenset[str]) -> list[Literal | Placeholder]:
-        """A fragment's literals and placeholders, the same objects each time."""
+        """Return a fragment's literals and placeholders, as the same objects each time."""
         pieces = self._fragments.get((key, is_html, present))
         if pieces is None:
             fragment = self.document.fragments[key]
@@ -176,7 +177,7 @@ class MailMerge:
 def _join_literals(
     pieces: Iterable[Literal | Placeholder], fixed: Mapping[str, bytes], prefixes: Mapping[str, bytes], first: int
 ) -> Iterator[LiteralRun | int]:
-    """Literals in a row as runs, and the numbers of readers' values, counted from `first`.
+    """Join adjacent literals to runs, and number the readers' values from `first`.
 
     Placeholders that `fixed` fills become literals; a prefix goes before its placeholder.
     """
@@ -208,6 +209,6 @@ def _format_to(name: str, address: str) -> bytes:
         return to_header(name, address)
     # RFC 2047 §2.
     word = b"To: =?utf-8?b?%s?=" % b2a_base64(raw, newline=False)
-    # At most 76 characters a line where the words allow it.
+    # At most 76 characters a line, if the words allow it.
     fold = b"\r\n <" if len(word) + len(address) + 3 > 76 else b" <"
     return word + fold + address.encode("ascii") + b">\r\n"

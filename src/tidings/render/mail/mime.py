@@ -1,4 +1,4 @@
-"""MIME bodies in base64, in pieces that are joined without encoding them again.
+"""MIME bodies in base64, in pieces that can be joined without encoding them again.
 
 Base64 encodes three bytes at a time. Each literal is therefore encoded once for each of the three places in a triple
 where it may begin, and bytes that do not fill a triple are carried over to the next part. Lines at the joints are
@@ -22,17 +22,17 @@ Form = tuple[bytes, bytes, bytes]
 
 
 def encode_text(text: str) -> bytes:
-    """UTF-8 with CRLF: line ends are canonical before base64 (RFC 2045 §6.8)."""
+    """Encode text in UTF-8 with CRLF: line ends must be canonical before base64 (RFC 2045 §6.8)."""
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n").encode("utf-8")
 
 
 def encode_lines(data: bytes) -> bytes:
-    """Base64 in lines of at most 76 characters, each ending in CRLF."""
+    """Encode in base64, in lines of at most 76 characters, each ending in CRLF."""
     encoded = b2a_base64(data, newline=False)
     if len(data) <= LINE_BYTES:
         return encoded + b"\r\n" if data else b""
     if len(data) <= 2 * LINE_BYTES:
-        # A reader's link: several in each mail.
+        # The fast path for a reader's link, of which each mail has several.
         return b"".join((encoded[:76], b"\r\n", encoded[76:], b"\r\n"))
     return b"\r\n".join([encoded[at : at + 76] for at in range(0, len(encoded), 76)]) + b"\r\n"
 
@@ -60,7 +60,7 @@ class Literal:
 
 
 class LiteralRun:
-    """Literals in a row. The joined form of an alignment is kept once a second reader needs it."""
+    """Adjacent literals. The joined form of an alignment is kept once a second reader needs it."""
 
     __slots__ = ("_forms", "_used", "literals")
 
@@ -98,14 +98,14 @@ class LiteralRun:
 
 
 BodyParts = Sequence[LiteralRun | int]
-"""A body in order: fixed text, and for each gap the number of the value that fills it."""
+"""A body in order: fixed text, and for each gap the number of its value."""
 
 
 class BodyLayout(NamedTuple):
     """An encoded body with gaps. It fits all values whose lengths leave the same remainders by three (base64)."""
 
     pieces: list[bytes]
-    """Empty where a gap is."""
+    """Pieces of the body; empty at each gap."""
     gaps: list[tuple[int, bytes, int, bytes]]
     """Gaps with one value: the place in `pieces`, the bytes before the value, its number, the bytes after it."""
     joint_gaps: list[tuple[int, list[bytes | int]]]
@@ -124,7 +124,7 @@ class BodyLayout(NamedTuple):
             open_.append(head)
             size += len(head)
             if size % 3:
-                # A literal too short to complete the triple.
+                # The literal is too short to complete the triple.
                 open_.append(tail)
                 size += len(tail)
                 continue
@@ -148,11 +148,11 @@ class BodyLayout(NamedTuple):
             self.pieces.append(encode_lines(data))
 
     def fill(self, values: Sequence[bytes]) -> list[bytes]:
-        """The pieces with `values` in the gaps."""
+        """Return the pieces with `values` in the gaps."""
         body = self.pieces.copy()
         for at, before, number, after in self.gaps:
             data = before + values[number] + after
-            # One short line is the usual case, and the fast one.
+            # One short line is the usual case, and the fast path.
             body[at] = b2a_base64(data, newline=False) + b"\r\n" if 0 < len(data) <= LINE_BYTES else encode_lines(data)
         for at, parts in self.joint_gaps:
             body[at] = encode_lines(b"".join([values[part] if isinstance(part, int) else part for part in parts]))
@@ -163,7 +163,7 @@ class MultipartAlternative:
     """Content-Type, the heads of the text and HTML parts, and the closing boundary of a multipart/alternative body."""
 
     def __init__(self, seed: str) -> None:
-        # Underscores: base64 has none, so the boundary cannot occur in a part.
+        # The boundary has underscores, which base64 does not have, so it cannot occur in a part.
         boundary = b"=_tidings_%b" % hashlib.sha256(seed.encode()).hexdigest()[:24].encode()
         self.content_type = b'Content-Type: multipart/alternative;\r\n boundary="%b"\r\n' % boundary
         head = b"--%b\r\nContent-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
@@ -172,7 +172,7 @@ class MultipartAlternative:
 
 
 def plain_message(headers: MailHeaders, text: str, page: str | None = None) -> bytes:
-    """A mail of plain text, with an HTML part if `page` is given: notices, confirmations, welcome mails."""
+    """Return a mail of plain text, with an HTML part if `page` is given: notices, confirmations, welcome mails."""
     head = header_bytes(headers, headers.subject)
     if page is None:
         kind = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"

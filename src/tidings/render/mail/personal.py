@@ -18,7 +18,7 @@ LEFTOVER: Final = re.compile(r"(?:@|%40){2}tidings\.", re.IGNORECASE)
 READER_PARTS: Final = ("name", "unsubscribe_url", "preferences_url", "view_url")
 SELECTION_PARTS: Final = ("subject", "preheader")
 ARCHIVE_PARTS: Final = ("archive_url", "subscribe_url")
-"""Parts of the archive page, which has no single reader."""
+"""Values for the archive page, which has no single reader."""
 PARTS: Final = READER_PARTS + SELECTION_PARTS + ARCHIVE_PARTS
 
 
@@ -38,14 +38,14 @@ class PersonalPlaceholders:
         return self._form(f"{_START}{name}@@")
 
     def when(self, name: str, caller: Any) -> str:
-        """`{% call personal.when('view_url') %}...{% endcall %}`: only for readers who have that part."""
+        """Show a block only to readers who have a part: `{% call personal.when('view_url') %}...{% endcall %}`."""
         if name not in PARTS:
             raise UnknownPartError(f"personal.when({name!r}): there is no such part; the parts are {', '.join(PARTS)}")
         return self._form(f"{_START}if.{name}@@{caller()}{_START}end.{name}@@")
 
 
 def escape_placeholders(text: str) -> str:
-    """Make text from outside safe: a placeholder in it stays text."""
+    """Make external text safe: a placeholder in it stays text."""
     return text.replace("@@", "@\u2060@") if _START in text else text
 
 
@@ -76,12 +76,12 @@ def split_placeholders(text: str, present: frozenset[str]) -> Iterator[str | Pla
 
 
 def find_conditions(text: str) -> frozenset[str]:
-    """The parts that `text` has blocks for."""
+    """Return the parts for which `text` has blocks."""
     return frozenset(match[2] for match in _PLACEHOLDER.finditer(text) if match[1] == "if.")
 
 
 def fill_placeholders(text: str, values: Mapping[str, str], *, escape: bool) -> str:
-    """Fill the placeholders of `text`; `escape` for HTML."""
+    """Fill the placeholders of `text`. Pass `escape` for HTML."""
     present = frozenset(name for name, value in values.items() if value)
     if escape:
         values = {name: html.escape(value) for name, value in values.items()}

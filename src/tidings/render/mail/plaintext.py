@@ -1,4 +1,4 @@
-"""Sanitised HTML as plain text: wrapped paragraphs, lists, and every URL after the words of its link."""
+"""Sanitised HTML as plain text: wrapped paragraphs, lists, and each URL after the text of its link."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPACE = re.compile(r"[ \t\r\n\f]+")
 
 
 def wrap(text: str, width: int = WIDTH, indent: str = "", first: str | None = None) -> str:
-    """Wrap at `width` columns, at spaces only: a URL is never cut. `first` indents the first line."""
+    """Wrap at `width` columns, only at spaces, so that URLs are never cut. `first` indents the first line."""
     lines: list[str] = []
     for paragraph in text.split("\n"):
         line = (first if first is not None and not lines else indent) or ""
@@ -35,7 +35,7 @@ def wrap(text: str, width: int = WIDTH, indent: str = "", first: str | None = No
 
 
 def html_to_text(markup: str) -> str:
-    """The text of an item's body: empty lines between paragraphs, links as `words <URL>`."""
+    """Return the text of an item's body, with empty lines between paragraphs, and links as `words <URL>`."""
     if not markup.strip():
         return ""
     root = lxml_html.fragment_fromstring(markup, create_parent="div")
@@ -45,7 +45,7 @@ def html_to_text(markup: str) -> str:
 
 
 def fit_headings(markup: str, first: int) -> str:
-    """The same HTML without ids, and with headings that start at level `first` and skip no level.
+    """Return the HTML without ids, and with headings that start at level `first` and skip no level.
 
     Two bodies in one mail may have the same id, and headings must not skip levels (WCAG 2.2, technique H42).
     """

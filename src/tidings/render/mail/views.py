@@ -30,7 +30,7 @@ from tidings.render.mail.plaintext import fit_headings, html_to_text
 from tidings.render.urls import ascii_url
 
 COLUMN = 536
-"""Pixels of the text column. Classic Outlook obeys a picture's `width`, and no style."""
+"""Pixels of the text column. Classic Outlook reads a picture's `width` attribute, but no styles."""
 _URL_SAFE = "@/:=?;#%&,+-_.!~*'()"
 """Characters that libxml2 leaves unchanged in an href: text and HTML must show the same bytes."""
 
@@ -52,7 +52,7 @@ class MailSite:
 
 @dataclass(frozen=True, slots=True)
 class MailList:
-    """The list: `name` is its key, `title` what readers call it, `url` its public page or ''."""
+    """The list: `name` is its key, `title` its public title, `url` its public page or ''."""
 
     name: str
     title: str
@@ -98,7 +98,7 @@ class PictureView:
     height: int = 0
 
     def height_at(self, width: int) -> int:
-        """The height in pixels at a width of `width` pixels, 0 if unknown."""
+        """Return the height in pixels for this width, 0 if unknown."""
         return round(self.height * width / self.width) if self.width and self.height else 0
 
 
@@ -159,7 +159,7 @@ class MailItem:
     body_text: str = ""
 
     def brief(self) -> dict[str, Any]:
-        """The fields that subjects and preheaders need, as JSON; `from_brief` reads it back."""
+        """Return the fields for subjects and preheaders as JSON; `from_brief` reads it back."""
         left_out = ("images", "attachments", "contacts", "body", "body_text", "image")
         plain: dict[type, type] = {tuple: list, dict: dict, Markup: str}
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in left_out}
@@ -231,20 +231,20 @@ def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mappi
 
 @lru_cache(maxsize=4096)
 def mail_url(url: str) -> str:
-    """`url` as ASCII, as libxml2 would write it."""
+    """Return `url` in ASCII, in the form that libxml2 writes."""
     parts = urlsplit(ascii_url(url))
     return urlunsplit((parts.scheme, parts.netloc, *(quote(part, safe=_URL_SAFE) for part in parts[2:])))
 
 
 def _fit_body(markup: str, copies: Collection[str]) -> str:
-    """Fit a body to a mail: addresses in ASCII, pictures no wider than the column, and no players.
+    """Adapt a body for mail: URLs in ASCII, pictures no wider than the column, and no players.
 
-    `copies` are the ends of addresses of pictures with a JPEG copy for mail programs.
+    `copies` are the URL endings of pictures with a JPEG copy for mail programs.
     """
     if "href" not in markup and "src" not in markup:
         return markup
     root = lxml_html.fragment_fromstring(markup, create_parent="div")
-    # The link to the file of a player is below it. Most mail programs would show a text about old browsers.
+    # The player is removed: most mail programs would show its text about old browsers. A link to the file is below it.
     for element in list(root.iter("video", "audio", "source")):
         element.drop_tree()
     for element in root.iter("a"):
@@ -261,7 +261,7 @@ def _fit_picture(element: lxml_html.HtmlElement, copies: Collection[str]) -> Non
     for name in ("srcset", "sizes"):
         element.attrib.pop(name, None)
     width, height = (int(size) if (size := element.get(name, "")).isdigit() else 0 for name in ("width", "height"))
-    # A picture of unknown size keeps its own: an icon is not blown up, and a large one is held by its style.
+    # A picture of unknown size keeps its size: an icon is not enlarged, and its style limits a large picture.
     if width > COLUMN:
         element.set("width", str(COLUMN))
         if height:
