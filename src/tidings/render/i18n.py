@@ -1,7 +1,7 @@
 """Words, dates and sizes in the reader's language.
 
-Catalogues are gettext `.po` files under `locale/`, read directly without compiling. English is written in the
-code. A language without a catalogue gets its own dates and English words.
+Catalogues are gettext `.po` files under `locale/`, read directly without compiling. The English texts are in the code.
+A language without a catalogue gets its own dates, but English words.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "story": ("Story", "Stories"),
     "video": ("Video", "Videos"),
 }
-"""Singular, and plural as a heading. Two messages: Russian uses other cases for counts than for headings."""
+"""The singular, and the plural as a heading. Separate messages: Russian uses other cases for counts."""
 
 _DEFAULT_REGION = {"en": "en_GB"}
-"""The region for the dates of a language without a region: 26 September 2023, 14:30."""
+"""The region that sets the date format of a language without a region: 26 September 2023, 14:30."""
 
 
 @cache
 def load_catalogue(language: str, domain: str = "tidings") -> NullTranslations:
-    """The words of a language (a BCP 47 tag); `ru-KZ` falls back to `ru`, and missing messages stay English.
+    """Load the catalogue of a language (a BCP 47 tag). `ru-KZ` falls back to `ru`, and missing messages stay English.
 
     `domain` is `tidings` for readers' pages and mails, or `room` for the comms room.
     """
@@ -64,7 +64,7 @@ def load_catalogue(language: str, domain: str = "tidings") -> NullTranslations:
 
 
 def count_missing_words(language: str) -> tuple[int, int]:
-    """Return how many of the words for readers a language lacks, and how many there are. English lacks none."""
+    """Return the number of missing messages for readers in a language, and the total. English lacks none."""
     if language.partition("-")[0] == "en":
         return 0, 0
     known = {key for name in LOCALES.iterdir() if name.is_dir() for key in _messages(name.name)}
@@ -89,7 +89,7 @@ def _texts(string: object) -> tuple[str, ...]:
 
 @cache
 def find_locale(language: str) -> Locale:
-    """Babel's nearest locale for a BCP 47 tag; English if there is none."""
+    """Return Babel's nearest locale for a BCP 47 tag, or English."""
     tag = language.replace("-", "_")
     for name in (_DEFAULT_REGION.get(tag, tag), tag.partition("_")[0], "en_GB"):
         try:
@@ -100,7 +100,7 @@ def find_locale(language: str) -> Locale:
 
 
 def text_direction(language: str) -> str:
-    """`ltr` or `rtl`, as for HTML's `dir`."""
+    """Return `ltr` or `rtl`, for HTML's `dir`."""
     return "rtl" if find_locale(language).text_direction == "rtl" and _is_known(language) else "ltr"
 
 
@@ -109,9 +109,9 @@ def _is_known(language: str) -> bool:
 
 
 def language_name(language: str, reader: str = "") -> str:
-    """The language's own name for itself, with a capital ('Қазақ тілі'); the tag if Babel knows none.
+    """Return a language's own name with a capital ('Қазақ тілі'), or the tag if Babel knows none.
 
-    With `reader`, its name within a sentence of that language ('ағылшын тілі').
+    With `reader`, return its name in the reader's language, as used inside a sentence ('ағылшын тілі').
     """
     name = find_locale(language).get_language_name(find_locale(reader) if reader else None)
     name = name if _is_known(language) else None
@@ -126,12 +126,12 @@ def to_zone(moment: datetime, zone: str) -> datetime:
 
 
 def format_date(moment: datetime, language: str, zone: str) -> str:
-    """The day of an aware moment in `zone`, in words: '26 September 2023'."""
+    """Format the day of an aware moment in `zone`: '26 September 2023'."""
     return _plain_spaces(babel_date(to_zone(moment, zone).date(), "long", find_locale(language)))
 
 
 def format_datetime(moment: datetime, language: str, zone: str) -> str:
-    """Day and time of an aware moment in `zone`: '26 September 2023, 10:00'."""
+    """Format day and time of an aware moment in `zone`: '26 September 2023, 10:00'."""
     locale = find_locale(language)
     there = to_zone(moment, zone)
     pattern = str(get_datetime_format("medium", locale=locale)).replace("'", "")
@@ -140,7 +140,7 @@ def format_datetime(moment: datetime, language: str, zone: str) -> str:
 
 
 def format_range(start: datetime, end: datetime | None, language: str, zone: str) -> str:
-    """Start and end; the same day is named only once: '10 September 2026, 10:00 – 12:00'."""
+    """Format start and end. The same day is written only once: '10 September 2026, 10:00 – 12:00'."""
     if days := whole_days(start, end, zone):
         first, last = (_plain_spaces(babel_date(day, "long", find_locale(language))) for day in days)
         return first if first == last else f"{first} – {last}"
@@ -153,7 +153,7 @@ def format_range(start: datetime, end: datetime | None, language: str, zone: str
 
 
 def whole_days(start: datetime, end: datetime | None, zone: str) -> tuple[date, date] | None:
-    """Return the first and the last day, if an event has days without times. A date alone is read so."""
+    """Return the first and the last day of an event from midnight to midnight, which has no times. Else None."""
     first, last = to_zone(start, zone), to_zone(end or start, zone)
     if first.time() != time() or (end is not None and last.time() != time(23, 59, 59)):
         return None
@@ -161,7 +161,7 @@ def whole_days(start: datetime, end: datetime | None, zone: str) -> tuple[date, 
 
 
 def credit_line(credit: str, language: str) -> str:
-    """'Photo: N. Photographer'; unchanged if the credit has its own label ('Illustration: ...')."""
+    """Return 'Photo: N. Photographer', or the credit unchanged if it has its own label ('Illustration: ...')."""
     return (
         credit
         if ":" in credit or not credit
@@ -175,7 +175,7 @@ def _plain_spaces(text: str) -> str:
 
 
 def format_size(length: int, language: str) -> str:
-    """Bytes as text: '1.2 MB' (1,000 bytes are a kB, as in file managers and shops)."""
+    """Format a number of bytes: '1.2 MB'. 1,000 bytes are a kB, as in file managers."""
     locale = find_locale(language)
     value, unit = float(length), "digital-byte"
     for larger in ("digital-kilobyte", "digital-megabyte", "digital-gigabyte"):
@@ -188,12 +188,12 @@ def format_size(length: int, language: str) -> str:
 
 
 def format_count(count: int, language: str) -> str:
-    """A whole number with the language's digits and separators."""
+    """Format a whole number with the language's digits and separators."""
     return format_decimal(count, locale=find_locale(language))
 
 
 def topic_label(topic: str, labels: Mapping[str, str]) -> str:
-    """The name of a topic. A topic without a label is shown as it would be written: SDG 4, Clean water."""
+    """Return the name of a topic. The key of a topic without a label is made readable: SDG 4, Clean water."""
     if label := labels.get(topic):
         return label
     if match := re.fullmatch(r"([A-Za-z]{2,4})[-_]?(\d{1,3})", topic):
@@ -203,9 +203,9 @@ def topic_label(topic: str, labels: Mapping[str, str]) -> str:
 
 
 def kind_label(kind: str, language: str, n: int | None = None) -> str:
-    """The name of an item's kind: singular if `n` is 1, else as a heading over several items.
+    """Return the name of an item's kind: singular if `n` is 1, else as a heading for several items.
 
-    A kind without a translation is shown as it was written: `site-visit` as 'Site visit'.
+    The key of a kind without a translation is made readable: `site-visit` becomes 'Site visit'.
     """
     singular, plural = KINDS.get(kind, ("", ""))
     if not singular:

@@ -1,4 +1,4 @@
-"""The icons of the site: the newsroom's logo in a square, or a sign in its colour."""
+"""The icons of the site: the newsroom's logo in a square, or a drawing in its colour."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ ICONS = (FAVICON, TOUCH_ICON)
 _SIZES = (16, 32, 48)
 _TOUCH = 180
 _DRAWN = 512
-"""Pixels at which the sign is drawn before it is made smaller."""
+"""Pixels of the drawing before it is made smaller."""
 
 
 def render_icon(name: str, colour: str, logo: Path | None = None) -> bytes:
-    """Make `favicon.ico` or the icon for home screens. A logo that cannot be read counts as none."""
+    """Make `favicon.ico` or the icon for home screens. A logo that cannot be read is ignored."""
     picture = _read_logo(logo) if logo is not None else None
     return _render_sign(name, colour) if picture is None else _render(name, colour, picture)
 
 
 @lru_cache(maxsize=16)
 def _render_sign(name: str, colour: str) -> bytes:
-    """Make an icon without a logo: the same for each newsroom of this colour."""
+    """Make an icon without a logo. It depends only on the colour."""
     return _render(name, colour, None)
 
 
@@ -53,7 +53,7 @@ def _read_logo(path: Path) -> Image.Image | None:
 
 
 def _fit(picture: Image.Image, size: int, ground: str, margin: int = 0) -> Image.Image:
-    """Put a picture into the middle of a square, whole."""
+    """Fit a whole picture into the middle of a square."""
     inside = ImageOps.contain(picture, (size - 2 * margin, size - 2 * margin), Image.Resampling.LANCZOS)
     square = Image.new("RGBA", (size, size), ground)
     square.alpha_composite(inside, ((size - inside.width) // 2, (size - inside.height) // 2))

@@ -25,7 +25,7 @@ class Palette:
     """`colours` in templates; each value is `#rrggbb`."""
 
     brand: str
-    """The background of the band and of buttons: the publisher's colour, darkened only if no text is readable on it."""
+    """The background of the band and of buttons: the publisher's colour, darkened if text on it is unreadable."""
     on_brand: str
     accent: str
     """Links and small headings on white and on the background."""
@@ -47,7 +47,7 @@ class Palette:
 
 @lru_cache(maxsize=64)
 def make_palette(colour: str) -> Palette:
-    """The palette for `#rrggbb` or `#rgb`. Raises ValueError for anything else."""
+    """Return the palette for `#rrggbb` or `#rgb`. Raises ValueError for other values."""
     match = _HEX.fullmatch(colour.strip())
     if match is None:
         raise ValueError(f"{colour!r} is not a colour of the form #rrggbb")
@@ -67,7 +67,7 @@ def make_palette(colour: str) -> Palette:
 
 
 def contrast(first: str, second: str) -> float:
-    """WCAG's contrast ratio of two `#rrggbb` colours, 1 to 21."""
+    """Return WCAG's contrast ratio of two `#rrggbb` colours, 1 to 21."""
     return _ratio(_rgb(first), _rgb(second))
 
 
@@ -78,7 +78,7 @@ def _readable(rgb: Rgb, grounds: tuple[str, ...], towards: Rgb) -> str:
 
 
 def _mix(rgb: Rgb, towards: Rgb) -> Rgb:
-    """Move a twelfth of the way, at least one level, so that the loops that call it end."""
+    """Mix in a twelfth of another colour, at least one level, so that loops that call it end."""
 
     def step(level: int, goal: int) -> int:
         move = (goal - level) / 12

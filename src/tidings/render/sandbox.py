@@ -13,9 +13,9 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MOST: Final = 2_000_000
-"""Characters or elements of one result. The largest mail has a tenth of it."""
+"""Most characters or elements of one result. The largest mail has a tenth of this."""
 _WIDEST: Final = 10_000
-"""Columns, indentation, elements of a batch, digits of a number."""
+"""Largest argument: columns, indentation, elements of a batch, digits of a number."""
 _WIDE_FORMAT: Final = re.compile(
     r"%(?:\([^()]*\))?[-+ #]*(?:[0-9]{5}|\*|[0-9]{0,4}\.(?:[0-9]{5}|\*))|\{[^{}]+\{|\{[^{}]*[0-9]{5}"
 )
@@ -55,7 +55,7 @@ def _check_format(text: Any) -> None:
 
 
 def _check_join(separator: Any, parts: Any) -> Any:
-    """Return the parts as a list that fits together with the separators between them."""
+    """Return the parts as a list, after checking the size of the result with its separators."""
     listed = list(parts)
     _check_product(sum(len(str(part)) for part in listed) + len(str(separator)) * len(listed))
     return listed
@@ -67,7 +67,7 @@ def _check_replace(text: Any, old: Any, new: Any) -> None:
 
 
 class _Generator(CodeGenerator):
-    """Checks the size of each `a ~ b`, which a loop could double without end."""
+    """Generates code that checks the size of each `a ~ b`, which a loop could double without end."""
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
         self.write("environment.check_size(")
@@ -115,7 +115,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
 
 def _bound(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the filter with a limit on its arguments and its result."""
+    """Wrap a filter with limits on its arguments and its result."""
     # Jinja passes the context or the environment first to filters that are marked for it.
     skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
 

@@ -14,15 +14,15 @@ from tidings.render.site_views import SiteView
 from tidings.render.urls import page_path
 
 MAX_FILE = 150_000
-"""Bytes of a file by an estimate, which leaves room below 200 kB."""
+"""Most estimated bytes of a file. The real size stays below 200 kB."""
 _MAX_WORDS = 2_000
-"""Characters of the words of one story, beside its title and summary."""
+"""Most characters of a story's words, without its title and summary."""
 _TAG = re.compile(r"<[^<>]*>")
 _WORD = re.compile(r"\w+")
 
 
 def _render_entry(item: Item, site: SiteView) -> bytes:
-    """Return what the search knows of an item: what it shows, and each word of the text once."""
+    """Return the index entry of an item: the shown fields, and each word of the text once."""
     title, summary = one_line(item.title), one_line(item.summary)
     labels = [
         *(topic_label(topic, site.topics) for topic in item.topics),
@@ -61,7 +61,7 @@ def split_items(items: Sequence[Item], lengths: Mapping[str, tuple[int, int]]) -
 
 
 def _estimate(item: Item, summary: int, body: int) -> int:
-    """Return the most bytes that an entry can have, nearly: names are short, and words come at most once."""
+    """Estimate the largest size of an entry in bytes: names are short, and each word occurs once."""
     shown = item.title + "".join((*item.topics, *item.organisations, *item.authors, item.place))
     a_letter = len(item.title.encode("utf-8", "replace")) / max(1, len(item.title))
     letters = 1.2 * summary + min(body, _MAX_WORDS)
@@ -74,12 +74,12 @@ def render_entries(items: Sequence[Item], site: SiteView) -> bytes:
 
 
 def render_index(language: str, files: Sequence[str]) -> bytes:
-    """Return the file that names the others."""
+    """Return the file that lists the other files."""
     return (json.dumps({"language": language, "files": list(files)}, ensure_ascii=False) + "\n").encode()
 
 
 def _words(body: str, known: str) -> str:
-    """Return each word of a text once, in its order. Text without spaces (Chinese) stays in whole runs."""
+    """Return each word of a text once, in order. Text without spaces (Chinese) is not split."""
     seen = set(_WORD.findall(known.lower()))
     words: dict[str, None] = {}
     size = 0

@@ -1,4 +1,4 @@
-"""The newsroom as feeds and pages see it: small views in one language, independent of the YAML."""
+"""Views of the newsroom for feeds and pages: small, in one language, and independent of the YAML."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from tidings.model.item import Item
 
 MAX_ITEMS = 50
-"""Items in one feed."""
+"""Most items in one feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class SiteView:
     hubs: tuple[str, ...] = ()
     """URLs of the WebSub hubs that are notified of changed feeds."""
     can_subscribe: bool = False
-    """Whether there is a list that anybody may join."""
+    """Whether there is a public list to subscribe to."""
     has_archive: bool = False
-    """Whether there is a list whose sent editions are public."""
+    """Whether there is a list with a public archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class FeedLink:
 class FeedView:
     """A feed in one language.
 
-    `id` is a URI that never changes; `changed` is the time of the last significant change, deletions included; `items`
-    are newest first, and may be more than a feed shows; `translations` are by item id.
+    `id` is a URI that never changes. `changed` is the time of the last significant change, including deletions. `items`
+    are newest first, and may be more than the feed shows. `translations` are by item id.
     """
 
     id: str
@@ -73,9 +73,9 @@ class FeedView:
     changed: datetime
     translations: Mapping[str, tuple[Translation, ...]] = field(default_factory=dict)
     home: str = ""
-    """The path of the page that shows the same items; the front page of the language if it is empty."""
+    """The path of the page with the same items; '' means the front page of the language."""
     limit: int = MAX_ITEMS
-    """The most items that it shows."""
+    """The most items that the feed shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ class SectionLink:
 class SectionPage:
     """A page of a section in one language. `items` are newest first.
 
-    `number` is 0 for the page with the newest items. The older pages are counted from the oldest, up to `older`, so
-    that a new item changes no older page and no address. `languages` are those that have this section.
+    `number` is 0 for the page with the newest items. Older pages are counted from the oldest, up to `older`, so that a
+    new item changes no older page and no URL. `languages` are the languages with this section.
     """
 
     group: str

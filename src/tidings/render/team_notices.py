@@ -1,7 +1,7 @@
-"""Notices to the team in the first language of the newsroom.
+"""Translate notices to the team into the first language of the newsroom.
 
-They are stored in English, as commands print them. Before one is sent, each line that is known here is translated; the
-values in it stay: names, commands, what a mail host said. A line that is not known stays English.
+Notices are stored in English, as commands print them. Before one is sent, each known line is translated. The values in
+it stay unchanged: names, commands, replies of a mail host. An unknown line stays English.
 """
 
 from __future__ import annotations
@@ -124,12 +124,12 @@ _NAME = re.compile(r"%\((\w+)\)s")
 
 
 def translate_notice(text: str, language: str) -> str:
-    """Return the text of a notice with the lines that are known in this language."""
+    """Return the text of a notice, with known lines translated."""
     return "\n".join(translate_line(line, _LINES, language) for line in text.split("\n"))
 
 
 def translate_hold(detail: str, language: str) -> str:
-    """Return the reason of a held edition in a language. `digest (en): ` before it stays."""
+    """Translate the reason of a held edition. A prefix such as `digest (en): ` stays."""
     whole = translate_line(detail, REASONS, language)
     if whole != detail:
         return whole
@@ -147,9 +147,9 @@ def translate_line(
     domain: str = "tidings",
     inner: Mapping[str, Callable[[str, str], str]] | None = None,
 ) -> str:
-    """Return a line in a language if it is one of these messages of a catalogue, else the line.
+    """Translate a line if it is one of these messages of a catalogue, else return it unchanged.
 
-    `inner` translates the values of these names too.
+    `inner` names the values that are translated too.
     """
     catalogue = load_catalogue(language, domain)
     translators = _INNER if inner is None else inner
@@ -170,9 +170,10 @@ _INNER: Mapping[str, Callable[[str, str], str]] = {"counts": _translate_counts, 
 
 
 def _find_values(message: str, line: str) -> dict[str, str] | None:
-    """Return what a line has for each `%(name)s` of a message, or None if it is another line.
+    """Return the values of a line for each `%(name)s` of a message, or None if the line does not match.
 
-    A value ends where the text after it begins for the first time: no search goes back, whatever a stranger wrote.
+    A value ends at the first occurrence of the text after it. The search never backtracks, so that hostile values
+    cannot slow it down.
     """
     literals = _split(message)
     name, before = "", 0
@@ -197,6 +198,6 @@ def _find_values(message: str, line: str) -> dict[str, str] | None:
 
 
 def _split(message: str) -> Iterator[tuple[str, str]]:
-    """Yield each piece of text with the name of the value after it; the last one has none."""
+    """Yield each piece of text with the name of the value after it. The last piece has none."""
     pieces = _NAME.split(message)
     yield from zip(pieces[::2], [*pieces[1::2], ""], strict=True)

@@ -15,56 +15,56 @@ ALL = "all"
 """The name of the feed that always exists."""
 
 GROUPS = ("topics", "organisations", "kinds")
-"""The sorts of sections: each topic, organisation and kind has a page and a feed in each language."""
+"""The groups of sections: each topic, organisation and kind has a page and a feed in each language."""
 
 SEARCH = "search"
 RESERVED_SLUGS = frozenset({*GROUPS, SEARCH})
-"""Folders below a language that no story may take."""
+"""Folders below a language that are reserved, so that no story has such a slug."""
 
 FORMATS: Mapping[str, str] = {
     "rss": "application/rss+xml",
     "atom": "application/atom+xml",
     "json": "application/feed+json",
 }
-"""File ending and media type of each feed, in the order in which pages name them."""
+"""File ending and media type of each feed format, in the order of links on pages."""
 
 _SAFE = "@/:=?;#%&,+-_.!~*'()[]"
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def feed_path(language: str, name: str, ending: str) -> str:
-    """The path of a feed below the site's address, without a leading slash."""
+    """Return the path of a feed below the site's address, without a leading slash."""
     return f"feeds/{language}/{name}.{ending}"
 
 
 def page_path(language: str, slug: str = "") -> str:
-    """The path of a language's front page or of an item's page, without a leading slash, with one at the end."""
+    """Return the path of a language's front page or of an item's page, without a leading slash, with one at the end."""
     return f"{language}/{slug}/" if slug else f"{language}/"
 
 
 @lru_cache(maxsize=8192)
 def section_slug(key: str) -> str:
-    """The name of a section in addresses. Spellings of one name that differ in case or accents share it."""
+    """Return the name of a section in URLs. Spellings that differ only in case or accents share it."""
     return shorten_slug(slugify(key))
 
 
 def section_path(language: str, group: str, slug: str, number: int = 0) -> str:
-    """The path of a section's page; `number` counts the older pages, from the oldest."""
+    """Return the path of a section's page. `number` counts older pages from the oldest."""
     return f"{language}/{group}/{slug}/" + (f"{number}/" if number else "")
 
 
 def calendar_path(language: str, slug: str = "") -> str:
-    """The path of an event as a calendar file, or of all events of a language."""
+    """Return the path of the calendar file of an event, or of all events of a language."""
     return f"{language}/{slug}/event.ics" if slug else f"feeds/{language}/events.ics"
 
 
 def search_path(language: str, number: int = 0) -> str:
-    """The path of the search page of a language; `number` counts its older pages with titles, from the oldest."""
+    """Return the path of the search page of a language. `number` counts older pages with titles from the oldest."""
     return f"{language}/{SEARCH}/" + (f"{number}/" if number else "")
 
 
 def archive_path(list_name: str, number: int = 0, language: str = "", part: int = 0) -> str:
-    """The path of a list's archive, or of one of its editions in a language; `part` counts mails of single stories."""
+    """Return the path of a list's archive, or of an edition in a language. `part` counts mails of single stories."""
     if not number:
         return f"archive/{list_name}/{language}/" if language else f"archive/{list_name}/"
     return f"archive/{list_name}/{number}/{language}" + (f"/{part}" if part else "")
@@ -72,7 +72,7 @@ def archive_path(list_name: str, number: int = 0, language: str = "", part: int 
 
 @lru_cache(maxsize=8192)
 def ascii_url(url: str) -> str:
-    """`url` percent-encoded (RFC 3987 §3.1), its host as A-labels. Parts that are already encoded stay unchanged."""
+    """Return `url` percent-encoded (RFC 3987 §3.1), with its host as A-labels. Encoded parts stay unchanged."""
     url = clean(url).replace("\n", "").strip()
     try:
         parts = urlsplit(url)

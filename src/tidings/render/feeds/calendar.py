@@ -1,6 +1,6 @@
 """Events as iCalendar (RFC 5545): one event, or all events of a language as a feed.
 
-Times are in UTC, so that no time zone must be described. An event of whole days has dates without times.
+Times are in UTC, so that no time zone definition is needed. An event of whole days has dates without times.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from tidings.render.site_views import SiteView
 from tidings.render.urls import ascii_url
 
 MAX_EVENTS = 200
-"""Events in the calendar of a language: the latest ones."""
+"""Most events in the calendar of a language: the latest ones."""
 _MAX_LINE = 75
-"""Bytes of a line without its end (RFC 5545 §3.1)."""
+"""Most bytes of a line without its line end (RFC 5545 §3.1)."""
 
 
 def render_calendar(items: Sequence[Item], site: SiteView, *, name: str = "") -> bytes:
-    """UTF-8. The same events give the same bytes. `name` is what calendar programs call a feed of events."""
+    """Return the calendar in UTF-8. Equal events give equal bytes. `name` is the title in calendar programs."""
     lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Tidings//Events//EN", "CALSCALE:GREGORIAN"]
     if name:
         # NAME and REFRESH-INTERVAL are RFC 7986; older programs read the X- form.
@@ -75,7 +75,7 @@ def _escape(text: str) -> str:
 
 
 def _fold(line: str) -> bytes:
-    """Break a line into parts of at most 75 bytes, never inside a character; each ends with CRLF."""
+    """Break a line into parts of at most 75 bytes, never inside a character. Each part ends with CRLF."""
     parts: list[bytes] = []
     part = b""
     for character in line:

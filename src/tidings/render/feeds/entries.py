@@ -1,4 +1,4 @@
-"""Items as feed entries: cleaned once for all formats, with ASCII links, and notes and pictures in the content."""
+"""Items as feed entries, prepared once for all formats: ASCII links, and notes and pictures in the content."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tidings.render.site_views import FeedView, SiteView, Translation
 from tidings.render.urls import ascii_url
 
 MAX_BYTES = 1_000_000
-"""Bytes of content in one feed: JSON Feed calls 1 MB a burden to readers."""
+"""Most bytes of content in one feed: JSON Feed calls 1 MB a burden to feed readers."""
 MAX_CONTENT = 200_000
-"""Bytes of one entry's content; longer content becomes the summary and a link."""
+"""Most bytes of an entry's content. Longer content becomes the summary and a link."""
 
 _TAG = re.compile(r"<[a-z][^<>]*>")
 _TARGET = re.compile(r'\b(src|href|poster)="([^"]*)"')
@@ -46,7 +46,7 @@ class FeedCategory:
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """An item as every format shows it. Text is plain; `content` is HTML."""
+    """An item, prepared for every feed format. Text is plain; `content` is HTML."""
 
     id: str
     url: str
@@ -64,7 +64,7 @@ class FeedEntry:
 
 
 def build_entries(feed: FeedView, site: SiteView) -> tuple[FeedEntry, ...]:
-    """The entries of `feed`, in its order, limited in number and bytes. The first entry is always included."""
+    """Return the entries of `feed` in its order, limited in number and bytes. The first entry is always included."""
     entries: list[FeedEntry] = []
     size = 0
     for item in feed.items:
@@ -101,7 +101,7 @@ def _build_entry(item: Item, site: SiteView, translations: Sequence[Translation]
 
 
 def feed_date(moment: datetime, zone: str) -> datetime:
-    """`moment` with the zone's offset, in whole seconds; in UTC if the offset is unusual.
+    """Return `moment` with the zone's offset, in whole seconds, or in UTC if the offset is unusual.
 
     The W3C validator warns of offsets such as +0545.
     """
@@ -111,7 +111,7 @@ def feed_date(moment: datetime, zone: str) -> datetime:
 
 
 def _guess_type(src: str, default: str) -> str:
-    """The media type by the file's ending."""
+    """Return the media type by the file's ending."""
     return mimetypes.guess_type(urlsplit(src).path)[0] or default
 
 
@@ -136,7 +136,7 @@ def _clean_attachment(attachment: Attachment) -> Attachment:
 
 
 def _content(item: Item, site: SiteView) -> str:
-    """Correction, facts of an event, the first picture, the text, the other pictures, the files."""
+    """Return the content: correction, event facts, the first picture, the text, the other pictures, the files."""
     words = load_catalogue(site.language)
     when = format_range(item.starts, item.ends, site.language, site.zone) if item.starts is not None else ""
     colon = words.gettext(":")
@@ -165,7 +165,7 @@ def _content(item: Item, site: SiteView) -> str:
 
 
 def _with_ascii_targets(tag: re.Match[str]) -> str:
-    # The values are escaped HTML: '&amp;' passes unchanged, because '&' and ';' are never encoded.
+    # The values are escaped HTML. '&amp;' stays unchanged, because '&' and ';' are never percent-encoded.
     return _TARGET.sub(lambda match: f'{match[1]}="{ascii_url(match[2])}"', tag[0])
 
 

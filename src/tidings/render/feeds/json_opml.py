@@ -16,7 +16,7 @@ from tidings.render.urls import ascii_url, feed_path, page_path
 
 
 def render_json(feed: FeedView, site: SiteView) -> bytes:
-    """UTF-8. The same views give the same bytes; this format has no date for the whole feed."""
+    """Return JSON Feed in UTF-8. Equal views give equal bytes. The format has no date for the whole feed."""
     document: dict[str, Any] = {
         "version": "https://jsonfeed.org/version/1.1",
         "title": one_line(feed.title),
@@ -42,7 +42,7 @@ def _item(entry: FeedEntry, site: SiteView) -> dict[str, Any]:
         "image": entry.images[0].src if entry.images else "",
         "date_published": entry.published.isoformat(),
         "date_modified": entry.updated.isoformat(),
-        # On items only: Miniflux adds the feed's authors to the item's.
+        # Authors are on items only, because Miniflux adds the feed's authors to each item's.
         "authors": [{"name": name} for name in entry.authors or (one_line(site.title),)],
         "tags": [category.label for category in entry.categories],
         "language": entry.language,
@@ -57,9 +57,9 @@ def _item(entry: FeedEntry, site: SiteView) -> dict[str, Any]:
 
 
 def render_opml(site: SiteView, feeds: Sequence[FeedLink]) -> bytes:
-    """UTF-8; the feeds by language, each once, as RSS, to import into a feed reader.
+    """Return OPML in UTF-8: each RSS feed once, by language, to import into a feed reader.
 
-    Without groups: the W3C validator warns of an outline without a type, and a group has none (OPML 2.0).
+    It has no groups: a group has no type (OPML 2.0), and the W3C validator warns about outlines without one.
     """
     root = etree.Element("opml", version="2.0")
     etree.SubElement(etree.SubElement(root, "head"), "title").text = one_line(site.title)

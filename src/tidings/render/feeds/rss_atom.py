@@ -1,8 +1,8 @@
-"""RSS 2.0 and Atom through feedgen 1.0.0. Only this module handles feedgen's traps.
+"""RSS 2.0 and Atom by feedgen 1.0.0. Only this module works around feedgen's bugs.
 
 All defaults of feedgen are replaced: order, links, dates, types and namespaces. Otherwise links of entries lose rel,
-type and length (lkiesow/python-feedgen#135), entries come reversed, dates are the current time, and dates of RSS switch
-the locale of the whole process.
+type and length (lkiesow/python-feedgen#135), entries are reversed, dates are the current time, and RSS dates change the
+locale of the whole process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from email.utils import format_datetime
 from html import escape
 from typing import Any, Final, Literal
 
-# `feedgen.feed` comes first: importing feedgen.ext before it fails.
+# `feedgen.feed` is imported first: importing feedgen.ext before it fails.
 import feedgen.entry
 import feedgen.feed
 from lxml import etree
@@ -30,11 +30,11 @@ _DC: Final = "http://purl.org/dc/elements/1.1/"
 _MEDIA: Final = "http://search.yahoo.com/mrss/"
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 _MAX_LOGO: Final = (144, 400)
-"""Width and height in pixels that RSS 2.0 allows for a channel's image."""
+"""Most pixels of width and height that RSS 2.0 allows for a channel's image."""
 _ARCHIVE_LENGTH: Final = 30
-"""Editions in the feed of an archive."""
+"""Most editions in the feed of an archive."""
 
-# feedgen's own function switches LC_ALL of the whole process while other threads format dates.
+# feedgen's own function changes LC_ALL of the whole process, while other threads format dates.
 feedgen.feed.formatRFC2822 = feedgen.entry.formatRFC2822 = format_datetime
 
 _Format = Literal["rss", "atom"]
@@ -52,19 +52,19 @@ class ArchiveEntry:
 
 
 def render_rss(feed: FeedView, site: SiteView) -> bytes:
-    """RSS 2.0, UTF-8. The same views give the same bytes."""
+    """Return RSS 2.0 in UTF-8. Equal views give equal bytes."""
     return bytes(_build(feed, site, "rss").rss_str(pretty=True))
 
 
 def render_atom(feed: FeedView, site: SiteView) -> bytes:
-    """Atom (RFC 4287), UTF-8. The same views give the same bytes."""
+    """Return Atom (RFC 4287) in UTF-8. Equal views give equal bytes."""
     return bytes(_build(feed, site, "atom").atom_str(pretty=True))
 
 
 def render_archive_feed(site: SiteView, title: str, path: str, home: str, entries: Sequence[ArchiveEntry]) -> bytes:
-    """The feed of a list's archive, as Atom. `path` is the feed's own, `home` the archive's.
+    """Return the feed of a list's archive as Atom. `path` is the path of the feed, `home` that of the archive.
 
-    `entries` are newest first, and at least one.
+    `entries` are newest first. There must be at least one.
     """
     url = ascii_url(site.url + path)
     builder = _begin(url, one_line(title), site, max(entry.at for entry in entries))
@@ -81,7 +81,7 @@ def render_archive_feed(site: SiteView, title: str, path: str, home: str, entrie
 
 
 class _FeedExtension:
-    """feedgen's extension of a feed: only the namespaces that its entries use, and the hubs in RSS."""
+    """A feedgen extension for a feed: only the namespaces that its entries use, and the hubs in RSS."""
 
     def __init__(self, namespaces: dict[str, str], hubs: Sequence[str]) -> None:
         self._namespaces = namespaces
@@ -102,7 +102,7 @@ class _FeedExtension:
 
 
 class _EntryExtension:
-    """feedgen's extension of an entry: language, authors in RSS, atom:updated and pictures."""
+    """A feedgen extension for an entry: language, authors in RSS, atom:updated and pictures."""
 
     def __init__(self, entry: FeedEntry) -> None:
         self._entry = entry
@@ -125,7 +125,7 @@ class _EntryExtension:
 
 
 class _RepairedEntry(feedgen.entry.FeedEntry):  # type: ignore[misc]
-    """feedgen 1.0.0 writes only href into an Atom entry's links (#135), and has no xml:lang for an entry."""
+    """An entry that writes all attributes of Atom links and xml:lang. feedgen 1.0.0 writes only href (#135)."""
 
     language = ""
 
@@ -203,7 +203,7 @@ def _build_node(entry: FeedEntry, ending: _Format) -> _RepairedEntry:
 
 
 def _links(entry: FeedEntry, ending: _Format) -> list[dict[str, str]]:
-    """Make new dictionaries each time: feedgen changes them."""
+    """Return the links in new dictionaries, because feedgen changes them."""
     files = [
         {
             "href": file.src,
@@ -236,7 +236,7 @@ def _fits_channel(site: SiteView) -> bool:
 
 
 def _add_media(parent: Any, images: Sequence[Image]) -> None:
-    """Pictures directly in the entry: a media:group of one is an error to the W3C validator."""
+    """Add pictures directly to the entry. The W3C validator rejects a media:group with one picture."""
     for image in images:
         element = etree.SubElement(parent, f"{{{_MEDIA}}}content", url=image.src, medium="image", type=image.media_type)
         if image.length:

@@ -14,13 +14,13 @@ from tidings.model.text import one_line
 from tidings.render.urls import ascii_url
 
 MAX_URLS = 1_000
-"""Addresses in one file. The protocol allows 50,000; smaller files change less often, and Google News allows 1,000."""
+"""Most URLs in one file. The protocol allows 50,000 and Google News 1,000. Smaller files change less often."""
 _SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
 _NEWS = "http://www.google.com/schemas/sitemap-news/0.9"
 _XHTML = "http://www.w3.org/1999/xhtml"
 _ROOT: Any = {None: _SITEMAP}
 _PRIVATE = ("api", "confirm", "hooks", "preferences", "review", "room", "unsubscribe")
-"""Folders with the pages of one person."""
+"""Folders with pages for one person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class SitemapNews:
 
 @dataclass(frozen=True, slots=True)
 class SitemapUrl:
-    """A page. `alternates` are its addresses by language, itself too; empty if there is one language."""
+    """A page. `alternates` are its URLs by language, including its own; empty if there is only one language."""
 
     url: str
     changed: datetime | None = None
@@ -44,7 +44,7 @@ class SitemapUrl:
 
 
 def render_sitemap(urls: Sequence[SitemapUrl]) -> bytes:
-    """UTF-8. The same addresses give the same bytes."""
+    """Return the sitemap in UTF-8. Equal URLs give equal bytes."""
     namespaces: dict[Any, str] = {None: _SITEMAP}
     if any(each.news for each in urls):
         namespaces["news"] = _NEWS
@@ -69,7 +69,7 @@ def render_sitemap(urls: Sequence[SitemapUrl]) -> bytes:
 
 
 def render_sitemap_index(urls: Sequence[str]) -> bytes:
-    """The list of all sitemaps of a large site."""
+    """Return the list of all sitemaps of a large site."""
     root = etree.Element(f"{{{_SITEMAP}}}sitemapindex", nsmap=_ROOT)
     for url in urls:
         _add(etree.SubElement(root, f"{{{_SITEMAP}}}sitemap"), _SITEMAP, "loc", ascii_url(url))
@@ -77,7 +77,7 @@ def render_sitemap_index(urls: Sequence[str]) -> bytes:
 
 
 def render_robots(site_url: str) -> bytes:
-    """Render robots.txt: it allows everything except the pages of one person, and names the sitemap."""
+    """Render robots.txt, which allows everything except pages for one person, and names the sitemap."""
     base = urlsplit(ascii_url(site_url)).path or "/"
     rules = [f"Disallow: {base}{name}/" for name in _PRIVATE]
     return "\n".join(["User-agent: *", *rules, "", f"Sitemap: {ascii_url(site_url)}sitemap.xml", ""]).encode()
@@ -92,7 +92,7 @@ def _date(moment: datetime) -> str:
 
 
 def _news_language(language: str) -> str:
-    """ISO 639; Google wants `zh-cn` and `zh-tw` for Chinese."""
+    """Return the language as ISO 639. Google requires `zh-cn` and `zh-tw` for Chinese."""
     if language.partition("-")[0] != "zh":
         return language.partition("-")[0]
     return "zh-tw" if language.lower() in ("zh-tw", "zh-hk", "zh-hant") else "zh-cn"

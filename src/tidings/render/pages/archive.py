@@ -1,4 +1,4 @@
-"""A sent edition as a page of the archive: its frozen fragments without the personal parts."""
+"""A sent edition as a page of the archive: the frozen fragments without personal parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def render_archived_edition(
     subscribe_url: str,
     withdrawn: Mapping[str, str],
 ) -> bytes:
-    """Render the page. `withdrawn` holds reasons by item id: a band with the reason replaces such an item.
+    """Render the page. `withdrawn` has reasons by item id. A band with the reason replaces such an item.
 
     If a newsroom's template uses `personal.unsubscribe_url` without `when`, the link leads to the subscribe page.
     """
@@ -52,14 +52,15 @@ def render_archived_edition(
 
 
 def find_withdrawn(layout: MailLayout, withdrawn: Collection[str]) -> set[str]:
-    """The ids of shown items that have been withdrawn."""
+    """Return the ids of shown items that have been withdrawn."""
     return {key.partition(":")[2] for key in layout.keys} & set(withdrawn)
 
 
 def build_headline(document: MailDocument, layout: MailLayout, withdrawn: Collection[str]) -> tuple[str, str]:
-    """The subject and the preview line, without withdrawn items.
+    """Return the subject and the preview line, without withdrawn items.
 
-    A title in the subject is replaced by the list's title. The preview is made of summaries, so it is left out.
+    If a withdrawn title is in the subject, the list's title replaces the subject. The preview line consists of
+    summaries, so it is left out.
     """
     withdrawn_ids = find_withdrawn(layout, withdrawn)
     if not withdrawn_ids:
@@ -71,7 +72,7 @@ def build_headline(document: MailDocument, layout: MailLayout, withdrawn: Collec
 
 
 def _withdrawn_band(document: MailDocument, reason: str) -> str:
-    """The band that replaces an item, in the style of the mail; its classes change the colours in dark mode."""
+    """Return the band that replaces an item, in the style of the mail. Its classes change the colours in dark mode."""
     colours = make_palette(str(document.context["site"]["colour"]))
     words = load_catalogue(document.language)
     notice = html.escape(" ".join(words.gettext("This publication has been withdrawn.").split()))

@@ -1,4 +1,4 @@
-"""What machines read of a page: JSON-LD (schema.org) for search engines, and the languages of Open Graph."""
+"""Data for machines in pages: JSON-LD (schema.org) for search engines, and languages for Open Graph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tidings.render.site_views import SiteView
 from tidings.render.urls import ascii_url, page_path, search_path
 
 _OPEN_GRAPH = {"ar": "ar_AR", "en": "en_GB", "zh": "zh_CN"}
-"""Locales that Open Graph writes in its own way."""
+"""Locales that Open Graph spells differently."""
 
 
 def describe_item(item: Item, site: SiteView) -> Markup:
@@ -101,7 +101,7 @@ def iso_date(moment: datetime, site: SiteView) -> str:
 
 @cache
 def open_graph_locale(language: str) -> str:
-    """Return a language as Open Graph writes it, with its most likely country: `ru_RU`."""
+    """Return a language in the format of Open Graph, with its most likely country: `ru_RU`."""
     parts = language.split("-")
     country = next((part.upper() for part in parts[1:] if len(part) == 2), "")
     if not country and parts[0] in _OPEN_GRAPH:
@@ -120,7 +120,7 @@ def _publisher(site: SiteView) -> dict[str, Any]:
 
 def _as_script(values: dict[str, Any]) -> Markup:
     text = json.dumps(values, ensure_ascii=False)
-    # A script element has no entities; these escapes are JSON's own.
+    # HTML entities do not work in a script element, so these are JSON escapes.
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704

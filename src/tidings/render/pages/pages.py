@@ -1,6 +1,6 @@
 """HTML pages: front pages, items, sections, search, archives, forms and notices, from Jinja templates.
 
-Only the page of the search has a script, and works without it.
+Only the search page has a script, and it works without the script.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _LATEST = 10
 _PER_KIND = 12
 _RESOURCES = 50
 MAX_TITLE = 70
-"""Characters of `<title>` that search engines and tabs show, and that html-validate allows."""
+"""Most characters of `<title>` that search engines and tabs show, and that html-validate allows."""
 STYLESHEET = "style.css"
 SCRIPT = "search.js"
 _AT_ONCE = threading.BoundedSemaphore(2)
-"""Children that render pages at one moment, however many readers ask."""
+"""Most child processes that render pages at the same time."""
 _FORMAT_NAMES = {"rss": "RSS", "atom": "Atom", "json": "JSON"}
 
 
@@ -77,7 +77,7 @@ class PageSection:
     label: str
     items: tuple[PageItem, ...]
     more: str
-    """The path of the page with all items of this kind; '' if these are all."""
+    """The path of the page with all items of this kind, or '' if there are no more items."""
 
 
 class Pages:
@@ -92,16 +92,16 @@ class Pages:
         self._environment = _make_environment(FileSystemLoader(find_shipped_templates() / "pages"))
 
     def stylesheet(self, site: SiteView) -> bytes:
-        """The style sheet of all pages."""
+        """Return the style sheet of all pages."""
         return self._render("style.css.j2", site.language, {"colours": make_palette(site.colour)})
 
     def language_page(self, context: PageContext, items: Sequence[Item], topics: Sequence[SectionLink] = ()) -> bytes:
-        """The front page of a language; `items` are newest first."""
+        """Render the front page of a language. `items` are newest first."""
         site, items = context.site, [item for item in items if item.kind != NOTE]
         by_kind: dict[str, list[Item]] = {}
         for item in items:
             by_kind.setdefault(item.kind, []).append(item)
-        # Of a large newsroom only the items that are shown are prepared.
+        # Only the shown items are prepared, because a large newsroom has many.
         latest = [build_page_item(item, site, "../", whole=False) for item in items[:_LATEST]]
         page = context.page("../", site.title, canonical=page_path(site.language)) | {
             "latest": latest,
@@ -115,7 +115,7 @@ class Pages:
         return self._page("index.html.j2", context, page)
 
     def section_page(self, context: PageContext, section: SectionPage) -> bytes:
-        """A page of a topic, an organisation or a kind."""
+        """Render a page of a topic, an organisation or a kind."""
         site, group, slug = context.site, section.group, section.slug
         own = partial(section_path, site.language, group, slug)
         root = "../../../../" if section.number else "../../../"
@@ -136,7 +136,7 @@ class Pages:
         return self._page("section.html.j2", context, page)
 
     def sections_page(self, context: PageContext, group: str, sections: Sequence[SectionLink]) -> bytes:
-        """The page that names all topics, organisations or kinds of a language."""
+        """Render the page that lists all topics, organisations or kinds of a language."""
         site = context.site
         paths = {language: f"{language}/{group}/" for language in site.languages}
         label = context.group_label(group)
@@ -151,7 +151,7 @@ class Pages:
         return self._page("sections.html.j2", context, page)
 
     def search_page(self, context: PageContext, items: Sequence[Item], number: int = 0, older: int = 0) -> bytes:
-        """The search of a language, with the titles of the newest items; or an older page of titles."""
+        """Render the search page of a language with the titles of the newest items, or a page with older titles."""
         site = context.site
         own = partial(search_path, site.language)
         title = context.words.gettext("All titles" if number else "Search")
@@ -167,7 +167,7 @@ class Pages:
         return self._page("search.html.j2", context, page)
 
     def script(self) -> bytes:
-        """The script of the search: the newsroom's own, or the shipped one."""
+        """Return the script of the search page: the newsroom's own, or the shipped one."""
         folders = [*([self._own] if self._own is not None else []), find_shipped_templates() / "pages"]
         return next(folder / SCRIPT for folder in folders if (folder / SCRIPT).is_file()).read_bytes()
 
@@ -185,13 +185,13 @@ class Pages:
         page = context.page("../../", view.title, summary=view.summary, paths=paths)
         page |= {
             "canonical": ascii_url(item.url),
-            # Search engines want each version to name all of them, itself too.
+            # Search engines expect each version to name all versions, including itself.
             "translations": [_alternate(*each) for each in sorted(urls.items())] if translations else [],
         }
         return self._page("item.html.j2", context, page, item=view)
 
     def withdrawn_page(self, context: PageContext, item: Item) -> bytes:
-        """The page in place of a withdrawn item: the reason, and nothing of the item."""
+        """Render the page that replaces a withdrawn item. It has the reason, and nothing of the item."""
         words = context.words
         texts = [words.gettext("This publication has been withdrawn."), one_line(item.withdrawn)]
         return self._page(
@@ -199,7 +199,7 @@ class Pages:
         )
 
     def not_found_page(self, context: PageContext) -> bytes:
-        """The page for unknown URLs. It is served at any depth, so its links start at the root of the host."""
+        """Render the page for unknown URLs. It is served at any depth, so its links start at the root of the host."""
         words = context.words
         page = context.page(urlsplit(context.site.url).path or "/", words.gettext("Page not found"))
         return self._page(
@@ -209,9 +209,9 @@ class Pages:
         )
 
     def unsubscribe_page(self, context: PageContext, step: str, name: str = "", preferences: str = "") -> bytes:
-        """The page to unsubscribe from the list `name`; `step` is ask, done, test or unknown.
+        """Render the page to unsubscribe from the list `name`. `step` is ask, done, test or unknown.
 
-        `preferences` is the path of the reader's preferences, with fewer mails or a pause as alternatives.
+        `preferences` is the path of the reader's preferences, which offer fewer mails or a pause instead.
         """
         words = context.words
         titles = {
@@ -231,39 +231,39 @@ class Pages:
         return self._page("leave.html.j2", context, page)
 
     def review_page(self, context: PageContext, title: str, values: dict[str, Any]) -> bytes:
-        """The review page of an edition that waits for approval, or the result."""
+        """Render the review page of an edition that waits for approval, or its result."""
         page = context.page(context.root_path, title) | {"shown": []} | values
         return self._page("review.html.j2", context, page)
 
     def letter(self, context: PageContext, subject: str, values: dict[str, Any]) -> bytes:
-        """The HTML of a mail that asks for one thing: `texts`, a `link` with its `label`, and a `last` sentence."""
+        """Render the HTML of a mail with one link: `texts`, a `link` with its `label`, and a `last` sentence."""
         return self._page("letter.html.j2", context, context.page("", subject) | values)
 
     def subscribe_page(self, context: PageContext, title: str, paths: dict[str, str], values: dict[str, Any]) -> bytes:
-        """The form to subscribe to lists."""
+        """Render the form to subscribe to lists."""
         page = context.page(context.root_path, title, paths=paths)
         return self._page("subscribe.html.j2", context, page | {"errors": {}} | values)
 
     def preferences_page(self, context: PageContext, title: str, values: dict[str, Any]) -> bytes:
-        """The preferences of a reader."""
+        """Render the preferences of a reader."""
         return self._page("preferences.html.j2", context, context.page(context.root_path, title) | values)
 
     def action_page(
         self, context: PageContext, title: str, texts: Sequence[str], *, button: str = "", more: str = ""
     ) -> bytes:
-        """A page with texts, a button that posts to the same URL, and a link to the path `more`."""
+        """Render a page with texts, a button that posts to the same URL, and a link to the path `more`."""
         page = context.page(context.root_path, title) | {"texts": list(texts), "button": button, "more": more}
         return self._page("act.html.j2", context, page)
 
     def archive_page(self, context: PageContext, title: str, values: dict[str, Any], paths: dict[str, str]) -> bytes:
-        """The editions of a list, the mails of an edition, or all lists; `paths` are the page's in other languages."""
+        """Render the editions of a list, the mails of an edition, or all lists. `paths` are by language."""
         page = context.page(context.root_path, title, paths=paths, canonical=paths[context.site.language])
         return self._page(
             "archive.html.j2", context, page | {"feed": "", "up": "", "subscribe": "", "lists": []} | values
         )
 
     def root_page(self, context: PageContext, titles: Iterable[tuple[str, str]]) -> bytes:
-        """The root of the site: a link for each `(language, title)`."""
+        """Render the root of the site, with a link for each `(language, title)`."""
         doors = [
             {"language": language, "dir": text_direction(language), "name": language_name(language)}
             | {"path": page_path(language), "title": title}
@@ -279,7 +279,7 @@ class Pages:
         return self._render(template, context.site.language, {"site": site, "page": page, "colours": colours, **values})
 
     def _version(self, name: str, render: Callable[[], bytes]) -> str:
-        """A version in the URL, so that no page gets an old style sheet or script from a cache."""
+        """Return a version for the URL, so that no page gets an old style sheet or script from a cache."""
         if name not in self._versions:
             self._versions[name] = hashlib.sha256(render()).hexdigest()[:8]
         return self._versions[name]
@@ -304,7 +304,7 @@ def _render_page(environment: Environment, template: str, language: str, values:
 
 
 def _read_sources(own: Path) -> tuple[tuple[str, tuple[str, str, str]], ...]:
-    """Read the templates of pages: the newsroom's own, and the shipped ones that it does not replace."""
+    """Read the page templates: those of the newsroom, and the shipped ones that they do not replace."""
     found: dict[str, tuple[str, str, str]] = {}
     for folder in (find_shipped_templates() / "pages", own):
         for path in sorted(folder.glob("*.j2")):
@@ -323,7 +323,7 @@ def _load_sources(sources: tuple[tuple[str, tuple[str, str, str]], ...]) -> Envi
 def _render_own_page(
     sources: tuple[tuple[str, tuple[str, str, str]], ...], template: str, language: str, values: dict[str, Any]
 ) -> str:
-    """Render a page with templates of the newsroom. This runs in a limited child."""
+    """Render a page with templates of the newsroom. Runs in a child process with limits."""
     return _render_page(_load_sources(sources), template, language, values)
 
 
@@ -355,7 +355,7 @@ class PageContext:
             "icon": ascii_url(site.logo_url.removeprefix(site.url)) if site.logo_url.startswith(site.url) else "",
             "places": self._places(),
             "locale": open_graph_locale(site.language),
-            # The page's own language first: Liferea takes the first one.
+            # The page's own language comes first, because Liferea takes the first feed.
             "discovery": [
                 {"type": FORMATS[ending], "title": f"{feed.title} ({_FORMAT_NAMES[ending]})", "language": feed.language}
                 | {"path": feed_path(feed.language, feed.name, ending)}
@@ -369,7 +369,7 @@ class PageContext:
         }
 
     def _places(self) -> list[PageLink]:
-        """The main pages of the site, for its menu."""
+        """Return the main pages of the site, for its menu."""
         language, gettext = self.site.language, self.words.gettext
         places = [PageLink(self.group_label("topics"), f"{language}/topics/")]
         if self.site.has_archive:
@@ -377,7 +377,7 @@ class PageContext:
         return [*places, PageLink(gettext("Search"), search_path(language))]
 
     def group_label(self, group: str) -> str:
-        """The name of a group of sections."""
+        """Return the name of a group of sections."""
         gettext = self.words.gettext
         names = {
             "topics": gettext("Topics"),
@@ -426,7 +426,7 @@ class PageContext:
 
 
 def choose_front_items(items: Sequence[Item]) -> list[Item]:
-    """Return those of a language's items that its front page shows. `items` are newest first."""
+    """Return the items that the front page shows. `items` are newest first."""
     items = [item for item in items if item.kind != NOTE]
     counts: Counter[str] = Counter()
     files = 0
@@ -445,10 +445,10 @@ def choose_front_items(items: Sequence[Item]) -> list[Item]:
 
 
 def head_title(title: str, site: str) -> str:
-    """`Title – Site` if it is short enough, else as much of the title as fits."""
+    """Return `Title – Site` if it is short enough, else as much of the title as fits."""
     whole = title if title == site else f"{title} – {site}"
     for text in (whole, title):
-        # The escaped length: html-validate counts `&amp;` as five characters.
+        # The escaped length counts: html-validate counts `&amp;` as five characters.
         if len(escape(text)) <= MAX_TITLE:
             return text
     limit = MAX_TITLE
@@ -481,7 +481,7 @@ def _resources(items: Iterable[Item], site: SiteView) -> Iterator[Resource]:
 
 
 def _alternates(site: SiteView, paths: Mapping[str, str]) -> list[dict[str, str]]:
-    """The same page in all languages, itself too, for search engines."""
+    """Return the page in all languages, including its own, for search engines."""
     if len(paths) < 2:
         return []
     return [_alternate(language, site.url + path) for language, path in paths.items()]
@@ -492,7 +492,7 @@ def _alternate(language: str, url: str) -> dict[str, str]:
 
 
 def _first_picture(items: Sequence[PageItem], site: SiteView) -> dict[str, str] | None:
-    """The picture that stands for a list of items: the first one of them, or the logo."""
+    """Return the picture for a list of items: the first picture of the items, or the logo."""
     item = next((item for item in items if item.picture), None)
     if item is not None and item.picture is not None:
         return {"url": item.image_url, "alt": item.picture.alt}
@@ -500,7 +500,7 @@ def _first_picture(items: Sequence[PageItem], site: SiteView) -> dict[str, str] 
 
 
 def _pager(number: int, older: int, path: Callable[[int], str]) -> dict[str, str]:
-    """The paths of the next newer and the next older page, or ''."""
+    """Return the paths of the next newer and the next older page, or ''."""
     newer = path(number + 1 if number < older else 0) if number else ""
     following = number - 1 if number else older
     return {"newer": newer, "older": path(following) if following else ""}

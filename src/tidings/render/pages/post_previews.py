@@ -1,4 +1,4 @@
-"""Posts as an HTML page, to review them before they are sent: text, length, and the expected card."""
+"""Render posts as an HTML page for review before they are sent: text, length, and the expected card."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _lang(language: str) -> str:
 
 
 def _link_urls(text: str) -> str:
-    """HTML of the text, with its URLs as links."""
+    """Return the text as HTML, with its URLs as links."""
     parts, end = [], 0
     for match in _URL.finditer(text):
         url = escape(match[0])

@@ -1,6 +1,6 @@
 """The objects that page templates see: items, pictures and files in the page's language.
 
-URLs are relative to the page, so that the same files work under the site's URL, locally and behind a proxy.
+URLs are relative to the page, so that the same files work at the site's URL, locally, and behind a proxy.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OWN = re.compile(r'\b(src|href|poster)="([^"]*)"')
 
 @dataclass(frozen=True, slots=True)
 class PageDate:
-    """A date as text, and in ISO 8601."""
+    """A date, as text and in ISO 8601."""
 
     text: str
     iso: str
@@ -89,7 +89,7 @@ class PageLink:
 
 @dataclass(frozen=True, slots=True)
 class PageContact:
-    """Who answers the press; `call` is the phone number as a URL."""
+    """A press contact. `call` is the phone number as a URL."""
 
     name: str
     role: str
@@ -131,7 +131,7 @@ class PageItem:
     calendar: str
     """The path of an event as a calendar file, or ''."""
     opening: str
-    """The summary, or '' if the text begins with it: nobody reads it twice."""
+    """The summary, or '' if the text begins with it, so that nobody reads it twice."""
 
     @property
     def picture(self) -> PagePicture | None:
@@ -146,7 +146,7 @@ class PageItem:
 def build_page_item(
     item: Item, site: SiteView, root: str, translations: Sequence[Translation] = (), *, whole: bool = True
 ) -> PageItem:
-    """Make the view of an item. `root` is the way from the page to the site's root (`../../`).
+    """Make the view of an item. `root` is the relative path to the site's root (`../../`).
 
     Unless `whole`, the view has no text.
     """
@@ -181,7 +181,7 @@ def build_page_item(
         topic_links=_links("topics", item.topics, item, site),
         organisation_links=_links("organisations", item.organisations, item, site),
         contacts=tuple(
-            # No line breaks inside of a phone number.
+            # No line breaks inside a phone number.
             PageContact(
                 each.name,
                 each.role,
@@ -203,7 +203,7 @@ def _begins_with(body: str, summary: str) -> bool:
 
 
 def _links(group: str, keys: Sequence[str], item: Item, site: SiteView) -> tuple[PageLink, ...]:
-    """Return the links to the sections of an item, each once."""
+    """Return the links to the sections of an item, without repeats."""
     keys = [key for key in keys if one_line(key)]
     labels = {key: topic_label(key, site.topics) if group == "topics" else key for key in keys}
     names = {section_slug(key): one_line(labels[key]) for key in reversed(keys)}

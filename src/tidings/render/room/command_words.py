@@ -1,6 +1,6 @@
-"""Words of commands in a member's language: what the plan, the calendar, an explanation and a history say.
+"""Translate texts of commands into a member's language: plans, the calendar, explanations and histories.
 
-Only pages of the room show these. Lines of notices and reasons of held editions are in `team_notices`.
+Only pages of the room use these. Lines of notices and reasons of held editions are in `team_notices`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ _CHECKS = (
     _("write title: ... between the two ---"),
     _("write %(line)s"),
 )
-"""What the check of a story says, and then what to do. A more general message comes after the others."""
+"""Messages of the check of a story, each with its remedy. More general messages come later."""
 _REFUSALS = (
     _("%(file)s is not a readable picture (%(error)s)"),
     _("%(value)s is not an e-mail address: %(reason)s"),
@@ -111,11 +111,11 @@ _REFUSALS = (
     _("unknown language %(value)s. %(known)s"),
     _("unknown topic %(value)s. %(known)s"),
 )
-"""Why something of a form or a table is not taken."""
+"""Reasons why a value of a form or table is refused."""
 
 
 def translate_check(text: str, language: str) -> str:
-    """Return what a check or a refusal says in a language, as far as it is known."""
+    """Translate the message of a check or a refusal, as far as it is known."""
     for messages in (_CHECKS, _REFUSALS):
         found = translate_line(text, messages, language, domain="room", inner={"why": translate_check})
         if found != text:
@@ -124,7 +124,7 @@ def translate_check(text: str, language: str) -> str:
 
 
 def translate_words(text: str, language: str) -> str:
-    """Return words of a command in a language, as far as they are known: a finding, a reason, a note of the plan."""
+    """Translate a text of a command, as far as it is known: a finding, a reason, a note of the plan."""
     if (whole := translate_line(text, tuple(reason for reason in REASONS if "; " in reason), language)) != text:
         return whole
     parts = "; ".join(_translate_part(part, language) for part in text.split("; "))

@@ -1,6 +1,6 @@
-"""The pages of the comms room: server-rendered, without scripts, in the member's language.
+"""The pages of the comms room: rendered on the server, in the member's language, and usable without scripts.
 
-They are part of Tidings and cannot be replaced by a newsroom's templates, so that a broken one locks nobody out.
+Templates of the newsroom cannot replace them, so that a broken template locks nobody out.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from tidings.render.templates import get_template, make_environment, run_templat
 
 _FOLDER = Path(__file__).with_name("templates")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?")
-"""A moment as the browser's own choice of day and time writes it."""
+"""The format of a moment in the browser's input for day and time."""
 STYLESHEET = "room.css"
 SCRIPT = "room.js"
-"""Makes some pages nicer where scripts run. Every action works without it."""
+"""The script that makes some pages easier to use. Every action works without it."""
 
 
 def room_languages() -> list[str]:
-    """The languages that the room speaks: English and each that has a catalogue of it."""
+    """Return the languages of the room: English, and each language with a catalogue for it."""
     return ["en", *sorted(path.parts[-3] for path in LOCALES.glob("*/LC_MESSAGES/room.po"))]
 
 
@@ -69,21 +69,21 @@ class RoomWords:
         return text % ({"count": self.count(n)} | values)
 
     def moment(self, moment: datetime) -> str:
-        """Day and time in the newsroom's zone, with the day of the week: teams speak of Friday's digest."""
+        """Format day and time in the newsroom's zone, with the weekday, because teams speak of Friday's digest."""
         day = babel_date(to_zone(moment, self.zone), "EEE", find_locale(self.language))
         comma = "\N{ARABIC COMMA}" if self.language == "ar" else ","
         return f"{day}{comma} {format_datetime(moment, self.language, self.zone)}"
 
     def day(self, moment: datetime) -> str:
-        """The day in the newsroom's zone."""
+        """Format the day in the newsroom's zone."""
         return format_date(moment, self.language, self.zone)
 
     def clock(self, moment: datetime) -> str:
-        """The time of the day in the newsroom's zone."""
+        """Format the time of day in the newsroom's zone."""
         return babel_time(to_zone(moment, self.zone).time(), "short", locale=find_locale(self.language))
 
     def countdown(self, until: datetime, now: datetime) -> str:
-        """The time that is left: `2 days 3 hours`, or the minutes if it is less than an hour."""
+        """Format the remaining time: `2 days 3 hours`, or in minutes below an hour."""
         minutes = max(0, -(-int((until - now).total_seconds()) // 60))
         days, hours = minutes // 1440, minutes % 1440 // 60
         parts = [(days, "duration-day"), (hours, "duration-hour")] if minutes >= 60 else [(minutes, "duration-minute")]
@@ -91,15 +91,15 @@ class RoomWords:
         return " ".join(format_unit(count, unit, locale=locale) for count, unit in parts if count or unit[9] == "m")
 
     def short_day(self, day: date) -> str:
-        """A day in a calendar: Mon 2."""
+        """Format a day in a calendar: Mon 2."""
         return babel_date(day, "EEE d", find_locale(self.language))
 
     def month(self, day: date) -> str:
-        """A month: March 2026."""
+        """Format a month: March 2026."""
         return babel_date(day, "LLLL y", find_locale(self.language))
 
     def count(self, n: int) -> str:
-        """A number with the language's separators."""
+        """Format a number with the language's separators."""
         return format_count(n, self.language)
 
 
@@ -111,14 +111,14 @@ class RoomPages:
         self._sheets: dict[str, bytes] = {}
 
     def stylesheet(self, site: SiteView) -> bytes:
-        """The style sheet of the public pages, then what only the room needs."""
+        """Return the style sheet of the public pages, followed by the room's own rules."""
         if site.colour not in self._sheets:
             own = self._render("room.css.j2", colours=make_palette(site.colour))
             self._sheets[site.colour] = Pages().stylesheet(site) + own
         return self._sheets[site.colour]
 
     def script(self, name: str) -> bytes:
-        """A script of the room's own."""
+        """Return a script of the room."""
         return (_FOLDER.parent / "scripts" / name).read_bytes()
 
     def page(self, template: str, site: SiteView, words: RoomWords, room: dict[str, Any], **values: Any) -> bytes:
@@ -172,14 +172,14 @@ def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
 
 
 def _machine(language: str, text: str) -> Markup:
-    """Words of a command: in the member's language if they are known there, else in English."""
+    """Mark up a text of a command, in the member's language if it is translated, else in English."""
     translated = translate_check(text, language)
     place = Markup(' lang="en" dir="ltr"') if translated == text else Markup("")
     return Markup('<span class="machine"{}>{}</span>').format(place, translated)
 
 
 def _countdown(words: RoomWords, until: datetime, now: datetime) -> Markup:
-    """The time that is left, which a script keeps going."""
+    """Return the remaining time, which a script keeps up to date."""
     left = words.countdown(until, now)
     return Markup('<time data-until="{}" data-now="{}">{}</time>').format(until.isoformat(), now.isoformat(), left)
 
