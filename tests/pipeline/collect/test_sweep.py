@@ -141,6 +141,17 @@ def test_the_same_sweep_is_not_compared_with_all_items_again(store: Store, monke
     assert collect(store, {"newsroom": shelf}, now=NOW, url=URL, settled=settled).changed
 
 
+def test_an_item_that_left_a_website_goes_after_a_minute(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cycle within the minute found nothing to change, and later cycles did not look again."""
+    shelf, settled = Shelf(found("a.en"), found("b.en")), Settled()
+    collect(store, {"newsroom": shelf}, now=NOW, url=URL, settled=settled)
+    sweep = Shelf(found("b.en")).sweep(NOW)
+    monkeypatch.setattr(shelf, "sweep", lambda now: sweep)
+    for seconds in (0, 10, 20, 70):
+        collect(store, {"newsroom": shelf}, now=NOW + timedelta(seconds=seconds), url=URL, settled=settled)
+        assert (rows(store)["a.en"].gone_at is not None) == (seconds == 70), seconds
+
+
 def test_first_seen_published_out_and_changed_are_four_things(store: Store) -> None:
     published = NOW - 30 * 24 * HOUR
     run(store, Shelf(found("a.en", published=published, updated=published + HOUR)))

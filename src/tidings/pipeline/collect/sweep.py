@@ -90,8 +90,10 @@ def _collect_source(
                 return
             known = stored_items.load_known(connection)
             refused = {item.ref: item for item in stored_items.load_refused(connection) if item.source == name}
+            # A missing item is gone after a minute, without another change.
+            is_waiting = stored_items.has_missing(connection, name)
         changes = decide(sweep, known)
-        if sweep.is_readable and changes == Changes():
+        if sweep.is_readable and changes == Changes() and not is_waiting:
             settled[name] = sweep, version
         if note_held(store, name, changes, now, result):
             return
