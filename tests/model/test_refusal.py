@@ -154,6 +154,19 @@ def test_what_may_be_about_another_leaves_the_reader(text: str, kind: RefusalKin
     assert classify(text, recipient="ada@example.net").kind is kind
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("550 Unknown local part zora in <zora@example.net>", RefusalKind.GONE),
+        ("550 zora (zora@example.net) not found in the directory", RefusalKind.GONE),
+        ("550 5.1.1 user unknown zora", RefusalKind.UNKNOWN),
+        ("550 5.1.1 user zora unknown for <bob@example.net>", RefusalKind.UNKNOWN),
+    ],
+)
+def test_a_readers_name_beside_the_address_is_known(text: str, kind: RefusalKind) -> None:
+    assert classify(text, recipient="zora@example.net").kind is kind
+
+
 def test_every_kind_has_a_fault_and_ours_a_mend() -> None:
     assert {kind.fault for kind in RefusalKind} == set(Fault)
     for kind in RefusalKind:

@@ -323,7 +323,12 @@ def _without_names(text: str, recipient: str) -> str:
     local, _, domain = recipient.rpartition("@")
     if local:
         name = re.escape(local)
-        for pattern in (rf"[\"'<(\[]{name}[\"'>)\]]", rf"\b{name}\.\.\.", re.escape(domain)):
+        for pattern in (
+            rf"[\"'<(\[]{name}[\"'>)\]]",
+            rf"\b{name}\.\.\.",
+            rf"\b{name}(?: in)?(?=[\s(<]{{1,4}}@)",
+            re.escape(domain),
+        ):
             text = re.sub(pattern, " @ ", text, flags=re.IGNORECASE)
     return _HOST.sub(" ", text)
 
