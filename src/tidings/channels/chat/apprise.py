@@ -1,4 +1,4 @@
-"""More than a hundred further services through Apprise (github.com/caronc/apprise): pip install "tidings[apprise]".
+"""More than a hundred other services through Apprise (github.com/caronc/apprise): pip install "tidings[apprise]".
 
 Apprise reports neither why a service refused a post nor where the post is. It opens its own connections, without the
 guards of `tidings.net`. `tidings check` warns about this, and every failure waits for a person.
@@ -22,7 +22,7 @@ from tidings.config.types import Line
 from tidings.model.delivery import Outcome, Verdict
 
 _TIMEOUT = 60.0
-"""Seconds for one post."""
+"""Most seconds for one post."""
 
 
 class Settings(ChannelSettings):
@@ -46,14 +46,14 @@ class Settings(ChannelSettings):
     @field_validator("url")
     @classmethod
     def _is_known(cls, value: SecretStr) -> SecretStr:
-        """Refuse an address that Apprise does not know. The error must not show it."""
+        """Refuse a URL that Apprise does not know. The error must not show it."""
         if importlib.util.find_spec("apprise") is not None and _service(value.get_secret_value()) is None:
             raise ValueError("Apprise knows no service at this address; its list of services shows how to write one")
         return value
 
 
 class AppriseChannel(PlainTextBody):
-    """One service. Apprise does not repeat a post: `retry` is 0, whatever the address says."""
+    """One service. Apprise must not repeat a post, so `retry` is 0, even if the URL sets it."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
@@ -64,7 +64,7 @@ class AppriseChannel(PlainTextBody):
         return json.dumps({"text": plain_text(self.fit(post))}, ensure_ascii=False).encode()
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Post with Apprise, which only says yes or no. The service may have taken the post before a no."""
+        """Post with Apprise, which only returns True or False. Even after False, the service may have the post."""
         sender = _library().Apprise()
         sender.add(self._service)
         if not sender.notify(body=self.text(body), body_format="text", interpret_escapes=False, timeout=_TIMEOUT):
@@ -73,15 +73,15 @@ class AppriseChannel(PlainTextBody):
 
 
 def _library() -> Any:
-    # Its log quotes addresses.
+    # Its log messages quote URLs.
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
     return importlib.import_module("apprise")
 
 
 def _service(url: str) -> Any:
-    """Return Apprise's object for one address, or None."""
+    """Return Apprise's object for one URL, or None."""
     with warnings.catch_warnings():
-        # All its plugins are loaded now, some by modules that Python will drop.
+        # This imports all its plugins, some of which use modules that Python will remove.
         warnings.simplefilter("ignore", DeprecationWarning)
         library = _library()
         asset = library.AppriseAsset(http_redirects=False, interpret_emojis=False, secure_logging=True)
@@ -89,7 +89,7 @@ def _service(url: str) -> Any:
     if service is not None:
         service.retry = 0
         service.redirects = False
-        # One message or a refusal, never several parts.
+        # Send one message or refuse it, but never split it.
         service.overflow_mode = "upstream"
     return service
 

@@ -1,4 +1,4 @@
-"""A Discord channel, by its webhook and embeds (discord.com/developers/docs/resources/webhook)."""
+"""A Discord channel, through its webhook, with embeds (discord.com/developers/docs/resources/webhook)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tidings.model.text import shorten
 from tidings.net import HttpResponse
 
 MAX_TEXT = 6_000
-"""Characters of all embeds of a message together."""
+"""Most characters of all embeds of a message together."""
 _CONTENT, _TITLE, _DESCRIPTION, _EMBEDS = 2_000, 256, 4_096, 10
 _UNKNOWN_MESSAGE = 10008
 _RECEIPT = re.compile(r"[0-9]{1,20}")
@@ -27,14 +27,14 @@ class Settings(WebhookSettings):
 
 
 class DiscordChannel(HttpChannel[Settings]):
-    """A webhook of Discord has no key for repeats: an unknown outcome waits for a person."""
+    """Discord's webhooks have no idempotency key, so an unknown outcome waits for a person."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
-    # Unknown webhook, unknown channel, invalid webhook token, posts of a forum that need a thread.
+    # Unknown webhook, unknown channel, invalid webhook token, or a forum whose posts need a thread.
     ACCOUNT_WORDS = r'"code": *(?:10015|10003|50027|220001)\b'
 
     def prepare(self, post: Post) -> bytes:
-        """Return an embed for each story, with its picture. A mention in a headline calls nobody."""
+        """Return an embed for each story, with its picture. A mention in a headline notifies nobody."""
         wording = fit(post, _fits)
         embeds = _embeds(wording)
         if len(post.items) == 1 and post.items[0].image and post.items[0].image_alt:
@@ -43,7 +43,7 @@ class DiscordChannel(HttpChannel[Settings]):
         return encode_json({"content": _content(wording), "embeds": embeds, "allowed_mentions": {"parse": []}})
 
     def length(self, body: bytes) -> int:
-        """Return the characters of the embeds. The text above them has a limit of its own."""
+        """Return the number of characters in the embeds. The text above them has its own limit."""
         return _size(json.loads(body)["embeds"])
 
     def text(self, body: bytes) -> str:
@@ -55,12 +55,12 @@ class DiscordChannel(HttpChannel[Settings]):
         return "\n\n".join(filter(None, parts))
 
     def card(self, body: bytes) -> Card | None:
-        """Return the picture. The words of an embed are those of the post."""
+        """Return the picture as the card: the embed's text is part of the post."""
         image = next((embed["image"] for embed in json.loads(body)["embeds"] if "image" in embed), None)
         return Card(image=image["url"], alt=image["description"]) if image else None
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Post the message with `wait`. Without it Discord reports no error for a message that it does not keep."""
+        """Post the message with `wait`. Without it, Discord reports no error for a message that it drops."""
         url = self._settings.url.get_secret_value()
         url = f"{url}{'&' if '?' in url else '?'}wait=true"
         return self._read_outcome(self.request(url, body, json_headers()))
@@ -120,7 +120,7 @@ def _description(story: StoryText) -> str:
 def _content(wording: Wording) -> str:
     parts = [f"**{_escape(wording.heading)}**" if wording.heading else "", _escape(wording.text)]
     for story in wording.stories:
-        # The editor's own text has the link in view: Discord makes the card of it.
+        # The editor's own text shows the link, from which Discord makes the card.
         if story.is_own_text:
             parts += [_escape(story.title), _escape(story.correction), story.link]
     if wording.more:

@@ -1,4 +1,4 @@
-"""Shared by chats with an incoming webhook: the setting, the request, and Markdown as people read it."""
+"""Shared by chats with an incoming webhook: the setting, the request, and Markdown as plain text."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LINK = re.compile(r"(https?://\S+)")
 
 
 class WebhookSettings(ChannelSettings):
-    """Common to the chats that give an incoming webhook."""
+    """Settings that chats with an incoming webhook share."""
 
     url: SecretUrl = Field(description="The incoming webhook's address, a secret: {env: NAME} or {file: PATH}.")
 
 
 class IncomingWebhook(HttpChannel[WebhookSettings]):
-    """The webhook gives no id and has no key for repeats: an unknown outcome waits for a person."""
+    """The webhook returns no id and has no idempotency key, so an unknown outcome waits for a person."""
 
     CONTENT_TYPE: ClassVar[str] = "application/json"
 
@@ -41,12 +41,12 @@ class IncomingWebhook(HttpChannel[WebhookSettings]):
         return self.accepted() if self.is_success(answer.text) else doubt_success(answer, "the word for success")
 
     def is_success(self, answer: str) -> bool:
-        """Whether a 2xx answer is the service's own."""
+        """Whether a 2xx answer really comes from the service."""
         return answer.strip() == "ok"
 
 
 def escape_outside_links(text: str, escape: Callable[[str], str]) -> str:
-    """Escape a text, but not the addresses in it."""
+    """Escape a text, except URLs in it."""
     parts = _LINK.split(text)
     parts[::2] = map(escape, parts[::2])
     return "".join(parts)
@@ -56,12 +56,12 @@ _BALANCED = re.compile(r"(?:[^\s()]|\([^\s()]*\))+")
 
 
 def markdown_target(url: str) -> str:
-    """Return an address for `[text](address)`. Brackets that do not match would end the link too early."""
+    """Return a URL for `[text](URL)`. Escapes unmatched brackets, which would end the link too early."""
     return url if _BALANCED.fullmatch(url) else url.replace("(", "%28").replace(")", "%29")
 
 
 def strip_markdown(markdown: str) -> str:
-    """Return the text as people read it: without bold marks and escapes, the address of a link below its text."""
+    """Return the text without bold marks and escapes, and with the URL of a link below its text."""
 
     def replacement(match: re.Match[str]) -> str:
         if match["link"]:

@@ -1,4 +1,4 @@
-"""A room on Matrix, by PUT .../send/m.room.message/{txnId} (spec.matrix.org/latest/client-server-api)."""
+"""A Matrix room, through PUT .../send/m.room.message/{txnId} (spec.matrix.org/latest/client-server-api)."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tidings.model.delivery import Outcome, Verdict
 from tidings.net import ConnectionLostError, HttpResponse, NotSentError
 
 MAX_BYTES = 60_000
-"""Of the content of an event; a whole event may have 65,536 (client-server API, Size limits)."""
+"""Most bytes of an event's content; a whole event may have 65,536 (client-server API, Size limits)."""
 _KEY_WINDOW = 1_500.0
-"""Seconds. Servers keep a transaction id for half an hour; less here, for clocks differ and requests take time."""
+"""Seconds. Servers keep a transaction id for half an hour. Less here: clocks differ, and requests take time."""
 _ROOM = r"[!#][^\s\x00-\x1f]{1,253}"
 _EVENT = re.compile(r"\$[A-Za-z0-9_\-/+.:=]{1,254}")
 _CLOCK_TOLERANCE = timedelta(minutes=5)
-"""The server's clock may differ from ours by so much."""
+"""How far the server's clock may differ from ours."""
 _MAX_PAGES, _PAGE_SIZE, _MAX_PAGE_BYTES = 10, 100, 2 * 1024 * 1024
 
 
@@ -51,7 +51,7 @@ class Settings(ChannelSettings):
 
 
 class MatrixChannel(HttpChannel[Settings]):
-    """The server remembers our transaction ids for a while: a repeat gives the same event."""
+    """The server remembers our transaction ids for a while, so a repeat returns the same event."""
 
     capabilities = Capabilities(max_length=MAX_BYTES, idempotency=Idempotency.WINDOW, window=_KEY_WINDOW, replies=True)
     ACCOUNT_WORDS = r"\bM_(?:UNKNOWN_TOKEN|MISSING_TOKEN|FORBIDDEN|USER_\w+|CONSENT_NOT_GIVEN|GUEST_ACCESS_FORBIDDEN)\b"
@@ -71,7 +71,7 @@ class MatrixChannel(HttpChannel[Settings]):
         return str(json.loads(body)["body"])
 
     def card(self, body: bytes) -> Card | None:
-        """Return the page of the first link: clients make the card of it."""
+        """Return the page of the first link, from which clients make the card."""
         links = re.findall(r'<a href="([^"]+)"', json.loads(body)["formatted_body"])
         return Card(html.unescape(links[0])) if links else None
 
@@ -101,7 +101,7 @@ class MatrixChannel(HttpChannel[Settings]):
         return self._put(content | fallback | {"m.new_content": content, "m.relates_to": relation}, attempt, receipt)
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
-        """Redact the message: its text is removed from the room's history. 404: it is not there."""
+        """Redact the message, which removes its text from the room's history. 404: it does not exist."""
         if not _EVENT.fullmatch(receipt):
             return INVALID_RECEIPT
         room = self._find_room()
@@ -216,7 +216,7 @@ def _content(wording: Wording) -> bytes:
 
 
 def _html(wording: Wording) -> str:
-    """Return HTML of the tags that clients take (m.room.message msgtypes)."""
+    """Return HTML with only the tags that clients support (m.room.message msgtypes)."""
     parts = [f"<strong>{_escape(wording.heading)}</strong>" if wording.heading else "", _escape(wording.text)]
     for story in wording.stories:
         lines = [f"<strong>{_link(story.url, story.title)}</strong>", _escape(story.summary), _escape(story.correction)]
@@ -239,7 +239,7 @@ def _escape(text: str) -> str:
 
 
 def _transaction(attempt: Attempt, change: str = "") -> str:
-    """Return a transaction id, made of the key alone so that a repeat has the same, and of what changes the post."""
+    """Return a transaction id from the key and the kind of change, so that a repeat has the same id."""
     return hashlib.sha256(f"{attempt.key} {change}".encode()).hexdigest()[:40]
 
 

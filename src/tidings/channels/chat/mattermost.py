@@ -1,4 +1,4 @@
-"""A Mattermost channel, by its incoming webhook (developers.mattermost.com/integrate/webhooks/incoming)."""
+"""A Mattermost channel, through its incoming webhook (developers.mattermost.com/integrate/webhooks/incoming)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tidings.channels.chat.incoming_webhook import (
 from tidings.channels.wording import Wording, fit
 
 MAX_TEXT = 16_383
-"""Characters of a message."""
+"""Most characters of a message."""
 _MARKDOWN = re.compile(r"([\\*_~`|>#\[\]()<])")
 _MENTION = re.compile(r"@(?=\w)")
 
@@ -26,7 +26,7 @@ class Settings(WebhookSettings):
 
 
 class MattermostChannel(IncomingWebhook):
-    """Mattermost answers `ok`."""
+    """A Mattermost channel. The answer to a success is `ok`."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
     ACCOUNT_WORDS = (
@@ -46,7 +46,7 @@ class MattermostChannel(IncomingWebhook):
 
 
 def _markdown(wording: Wording) -> str:
-    """Return Markdown, each title a link."""
+    """Return Markdown, with each title as a link."""
     parts = [f"**{_escape(wording.heading)}**" if wording.heading else "", _escape(wording.text)]
     for story in wording.stories:
         title = f"**[{_escape(story.title)}]({markdown_target(story.url)})**"
@@ -61,7 +61,7 @@ def _markdown(wording: Wording) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape Markdown outside of links; `@channel` in a headline then calls nobody."""
+    """Escape Markdown outside links. `@channel` in a headline then notifies nobody."""
     return escape_outside_links(text, lambda part: _MENTION.sub("@\u200b", _MARKDOWN.sub(r"\\\1", part)))
 
 

@@ -1,4 +1,4 @@
-"""A topic of ntfy: a notification on telephones and desktops (docs.ntfy.sh/publish, "Publish as JSON")."""
+"""An ntfy topic: a notification on phones and desktops (docs.ntfy.sh/publish, "Publish as JSON")."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tidings.model.delivery import Outcome
 from tidings.model.text import shorten
 
 MAX_TEXT = 4_096
-"""Bytes of a message; a longer one becomes an attachment."""
+"""Most bytes of a message. A longer one becomes an attachment."""
 _TITLE = 250
 
 
@@ -31,7 +31,7 @@ class Settings(ChannelSettings):
 
 
 class NtfyChannel(PlainTextBody, HttpChannel[Settings]):
-    """ntfy has no key for repeats: an unknown outcome waits for a person."""
+    """ntfy has no idempotency key, so an unknown outcome waits for a person."""
 
     TEXT_KEY = "message"
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
@@ -40,14 +40,14 @@ class NtfyChannel(PlainTextBody, HttpChannel[Settings]):
         return len(text.encode())
 
     def prepare(self, post: Post) -> bytes:
-        """Return a notification that opens the story, or the newsroom."""
+        """Return a notification that opens the story, or the site."""
         wording = self.fit(post)
         title = shorten(post.title, _TITLE)
         return encode_json({"title": title, "message": plain_text(wording), "click": wording.main_url})
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Publish the notification. Success is 200 with an id."""
-        # The topic is a secret: it is not stored with the post.
+        # The topic is a secret, so it is not stored with the post.
         message = json.loads(body) | {"topic": self._settings.topic.get_secret_value()}
         headers = json_headers(self._settings.token)
         answer = self.request(self._settings.server, encode_json(message), headers)

@@ -1,4 +1,4 @@
-"""A Rocket.Chat room, by its incoming integration (docs.rocket.chat, "Integrations")."""
+"""A Rocket.Chat room, through its incoming integration (docs.rocket.chat, "Integrations")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tidings.channels.base import Capabilities, Idempotency
 from tidings.channels.chat import mattermost
 
 MAX_TEXT = 5_000
-"""Characters: `Message_MaxAllowedSize`, the default of a server."""
+"""Most characters of a message: a server's default for `Message_MaxAllowedSize`."""
 
 
 class Settings(mattermost.Settings):
@@ -16,7 +16,7 @@ class Settings(mattermost.Settings):
 
 
 class RocketChatChannel(mattermost.MattermostChannel):
-    """Posts the same Markdown as Mattermost. Success is `success: true`."""
+    """A Rocket.Chat room. It takes the same Markdown as Mattermost. Success is `success: true`."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
     ACCOUNT_WORDS = r"invalid integration id or token|invalid-(?:channel|room|user)|error-(?:not-allowed|room-archived)"

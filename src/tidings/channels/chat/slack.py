@@ -1,4 +1,4 @@
-"""A Slack channel, by its incoming webhook and Block Kit."""
+"""A Slack channel, through its incoming webhook, with Block Kit."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tidings.channels.wording import StoryText, split_links
 from tidings.model.text import shorten
 
 MAX_TEXT = 12_000
-"""Characters of a whole message: `msg_blocks_too_long` was seen from about 13,000."""
+"""Most characters of a whole message: `msg_blocks_too_long` was seen from about 13,000."""
 _HEADER = 150
 _NOTIFICATION = 300
-"""Characters of the title in a notification on the telephone."""
+"""Most characters of the title in a phone notification."""
 _SECTION = 3_000
 _ALT = 2_000
 _LINK = re.compile(r"https?://[^\s<>|]+")
 _MAX_ITEMS = 20
-"""Two blocks each, under the fifty that a message may have."""
+"""Most stories of a message: each takes two blocks, of at most fifty in a message."""
 
 
 class Settings(WebhookSettings):
@@ -30,7 +30,7 @@ class Settings(WebhookSettings):
 
 
 class SlackChannel(IncomingWebhook):
-    """Slack answers `ok`."""
+    """A Slack channel. The answer to a success is `ok`."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
     CONTENT_TYPE = "application/json; charset=utf-8"
@@ -40,7 +40,7 @@ class SlackChannel(IncomingWebhook):
     )
 
     def prepare(self, post: Post) -> bytes:
-        """Return blocks with every link. To save room, summaries go first, then the last stories, which are counted."""
+        """Return blocks with every link. To fit, drops summaries first, then the last stories, which are counted."""
         versions = [(600, _MAX_ITEMS), (200, _MAX_ITEMS), *((0, count) for count in range(_MAX_ITEMS, 0, -1))]
         for max_summary, count in versions:
             body = _encode(post, max_summary, count)
@@ -49,14 +49,14 @@ class SlackChannel(IncomingWebhook):
         return body
 
     def length(self, body: bytes) -> int:
-        """Return the characters of all texts."""
+        """Return the number of characters of all texts."""
         return sum(len(text) for text in _texts(json.loads(body)))
 
     def text(self, body: bytes) -> str:
         return "\n\n".join(_strip_mrkdwn(text) for text in _texts(json.loads(body)["blocks"]))
 
     def card(self, body: bytes) -> Card | None:
-        """Return the first picture, which is small beside its story."""
+        """Return the first picture, which Slack shows small beside its story."""
         pictures = [block["accessory"] for block in json.loads(body)["blocks"] if "accessory" in block]
         return Card(image=pictures[0]["image_url"], alt=pictures[0]["alt_text"]) if pictures else None
 
@@ -83,7 +83,7 @@ def _encode(post: Post, max_summary: int, count: int) -> bytes:
 
 
 def _item_text(item: PostItem, max_summary: int) -> str:
-    """Return title and summary, or the editor's own text. The link always has room."""
+    """Return title and summary, or the editor's own text, always with the link."""
     correction = _escape(_shorten_escaped(item.correction, _SECTION // 3))
     room = _SECTION - len(item.url) - len(correction) - 6
     if item.text:
@@ -99,7 +99,7 @@ def _item_text(item: PostItem, max_summary: int) -> str:
 
 
 def _shorten_escaped(text: str, room: int) -> str:
-    """Shorten a text so that it fits once it is escaped."""
+    """Shorten a text so that it fits after it is escaped."""
     length = max(room, 0)
     while len(_escape(short := shorten(text, length))) > room and length > 0:
         length -= max(len(_escape(short)) - room, 1)
@@ -111,12 +111,12 @@ def _mrkdwn(text: str) -> dict[str, Any]:
 
 
 def _escape(text: str) -> str:
-    """Escape what Slack asks for, and the bar of links; `<!channel>` in a headline then calls nobody."""
+    """Escape Slack's reserved characters, and the bar in links. `<!channel>` in a headline then notifies nobody."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "¦")
 
 
 def _strip_mrkdwn(text: str) -> str:
-    """Remove the marks that `_item_text` makes."""
+    """Remove the markup that `_item_text` adds."""
     linked = re.sub(r"\*?<(https?://[^|<>]+)\|([^<>]*)>\*?", r"\2\n\1", text)
     return html.unescape(re.sub(r"<(https?://[^<>]+)>", r"\1", linked))
 

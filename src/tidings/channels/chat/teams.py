@@ -1,4 +1,4 @@
-"""A Teams channel, by a Workflow that posts an Adaptive Card (adaptivecards.io, schema 1.4)."""
+"""A Teams channel, through a Workflow that posts an Adaptive Card (adaptivecards.io, schema 1.4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tidings.channels.wording import Wording, fit
 from tidings.config.types import SecretUrl
 
 MAX_BODY = 27_000
-"""Bytes of a request: Teams takes 28 KB, and its own envelope needs a part."""
+"""Most bytes of a request: Teams accepts 28 KB, including its own envelope."""
 Block = dict[str, Any]
 
 
@@ -26,7 +26,7 @@ class Settings(WebhookSettings):
 
 
 class TeamsChannel(IncomingWebhook):
-    """The Workflow answers 202 when it has taken the card, and posts it later. It posts repeats again."""
+    """A Teams channel. The Workflow accepts the card with 202 and posts it later. It posts repeats twice."""
 
     capabilities = Capabilities(max_length=MAX_BODY, idempotency=Idempotency.NONE)
     ACCOUNT_WORDS = (
@@ -34,7 +34,7 @@ class TeamsChannel(IncomingWebhook):
     )
 
     def prepare(self, post: Post) -> bytes:
-        """Return a message with one card. Each title is a link; pictures go only with their alt text."""
+        """Return a message with one card. Each title is a link. Pictures without alt text are left out."""
         pictures = {item.url: (item.image, item.image_alt) for item in post.items if item.image and item.image_alt}
 
         def message(wording: Wording) -> bytes:
@@ -52,7 +52,7 @@ class TeamsChannel(IncomingWebhook):
         return strip_markdown("\n\n".join(_texts(json.loads(body)["attachments"][0]["content"]["body"])))
 
     def card(self, body: bytes) -> Card | None:
-        """Return the picture. The words of an Adaptive Card are those of the post."""
+        """Return the picture as the card: the Adaptive Card's text is part of the post."""
         for container in json.loads(body)["attachments"][0]["content"]["body"]:
             for block in container.get("items", ()):
                 if block["type"] == "Image":
@@ -86,14 +86,14 @@ def _card(wording: Wording, pictures: dict[str, tuple[str, str]], post: Post) ->
         "type": "AdaptiveCard",
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "version": "1.4",
-        # The schema knows languages without script and region.
+        # The schema allows only languages without script and region.
         "lang": post.language.partition("-")[0],
         "body": body,
     }
 
 
 def _plain(text: str) -> str:
-    """Replace the brackets of links, so that a headline contains no other link."""
+    """Replace brackets, so that a headline cannot contain another link."""
     return text.replace("[", "(").replace("]", ")")
 
 

@@ -1,4 +1,4 @@
-"""A Telegram channel or group, by the Bot API's sendMessage (core.telegram.org/bots/api)."""
+"""A Telegram channel or group, through the Bot API's sendMessage (core.telegram.org/bots/api)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
 
 MAX_TEXT = 4_096
-"""UTF-16 units of a message, after its entities are parsed."""
+"""Most UTF-16 units of a message, after its entities are parsed."""
 _BOT_LOGIN = r"[0-9]+:[A-Za-z0-9_-]{20,}"
 _CHAT = r"@[A-Za-z][A-Za-z0-9_]{3,}|-?[0-9]+"
 _RECEIPT = re.compile(r"[0-9]{1,18}")
@@ -47,7 +47,7 @@ class Settings(ChannelSettings):
 
 
 class TelegramChannel(HttpChannel[Settings]):
-    """Telegram has no key for repeats: an unknown outcome waits for a person."""
+    """Telegram has no idempotency key, so an unknown outcome waits for a person."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, replies=True)
     ACCOUNT_WORDS = (
@@ -57,7 +57,7 @@ class TelegramChannel(HttpChannel[Settings]):
     )
 
     def prepare(self, post: Post) -> bytes:
-        """Return a message with its first link as a large preview: the card is that of our page."""
+        """Return a message with a large preview of its first link, which shows our page's card."""
         wording = fit(post, lambda wording: _count_units(_html(wording)) <= MAX_TEXT)
         link = wording.stories[0].url if wording.stories else wording.url
         preview = {"is_disabled": True} if post.text else {"url": link, "prefer_large_media": True}
@@ -93,11 +93,11 @@ class TelegramChannel(HttpChannel[Settings]):
         return self._published(str(number))
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
-        """Replace the text, at any time: what a bot posted in a channel has no limit of 48 hours."""
+        """Replace the text. There is no time limit: the 48 hours do not apply to a bot's posts in a channel."""
         return self._change("editMessageText", receipt, json.loads(body), "is not modified")
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
-        """Delete the post. A bot may do so within 48 hours, or at any time if it may delete messages."""
+        """Delete the post. A bot may do this within 48 hours, or at any time with the right to delete messages."""
         return self._change("deleteMessage", receipt, {"chat_id": self._settings.chat}, "message to delete not found")
 
     def receipt_at(self, url: str) -> str:
@@ -108,7 +108,7 @@ class TelegramChannel(HttpChannel[Settings]):
         return match[2] if match and match[1].lower() == place.lower() else ""
 
     def _change(self, method: str, receipt: str, message: dict[str, Any], unchanged: str) -> Outcome:
-        """Change a post. ACCEPTED also if the refusal has the words of `unchanged`: it was changed before."""
+        """Change a post. Returns ACCEPTED also if the refusal matches `unchanged`, because it was changed before."""
         if not _RECEIPT.fullmatch(receipt):
             return INVALID_RECEIPT
         answer = self._call(method, message | {"message_id": int(receipt)}, also=(400,))

@@ -1,4 +1,4 @@
-"""A webhook of your own, signed as Standard Webhooks 1.0 asks (standardwebhooks.com)."""
+"""Your own webhook, signed by Standard Webhooks 1.0 (standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tidings.model.delivery import Outcome, Verdict
 from tidings.model.text import shorten
 
 MAX_BODY = 20_000
-"""Bytes: the standard asks receivers to take this much."""
+"""Most bytes of a request: the standard requires receivers to accept this much."""
 _VERSIONS = [(2_000, MAX_BODY), (300, MAX_BODY), (100, MAX_BODY), (0, MAX_BODY), (0, 1_000), (0, 200)]
-"""Characters of a summary and of any other text, from the fullest version to the shortest."""
+"""Most characters of a summary and of other texts, from the fullest version to the shortest."""
 
 
 class Settings(ChannelSettings):
@@ -40,9 +40,9 @@ class WebhookChannel(HttpChannel[Settings]):
     capabilities = Capabilities(max_length=MAX_BODY, idempotency=Idempotency.NATIVE)
 
     def prepare(self, post: Post) -> bytes:
-        """Return the JSON. To save room, summaries are shortened first, then all texts, never a link.
+        """Return the JSON. To fit, summaries are shortened first, then all texts, but never a link.
 
-        Stories that still have no room are counted in `more`.
+        Stories that still do not fit are counted in `more`.
         """
         count = len(post.items)
         for max_summary, max_text in _VERSIONS:
@@ -70,12 +70,12 @@ class WebhookChannel(HttpChannel[Settings]):
 
 
 class EventWebhook(HttpChannel[EventWebhookSettings]):
-    """Tells another program what happened. `webhook-id` is the stored id of the event, the same for every retry."""
+    """Sends events to another program. `webhook-id` is the stored id of the event, the same for every retry."""
 
     capabilities = Capabilities(max_length=MAX_BODY, idempotency=Idempotency.NATIVE)
 
     def prepare(self, post: Post) -> bytes:
-        """Return the JSON of a post. Events are frozen when they are queued, so nothing calls this."""
+        """Return the JSON of a post. Not called: events are frozen when they are queued."""
         return _encode(post, 0, 200, len(post.items))
 
     def length(self, body: bytes) -> int:
@@ -96,7 +96,7 @@ class EventWebhook(HttpChannel[EventWebhookSettings]):
 
 
 def sign(body: bytes, message_id: str, at: datetime, secret: str) -> dict[str, str]:
-    """Return the headers of a message of Standard Webhooks 1.0; without a signature if there is no secret."""
+    """Return the headers of a Standard Webhooks 1.0 message, with a signature if there is a secret."""
     timestamp = str(int(at.timestamp()))
     headers = json_headers() | {"webhook-id": message_id, "webhook-timestamp": timestamp}
     if secret:

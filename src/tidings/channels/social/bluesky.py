@@ -1,4 +1,4 @@
-"""A Bluesky account, by com.atproto.repo.putRecord (docs.bsky.app, atproto.com/specs/record-key, .../lexicon)."""
+"""A Bluesky account, through com.atproto.repo.putRecord (docs.bsky.app, atproto.com/specs/record-key, .../lexicon)."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ from tidings.net import HttpResponse
 MAX_GRAPHEMES, MAX_BYTES = 300, 3_000
 _POST = "app.bsky.feed.post"
 _THUMBNAIL = 1_000_000
-"""Bytes of a card's picture (app.bsky.embed.external)."""
+"""Most bytes of a card's picture (app.bsky.embed.external)."""
 _TITLE, _DESCRIPTION = 300, 1_000
 _DIGITS = "234567abcdefghijklmnopqrstuvwxyz"
 _URI = re.compile(rf"at://(did:[a-z]+:[A-Za-z0-9._:%-]+)/{re.escape(_POST)}/([A-Za-z0-9._:~-]{{1,512}})")
 _RECEIPT = re.compile(rf"({_URI.pattern}) ([a-z0-9]{{20,120}})")
 _TAG = regex.compile(r"""(?<![^\s(\["'«“])[#＃](?!\ufe0f)([^\s#＃]*[^\d\s\p{P}#＃][^\s#＃]*)""")
-"""A hashtag in an editor's own words, as bsky.app finds it: not digits alone, up to a space."""
+"""A hashtag in an editor's own text, as bsky.app finds it: up to a space, and not only digits."""
 _AFTER_TAG = regex.compile(r"\p{P}+$")
 _MAX_TAG = 64
-"""Graphemes (app.bsky.richtext.facet#tag)."""
+"""Most graphemes of a hashtag (app.bsky.richtext.facet#tag)."""
 Piece = tuple[str, dict[str, str] | None]
-"""Text, and its facet's feature (a link or a tag)."""
+"""A piece of text, with the feature of its facet (a link or a tag)."""
 _EXPIRED = ("ExpiredToken", "InvalidToken")
 
 
@@ -70,14 +70,14 @@ class Settings(ChannelSettings):
 
 @dataclass
 class _Login:
-    """A session of the account. The server allows few in a day: one is kept until it expires."""
+    """A session of the account. The server allows few logins a day, so a session is kept until it expires."""
 
     did: str = ""
     token: SecretStr = field(default_factory=lambda: SecretStr(""))
 
 
 class BlueskyChannel(HttpChannel[Settings]):
-    """We choose the key of a record: the same post again is the same record, at any time."""
+    """A Bluesky account. We choose the key of a record, so that a repeated post is always the same record."""
 
     capabilities = Capabilities(max_length=MAX_GRAPHEMES, idempotency=Idempotency.NATIVE, replies=True)
     ACCOUNT_WORDS = (
@@ -90,7 +90,7 @@ class BlueskyChannel(HttpChannel[Settings]):
         self._login = _Login()
 
     def prepare(self, post: Post) -> bytes:
-        """Return the record without the card's picture, which is uploaded later, and without the post it replies to."""
+        """Return the record without the card's picture and the post that it replies to. Both are added when sending."""
         text = _RichText(fit(post, lambda wording: _fits(_RichText(wording).text)))
         record: dict[str, Any] = {
             "$type": _POST,
@@ -114,7 +114,7 @@ class BlueskyChannel(HttpChannel[Settings]):
         return count_graphemes(json.loads(body)["record"]["text"])
 
     def text(self, body: bytes) -> str:
-        """Return what people read, with the links written out, and the card."""
+        """Return the visible text with full links, and the card."""
         post = json.loads(body)
         raw = post["record"]["text"].encode()
         parts, end = [], 0
@@ -137,7 +137,7 @@ class BlueskyChannel(HttpChannel[Settings]):
         return Card(card["uri"], card["title"], card["description"], post.get("picture", ""))
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Put the record under a key made of the post's own key: a repeat changes nothing."""
+        """Put the record under a key that is made from the post's key, so that a repeat changes nothing."""
         created = json.loads(body)["record"]["createdAt"]
         fields: dict[str, Any] = {"createdAt": created}
         earlier = _RECEIPT.fullmatch(attempt.reply_to)
@@ -147,7 +147,7 @@ class BlueskyChannel(HttpChannel[Settings]):
         return self._put(body, attempt, record_key(attempt.key, created), fields)
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
-        """Replace the record, with the same date and the same reply as before."""
+        """Replace the record, with the same date and reply reference."""
         place = _RECEIPT.fullmatch(receipt)
         if place is None:
             return INVALID_RECEIPT
@@ -163,7 +163,7 @@ class BlueskyChannel(HttpChannel[Settings]):
         return self._put(body, attempt, key, kept)
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
-        """Delete the record. The server answers 200 also if there is none."""
+        """Delete the record. The server also answers 200 if there is none."""
         place = _RECEIPT.fullmatch(receipt)
         if place is None:
             return INVALID_RECEIPT
@@ -173,7 +173,7 @@ class BlueskyChannel(HttpChannel[Settings]):
         return self.accepted(receipt) if answer.status == 200 else self._reject(answer)
 
     def receipt_at(self, url: str) -> str:
-        """Read /profile/NAME/post/KEY, and ask for the record of that key in our account."""
+        """Read /profile/NAME/post/KEY, and look up the record with that key in our account."""
         match = re.fullmatch(r"https://bsky\.app/profile/([^/?#]+)/post/([A-Za-z0-9._:~-]{1,512})", url)
         record = self._record(quote(self._settings.handle), match[2]) if match else None
         if (
@@ -192,7 +192,7 @@ class BlueskyChannel(HttpChannel[Settings]):
         post = json.loads(body)
         answer = self._put_once(post, attempt, key, fields)
         if isinstance(answer, HttpResponse) and read_object(answer).get("error") == "BlobNotFound":
-            # A server drops a picture that waits too long for its post: then it is uploaded once more.
+            # The server drops an uploaded picture that is not used for too long. Then it is uploaded again.
             answer = self._put_once(post, attempt, key, fields, anew=True)
         if isinstance(answer, Outcome):
             return answer
@@ -215,7 +215,7 @@ class BlueskyChannel(HttpChannel[Settings]):
         return self._ask("POST", "com.atproto.repo.putRecord", {"collection": _POST, "rkey": key, "record": record})
 
     def _thumbnail(self, picture: str, attempt: Attempt, *, anew: bool) -> dict[str, Any]:
-        """Return the blob of a card's picture as `thumb`, or nothing: then the card goes without."""
+        """Return the blob of a card's picture as `thumb`, or nothing, for a card without a picture."""
         data = attempt.picture(picture, _THUMBNAIL) if picture else None
         if data is None:
             return {}
@@ -223,7 +223,7 @@ class BlueskyChannel(HttpChannel[Settings]):
         return {"thumb": json.loads(blob)} if blob else {}
 
     def _upload(self, picture: bytes) -> str:
-        """Return the blob as JSON; empty if the server did not take it."""
+        """Return the blob as JSON, or '' if the server did not accept it."""
         answer = self._ask("POST", "com.atproto.repo.uploadBlob", picture, image_type(picture))
         blob = read_object(answer).get("blob") if isinstance(answer, HttpResponse) and answer.status == 200 else None
         return json.dumps(blob) if blob else ""
@@ -231,7 +231,7 @@ class BlueskyChannel(HttpChannel[Settings]):
     def _ask(
         self, method: str, name: str, content: dict[str, Any] | bytes | None, content_type: str = "application/json"
     ) -> HttpResponse | Outcome:
-        """Make one call as the account, again with a new session if the old one has expired."""
+        """Make one call as the account. Repeats it with a new session if the old one has expired."""
         answer: HttpResponse | Outcome = Outcome(Verdict.DEFERRED, reason="no session")
         for _ in range(2):
             if not self._login.did:
@@ -247,7 +247,7 @@ class BlueskyChannel(HttpChannel[Settings]):
         return answer
 
     def _log_in(self) -> Outcome | None:
-        """Log in. Nothing was posted yet, so that every failure here may be retried."""
+        """Log in. Nothing is posted yet, so every failure here may be retried."""
         password = self._settings.password.get_secret_value()
         login = json.dumps({"identifier": self._settings.handle, "password": password}).encode()
         url = self._url("com.atproto.server.createSession")
@@ -273,7 +273,7 @@ class BlueskyChannel(HttpChannel[Settings]):
 
 
 class _RichText:
-    """A wording as text and facets. Their positions are in bytes of UTF-8 (app.bsky.richtext.facet)."""
+    """A text with its facets, whose positions are in bytes of UTF-8 (app.bsky.richtext.facet)."""
 
     def __init__(self, wording: Wording) -> None:
         self.text = ""
@@ -320,12 +320,12 @@ def _tag(name: str) -> dict[str, str]:
 
 
 def _links(text: str) -> list[Piece]:
-    """Split a text so that each address in it is a link."""
+    """Split a text into pieces, with each URL as a link."""
     return [(piece, _link(piece) if is_link else None) for piece, is_link in split_links(text)]
 
 
 def _own_words(text: str) -> list[Piece]:
-    """Split an editor's own text: each address is a link, and each hashtag is live."""
+    """Split an editor's own text into pieces, with each URL as a link and each hashtag as a tag."""
     pieces: list[Piece] = []
     for piece, feature in _links(text):
         end = 0
@@ -349,7 +349,8 @@ def _fits(text: str) -> bool:
 
 
 def record_key(key: str, created: str) -> str:
-    """Return a TID (atproto.com/specs/tid) of the post's second and 30 bits of its key's hash: the same for a retry."""
+    """Return a TID (atproto.com/specs/tid) from the post's second and 30 bits of its key's hash, the same for a
+    retry."""
     second = int(datetime.fromisoformat(created).timestamp())
     mark = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
     number = ((second * 1_000_000 + mark % 1_000_000) << 10) | (mark >> 54)

@@ -1,4 +1,4 @@
-"""A Facebook page, by POST /{page}/feed (developers.facebook.com/docs/graph-api/reference/page/feed)."""
+"""A Facebook page, through POST /{page}/feed (developers.facebook.com/docs/graph-api/reference/page/feed)."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
 
 MAX_TEXT = 63_206
-"""Characters of a message."""
+"""Most characters of a message."""
 _RECEIPT = re.compile(r"[0-9]{1,25}(?:_[0-9]{1,25})?")
 _TOO_MANY = {4, 17, 32, 341, 368, 613, 80001, 80002}
-"""Codes of limits (developers.facebook.com/docs/graph-api/guides/error-handling)."""
+"""Error codes for rate limits (developers.facebook.com/docs/graph-api/guides/error-handling)."""
 _UNSURE = {1, 2}
 _TOKEN, _SAME, _GONE = 190, 506, 100
 _LOGIN = {102, 104, 190, 2500}
-"""Codes of a token that has expired or is missing."""
+"""Error codes for a token that has expired or is missing."""
 _ACCOUNT = {3, 10, *range(200, 300)}
-"""Codes of a missing permission, or of an account that may not post."""
+"""Error codes for a missing permission, or for an account that may not post."""
 
 
 class Settings(ChannelSettings):
@@ -53,13 +53,13 @@ class Settings(ChannelSettings):
 
 
 class FacebookChannel(PlainTextBody, HttpChannel[Settings]):
-    """The card is that of our page. Facebook has no key for repeats: an unknown outcome waits for a person."""
+    """A Facebook page. Facebook has no idempotency key, so an unknown outcome waits for a person."""
 
     TEXT_KEY = "message"
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
 
     def prepare(self, post: Post) -> bytes:
-        """Return a message, and the link of which Facebook makes the card."""
+        """Return a message, and the link from which Facebook makes the card."""
         wording = self.fit(post)
         message = {"message": plain_text(wording)}
         if not post.text:
@@ -79,12 +79,12 @@ class FacebookChannel(PlainTextBody, HttpChannel[Settings]):
         return self._published(number) if _RECEIPT.fullmatch(number) else doubt_success(answer, "the id of a post")
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
-        """Replace the message; the link of a post cannot be changed."""
+        """Replace the message. The link of a post cannot be changed."""
         message = json.dumps({"message": json.loads(body)["message"]}, ensure_ascii=False).encode()
         return self._change("POST", receipt, message)
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
-        """Delete the post. Graph gives the same refusal for a post that is gone and one that the token may not see."""
+        """Delete the post. Graph refuses deleted posts and posts that the token may not see in the same way."""
         return self._change("DELETE", receipt, None)
 
     def _change(self, method: str, receipt: str, body: bytes | None) -> Outcome:
@@ -97,9 +97,9 @@ class FacebookChannel(PlainTextBody, HttpChannel[Settings]):
         return self._published(receipt) if is_done else doubt_success(answer, "the word for success")
 
     def _ask(self, method: str, path: str, body: bytes | None, *, new: bool = False) -> HttpResponse | Outcome:
-        """Return the answer to a success. Graph refuses with 400 or 403; its own code gives the cause.
+        """Return the answer if successful. Graph refuses with 400 or 403, and its error code tells the cause.
 
-        `new`: the request makes a post. Then a page that is not there is about the channel.
+        `new`: the request makes a post. Then a missing page is a failure of the channel.
         """
         url, headers = f"{self._settings.server}{self._settings.version}/{path}", json_headers(self._settings.token)
         answer = self.request(url, body, headers, method, also=(400, 401, 403, 404))

@@ -30,11 +30,11 @@ from tidings.model.text import shorten
 from tidings.net import HttpResponse
 
 MAX_TEXT = 3_000
-"""Characters of a commentary, escapes included."""
+"""Most characters of a commentary, including escapes."""
 _TITLE, _DESCRIPTION, _ALT = 400, 4_000, 4_000
 _LITTLE_TEXT = re.compile(r"([\\|{}@\[\]()<>#*_~])")
 _THUMBNAIL = 5_000_000
-"""Bytes of a card's picture; LinkedIn's only limit is 36,152,320 pixels (learn.microsoft.com, "Images API")."""
+"""Most bytes of a card's picture. LinkedIn only has a limit of 36,152,320 pixels ("Images API")."""
 _IMAGE = re.compile(r"urn:li:image:[A-Za-z0-9_-]{1,100}")
 _URN = re.compile(r"urn:li:(?:share|ugcPost|activity):[0-9]{1,25}")
 
@@ -59,12 +59,12 @@ class Settings(ChannelSettings):
 
 
 class LinkedInChannel(HttpChannel[Settings]):
-    """LinkedIn promises no key for repeats. It refuses the same text twice, and names the first post."""
+    """A LinkedIn page. LinkedIn has no idempotency key, but refuses the same text twice, and names the first post."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
 
     def prepare(self, post: Post) -> bytes:
-        """Return a commentary, and for one story a card in our words. The picture is uploaded later."""
+        """Return a commentary, and for a single story a card with our text. The picture is uploaded later."""
         wording = fit(post, lambda wording: len(_commentary(wording)) <= MAX_TEXT)
         message: dict[str, Any] = {
             "author": f"urn:li:organization:{self._settings.organization}",
@@ -94,7 +94,7 @@ class LinkedInChannel(HttpChannel[Settings]):
         return len(json.loads(body)["commentary"])
 
     def text(self, body: bytes) -> str:
-        """Return the commentary as people read it, and the card."""
+        """Return the visible commentary, and the card."""
         message = json.loads(body)
         text = re.sub(r"\{hashtag\|\\#\|(\w+)\}", r"#\1", message["commentary"])
         card = message.get("content", {}).get("article", {})
@@ -109,7 +109,7 @@ class LinkedInChannel(HttpChannel[Settings]):
         return Card(*(card.get(name, "") for name in names))
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Post it, with its picture if there is one. A picture never fails a post."""
+        """Post it, with its picture if there is one. A picture never makes a post fail."""
         message = json.loads(body)
         article = message.get("content", {}).get("article", {})
         picture, alt = article.pop("thumbnail", ""), article.pop("thumbnailAltText", "")
@@ -125,7 +125,7 @@ class LinkedInChannel(HttpChannel[Settings]):
         return self._post(message)
 
     def _post(self, message: dict[str, Any]) -> Outcome:
-        """Success is 201 with the URN of the post in a header."""
+        """Send the request. Success is 201 with the URN of the post in a header."""
         answer = self._ask("POST", "", encode_json(message))
         if isinstance(answer, Outcome):
             return answer
@@ -136,7 +136,7 @@ class LinkedInChannel(HttpChannel[Settings]):
         return self._published(urn) if _URN.fullmatch(urn) else doubt_success(answer, "the URN of a post")
 
     def _upload(self, picture: bytes) -> str:
-        """Return the URN of a picture ("Images API": initializeUpload, then PUT); empty if LinkedIn did not take it."""
+        """Return the URN of a picture ("Images API": initializeUpload, then PUT); '' if LinkedIn did not accept it."""
         owner = f"urn:li:organization:{self._settings.organization}"
         request = json.dumps({"initializeUploadRequest": {"owner": owner}}).encode()
         url = f"{self._settings.server}rest/images?action=initializeUpload"
@@ -149,7 +149,7 @@ class LinkedInChannel(HttpChannel[Settings]):
         return image if isinstance(self.request(place, picture, headers, "PUT"), HttpResponse) else ""
 
     def _is_linkedin(self, url: str) -> bool:
-        """Whether an upload address is LinkedIn's: the token goes there."""
+        """Whether an upload URL belongs to LinkedIn. The token is sent there."""
         try:
             parts, server = urlsplit(url), urlsplit(self._settings.server)
             is_same = (parts.scheme, parts.hostname, parts.port) == (server.scheme, server.hostname, server.port)
@@ -158,12 +158,12 @@ class LinkedInChannel(HttpChannel[Settings]):
         return is_same or (parts.scheme == "https" and f".{parts.hostname}".endswith(".linkedin.com"))
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
-        """Replace the commentary; the card of a post cannot be changed."""
+        """Replace the commentary. The card of a post cannot be changed."""
         patch = {"patch": {"$set": {"commentary": json.loads(body)["commentary"]}}}
         return self._change("POST", receipt, json.dumps(patch, ensure_ascii=False).encode())
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
-        """Delete the post. 404: it is gone."""
+        """Delete the post. 404 means that it is already deleted."""
         return self._change("DELETE", receipt, None)
 
     def _change(self, method: str, receipt: str, body: bytes | None) -> Outcome:
@@ -201,7 +201,7 @@ class LinkedInChannel(HttpChannel[Settings]):
 
 
 def _commentary(wording: Wording) -> str:
-    """Return little text. The card has the link of a single story; of several, each link is below its title."""
+    """Return LinkedIn's "little text". A single story has its link in the card, several stories below their titles."""
     parts = [_escape(wording.heading), _escape(wording.text)]
     for story in wording.stories:
         lines = [story.title, story.summary, story.correction, "" if not wording.heading else story.link]
@@ -213,7 +213,7 @@ def _commentary(wording: Wording) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape what little text reserves; a headline then mentions nobody."""
+    """Escape the reserved characters of little text. A headline then mentions nobody."""
     return _LITTLE_TEXT.sub(r"\\\1", text)
 
 

@@ -1,4 +1,4 @@
-"""An account on X, by POST /2/tweets (docs.x.com/x-api/posts/create-post). Posts cost money: `confirm_cost` says so.
+"""An account on X, through POST /2/tweets (docs.x.com/x-api/posts/create-post). Posts cost money, see `confirm_cost`.
 
 Requests are signed by OAuth 1.0a, HMAC-SHA1 (RFC 5849 §3.4), with four secrets that do not expire.
 """
@@ -28,7 +28,7 @@ from tidings.model.delivery import Outcome
 from tidings.net import HttpResponse
 
 MAX_TEXT = 280
-"""Weighted (developer.x.com, "Counting characters"; twitter-text's configuration v3)."""
+"""Most weighted characters of a post (developer.x.com, "Counting characters"; twitter-text's configuration v3)."""
 PRICE = "X charges $0.015 a post, and $0.200 a post with a link, as each of ours has"
 _LIGHT = ((0, 4351), (8192, 8205), (8208, 8223), (8242, 8247))
 """Ranges of code points that weigh 1; all others weigh 2."""
@@ -67,7 +67,7 @@ class Settings(ChannelSettings):
 
 
 class XChannel(PlainTextBody, HttpChannel[Settings]):
-    """X has no key for repeats: an unknown outcome waits for a person. It refuses the same text twice."""
+    """X has no idempotency key, so an unknown outcome waits for a person. It refuses the same text twice."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, replies=True)
     ACCOUNT_WORDS = (
@@ -108,7 +108,7 @@ class XChannel(PlainTextBody, HttpChannel[Settings]):
         return self.accepted(number, f"https://x.com/i/web/status/{number}")
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
-        """Delete the post. X answers `deleted: true` also if it is gone."""
+        """Delete the post. X also answers `deleted: true` if it was deleted before."""
         if not _RECEIPT.fullmatch(receipt):
             return INVALID_RECEIPT
         answer = self._ask("DELETE", f"2/tweets/{receipt}", None, attempt)
@@ -120,7 +120,7 @@ class XChannel(PlainTextBody, HttpChannel[Settings]):
         return self.accepted(receipt)
 
     def receipt_at(self, url: str) -> str:
-        """Read /NAME/status/ID, at either name of the network."""
+        """Read /NAME/status/ID, on x.com or twitter.com."""
         match = re.fullmatch(r"https://(?:www\.|mobile\.)?(?:x|twitter)\.com/.+/status/([0-9]{1,25})(?:[/?#].*)?", url)
         return match[1] if match else ""
 
@@ -133,7 +133,7 @@ class XChannel(PlainTextBody, HttpChannel[Settings]):
 
 
 def weigh(text: str) -> int:
-    """Count characters as X does, or a little more: what may be a link to X or not counts as both."""
+    """Count characters like X, or a few more: a possible link counts as text and as link."""
     rest = LINK.sub("", unicodedata.normalize("NFC", text))
     links = len(LINK.findall(text))
     emoji = len(_EMOJI.findall(rest))
@@ -144,7 +144,7 @@ def weigh(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class OAuthKeys:
-    """The keys of the application, and of the account that it posts for."""
+    """The keys of the application, and of the account for which it posts."""
 
     key: str = field(repr=False)
     key_secret: str = field(repr=False)
@@ -170,7 +170,7 @@ def authorization(method: str, url: str, keys: OAuthKeys, *, nonce: str, seconds
 
 
 def signature_base(method: str, url: str, fields: dict[str, str], form: str = "") -> str:
-    """Return the signature base string (§3.4.1): method, address without query, and all parameters, sorted."""
+    """Return the signature base string (§3.4.1): method, URL without query, and all parameters, sorted."""
     parts = urlsplit(url)
     port = parts.port if parts.port not in (None, {"http": 80, "https": 443}.get(parts.scheme)) else None
     host = (parts.hostname or "").lower() + (f":{port}" if port else "")

@@ -1,4 +1,4 @@
-"""A Mastodon account, by POST /api/v1/statuses (docs.joinmastodon.org/methods/statuses)."""
+"""A Mastodon account, through POST /api/v1/statuses (docs.joinmastodon.org/methods/statuses)."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from tidings.net import HttpResponse
 URL_LENGTH = 23
 """The length that every link counts as (`characters_reserved_per_url`)."""
 _KEY_WINDOW = 3_000.0
-"""Seconds. A server keeps an Idempotency-Key for an hour; less here, for clocks differ and requests take time."""
+"""Seconds. A server keeps an Idempotency-Key for an hour. Less here: clocks differ, and requests take time."""
 LINK = re.compile(
     r"(?<!\S)https?://(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?::[0-9]+)?"
     r"(?:/(?:[A-Za-z0-9_./~%+=&?#:,;!*'@$|-]*[A-Za-z0-9_/+=#-])?)?"
 )
-"""What every server takes for a link: it follows white space, and is written in ASCII."""
+"""A link for every server: it follows white space and is written in ASCII."""
 _RECEIPT = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
@@ -62,7 +62,7 @@ class Settings(ChannelSettings):
 
 
 class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
-    """The server makes the card from the page's own description. Repeats within the hour give the same post."""
+    """A Mastodon account. The server makes the card from the page. A repeat within the hour returns the same post."""
 
     TEXT_KEY = "status"
     ACCOUNT_WORDS = r"access token (?:is invalid|was revoked|expired|has expired)|your login is|account is suspended"
@@ -79,9 +79,9 @@ class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
         self._headers = json_headers(settings.token)
 
     def count(self, text: str) -> int:
-        """Count characters as the server does, or a few more: it takes what looks like one letter for one.
+        """Count characters like the server, which counts graphemes, or a few more.
 
-        What may be a link to the server or not counts as both.
+        If the server may treat a text as a link, its own length and the length of a link are both added.
         """
         rest = LINK.sub("x" * URL_LENGTH, text)
         return len(rest) + URL_LENGTH * rest.count("://")
@@ -107,7 +107,7 @@ class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
         return Card(links[0]) if links else None
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Post the status when its picture is ready. Success is 200 with the id and the address of the status."""
+        """Post the status after its picture is ready. Success is 200 with the id and the address of the status."""
         status: dict[str, Any] = json.loads(body)
         picture = status.pop("picture", None)
         data = attempt.picture(picture["url"], MAX_PICTURE) if picture else None
@@ -127,12 +127,12 @@ class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
         url = f"{self._api}/statuses"
         if not attempt.reply_to:
             return self._read_outcome(self.request(url, encode_json(status), headers))
-        # 404: the post that it answers is gone.
+        # 404: the post that it replies to is deleted.
         status = status | {"in_reply_to_id": attempt.reply_to}
         return self._read_outcome(self.request(url, encode_json(status), headers, also=(404,)))
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
-        """Replace the text. The server tells those who replied or boosted."""
+        """Replace the text. The server notifies people who replied or boosted."""
         if not _RECEIPT.fullmatch(receipt):
             return INVALID_RECEIPT
         status = json.loads(body)
@@ -146,7 +146,7 @@ class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
         return self._read_outcome(self.request(url, encode_json(changes), self._headers, "PUT", also=(404, 410)))
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
-        """Delete the post. 404: it is gone."""
+        """Delete the post. 404 means that it is already deleted."""
         if not _RECEIPT.fullmatch(receipt):
             return INVALID_RECEIPT
         url = f"{self._api}/statuses/{receipt}"
@@ -154,12 +154,12 @@ class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
         return answer if isinstance(answer, Outcome) else self.accepted(receipt)
 
     def find(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Read our own account back for the same text, or the same links, since the attempt in doubt."""
+        """Search our account for a post with the same text or links since the attempt in doubt."""
         text = self.text(body)
         return find_status(self._session, self._api, self._headers, text, attempt.at, attempt.reply_to)
 
     def receipt_at(self, url: str) -> str:
-        """Read the end of the path: /@name/ID, /users/name/statuses/ID, or /notice/ID of other servers."""
+        """Read the id from the path: /@name/ID, /users/name/statuses/ID, or /notice/ID of other servers."""
         last = url.partition("?")[0].rstrip("/").rpartition("/")[2]
         is_here = url.startswith(urljoin(self._settings.server, "/"))
         return last if is_here and _RECEIPT.fullmatch(last) else ""

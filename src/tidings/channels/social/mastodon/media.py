@@ -1,4 +1,4 @@
-"""Pictures of statuses: upload one, and wait while the server is busy (docs.joinmastodon.org/methods/media)."""
+"""Upload pictures for statuses, and wait for the server to process them (docs.joinmastodon.org/methods/media)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
 
 MAX_PICTURE = 2_000_000
-"""Bytes; servers take 16 MB unless they are set otherwise."""
+"""Most bytes of a picture. Servers accept 16 MB by default."""
 _MAX_CHECKS = 5
-"""How often we ask the server if the picture is ready. Then the post goes without it."""
+"""How often we ask the server if the picture is ready. After that the post is sent without it."""
 _FIRST_WAIT = 5.0
-"""Seconds; each time twice as long."""
+"""Seconds before the first check. Each further wait is twice as long."""
 _ID = re.compile(r"[A-Za-z0-9]{1,64}")
 _BUSY = " busy "
-"""In the remembered upload, between the id and the count of checks."""
+"""Separates the id and the number of checks in a stored upload."""
 
 
 class MediaUploads:
@@ -32,7 +32,7 @@ class MediaUploads:
         self._headers = headers
 
     def upload(self, data: bytes, alt: str, attempt: Attempt) -> str | Outcome:
-        """Return the id of a picture that is ready, empty if there is none, or DEFERRED while the server is busy."""
+        """Return the id of a picture that is ready, '' if there is none, or DEFERRED while the server processes it."""
         remote = upload_once(attempt, data, partial(self._upload, data, alt))
         media_id, busy, checks = remote.partition(_BUSY)
         if not busy:
@@ -52,7 +52,7 @@ class MediaUploads:
         return Outcome(Verdict.DEFERRED, reason="the server is still busy with the picture", retry_after=wait)
 
     def ids_of(self, status: str) -> list[str] | Outcome:
-        """Return the ids of a status's pictures. An edit that does not name them would remove them."""
+        """Return the ids of a status's pictures. An edit without these ids would remove the pictures."""
         answer = self._channel.request(f"{self._api}/v1/statuses/{status}", None, self._headers, "GET")
         if isinstance(answer, Outcome):
             return defer_unknown(answer)
@@ -60,7 +60,7 @@ class MediaUploads:
         return [str(item.get("id")) for item in media if isinstance(item, dict)] if isinstance(media, list) else []
 
     def _upload(self, data: bytes, alt: str) -> str:
-        """Upload a picture and return its id. It has a mark while the server works on it (202). Empty: not taken."""
+        """Upload a picture and return its id, with a mark while the server processes it (202), or '' if refused."""
         content_type, body = _form(data, alt)
         headers = {**self._headers, "Content-Type": content_type}
         answer = self._channel.request(f"{self._api}/v2/media", body, headers)
@@ -71,7 +71,7 @@ class MediaUploads:
 
 
 def _form(data: bytes, alt: str) -> tuple[str, bytes]:
-    """Return type and body of a form (RFC 7578) with a picture and its alt text; equal for equal arguments."""
+    """Return type and body of a form (RFC 7578) with a picture and its alt text. Equal arguments give equal bytes."""
     boundary = hashlib.sha256(data + alt.encode()).hexdigest()
     kind = image_type(data)
     name = "picture.png" if kind == "image/png" else "picture.jpg"

@@ -15,7 +15,7 @@ _PAGE_SIZE = 20
 _MAX_PAGES = 10
 _MAX_PAGE_BYTES = 2 * 1024 * 1024
 _CLOCK_TOLERANCE = timedelta(minutes=5)
-"""The server's clock may differ from ours by so much."""
+"""How far the server's clock may differ from ours."""
 _INVALID = "the answer cannot be read"
 _LINK = re.compile(r"https?://\S+")
 _ANCHOR = re.compile(r"<a\b[^<>]*>")
@@ -59,7 +59,7 @@ def find_status(
 
 
 def _read(session: GuardedSession, url: str, headers: dict[str, str]) -> Any:
-    """Return the JSON, or if there is none the HttpResponse or the reason."""
+    """Return the JSON, else the HttpResponse, else the reason of a failure."""
     try:
         answer = session.request("GET", url, None, headers, _MAX_PAGE_BYTES)
     except (NotSentError, ConnectionLostError) as error:
@@ -100,11 +100,11 @@ def _plain_text(content: str) -> str:
 
 
 def _links(text: str) -> set[str]:
-    """Return the addresses in a text, without the punctuation behind them."""
+    """Return the URLs in a text, without the punctuation after them."""
     return {link.rstrip(".,;:!?)…") for link in _LINK.findall(text)}
 
 
 def _linked_urls(content: str) -> set[str]:
-    """Return the addresses that a status links to, except for hashtags and mentions."""
+    """Return the URLs of the links in a status, except hashtags and mentions."""
     anchors = [tag for tag in _ANCHOR.findall(content) if not _MENTION_OR_HASHTAG.search(tag)]
     return {html.unescape(href).rstrip(".,;:!?)…") for tag in anchors for href in _HREF.findall(tag)}
