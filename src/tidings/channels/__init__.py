@@ -1,1 +1,1 @@
-"""Channels hand one message to one outside service; `base` is the port, one file a channel."""
+"""Channels send one message to one outside service. `base` is the port, and each channel is one file or folder."""

@@ -12,25 +12,25 @@ from tidings.model.delivery import Outcome
 
 
 class Idempotency(StrEnum):
-    """What the service does with a second request that has the same key."""
+    """How the service handles a second request with the same key."""
 
     NATIVE = "native"
-    """It stores our key: a repeat is safe at any time."""
+    """It stores our key, so a repeat is safe at any time."""
     WINDOW = "window"
-    """It remembers our key for a while: a repeat is safe within `Capabilities.window` seconds."""
+    """It remembers our key for a while, so a repeat is safe within `Capabilities.window` seconds."""
     NONE = "none"
-    """It does not recognise repeats: an unknown outcome is held for a person."""
+    """It does not recognise repeats, so an unknown outcome waits for a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The abilities of a channel. `tidings check` refuses what it cannot do; nothing is dropped silently."""
+    """The abilities of a channel. `tidings check` refuses settings beyond them, so that nothing is dropped silently."""
 
     max_length: int
     """The longest text of a post, as `Channel.length` counts it."""
     idempotency: Idempotency
     window: float = 0.0
-    """Seconds, for `Idempotency.WINDOW`."""
+    """How many seconds the service remembers our key, for `Idempotency.WINDOW`."""
     replies: bool = False
     """Whether a post may reply to an earlier one (`Attempt.reply_to`)."""
 
@@ -55,7 +55,7 @@ class PostItem:
     correction: str = ""
     """The text of the correction, if the item was corrected."""
     tags: tuple[str, ...] | None = None
-    """Hashtags with their #, in the item's language. None: made of `topics`."""
+    """Hashtags with their #, in the item's language. None: they are made from `topics`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Post:
     edition: str
     site: str
     at: datetime
-    """When it was composed. It is part of the frozen body, so that a retry has the same bytes."""
+    """The moment of composing. It is part of the frozen body, so that a retry has the same bytes."""
     text: str = ""
     """The text of a notice, which has no items."""
 
@@ -82,34 +82,34 @@ class Uploads(Protocol):
     """The uploads of earlier attempts of this delivery, so that a later one does not repeat them."""
 
     def get(self, key: str) -> str:
-        """Return the service's id, or any other note; empty if there is none."""
+        """Return the service's id, or another stored note, or ''."""
 
     def put(self, key: str, remote: str) -> None:
-        """Store the id so that it survives a crash; empty forgets it."""
+        """Store the id so that it survives a crash. '' deletes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt. `key` is the same for every retry: it is made of channel, story, purpose and part."""
+    """One attempt. `key` is made from channel, story, purpose and part, so it is the same for every retry."""
 
     key: str
     at: datetime
-    """Real time, not the newsroom's clock: services refuse a signature that is minutes off."""
+    """Real time, not the newsroom's clock, because services refuse a signature that is minutes off."""
     picture: Callable[[str, int], bytes | None] = no_picture
-    """Returns our picture at an absolute URL as JPEG or PNG of at most so many bytes, the same for equal arguments.
+    """Returns our picture at an absolute URL as JPEG or PNG within a limit of bytes. Equal arguments give equal bytes.
 
-    None if there is none: then the post goes without it. A picture never fails a post.
+    Returns None if there is no picture. The post is then sent without it: a picture never makes a post fail.
     """
     reply_to: str = ""
     """The receipt of our earlier post to which this one replies, or empty. Only for a channel that `replies`.
 
-    It is known only once that post is published, so that it is not part of the frozen body.
+    It is not part of the frozen body, because it is known only after that post is published.
     """
     uploads: Uploads | None = None
 
 
 class Channel(Protocol):
-    """A configured outlet. `prepare` is pure and its result is frozen; `send` sends exactly that, once."""
+    """A configured outlet. `prepare` is pure, and its result is frozen. `send` sends exactly this result, once."""
 
     name: str
     capabilities: Capabilities
@@ -129,9 +129,9 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The link preview below a post. Without a title the network makes it of the page at `url`.
+    """The link preview below a post. Without a title, the network makes it from the page at `url`.
 
-    Without a URL it is only a picture. `image` is an absolute URL, or empty.
+    Without a URL, it is only a picture. `image` is an absolute URL, or empty.
     """
 
     url: str = ""
@@ -170,18 +170,18 @@ class CanFind(Protocol):
     """A channel that can read its own posts, to resolve an unknown outcome."""
 
     def find(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Look for the post of a prepared body since `attempt.at`, the moment of the attempt in doubt.
+        """Look for the post of a prepared body, published since `attempt.at`, the moment of the attempt in doubt.
 
-        Returns ACCEPTED with its receipt, NOT_STARTED if it is certainly not there, else UNKNOWN.
+        Returns ACCEPTED with its receipt, NOT_STARTED if it certainly does not exist, else UNKNOWN.
         """
 
 
 @runtime_checkable
 class KnowsAddresses(Protocol):
-    """A channel that knows the receipt of its post from the address that a person found in a browser."""
+    """A channel that can derive the receipt of a post from the URL in a browser."""
 
     def receipt_at(self, url: str) -> str:
-        """Return the receipt as `send` gives it, or empty if the address leads to no post. May ask the service."""
+        """Return the receipt in the form of `send`, or '' if the URL is not a post. May ask the service."""
 
 
 class Hub(Protocol):
@@ -194,17 +194,17 @@ class Hub(Protocol):
 
 
 class MailTransport(Protocol):
-    """One mail sender, for one thread except for `abort`. Returns an Outcome for every expected failure.
+    """A mail sender. Use it in one thread, except for `abort`. Returns an Outcome for every expected failure.
 
-    REJECTED is for this message or recipient. NOT_STARTED is for failures of the whole sender: it is stalled
-    then, and another one may take over. UNKNOWN is for every message that the other side may have accepted.
+    REJECTED is for this message or recipient. NOT_STARTED is for failures of the whole sender: it then stops, and
+    another one may take over. UNKNOWN is for every message that the other side may have accepted.
     """
 
     def send(self, sender: str, recipient: str, data: bytes) -> Outcome:
         """Send one message to one recipient. `sender` is the return path; the lines of `data` end in CRLF."""
 
     def close(self) -> None:
-        """Close the connection in the orderly way."""
+        """Close the connection properly."""
 
     def abort(self) -> None:
         """End the current transfer at once, from another thread."""

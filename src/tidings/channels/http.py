@@ -1,4 +1,4 @@
-"""HTTP channels: their common base, one request, and the outcome of its answer."""
+"""The base of HTTP channels: it sends one request, and turns the answer into an outcome."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tidings.net import ConnectionLostError, GuardedSession, HttpResponse, NotSe
 
 LONGEST_WAIT = 86_400.0
 INVALID_RECEIPT = Outcome(Verdict.REJECTED, reason="the ledger has no valid id of this post")
-"""For `edit` and `take_down`, before any request."""
+"""The reason for `edit` and `take_down` without a valid receipt, before any request."""
 _SHORTEST_SECRET = 16
-"""Characters. A shorter part of an address is a word of the API."""
+"""Least characters of a secret part of a URL. A shorter part is a word of the API."""
 _MENDS = {
     401: "; renew its token or password",
     402: "; the account has no credit left",
     403: "; check the account and what its token may do",
     404: "; the webhook or the address no longer exists, so make a new one",
 }
-"""What to do after a refusal of the whole channel, by HTTP status."""
+"""The remedy after a refusal of the whole channel, by HTTP status."""
 _ACCOUNT_WORDS = re.compile(
     r"\b(?:access[ _-]?token|api[ _-]?key|webhook|account|app password|credentials|bot)\b[^.\n]{0,40}"
     r"\b(?:revoked|expired|suspended|disabled|deactivated|deleted|not found|no longer|locked|unauthori[sz]ed)"
@@ -36,7 +36,7 @@ _ACCOUNT_WORDS = re.compile(
     r"(?:access[ _-]?token|auth token|webhook|account|credentials|api[ _-]?key)\b",
     re.IGNORECASE,
 )
-"""Words of a refusal that is about the account or the webhook, on any network."""
+"""Words in refusals about the account or the webhook, on any network."""
 _ONE_POST_WORDS = re.compile(
     r"\b(?:duplicate|already (?:been )?(?:posted|published|shared|exists?|said)|too (?:long|large|many)|spam|malicious"
     r"|blocked (?:link|url|domain|content)|(?:link|url|domain|attachment|image|media|picture|video|hashtag|mention|text"
@@ -45,15 +45,15 @@ _ONE_POST_WORDS = re.compile(
     r"|violates?|deleted|moderated|forbidden by|contains?)|(?:reply|replying|respond) to)\b",
     re.IGNORECASE,
 )
-"""Words of a 403 or 404 that is about one post: its text, a link, or what it answers. The others can go on."""
+"""Words in a 403 or 404 about one post: its text, a link, or the post that it answers. Other posts can be sent."""
 _QUOTED = 2_000
-"""Characters of a refusal that are read."""
+"""Most characters to read of a refusal."""
 _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset")
 S = TypeVar("S", bound=ChannelSettings | EventWebhookSettings)
 
 
 def must_match(pattern: str, hint: str) -> AfterValidator:
-    """Refuse a setting that does not match. The error is the value, if it is no secret, and `hint`."""
+    """Refuse a setting that does not match. The error has `hint`, and the value unless it is a secret."""
 
     def check(value: Any) -> Any:
         is_secret = isinstance(value, SecretStr)
@@ -68,9 +68,9 @@ class HttpChannel(Generic[S]):
     """Base of the channels behind an HTTP API: a name, settings and one guarded session."""
 
     ACCOUNT_WORDS: ClassVar[str] = ""
-    """A pattern of this network's refusals that are about the account or the webhook, whatever their status."""
+    """A pattern for this network's refusals about the account or the webhook, with any status."""
     POST_WORDS: ClassVar[str] = ""
-    """A pattern of this network's refusals that are about one post, whatever their status."""
+    """A pattern for this network's refusals about one post, with any status."""
 
     def __init__(self, name: str, settings: S) -> None:
         self.name = name
@@ -87,14 +87,14 @@ class HttpChannel(Generic[S]):
         hide: tuple[str, ...] = (),
         also: tuple[int, ...] = (),
     ) -> HttpResponse | Outcome:
-        """Send one request. Return the response for 2xx and the statuses in `also`, else the Outcome.
+        """Send one request. Returns the response for 2xx and the statuses in `also`, else an Outcome.
 
-        The reason of an Outcome quotes the service, without the address, the token and the strings in `hide`.
+        The reason of an Outcome quotes the service, without the URL, the token and the strings in `hide`.
 
-        After 4xx the service certainly did not take the post. NOT_STARTED is for refusals of the whole channel, such as
-        an expired token or a deleted webhook: its posts wait until a person has mended it. After 5xx, and after a
-        connection that was lost once the request was on its way, nobody can know: the outcome is UNKNOWN, and the
-        channel's idempotency decides.
+        After 4xx the service certainly did not accept the post. NOT_STARTED is for refusals of the whole channel, such
+        as an expired token or a deleted webhook: its posts wait until a person has fixed it. After 5xx, and after a
+        connection that was lost while sending, the result is unknown: the outcome is UNKNOWN, and the channel's
+        idempotency decides.
         """
         try:
             answer = self._session.request(method, url, body, headers)
@@ -127,7 +127,7 @@ class HttpChannel(Generic[S]):
         return Outcome(Verdict.REJECTED, reason=describe_refusal(answer, text, url, headers))
 
     def _is_about_account(self, answer: HttpResponse, *, publishes: bool) -> bool:
-        """Whether a refusal is about the account, its token or its webhook. Then every further post fails like it."""
+        """Whether a refusal is about the account, its token or its webhook, so that every post would fail."""
         text, status = answer.text[:_QUOTED], answer.status
         if self.POST_WORDS and re.search(self.POST_WORDS, text, re.IGNORECASE):
             return False
@@ -146,7 +146,7 @@ class HttpChannel(Generic[S]):
         return Outcome(Verdict.NOT_STARTED, reason=describe_refusal(answer, text, url, headers, hide) + mend)
 
     def accepted(self, receipt: str = "", via: str = "") -> Outcome:
-        """Return ACCEPTED. `via` is the address of the post, if the service has one."""
+        """Return ACCEPTED. `via` is the URL of the post, if there is one."""
         return Outcome(Verdict.ACCEPTED, receipt=receipt, via=via or self.name)
 
 
@@ -187,12 +187,12 @@ def describe_refusal(
 
 
 def doubt_success(answer: HttpResponse, missing: str) -> Outcome:
-    """Return UNKNOWN for a 2xx that lacks what a success of this service has: it may come from a proxy."""
+    """Return UNKNOWN for a 2xx without the signs of this service's success: it may come from a proxy."""
     return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without {missing}")
 
 
 def defer_unknown(outcome: Outcome) -> Outcome:
-    """Turn UNKNOWN into DEFERRED, for requests before anything is published."""
+    """Turn UNKNOWN into DEFERRED, for requests that publish nothing yet."""
     if outcome.verdict is not Verdict.UNKNOWN:
         return outcome
     return Outcome(Verdict.DEFERRED, reason=outcome.reason, retry_after=outcome.retry_after)
@@ -201,8 +201,8 @@ def defer_unknown(outcome: Outcome) -> Outcome:
 def requested_wait(answer: HttpResponse, now: datetime | None = None) -> float | None:
     """Return the seconds that the service asks us to wait, or None.
 
-    In this order: Retry-After, the JSON (Discord, Telegram, Matrix), and the end of the rate limit's period in a
-    header: in ISO 8601 (Mastodon) or in seconds since 1970 (X, Bluesky).
+    Tries in this order: Retry-After, the JSON (Discord, Telegram, Matrix), and the header with the end of the rate
+    limit: in ISO 8601 (Mastodon) or in seconds since 1970 (X, Bluesky).
     """
     now = now or datetime.now(UTC)
     wait = parse_retry_after(answer.headers.get("retry-after", ""), now, LONGEST_WAIT)
@@ -235,9 +235,9 @@ def _seconds_until(text: str, now: datetime) -> float | None:
 
 
 def upload_once(attempt: Attempt, data: bytes, upload: Callable[[], str], *, anew: bool = False) -> str:
-    """Return the service's id of these bytes, uploading them unless an earlier try of the delivery did.
+    """Return the service's id of these bytes. Uploads them unless an earlier attempt of this delivery did.
 
-    Empty if the service did not take them. `anew`: the id that is remembered is no longer valid.
+    Returns '' if the service did not accept them. `anew`: upload again, because the stored id is no longer valid.
     """
     remote = "" if anew or attempt.uploads is None else attempt.uploads.get(_upload_key(data))
     if not remote:
@@ -248,7 +248,7 @@ def upload_once(attempt: Attempt, data: bytes, upload: Callable[[], str], *, ane
 
 
 def remember_upload(attempt: Attempt, data: bytes, remote: str) -> None:
-    """Remember the service's id of these bytes, before the post that shows them."""
+    """Store the service's id of these bytes, before the post that shows them is sent."""
     if attempt.uploads is not None:
         attempt.uploads.put(_upload_key(data), remote)
 

@@ -22,7 +22,7 @@ class Settings(ChannelSettings):
 
 
 class WebSubHub(HttpChannel[Settings]):
-    """The hub fetches a feed that has changed and passes it on to its subscribers. An extra ping does no harm."""
+    """A WebSub hub. It fetches a changed feed and distributes it to its subscribers. An extra ping is harmless."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name, settings)
@@ -30,7 +30,7 @@ class WebSubHub(HttpChannel[Settings]):
 
     def ping(self, feed: str) -> Outcome:
         """Tell the hub that the feed at this address has changed."""
-        # Hubs differ in the name of the address: the older ones ask for `url`, others for `topic`.
+        # Hubs use different names for the feed's URL: older ones `url`, others `topic`.
         body = urlencode({"hub.mode": "publish", "hub.url": feed, "hub.topic": feed}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = self.request(self.url, body, headers)

@@ -1,7 +1,7 @@
-"""The text of a post, shortened to fit: whole parts are left out in a fixed order, never a link and never half a word.
+"""Shorten the text of a post to fit. Whole parts are left out in a fixed order, but never a link or half a word.
 
-The summaries go first, then the hashtags, then the last stories of an edition (they are counted, with a link to all).
-Only a title, or the editor's own text, that is too long alone is shortened, at a space if there is one.
+Summaries are left out first, then hashtags, then the last stories of an edition, which are counted, with a link to all.
+A title or an editor's own text is shortened only if it is too long on its own, at a space if there is one.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class StoryText:
     summary: str
     url: str
     is_own_text: bool = False
-    """The title is the editor's text for this channel: it may have several lines, and is no headline."""
+    """Whether the title is the editor's text for this channel. It may have several lines, and is not a headline."""
     correction: str = ""
 
     @property
     def link(self) -> str:
-        """The address; empty if the editor's own text already has it."""
+        """The URL, or '' if the editor's own text already contains it."""
         holds = self.is_own_text and re.search(re.escape(self.url) + r"""(?=[.,;:!?)\]»"'…]*(?:\s|$))""", self.title)
         return "" if holds else self.url
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The parts of a post in their order. `more` counts the stories that were left out; `url` leads to them."""
+    """The parts of a post in order. `more` is the number of stories that were left out; `url` leads to them."""
 
     heading: str
     text: str
@@ -54,12 +54,12 @@ class Wording:
 
     @property
     def main_url(self) -> str:
-        """The address of the single story, else of the whole."""
+        """The URL of the single story, else of all stories."""
         return self.stories[0].url if len(self.stories) == 1 else self.url
 
 
 class PlainTextBody:
-    """Base of channels whose prepared body is JSON with the text, without markup, under one key."""
+    """Base of channels whose prepared body is JSON with plain text under one key."""
 
     TEXT_KEY: ClassVar[str] = "text"
     capabilities: Capabilities
@@ -69,7 +69,7 @@ class PlainTextBody:
         return len(text)
 
     def fit(self, post: Post) -> Wording:
-        """Return the fullest wording that the service takes."""
+        """Return the longest wording that the service accepts."""
         return fit(post, lambda wording: self.count(plain_text(wording)) <= self.capabilities.max_length)
 
     def length(self, body: bytes) -> int:
@@ -82,7 +82,7 @@ class PlainTextBody:
 
 
 def fit(post: Post, fits: Callable[[Wording], bool]) -> Wording:
-    """Return the fullest wording for which `fits` is true."""
+    """Return the longest wording for which `fits` is true."""
     wording = _full(post)
     for wording in _versions(post):
         if fits(wording):
@@ -91,7 +91,7 @@ def fit(post: Post, fits: Callable[[Wording], bool]) -> Wording:
 
 
 def plain_text(wording: Wording) -> str:
-    """Return the text without markup: a blank line between paragraphs, each link on a line of its own."""
+    """Return plain text, with an empty line between paragraphs and each link on its own line."""
     parts = [wording.heading, wording.text]
     for story in wording.stories:
         parts.append("\n".join(filter(None, [story.title, story.summary, story.correction, story.link])))
@@ -102,9 +102,10 @@ def plain_text(wording: Wording) -> str:
 
 
 def split_links(text: str) -> list[tuple[str, bool]]:
-    """Split a text into pieces, each with whether it is an address.
+    """Split a text into pieces, each with a flag whether it is a URL.
 
-    A bracket at the end belongs to an address that opened it: `.../Almaty_(city)`. Other punctuation does not.
+    A closing bracket belongs to a URL that contains its opening one: `.../Almaty_(city)`. Other punctuation at the end
+    does not.
     """
     pieces: list[tuple[str, bool]] = []
     end = 0
@@ -130,9 +131,9 @@ def make_hashtag(topic: str) -> str:
 
 
 def hashtag_of_label(label: str) -> str:
-    """Return a text in any script as a hashtag: #CleanWater, #ТазаСу, #مياه_نظيفة. Empty if it has no letters.
+    """Return a text in any script as a hashtag: #CleanWater, #ТазаСу, #مياه_نظيفة. Returns '' without letters.
 
-    Scripts without capitals join their words with a low line.
+    In scripts without capitals, words are joined with an underscore.
     """
     kept = "".join(letter if unicodedata.category(letter)[0] in "LMN" else " " for letter in label)
     words = [word[:1].upper() + word[1:] for word in kept.split()]
@@ -175,7 +176,7 @@ def _versions(post: Post) -> Iterator[Wording]:
 
 
 def _shorten(wording: Wording, fits: Callable[[Wording], bool]) -> Wording:
-    """Shorten the longest text: title and correction of a single story, the text of a notice, else the heading."""
+    """Shorten the longest part: title and correction of a single story, the text of a notice, else the heading."""
 
     def cut(length: int) -> Wording:
         if wording.text:

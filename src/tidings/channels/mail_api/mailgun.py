@@ -1,6 +1,6 @@
-"""Mailgun by POST /v3/DOMAIN/messages.mime.
+"""Mailgun, through POST /v3/DOMAIN/messages.mime.
 
-Mailgun has no key for repeats. The message goes as it is, with its Message-ID, and Mailgun signs it; bounces go to
+Mailgun has no idempotency key. The message is sent unchanged, with its Message-ID, and Mailgun signs it. Bounces go to
 Mailgun. It accepts mail to a suppressed address, which then fails (documentation.mailgun.com).
 """
 
@@ -36,7 +36,7 @@ class MailgunTransport(ApiTransport[Settings]):
     """documentation.mailgun.com: "Send an email in MIME format"; "API Response Codes"."""
 
     def request(self, sender: str, recipient: str, data: bytes) -> ApiRequest:
-        """Return a multipart form with the message as a file; tracking is off, so that no link is rewritten."""
+        """Return a multipart form with the message as a file. Tracking is off, so that no link is rewritten."""
         boundary = secrets.token_hex(24)
         fields = {"to": recipient, "o:tracking": "no", "o:tracking-clicks": "no", "o:tracking-opens": "no"}
         parts = [
@@ -54,12 +54,12 @@ class MailgunTransport(ApiTransport[Settings]):
         return ApiRequest(url, body, headers)
 
     def receipt(self, answer: HttpResponse) -> str:
-        """Return `id`, the Message-ID, without its angle brackets as in events."""
+        """Return `id`, which is the Message-ID, without angle brackets, as events have it."""
         number = read_object(answer).get("id")
         return number.strip("<> ") if isinstance(number, str) else ""
 
     def refusal(self, answer: HttpResponse) -> Outcome | None:
-        """Recognise a refusal of the sender. A limit of the domain comes as 420, beside the documented codes."""
+        """Recognise a refusal of the sender. Besides the documented codes, 420 means a limit of the domain."""
         is_about_the_sender = answer.status == 400 and any(
             words in self.message(answer).casefold()
             for words in ("not allowed to send", "from parameter", "domain not")
@@ -67,7 +67,7 @@ class MailgunTransport(ApiTransport[Settings]):
         return Outcome(Verdict.NOT_STARTED) if is_about_the_sender else None
 
     def message(self, answer: HttpResponse) -> str:
-        """Return its `message`; some refusals are plain text."""
+        """Return its `message`, or the text, because some refusals are plain text."""
         return str(read_object(answer).get("message") or answer.text)
 
 

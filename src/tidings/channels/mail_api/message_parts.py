@@ -15,7 +15,7 @@ _BUILT_BY_THE_API = {
     "from", "to", "cc", "bcc", "subject", "reply-to", "mime-version", "date", "received", "return-path",
     "dkim-signature",
 }  # fmt: skip
-"""Headers that have a field of their own, or that the provider makes."""
+"""Headers with a field of their own in the API, or that the provider makes."""
 _BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -37,16 +37,16 @@ class MessageParts:
     text: str
     html: str
     headers: dict[str, str]
-    """All others, in ASCII and on one line: Message-ID, List-Id, List-Unsubscribe, ..."""
+    """All other headers, in ASCII and on one line: Message-ID, List-Id, List-Unsubscribe, ..."""
 
     @property
     def is_bulk(self) -> bool:
-        """Whether it went to a list: then it has an unsubscribe link."""
+        """Whether it is mail to a list, which has an unsubscribe link."""
         return any(name.lower() == "list-unsubscribe" for name in self.headers)
 
 
 def split_message(data: bytes) -> MessageParts:
-    """Take a message apart. Raises CannotCarryError if something in it would be lost."""
+    """Split a message into parts. Raises CannotCarryError if something in it would be lost."""
     message = email.message_from_bytes(data, policy=email.policy.default)
     assert isinstance(message, EmailMessage)
     try:
@@ -82,7 +82,7 @@ def _texts(message: EmailMessage) -> dict[str, str]:
 
 
 def _other_headers(data: bytes) -> dict[str, str]:
-    """Return the headers unfolded, and not decoded: an encoded word stays one."""
+    """Return the headers unfolded but not decoded: encoded words stay encoded."""
     raw = email.message_from_bytes(data, policy=email.policy.compat32)
     headers = {}
     for name, value in raw.items():
@@ -100,7 +100,7 @@ def _addresses(message: EmailMessage, name: str) -> tuple[ParsedAddress, ...]:
 
 
 def _one_line(text: str) -> str:
-    """Remove line breaks: an encoded word may hide one."""
+    """Remove line breaks, because an encoded word may contain one."""
     return _BREAK.sub(" ", text).strip()
 
 

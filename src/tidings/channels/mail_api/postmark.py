@@ -1,8 +1,8 @@
-"""Postmark by POST /email.
+"""Postmark, through POST /email.
 
-Postmark has no key for repeats and takes no MIME: it gets the parts and all our headers. X-PM-KeepID keeps our
-Message-ID. On a broadcast stream Postmark puts its own unsubscribe link and List-Unsubscribe in, unless its support has
-switched "manage unsubscribes on your own" on for the account (postmarkapp.com/support/article/1300). Bounces go to
+Postmark has no idempotency key and does not accept MIME: it gets the parts and all our headers. X-PM-KeepID keeps our
+Message-ID. On a broadcast stream, Postmark inserts its own unsubscribe link and List-Unsubscribe, unless its support
+has enabled "manage unsubscribes on your own" for the account (postmarkapp.com/support/article/1300). Bounces go to
 Postmark.
 """
 
@@ -18,7 +18,7 @@ from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
 
 _ABOUT_THE_ACCOUNT = {10, 400, 401, 405, 412, 413, 1235, 1236}
-"""Token, sender signature, credit, approval, stream: postmarkapp.com/developer/api/overview, "API error codes"."""
+"""Error codes about token, sender signature, credit, approval and stream: postmarkapp.com/developer/api/overview."""
 _MAINTENANCE = 100
 
 
@@ -38,7 +38,7 @@ class PostmarkTransport(ApiTransport[Settings]):
     """postmarkapp.com/developer/api/email-api and .../overview"""
 
     def request(self, sender: str, recipient: str, data: bytes) -> ApiRequest:
-        """Return parts and headers; nothing is tracked or rewritten."""
+        """Return parts and headers, without tracking or rewriting."""
         parts = split_message(data)
         own_headers = dict(parts.headers)
         if any(name.lower() == "message-id" for name in own_headers):
@@ -62,13 +62,13 @@ class PostmarkTransport(ApiTransport[Settings]):
         return ApiRequest(f"{self._settings.base}/email", encode_json(body), headers)
 
     def receipt(self, answer: HttpResponse) -> str:
-        """Return MessageID, which webhooks have too. A delayed message has no ErrorCode."""
+        """Return MessageID, which webhooks contain too. A delayed message has no ErrorCode."""
         value = read_object(answer)
         number = value.get("MessageID")
         return number if isinstance(number, str) and value.get("ErrorCode", 0) == 0 else ""
 
     def refusal(self, answer: HttpResponse) -> Outcome | None:
-        """Judge by ErrorCode. 503 comes during announced outages, and nothing was accepted then."""
+        """Classify by ErrorCode. During announced outages the answer is 503, and nothing was accepted."""
         value = read_object(answer)
         code = value.get("ErrorCode")
         if answer.status == 503 and value:

@@ -1,6 +1,6 @@
-"""SendGrid by POST /v3/mail/send.
+"""SendGrid, through POST /v3/mail/send.
 
-SendGrid has no key for repeats and takes no MIME: it gets the parts and all our headers, and makes Date, its own
+SendGrid has no idempotency key and does not accept MIME: it gets the parts and all our headers, and adds Date, its own
 signature and the return path. It accepts mail to a suppressed address and drops it
 (twilio.com/docs/sendgrid/api-reference/mail-send).
 """
@@ -36,9 +36,9 @@ class SendgridTransport(ApiTransport[Settings]):
     """twilio.com/docs/sendgrid/api-reference: mail-send/mail-send, how-to-use-the-sendgrid-v3-api/responses"""
 
     def request(self, sender: str, recipient: str, data: bytes) -> ApiRequest:
-        """Return parts and headers; nothing is tracked or rewritten, and no unsubscribe link is put in."""
+        """Return parts and headers, without tracking, rewriting, or SendGrid's unsubscribe link."""
         parts = split_message(data)
-        # A comma in a recipient's name would end it (github.com/sendgrid/sendgrid-python/issues/291).
+        # A comma would end the recipient's name (github.com/sendgrid/sendgrid-python/issues/291).
         name = quote_name(parts.to_name) if set(parts.to_name) & set(',;"') else parts.to_name
         texts = (("text/plain", parts.text), ("text/html", parts.html))
         body: dict[str, Any] = {
@@ -63,11 +63,11 @@ class SendgridTransport(ApiTransport[Settings]):
         return ApiRequest(f"{self._settings.base}/v3/mail/send", encode_json(body), headers)
 
     def receipt(self, answer: HttpResponse) -> str:
-        """Return X-Message-Id, the first part of sg_message_id in events. 200 is the sandbox: nothing is sent."""
+        """Return X-Message-Id, the first part of sg_message_id in events. 200 means sandbox mode: nothing is sent."""
         return answer.headers.get("x-message-id", "") if answer.status == 202 else ""
 
     def refusal(self, answer: HttpResponse) -> Outcome | None:
-        """Judge by status and field. After 503 the API took nothing; a refusal of `from` meets every message."""
+        """Classify by status and field. With 503 nothing was accepted. A refusal of `from` affects every message."""
         if answer.status == 503:
             return Outcome(Verdict.DEFERRED)
         reset = answer.headers.get("x-ratelimit-reset", "")

@@ -1,6 +1,6 @@
-"""Amazon SES by its API v2 (SendEmail with raw content).
+"""Amazon SES, through API v2 (SendEmail with raw content).
 
-SES has no key for repeats. It puts its own Message-ID and Date into the message, and keeps all other headers
+SES has no idempotency key. It sets its own Message-ID and Date, and keeps all other headers
 (docs.aws.amazon.com/ses/latest/dg/header-fields.html). It accepts mail to a suppressed address, which then bounces.
 """
 
@@ -24,10 +24,10 @@ from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
 
 _DEFERRED = {"TooManyRequestsException", "ThrottlingException", "Throttling", "ServiceUnavailable"}
-"""By SES's documentation nothing was sent (docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html)."""
+"""Errors after which nothing was sent (docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html)."""
 _REJECTED = {"MessageRejected", "BadRequestException", "ValidationException", "InvalidParameterValue"}
 _ABOUT_THE_ACCOUNT = ("not verified", "quota exceeded", "paused", "suspended")
-"""Words of a refusal that affects every other message too."""
+"""Words in a refusal that affects every message."""
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
 
@@ -59,7 +59,7 @@ class SesTransport(ApiTransport[Settings]):
         self._url = f"{settings.base}/v2/email/outbound-emails"
 
     def request(self, sender: str, recipient: str, data: bytes) -> ApiRequest:
-        """Send the message as it is; bounces are forwarded to the return path."""
+        """Return the unchanged message. SES forwards bounces to the return path."""
         value: dict[str, object] = {
             "Content": {"Raw": {"Data": base64.b64encode(data).decode()}},
             "Destination": {"ToAddresses": [recipient]},
@@ -81,12 +81,12 @@ class SesTransport(ApiTransport[Settings]):
         return ApiRequest(self._url, body, headers)
 
     def receipt(self, answer: HttpResponse) -> str:
-        """Return MessageId, which bounces and complaints have as mail.messageId."""
+        """Return MessageId, which is mail.messageId in bounces and complaints."""
         number = read_object(answer).get("MessageId")
         return number if isinstance(number, str) else ""
 
     def refusal(self, answer: HttpResponse) -> Outcome | None:
-        """Judge by the type of the error, in a header or in the body."""
+        """Classify by the type of the error, in a header or in the body."""
         kind = _error_type(answer)
         if not kind:
             return None
@@ -113,7 +113,7 @@ def _error_type(answer: HttpResponse) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The keys that sign. Temporary keys come with a `token`."""
+    """The keys for signing. Temporary keys have a `token`."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -133,8 +133,8 @@ def sign_request(
 ) -> dict[str, str]:
     """Return `headers` with host, x-amz-date and authorization, names in lower case.
 
-    The signature is Version 4 (IAM User Guide, "Create a signed AWS API request"). `at` is real time: Amazon refuses a
-    signature that is some minutes off.
+    The signature is Version 4 (IAM User Guide, "Create a signed AWS API request"). `at` is real time, because Amazon
+    refuses a signature that is some minutes off.
     """
     parts = urlsplit(url)
     stamp = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -148,7 +148,7 @@ def sign_request(
     request = "\n".join(
         (
             method,
-            # The path is encoded already. Every service but S3 wants it encoded once more.
+            # The path is already encoded. Every service except S3 requires it to be encoded again.
             quote(parts.path or "/", safe="/~"),
             "&".join(sorted(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in pairs)),
             *(f"{name}:{signed[name]}" for name in sorted(signed)),
