@@ -26,7 +26,8 @@ DATES = {
     "2026-03-01T08:00:00+05:00": EIGHT, "1 Μαρτίου 2026": MIDNIGHT, "1 მარტი 2026": MIDNIGHT,
     "03/31/2026": "03-30T19:00",
     "mar. 3 mars 2026": "03-02T19:00", "15 كانون الثاني 2026": "01-14T19:00", "12 déc. 2026": "12-11T19:00",
-    "Чт, 03 сен 2026 08:00:00 +0500": "09-03T03:00",
+    "Чт, 03 сен 2026 08:00:00 +0500": "09-03T03:00", "14. 1. 2026": "01-13T19:00", "14 abr 2026, mar": "04-13T19:00",
+    "14 يناير، 2026": "01-13T19:00", "3 helmikuuta 2026": "02-02T19:00",
 }  # fmt: skip
 
 
@@ -50,8 +51,9 @@ def test_the_language_decides_between_two_months(language: str, month: int) -> N
     ("written", "read"),
     [
         ("Вс, 01 мар 2026 08:00:00 +0500", "2026-03-01T03:00:00+00:00"),
-        # feedparser takes the first digit for the month, and drops the afternoon and the zone.
+        # feedparser takes the first digit or letters for the month, and drops the afternoon and the zone.
         ("2026年3月1日 08:00", "2026-03-01T03:00:00+00:00"),
+        ("01 marraskuuta 2026 08:00", "2026-11-01T03:00:00+00:00"),
         ("Sun, 1 March 2026 8:00 PM", "2026-03-01T15:00:00+00:00"),
         ("2026-03-01 08:00:00 MSK", "2026-03-01T05:00:00+00:00"),
         # RFC 822 and ISO 8601 are as before.

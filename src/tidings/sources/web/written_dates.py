@@ -14,15 +14,17 @@ from tidings.model.dates import parse_moment
 
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
 _YEAR_FIRST = re.compile(r"(?<!\d)(\d{4})\s*[-年년./]\s*(\d{1,2})\s*[-月월./]\s*(\d{1,2})(?!\d)")
-_DAY_FIRST = re.compile(r"(?<!\d)(\d{1,2})([./])(\d{1,2})\2(\d{4})(?!\d)")
-_CLOCK = re.compile(r"(?<![\d.:+-])(\d{1,2})\s?[:時时시h]\s?(\d{2})?(?!\d)\s?分?(?::(\d{2}))?")
+_DAY_FIRST = re.compile(r"(?<!\d)(\d{1,2})([./])\s?(\d{1,2})\2\s?(\d{4})(?!\d)")
+_CLOCK = re.compile(r"(?<![\d.:+-])(\d{1,2})\s?(?:[:時时시]|h(?![^\W\d]))\s?(\d{2})?(?!\d)\s?分?(?::(\d{2}))?")
 _OFFSET = re.compile(r"(?<=[\d\sTC])([+-])(\d{2}):?(\d{2})\b")
 _AFTERNOON = re.compile(r"\bp\.?\s?m\b|오후|下午|午後|\bÖS\b|(?<!\w)م(?!\w)", re.IGNORECASE)
 _MORNING = re.compile(r"\ba\.?\s?m\b|오전|上午|午前|\bÖÖ\b|(?<!\w)ص(?!\w)", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<!\d)\d+(?!\d)")
-_NOT_A_NAME = re.compile(r"[\d\s.,;:()/|’'\"-]+")
+_NOT_A_NAME = re.compile(r"[\d\s.,،;:()/|’'\"-]+")
 _STANDARD = re.compile(
-    r"(?:[a-z]{3,9},?\s{1,3})?\d{1,2}[ -][a-z]{3,9}[ -]\d{2,4}\s{1,3}\d{1,2}:\d{2}(?::\d{2})?(?!\s?[ap]\.?m)"
+    r"(?:[a-z]{3,9},?\s{1,3})?\d{1,2}[ -]"
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)[ -]\d{2,4}\s{1,3}\d{1,2}:\d{2}(?::\d{2})?(?!\s?[ap]\.?m)"
     r"|\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s?(?:Z|[+-]\d{2}:?\d{2})?)?\Z",
     re.IGNORECASE,
 )
@@ -94,13 +96,15 @@ def _find_day(text: str, language: str) -> tuple[int, int, int] | None:
     numbers = _NUMBER.findall(rest)
     years = [int(number) for number in numbers if len(number) == 4]
     days = [int(number) for number in numbers if len(number) <= 2]
-    month = _find_month(_NOT_A_NAME.sub(" ", rest), language)
+    # A weekday after the date may have the short name of a month: `14 abr 2026, mar`.
+    end = max((match.end() for match in _NUMBER.finditer(rest)), default=0)
+    month = _find_month(rest[:end], language) or _find_month(rest, language)
     return (years[0], month, days[0]) if years and days and month is not None else None
 
 
-def _find_month(words: str, language: str) -> int | None:
-    """Return the month that these words name. The last one counts: `mar.` before it is a Tuesday in French."""
-    names = words.casefold().split()
+def _find_month(text: str, language: str) -> int | None:
+    """Return the month that a text names. The last one counts: `mar.` before it is a Tuesday in French."""
+    names = _NOT_A_NAME.sub(" ", text).casefold().split()
     for languages in ((language,) if language else (), tuple(_WORLD.split())):
         months = _load_months(languages)
         for last in range(len(names), 0, -1):
