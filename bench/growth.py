@@ -116,17 +116,26 @@ class Cost:
     megabytes: float
 
 
+_WATCH = """
+import json, os, sys
+_, status, usage = os.wait4(os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ), 0)
+with open(sys.argv[1], "w") as file:
+    json.dump([os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024], file)
+"""
+"""Runs a command. A process's peak of memory begins with that of its parent, so the parent must be small."""
+
+
 def run_command(root: Path, *words: str) -> Cost:
     """Run `tidings` once. `check` and `status` end with 1 if something is to be mended, such as a sample address."""
     command = [sys.executable, "-m", "tidings", "-C", str(root), *words]
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode > (words[0] in ("check", "status")):
+    with tempfile.TemporaryFile("w+") as output, tempfile.NamedTemporaryFile("r") as costs:
+        watch = [sys.executable, "-ISc", _WATCH, costs.name, *command]
+        subprocess.run(watch, stdout=output, stderr=subprocess.STDOUT, check=True)
+        code, cpu, megabytes = json.load(costs)
+        if code > (words[0] in ("check", "status")):
             output.seek(0)
             raise InputError(f"tidings {' '.join(words)} failed:\n{output.read()[-2000:]}")
-    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Cost(cpu, megabytes)
 
 
 def _cpu_of(process: int) -> float:
@@ -349,7 +358,7 @@ def _verdicts(results: Sequence[dict[str, Any]]) -> Iterator[str]:
         ratio = large["tick"] / small["tick"]
         yield f"- {format_verdict(ratio <= 2)}: idle `tick` at {large['items']:,} items to {small['items']:,}: {ratio:.2f}; wanted at most 2."
         growth = large["build MB"] - large["base MB"]
-        yield f"- {format_verdict(growth <= 150)}: memory of the first `build` at {large['items']:,} items: {growth:.0f} MB above the program; wanted at most 150."
+        yield f"- {format_verdict(growth <= 150)}: memory of the first `build` at {large['items']:,} items: {growth:.0f} MB above `tidings --version`; wanted at most 150."
     if "idle" in large:
         yield f"- {format_verdict(large['idle'] < 0.01)}: idle service at {large['items']:,} items: {large['idle'] * 100:.2f}% of a core; wanted less than 1%."
 
