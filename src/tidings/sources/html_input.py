@@ -1,8 +1,8 @@
-"""Prepare HTML as people, editors and websites write it, so that the sanitiser removes nothing that a reader misses.
+"""Prepare HTML from people, editors and websites, so that the sanitiser removes nothing that readers need.
 
 All HTML and Markdown passes through `prepare_html` once. Players, maps, forms and posts become links; lazy pictures get
-their real address; emoji pictures become text; pixels disappear; angle brackets that are no tags stay text. The
-remaining losses are problems in `links.problems`. All steps take time in proportion to the length.
+their real URL; emoji pictures become text; tracking pixels are removed; angle brackets that are not tags stay text. The
+remaining losses are reported in `links.problems`. All steps take linear time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tidings.sources.picture_tags import (
 )
 
 MAX_DEPTH = 500
-"""The sanitiser's time grows with the square of the depth (100,000 <div>: 35 s)."""
+"""Deepest nesting. The sanitiser's time grows with the square of the depth (100,000 <div>: 35 s)."""
 
 _NEEDS_NO_END_TAG = VOID | set("dd dt li option p tbody td tfoot th thead tr".split())  # noqa: SIM905
 _UNREAD_INPUTS = ("hidden", "search", "submit", "button", "email", "range")
@@ -49,7 +49,7 @@ _LINES = set("p h1 h2 h3 h4 h5 h6 pre summary dt figcaption caption".split())  #
 _BLOCKS = set("div section article blockquote figure ul ol dl li dd table td th main aside header footer".split())  # noqa: SIM905
 _HIDDEN_CLASS = re.compile(r"(?:^|[\s_-])(?:hide|hidden|visually-hidden|sr-only)(?:\s|$)")
 _DRAWN = re.compile(r"(?:^|\s)(?:language-|lang-)?(mermaid|dataviewjs?|plantuml|graphviz|query|tasks)(?:\s|$)")
-"""Classes of code that a program of the editor's draws as a picture or a list."""
+"""Classes of code blocks that the editor's own program renders as a picture or a list."""
 _SKIPPED = {"svg", "math", "template", "select", "datalist", "canvas"}
 _MAIL_FILTER = re.compile(
     r"https?://(?:[\w-]+\.safelinks\.protection\.outlook\.com/|urldefense\.(?:com|us|proofpoint\.com)/)", re.IGNORECASE
@@ -62,7 +62,7 @@ _LAZY_FRAMES = (
 
 
 def prepare_html(markup: str, links: LinkResolver) -> str:
-    """Return HTML that the sanitiser leaves as it is. `links` makes addresses absolute and collects the problems."""
+    """Return HTML that the sanitiser leaves unchanged. `links` makes URLs absolute and collects the problems."""
     return _Preparer(links).prepare(markup)
 
 
@@ -146,7 +146,7 @@ class _Preparer:
         self.out.append(html.escape(raw, quote=False) if is_literal else raw.replace("<", "&lt;"))
 
     def _put_marked(self, raw: str) -> None:
-        """Put a text that may hold marks such as ![[photo.png]] or {{< youtube ID >}}."""
+        """Write a text that may contain shortcodes such as ![[photo.png]] or {{< youtube ID >}}."""
         position = 0
         for match in SHORTCODE.finditer(raw):
             self.out.append(raw[position : match.start()].replace("<", "&lt;"))
@@ -265,13 +265,13 @@ class _Preparer:
             self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
 
     def _label_link(self, start: int, label: str) -> None:
-        """Write the label of a link that only holds a drawing: nobody sees a link without text."""
+        """Write the label of a link that contains only a drawing, because a link without text is invisible."""
         text, pictures, _ = count_visible("".join(self.out[start:]))
         if not text and not pictures:
             self.out.append(html.escape(" ".join(label.split()), quote=False))
 
     def _warn_of_filter(self, href: str) -> None:
-        """Warn of an address that a mail filter has rewritten: it may name the person who got the mail."""
+        """Warn about a URL that a mail filter has rewritten, because it may name the recipient of that mail."""
         if _MAIL_FILTER.match(href):
             message = "the link leads through a mail filter, and may name the person who got the mail"
             self._report(href, message, "open the link, and copy the address of the page itself")
@@ -285,7 +285,7 @@ class _Preparer:
         self.out.append(_write_tag(name, attributes))
 
     def _kept(self, tag: Tag) -> dict[str, str | None]:
-        """Return the attributes that readers may get, with absolute addresses."""
+        """Return the allowed attributes, with absolute URLs."""
         name = RENAMED.get(tag.name, tag.name)
         allowed = ATTRIBUTES["*"] | ATTRIBUTES.get(name, set())
         kept: dict[str, str | None] = {key: value for key, value in tag.attributes.items() if key in allowed}
@@ -307,7 +307,7 @@ class _Preparer:
         self.links.problems.append(LinkProblem(value, message, mend, level))
 
     def _report_script(self, tag: Tag) -> None:
-        """Report a script that writes into the page. Those of known embeds, advertising and counters are not missed."""
+        """Report a script that writes into the page, except scripts of known embeds, advertising and counters."""
         if host := find_writing_script(tag.attributes.get("src", ""), tag.content):
             message = f"what a script of {host} shows is missing"
             self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
@@ -352,7 +352,7 @@ class _Preparer:
         kept["srcset"] = next(filter(None, sets), None)
         kept |= {key: attributes[key] for key in ("sizes", "alt", "title", "lang", "dir") if key in attributes}
         if not is_replaced:
-            # A placeholder's size is not the picture's.
+            # A placeholder's size is not the size of the picture.
             for key in ("width", "height"):
                 if number := re.fullmatch(r"\s*(\d{1,5})(?:\.\d+)?(?:px)?;?\s*", attributes.get(key, "")):
                     kept[key] = number[1]
@@ -362,7 +362,7 @@ class _Preparer:
         return find_address(tag.attributes, (source.attributes for source in self.sources or ()))
 
     def _drop_placeholder(self) -> None:
-        """Report a picture for which no address was found, unless readers saw nothing of it."""
+        """Report a picture without a URL, unless it was invisible."""
         tag, self.placeholder = self.placeholder, None
         if tag is None:
             return
@@ -383,7 +383,7 @@ class _Preparer:
         self._report(src[:200] or tag.raw[:80], message, mend, level="error")
 
     def _put_noscript(self, tag: Tag) -> None:
-        """Take the pictures, frames and links for readers without scripts, unless the page shows them already."""
+        """Use the pictures, frames and links in <noscript>, unless the page shows them already."""
         is_escaped = "<" not in tag.content and "&lt;" in tag.content
         content = html.unescape(tag.content) if is_escaped else tag.content
         inner = [each for each in split_html(content) if each.name in ("img", "iframe", "video", "audio", "source")]
@@ -474,7 +474,7 @@ class _Preparer:
         return kept
 
     def _end_player(self) -> None:
-        """Close a player and add a link to its file: mail programs and feed readers show no player."""
+        """Close a player and add a link to its file, because mail programs and feed readers show no players."""
         tag, self.player = self.player, None
         if tag is None:
             return
@@ -488,7 +488,7 @@ class _Preparer:
             self._put_link(url, title)
 
     def _put_skipped(self, tag: Tag, inner: list[Tag]) -> None:
-        """Leave out an element with its content. Keep a formula's text; report what readers would see."""
+        """Leave out an element with its content, except the text of a formula. Report visible content."""
         text = " ".join(html.unescape(each.raw) for each in inner if not each.name).strip()
         if tag.name == "math":
             self._put_text(tag.attributes.get("alttext") or " ".join(text.split()), is_literal=True)
@@ -505,7 +505,7 @@ class _Preparer:
 
 
 def _list_linked(tags: list[Tag]) -> set[str]:
-    """Return the pages that links lead to. Nobody sees the links inside of a player."""
+    """Return the targets of links, except links inside players, which nobody sees."""
     linked, players = set(), 0
     for tag in tags:
         if tag.name in ("video", "audio") and not tag.is_closed:

@@ -1,4 +1,4 @@
-"""Split HTML into tags and text as browsers do, and tell tags from words in angle brackets."""
+"""Split HTML into tags and text like browsers, and distinguish tags from words in angle brackets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-# No svg, math, style or form: each has carried script past a sanitiser, or breaks in mail (W3C validator, nh3).
+# No svg, math, style or form: each has been used to bring scripts past a sanitiser, or breaks in mail (W3C validator,
+# nh3).
 TAGS = set(
     """
     a abbr address article aside b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl
@@ -56,7 +57,7 @@ VOID = set(
 _PLACEHOLDERS = set(
     "time address title link map label data object image output caption legend search cite area base source".split()  # noqa: SIM905
 )
-"""Elements whose names people write in angle brackets to be filled in later. Without an end tag they are words."""
+"""Elements whose names people also write as placeholders in angle brackets. Without an end tag they are words."""
 _BARE_ATTRIBUTES = set(
     """
     allowfullscreen async autofocus autoplay checked compact controls default defer disabled download hidden inert ismap
@@ -65,7 +66,7 @@ _BARE_ATTRIBUTES = set(
     tabindex color size face content media sizes srcset cite datetime start span scope headers abbr
     """.split()  # noqa: SIM905
 )
-"""Attributes that occur without a value."""
+"""Attributes that may have no value."""
 _RAW = {
     name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
     for name in "script style iframe noscript textarea title xmp noembed noframes".split()  # noqa: SIM905
@@ -74,7 +75,7 @@ _ATTRIBUTE = re.compile(r"""[\s/]*([^\s/>][^\s/>=]*)(?:\s*=\s*(?:"([^"]*)"|'([^'
 _NAME = re.compile(r"</?([A-Za-z][^\s/>]*)")
 _TAG_END = re.compile(r"[\s/]*>")
 _MAX_BROKEN = 3
-"""Tags without an end in one text. What follows more of them is shown as text: each costs a look at all the rest."""
+"""Most unclosed tags in one text. Each costs a search through the rest, so after them all is shown as text."""
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ class Tag:
 def split_html(markup: str) -> Iterator[Tag]:
     """Split HTML into tags and text, as browsers do (HTML §13.2.5). Comments are left out.
 
-    Browsers drop all that follows a comment or a tag without an end. Here only its beginning is left out.
+    Browsers drop everything after an unclosed comment or tag. Here only its beginning is left out.
     """
     position, text_from, broken = 0, 0, 0
     has_comment_end = True
@@ -137,7 +138,7 @@ def split_html(markup: str) -> Iterator[Tag]:
 
 
 def _read_tag(markup: str, match: re.Match[str], unclosed: set[str]) -> tuple[Tag, int] | None:
-    """Read one tag and the content of a raw element. Returns it with its end. None if there is no `>`.
+    """Read one tag and the content of a raw element. Returns the tag and its end position, or None without a `>`.
 
     `unclosed` collects the names of raw elements that have no end tag from here on.
     """
@@ -164,12 +165,12 @@ def _read_tag(markup: str, match: re.Match[str], unclosed: set[str]) -> tuple[Ta
 
 
 def is_element(name: str) -> bool:
-    """Whether HTML has an element with this name. Other angle brackets often hold words."""
+    """Whether HTML has an element with this name. Other angle brackets often contain words."""
     return name.lower() in _KNOWN
 
 
 def is_text(tag: Tag, ended: Collection[str], started: Collection[str]) -> bool:
-    """Whether angle brackets hold no tag but words: <Name Surname>, <office@un.example>, <https://un.example>."""
+    """Whether angle brackets contain words, not a tag: <Name Surname>, <office@un.example>, <https://un.example>."""
     if tag.name in _KNOWN:
         return _is_placeholder(tag, ended)
     if re.fullmatch(r"[a-z][a-z0-9]*:[a-z][a-z0-9-]*", tag.name):
@@ -181,7 +182,7 @@ def is_text(tag: Tag, ended: Collection[str], started: Collection[str]) -> bool:
 
 
 def _is_placeholder(tag: Tag, ended: Collection[str]) -> bool:
-    """Whether a tag of HTML is meant as words: "at <time>", "a <link to the report>", "if a<b and c>d"."""
+    """Whether a valid HTML tag is probably meant as words: "at <time>", "a <link to the report>", "if a<b and c>d"."""
     if tag.is_end or tag.is_closed or tag.has_end or tag.name in ended or any(tag.attributes.values()):
         return False
     if not tag.attributes:

@@ -1,4 +1,4 @@
-"""Read JSON of unknown shape: a value of another type counts as empty."""
+"""Read JSON of unknown structure. A value of an unexpected type counts as empty."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tidings.child_process import ChildError, run_in_child
 
 _SECONDS: Final = 20
 _MOST_VALUES: Final = 500_000
-"""Values in one answer, names included. A value takes up to 100 bytes of memory, and a hundred posts have 20,000."""
+"""Most values in one answer, including names. A value takes up to 100 bytes of memory; a hundred posts have 20,000."""
 
 
 def load_json(body: bytes) -> Any:
-    """Parse JSON of a stranger. A limited child reads it first, so nothing huge is built here. Raises ValueError."""
+    """Parse untrusted JSON. A child process reads it first, so nothing huge is built here. Raises ValueError."""
     try:
         problem = run_in_child(find_json_problem, body, _SECONDS)
     except ChildError:
@@ -26,7 +26,7 @@ def load_json(body: bytes) -> Any:
 
 
 def find_json_problem(body: bytes) -> str:
-    """Say what is wrong with JSON, or return an empty text. This runs in a child."""
+    """Return what is wrong with JSON, or ''. Runs in a child process."""
     try:
         waiting, count = [json.loads(body)], 0
     except (ValueError, RecursionError):
@@ -46,7 +46,7 @@ def as_text(value: Any) -> str:
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
-    """Return a JSON object, or an empty object for other values: PHP writes an empty object as a list."""
+    """Return a JSON object, or an empty object for other values, because PHP writes an empty object as a list."""
     return value if isinstance(value, dict) else {}
 
 

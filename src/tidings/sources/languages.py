@@ -1,4 +1,4 @@
-"""The language of a text: what its file's name says, and whether its letters can be of that language."""
+"""Guess the language of a text from its file name, and check whether its script fits that language."""
 
 from __future__ import annotations
 
@@ -115,12 +115,12 @@ for _script, _languages in {
         _SCRIPTS.setdefault(_language, set()).add(_script)
 _NAMED = {"Cyrl": "CYRILLIC", "Latn": "LATIN", "Arab": "ARABIC", "Mong": "MONGOLIAN", "Deva": "DEVANAGARI"}
 _LEAST = 12
-"""Letters from which a text is judged: a title such as `COVID-19` says nothing."""
+"""Least letters to judge a text: a title such as `COVID-19` is not enough."""
 _SHORT_FORMS = {"kz": "kk", "kaz": "kk", "каз": "kk", "қаз": "kk", "ua": "uk", "укр": "uk", "eng": "en", "анг": "en"}
 
 
 def find_foreign_script(language: str, title: str, body: str) -> str:
-    """Return the script of a text that plainly is not in its language, such as 'Cyrillic', else ''. `body` is HTML."""
+    """Return the script of a text, such as 'Cyrillic', if it cannot be of its language, else ''. `body` is HTML."""
     parts = re.split("[-_]", language)
     expected = {_NAMED[part.title()] for part in parts[1:] if part.title() in _NAMED} or _SCRIPTS.get(parts[0].lower())
     if not expected:
@@ -140,7 +140,7 @@ def _script_of(letter: str) -> str:
 
 
 def guess_language(ending: str, known: tuple[str, ...]) -> str | None:
-    """Guess the site's language that a file's ending means: `ру`, `рус`, ` ru`, `Russian`. None if it means none."""
+    """Return the site's language that a file's ending probably means: `ру`, `рус`, ` ru`, `Russian`, else None."""
     word = unicodedata.normalize("NFC", ending).strip(" _-()[].").casefold()
     languages = {language.casefold(): language for language in known}
     if word in languages or word in _SHORT_FORMS:

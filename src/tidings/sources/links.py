@@ -21,11 +21,11 @@ _FILE_NAME = re.compile(
     r"\.(?!html?$|php$|aspx?$|rss$|atom$|json$|opml$|xml$|com$|org$|net$)[A-Za-z][A-Za-z0-9]{1,4}$", re.IGNORECASE
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-# Buttons of a website, which do nothing in a mail.
+# Buttons of a website, which have no function in a mail.
 _NOT_MISSED = re.compile(
     r"(?:javascript|about|whatsapp|viber|tg|sms|fb-messenger|skype|intent|weixin|line):", re.IGNORECASE
 )
-# What "share" or "copy link" gives in services of files, photos and encyclopedias.
+# URLs from "share" or "copy link" in services for files and photos and in encyclopedias.
 _SHARED_PAGE = re.compile(
     r"https?://(?:drive\.google\.com/(?:file|open|drive)|docs\.google\.com/|photos\.google\.com/|photos\.app\.goo\.gl/"
     r"|(?:www\.)?dropbox\.com/(?!.*\b(?:raw|dl)=1)|1drv\.ms/|onedrive\.live\.com/(?!download)|[\w-]+\.sharepoint\.com/:"
@@ -47,7 +47,7 @@ class FileMeasurer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LinkProblem:
-    """A problem with one address. `value` is the address as written, to find its line."""
+    """A problem with one URL. `value` is the URL as written, to find its line."""
 
     value: str
     message: str
@@ -57,7 +57,7 @@ class LinkProblem:
 
 @dataclass(frozen=True, slots=True)
 class ContentLocation:
-    """The place of a document. Paths are real. `url`: the newsroom's, with a final slash. `folder`: the document's."""
+    """The place of a document. Paths are real. `url` is the site's, with a final slash. `folder` is the document's."""
 
     root: Path
     content: Path
@@ -66,7 +66,7 @@ class ContentLocation:
 
 
 def encode_url(value: str) -> str | None:
-    """Write an http(s) address in ASCII (RFC 3986): percent-encoded, the host in IDNA. None for anything else."""
+    """Return an http(s) URL in ASCII (RFC 3986): percent-encoded, the host in IDNA. None for other values."""
     try:
         parts = urlsplit(value.strip())
         authority = parts.netloc
@@ -94,10 +94,10 @@ def _quote_reference(value: str) -> str:
 
 
 class LinkResolver(ABC):
-    """Makes the links of one body absolute. Collects `sizes`, the measured files by address, and problems."""
+    """Makes the links of one body absolute. Collects problems and `sizes`, the measured files by URL."""
 
     copies_pictures = False
-    """Whether Tidings keeps copies of pictures from elsewhere, so that showing them tells nobody who reads."""
+    """Whether Tidings keeps copies of external pictures, so that their sites do not see the readers."""
 
     def __init__(self) -> None:
         self.sizes: dict[str, LocalFile] = {}
@@ -139,7 +139,7 @@ class WebLinks(LinkResolver):
 
 
 def _left_out(target: str, written: str, *, picture: bool, level: str) -> LinkProblem:
-    """Return the problem for an address that no reader could open, with the mend for its kind."""
+    """Return the problem for a URL that no reader could open, with the remedy."""
     scheme = target.partition(":")[0].lower()
     mend = "use an http, https, mailto or tel address"
     if scheme in ("file", "blob", "cid", "webkit-fake-url", "x-apple-ql-id") or len(scheme) == 1:
@@ -179,7 +179,7 @@ class FileLinks(LinkResolver):
         self.problems.append(LinkProblem(value, message, mend, level))
 
     def _resolve_file(self, value: str, written: str, picture: bool) -> str | None:
-        """Resolve a path beside the document or in the content folder. With a slash in front it may be a page, too."""
+        """Resolve a path beside the document or in the content folder. With a leading slash it may also be a page."""
         value = value.replace("\\", "/")
         is_rooted = value.startswith("/")
         place, _, fragment = value.partition("#")
@@ -202,7 +202,7 @@ class FileLinks(LinkResolver):
             return url
         level = "warning" if is_rooted else "error"
         if picture:
-            # The site may have a rooted picture from elsewhere.
+            # The picture at this path of the site may come from elsewhere.
             self._report(written, f"there is no file {path!r} in the content folder", _MEND_FILE, level)
             return url if is_rooted else None
         if name.lower().endswith(".md"):
@@ -215,13 +215,13 @@ class FileLinks(LinkResolver):
         return url
 
     def _find(self, path: str) -> Path | None:
-        # macOS stores é and й as two characters, and other systems as one (Unicode NFD and NFC).
+        # macOS stores é and й as two characters, other systems as one (Unicode NFD and NFC).
         forms = dict.fromkeys((path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)))
         candidates = [folder / form for folder in (self.location.folder, self.location.content) for form in forms]
         if path.startswith(f"{self.location.content.name}/"):
             candidates.append(self.location.content.parent / path)
         if "/" not in path:
-            # Obsidian writes the name alone, wherever the file is.
+            # Obsidian writes only the name, in whatever folder the file is.
             candidates.append(self.location.content / "media" / path)
         for candidate in candidates:
             try:

@@ -1,8 +1,7 @@
-"""Marks that editors add to Markdown: footnotes, callouts, highlights and lists of tasks.
+"""Extensions of Markdown: footnotes, callouts, highlights and task lists.
 
-Obsidian, Hugo, Jekyll and GitHub write them. CommonMark has none of them: it shows a footnote as `[^1]`, and takes a
-footnote of one word for the address of a link. Marks that only lay out the page (`{: .lead }`) and comments of the
-editors (`%%to do%%`) are left out.
+Obsidian, Hugo, Jekyll and GitHub use them. CommonMark has none of them: it shows a footnote as `[^1]`, and reads a
+footnote of one word as a URL. Layout attributes (`{: .lead }`) and editors' comments (`%%to do%%`) are left out.
 """
 
 from __future__ import annotations
@@ -28,22 +27,22 @@ _HEADING_ATTRIBUTES = re.compile(
     r"^( {0,3}#{1,6}(?=[ \t])(?:[ \t]+[^ \t{}\n]+){0,100})[ \t]*\{[.#:][^{}\n]{0,200}\}[ \t]*$"
 )
 _BLOCK_ID = re.compile(r"[ \t]\^[a-z0-9]{6}$")
-# Liquid writes the address of the site before a path. Here paths begin at the newsroom's folder.
+# Liquid writes the URL of the site before a path. Here paths begin at the newsroom's folder.
 _SITE_ADDRESS = re.compile(r"\{\{-? {0,5}(?:site|page)\.(?:baseurl|url) {0,5}-?\}\}")
 _PATH_FILTER = re.compile(
     r"\{\{-? {0,5}([\"'])([^\"'{}\n]{1,300})\1 {0,5}\| {0,5}"
     r"(?:relative_url|absolute_url|url|prepend: ?site\.baseurl) {0,5}-?\}\}"
 )
-# People write the name of a file as it is. CommonMark wants <> around an address with spaces (§6.3).
+# People write file names without escapes. CommonMark requires <> around a URL with spaces (§6.3).
 _SPACED_FILE = re.compile(r"(\[[^\]\[\n`]{0,300}\])\(([^()<>\n\"'`]{1,200} [^()<>\n\"'`]{0,200}\.[A-Za-z0-9]{2,5})\)")
 _LONGEST_COMMENT = 500
-"""Lines between two lines `%%`. What is further apart is no comment."""
+"""Most lines between two lines `%%`. If they are further apart, they are not a comment."""
 _COMMENT = re.compile(r"(?<![\w%])%%(?!%).{1,5000}?%%(?![\w%])", re.DOTALL)
 _TEXTS, _ORDER = "footnote_texts", "footnote_order"
 
 
 def add_marks(markdown: MarkdownIt) -> MarkdownIt:
-    """Teach a parser these marks. `render_marked` renders with it."""
+    """Add these extensions to a parser, for `render_marked`."""
     markdown.block.ruler.before("reference", "footnote", _read_footnote, {"alt": ["paragraph", "reference"]})
     markdown.inline.ruler.before("link", "footnote_reference", _put_reference)
     markdown.inline.ruler.before("emphasis", "highlight", _put_highlight)
@@ -52,7 +51,7 @@ def add_marks(markdown: MarkdownIt) -> MarkdownIt:
 
 
 def render_marked(markdown: MarkdownIt, text: str) -> str:
-    """Render a text. Its footnotes come at its end, in the order in which it names them."""
+    """Render a text, with its footnotes at the end, in the order of their first use."""
     env: MutableMapping[str, Any] = {_TEXTS: {}, _ORDER: []}
     html = _CALLOUT.sub(_write_callout, markdown.render(_leave_out_layout(text), env))
     html = _TASK.sub(lambda match: f"{match[1]}{'☐' if match[2] == ' ' else '☑'} ", html)
@@ -65,7 +64,7 @@ def render_marked(markdown: MarkdownIt, text: str) -> str:
 
 
 def _leave_out_layout(text: str) -> str:
-    """Remove the marks that readers of the page never see, and bracket names of files with spaces. Code stays."""
+    """Remove layout attributes, and put file names with spaces into <>. Code stays unchanged."""
     if not any(sign in text for sign in ("{", "^", "%%", "](")):
         return text
     given, lines, fence, hidden_until = text.split("\n"), [], "", 0
@@ -90,13 +89,13 @@ def _leave_out_layout(text: str) -> str:
 
 
 def _find_comment_end(lines: list[str], start: int) -> int:
-    """Return the number of the line after a comment that begins here; 0 if it has no end."""
+    """Return the number of the line after a comment that begins here, or 0 if it has no end."""
     following = range(start + 1, min(start + 2 + _LONGEST_COMMENT, len(lines)))
     return next((number + 1 for number in following if lines[number].rstrip() == "%%"), 0)
 
 
 def _read_footnote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Read `[^1]: text`. Lines that follow belong to it until an empty line, and after that if they are indented."""
+    """Read `[^1]: text`. The next lines belong to it until an empty line, and after that only if they are indented."""
     if state.is_code_block(start):
         return False
     match = _NOTE.match(state.src, state.bMarks[start] + state.tShift[start], state.eMarks[start])
@@ -120,7 +119,7 @@ def _read_footnote(state: StateBlock, start: int, end: int, silent: bool) -> boo
 
 
 def _put_reference(state: StateInline, silent: bool) -> bool:
-    """Write `[^1]` as a raised number, if there is such a footnote."""
+    """Write `[^1]` as a superscript number, if there is such a footnote."""
     match = _REFERENCE.match(state.src, state.pos, state.posMax)
     if match is None or match[1] not in state.env.get(_TEXTS, {}):
         return False
@@ -134,7 +133,7 @@ def _put_reference(state: StateInline, silent: bool) -> bool:
 
 
 def _put_highlight(state: StateInline, silent: bool) -> bool:
-    """Write `==words==` as highlighted. A space beside the signs means that they are signs."""
+    """Write `==words==` as highlighted. Signs with a space inside them stay signs."""
     start = state.pos + 2
     if not state.src.startswith("==", state.pos) or state.src[start : start + 1] in ("", " ", "=", "\n"):
         return False

@@ -22,7 +22,7 @@ from tidings.child_process import ChildError, run_in_child
 
 PICTURE_TYPES = {
     "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",  # a JPEG with more pictures behind it, as phones write
+    "MPO": "image/jpeg",  # a JPEG with further pictures after it, as phones write it
     "PNG": "image/png",
     "GIF": "image/gif",
     "WEBP": "image/webp",
@@ -30,15 +30,15 @@ PICTURE_TYPES = {
 }
 """Pictures that browsers show: media type by Pillow's format name. Mails get a JPEG copy of the last two."""
 FORMATS = tuple(name for name in PICTURE_TYPES if name != "MPO")
-"""Formats as Pillow opens them: its reader of JPEG files also reads MPO."""
+"""Names of Pillow's readers. The reader for JPEG also reads MPO."""
 # Photo editors put megabytes of XMP into a PNG; Pillow refuses more than 1 MB of it by default.
 PngImagePlugin.MAX_TEXT_CHUNK = 16_000_000
 MAX_PIXELS = 60_000_000
 """A picture of more pixels is refused before it is decoded."""
 SECONDS = 5
-"""Processor time for a foreign picture: a JPEG of 10 MB may claim to have 100,000 scans."""
+"""Most processor time for an external picture: a JPEG of 10 MB may claim to have 100,000 scans."""
 
-# On the newsroom's own origin most of these files would run scripts; the others are not content.
+# Most of these files could run scripts on the newsroom's own origin. The others are not content.
 REFUSED = {".html", ".htm", ".xhtml", ".svg", ".js", ".mjs", ".xml", ".yaml", ".yml", ".db", ".key", ".pem", ".j2"}
 
 _TYPES = mimetypes.MimeTypes()  # only the built-in table, so that output does not differ between machines
@@ -78,11 +78,11 @@ _OTHER_FILES = (
     (re.compile(rb"\A(?:.{4}ftyp|\x1a\x45\xdf\xa3)", re.DOTALL), "it is a video"),
     (re.compile(rb"\Aversion https://git-lfs"), "Git LFS has not fetched it yet"),
 )
-"""How files begin that people take for pictures (the first that fits), and what they are."""
+"""First bytes of files that people mistake for pictures, and what they are. The first match counts."""
 
 
 class MediaError(Exception):
-    """A file that cannot be used. `mend` says what to do."""
+    """A file that cannot be used. `mend` is the remedy."""
 
     def __init__(self, message: str, mend: str = "") -> None:
         super().__init__(message)
@@ -91,7 +91,7 @@ class MediaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A measured file: hex SHA-256, bytes, media type; pixels if it is a picture."""
+    """A measured file: hex SHA-256, size in bytes, media type, and pixels if it is a picture."""
 
     digest: str
     length: int
@@ -106,7 +106,7 @@ def signature(status: os.stat_result) -> Signature:
 
 
 def open_plain(path: Path) -> BufferedReader:
-    """Open a regular file for reading. Raises OSError for a symlink as last part, a pipe or a device."""
+    """Open a regular file for reading. Raises OSError for a symlink, a pipe or a device."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -138,7 +138,7 @@ def measure(path: Path, *, picture: bool) -> LocalFile:
 
 
 def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
-    """Return width, height and media type of a complete picture. Raises MediaError for anything else."""
+    """Return width, height and media type of a complete picture. Raises MediaError for other files."""
     try:
         with warnings.catch_warnings():
             # Pillow's own limit only warns below twice its size. Ours is lower than both.
@@ -165,7 +165,7 @@ def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
 
 
 def _describe_bytes(begin: bytes) -> str:
-    """Say what a file is that is not a picture, by its first bytes."""
+    """Describe a file that is not a picture, by its first bytes."""
     for pattern, description in _OTHER_FILES:
         if pattern.match(begin):
             return description
@@ -194,7 +194,7 @@ def measure_picture_in_child(body: bytes, name: str = "it") -> tuple[int, int, s
 
 
 def measure_request(data: bytes) -> dict[str, Any]:
-    """Measure the bytes of a picture. Returns JSON. This runs in a child."""
+    """Measure the bytes of a picture. Returns JSON. Runs in a child process."""
     name, _, body = data.partition(b"\n")
     try:
         width, height, media_type = measure_picture(io.BytesIO(body), json.loads(name))

@@ -1,8 +1,8 @@
 """Tidy the HTML that Word, Outlook, LibreOffice and Google Docs write into a story.
 
 Word writes a list as paragraphs, and a heading as a paragraph with a style. Google Docs writes bold words as styles,
-and puts the whole text into a <b> that is not bold. Both carry comments of editors that no reader may see. Controls of
-players ("0:00 / 12:34 1x") only work in the page of their own website. All steps take time in proportion to the length.
+and puts the whole text into a <b> that is not bold. Both contain editors' comments, which readers must not see.
+Controls of players ("0:00 / 12:34 1x") only work in the page of their own website. All steps take linear time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _STYLES = (
     ("sup", re.compile(r"vertical-align\s*:\s*super", re.IGNORECASE)),
     ("sub", re.compile(r"vertical-align\s*:\s*sub(?!\w)", re.IGNORECASE)),
 )
-"""What a style of a <span> means to readers. Deleted words that are no longer struck through say the opposite."""
+"""The elements for styles of a <span>. Without its line, struck-through text would mean the opposite."""
 _NORMAL = re.compile(r"font-weight\s*:\s*(?:normal|400)", re.IGNORECASE)
 _MEND_COMMENT = "delete the comments in the document, and paste it again"
 
@@ -54,7 +54,7 @@ class _ListItem:
 
 
 def tidy_pasted(tags: list[Tag], problems: list[LinkProblem]) -> list[Tag]:
-    """Return the tags with lists, headings and emphasis as HTML has them. Left-out comments become problems."""
+    """Return the tags with lists, headings and emphasis as HTML elements. Removed comments are reported as problems."""
     kept = list(_keep_visible(tags, _match_ends(tags), problems))
     _rename_headings(kept)
     return list(_put_emphasis(list(_put_lists(kept))))
@@ -114,7 +114,7 @@ def _keep_visible(tags: list[Tag], ends: dict[int, int], problems: list[LinkProb
 
 
 def _find_google_comments(tags: list[Tag], ends: dict[int, int]) -> set[int]:
-    """Return where the boxes begin in which an exported Google document has its comments: <a id="cmnt1">."""
+    """Return the positions of the boxes with comments in an exported Google document: <a id="cmnt1">."""
     found: set[int] = set()
     before, box = -1, -1
     for position, tag in enumerate(tags):
@@ -172,7 +172,7 @@ def _put_lists(tags: list[Tag]) -> Iterator[Tag]:
             position += 1
             continue
         yield from _open_item(open_levels, item)
-        # Without a tag of its own the paragraph's last text would be left out.
+        # Without its own tag, the paragraph's last text would be left out.
         inner = tags[position + 1 : end if tags[end].is_end else end + 1]
         yield from _without_marker(inner)
         position = end + 1
@@ -180,7 +180,7 @@ def _put_lists(tags: list[Tag]) -> Iterator[Tag]:
 
 
 def _read_item(tag: Tag, inner: list[Tag]) -> _ListItem | None:
-    """Return the level and number of a paragraph that is an item of a list; None for any other."""
+    """Return level and number of a paragraph that is an item of a list, else None."""
     match = _LIST.search(tag.attributes.get("style", ""))
     if match is not None:
         marker = next((place for place, each in enumerate(inner) if _is_marker(each)), None)

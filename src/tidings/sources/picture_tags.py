@@ -1,4 +1,4 @@
-"""What an <img> of a web page is meant to be: its real address, an emoji, an avatar, or a pixel that nobody sees."""
+"""Classify an <img> of a web page: find its real URL, and recognise emoji, avatars and tracking pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LAZY = (
     "data-flickity-lazyload", "data-canonical-src", "data-ezsrc", "data-opt-src",
 )  # fmt: skip
 _OTHER_SOURCES = ("data-image", "data-url", "data-large-file", "data-medium-file", "data-orig-file")
-"""Attributes with the same picture in another size, beside a good `src`."""
+"""Attributes with another size of the picture in `src`."""
 SRCSETS = ("data-srcset", "data-lazy-srcset", "data-original-set", "data-lazyload-srcset", "srcset")
 _ADDRESS = re.compile(
     r"(?:https?:)?/|[^\s{}\"]*\.(?:jpe?g|png|gif|webp|avif|svg|bmp|jfif)\b|[^\s{}\"]+/[^\s{}\"]", re.I
@@ -56,16 +56,16 @@ _EMOJI = regex.compile(
 _SMALL = re.compile(r"(?:^|;)\s*(?:max-)?(?:height|width)\s*:\s*(?:[\d.]{1,4}em|[1-7]?\dpx)\s*(?:;|!|$)", re.IGNORECASE)
 _CANDIDATE = re.compile(r"[\s,]*([^\s,]\S*)([^,]*)")
 _WIDEST = 1600
-"""Pixels of the picture that is taken from a set without a default."""
+"""Width in pixels of the picture to choose from a set without a default."""
 
 
 def is_decoration(url: str) -> bool:
-    """Whether the address is of an avatar, an emoji, or a pixel that counts readers: never a story's picture."""
+    """Whether the URL is of an avatar, an emoji or a tracking pixel, and not a story's picture."""
     return bool(_AVATAR_ADDRESS.search(url) or _PIXEL_ADDRESS.search(url) or _EMOJI_ADDRESS.search(url))
 
 
 def find_address(attributes: Mapping[str, str], sources: Iterable[Mapping[str, str]]) -> str:
-    """Find the address of a picture that its page may load later, by a script. '' if there is none.
+    """Find the URL of a picture that the page may load later by a script. Returns '' if there is none.
 
     `sources` are the attributes of the <source> elements beside it.
     """
@@ -90,14 +90,14 @@ def find_address(attributes: Mapping[str, str], sources: Iterable[Mapping[str, s
 
 
 def _fill_width(address: str, attributes: Mapping[str, str]) -> str:
-    """Write a width into an address such as `well_{width}x.jpg`, as the scripts of shops do."""
+    """Insert a width into a URL such as `well_{width}x.jpg`, like the scripts of shops."""
     widths = [int(number) for number in re.findall(r"\d{1,5}", attributes.get("data-widths", ""))]
     widest = max((width for width in widths if width <= _WIDEST), default=1024)
     return re.sub(r"\{(?:width|w)\}", str(widest), address)
 
 
 def _find_any_picture(attributes: Mapping[str, str]) -> str:
-    """Find a picture's address in any attribute for scripts. Each plugin has its own name for it; some write JSON."""
+    """Find a picture's URL in any data attribute. Each plugin uses another name, and some write JSON."""
     for name, value in attributes.items():
         if name.startswith("data-"):
             is_json = value.lstrip().startswith(("{", "["))
@@ -129,7 +129,7 @@ def is_inline(address: str) -> bool:
 
 
 def is_pixel(attributes: Mapping[str, str], address: str) -> bool:
-    """Whether the picture is hidden or one pixel: it counts who opens a page or a mail, and shows nothing."""
+    """Whether the picture is hidden or one pixel in size, so that it only tracks readers."""
     return (
         any(name in attributes and bool(_TINY.match(attributes[name])) for name in ("width", "height"))
         or "hidden" in attributes

@@ -1,7 +1,7 @@
 """Fetch, measure and keep copies of a website's pictures. Mails, pages, posts and feeds show them in true size.
 
-So the website cannot see who opens a mail, and no mail waits for the website. A picture that cannot be fetched stays
-a link.
+This way the website cannot see who opens a mail, and no mail waits for the website. A picture that cannot be fetched
+stays a link to the website.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ MAX_BYTES = 10_000_000
 """Size limit of one picture."""
 MAX_OF_ITEM = 20
 MAX_AT_ONCE = 40
-"""Most pictures of one source that are fetched before other sources get their turn."""
+"""Most pictures to fetch from one source before other sources get their turn."""
 MAX_KEPT = 500_000_000
 """Limit in bytes for each source. The pictures of its newest items are kept."""
 TRIES = 3
 _TIMEOUT = 10.0
 _GRACE = 15.0
-"""Seconds that the last picture of a run may still take, whatever the other side does."""
+"""Most seconds for the last picture of a run, even if the server is slow."""
 _CLAIM = timedelta(minutes=2)
-"""How long a process may claim the fetch: longer than a run, but short after a crash."""
+"""How long one process holds the claim to fetch: longer than a run, but short enough after a crash."""
 _PAUSE = timedelta(hours=1)
 """Wait for a busy site that does not say how long to wait."""
 _MEND = "correct it on the site; `tidings sources sync` tries again"
@@ -87,7 +87,7 @@ class PictureCopies:
         return self._usable[2]
 
     def show_copies(self, item: SourceItem) -> tuple[SourceItem, list[Problem]]:
-        """Replace the item's links to pictures by our copies. Returns a warning for each that could not be fetched."""
+        """Replace the item's links to pictures by our copies. Returns a warning for each missing picture."""
         known = self._usable[2]
         records = {url: known[url] for url in picture_urls(item) if url in known} if known else {}
         copies = {url: (self._address(record), record) for url, record in records.items() if "digest" in record}
@@ -194,7 +194,7 @@ class PictureCopies:
         seconds: float,
         may_fetch: Callable[[str], bool],
     ) -> tuple[list[CachedItem], timedelta | None]:
-        """Return the new record of each fetched picture, and how long to leave the site alone."""
+        """Return the new record of each fetched picture, and how long to wait before the site's next request."""
         end = time.monotonic() + seconds
         self._session = session = GuardedSession(allow_private=self._allow_private, timeout=_TIMEOUT)
         watch = threading.Timer(seconds + _GRACE, session.abort)
@@ -216,7 +216,7 @@ class PictureCopies:
                     record = self._fetch_one(session, url, known)
                 except (SourceError, MediaError) as error:
                     if self._stopped:
-                        break  # `abort` cut it off
+                        break  # interrupted by `abort`
                     wait = _wait_for(error)
                     record = _failed_record(known, error)
                 except OSError:

@@ -37,10 +37,10 @@ from tidings.sources.web.overlay import Overlay, Overlays, overlay_names
 _Stories = tuple[tuple[str, str, str, str], ...]
 _SweepInput = tuple[Mapping[str, CachedItem], Mapping[str, Overlay], Mapping[str, PictureRecord], _Stories]
 MAX_POISONOUS = 3
-"""Items of one sweep that may exceed a limit. The others wait for the next sweep: each takes seconds."""
+"""Most items of one sweep that may exceed a limit. Each takes seconds, so further items wait for the next sweep."""
 _AT_ONCE = 100
 _LETTERS_AT_ONCE = 200_000
-"""Most items, and characters of their texts, that one child builds at once."""
+"""Most items, and most characters of their texts, that one child process builds at once."""
 
 
 class CachedSourceSettings(SourceSettings):
@@ -84,7 +84,7 @@ class FetchedArticle:
     is_old: bool = False
     """The item existed before the first fetch, so it does not count as new."""
     faults: tuple[str, ...] = ()
-    """What could not be read of the item, for `check`."""
+    """Parts of the item that could not be read, for `check`."""
 
 
 class CachedSource:
@@ -200,7 +200,7 @@ class CachedSource:
                 built |= {item.ref: (item, story, each) for (item, story), each in zip(chunk, results, strict=True)}
                 continue
             except PoisonousItemError:
-                pass  # one of them: each is built alone
+                pass  # one of them exceeds a limit: each is built on its own
             for item, story in chunk:
                 if poisonous >= MAX_POISONOUS:
                     break
@@ -276,7 +276,7 @@ def cache_data(article: Article, known: Sequence[IdentityKeys], faults: Sequence
 def group_translations(
     cached: Mapping[str, CachedItem], fallback: str | None, languages: tuple[str, ...]
 ) -> dict[str, str]:
-    """Return a story key for each address with named translations. Translations that name one another share a key.
+    """Return a story key for each URL with named translations. Translations that name each other share a key.
 
     The key is made from the address in the first existing language of `languages`, so it does not depend on the order
     of reading or on the source. A stored story key never changes later (`collect.changes`). `fallback` is the language

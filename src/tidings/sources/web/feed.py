@@ -37,7 +37,7 @@ class FeedSource(WebSource):
             feed = parse_feed_in_child(response.body, response.url, response.headers, self.context.zone)
         except FeedError as error:
             raise SourceError(f"the data from {self.settings.url} cannot be read: {error}") from None
-        # With validators the site would not send again what was cut off.
+        # With validators, the site would not send the missing part again.
         notes = ({} if feed.is_cut else response.validators) | {"moved": moved} | _find_hub(response, feed)
         items = [
             FetchedArticle(item.key[:4_000], article, faults=item.faults)
@@ -62,7 +62,7 @@ class FeedSource(WebSource):
         return (state["hub"], state["topic"]) if self.settings.allow_private or is_public_host(host) else None
 
     def subscribe(self, hub: str, topic: str, callback: str, secret: str, lease: timedelta) -> str:
-        """Subscribe (W3C WebSub §5.1). The secret is safe with any hub: it signs only this subscription."""
+        """Subscribe (W3C WebSub §5.1). The secret signs only this subscription, so any hub may have it."""
         fields = {
             "hub.mode": "subscribe",
             "hub.topic": topic,

@@ -59,7 +59,7 @@ class ParsedFeedItem:
     key: str
     article: dict[str, Any]
     faults: tuple[str, ...] = ()
-    """What could not be read of the entry."""
+    """Parts of the entry that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ParsedFeed:
     hubs: tuple[str, ...] = ()
     topic: str = ""
     is_cut: bool = False
-    """The data broke off. An entry that is not whole is left out; the next reading brings it."""
+    """Whether the data is incomplete. A partial entry is left out; the next reading gets it."""
 
 
 def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str], zone: ZoneInfo) -> ParsedFeed:
@@ -95,7 +95,7 @@ def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str], zone:
 def parse_feed(body: bytes, url: str, content_type: str = "", language: str = "", zone: str = "UTC") -> ParsedFeed:
     """Parse a feed. Raises only FeedError for data that is not a feed.
 
-    `zone` is that of dates in words that name none: `1 марта 2026, 10:00`.
+    `zone` is the time zone of written dates without one: `1 марта 2026, 10:00`.
     """
     try:
         if "json" in content_type or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
@@ -116,7 +116,7 @@ def parse_feed(body: bytes, url: str, content_type: str = "", language: str = ""
 
 
 def _describe_page(body: bytes, url: str) -> str:
-    """Describe a web page at the address of a feed. Such a page often names its feeds."""
+    """Describe a web page that is at the URL of a feed. Such a page often names its feeds."""
     for tag in re.findall(r"<link\b[^<>]{1,2000}>", body[:200_000].decode("utf-8", "replace"), re.IGNORECASE):
         pairs = re.findall(r"""\b(type|href)\s*=\s*["']([^"']+)""", tag, re.IGNORECASE)
         attributes = {name.lower(): value for name, value in pairs}
@@ -160,10 +160,10 @@ def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str, zon
 
 
 def _decode(body: bytes, content_type: str) -> str | None:
-    """Return the text of a feed that feedparser would read with the wrong letters, else None.
+    """Return the decoded text of a feed whose encoding feedparser would guess wrongly, else None.
 
-    A byte order mark is stronger than a header and the declaration (WHATWG Encoding §6.1). Of a feed that says UTF-8
-    and has one broken letter, feedparser takes all others as Western European ones.
+    A byte order mark has priority over the header and the declaration (WHATWG Encoding §6.1). If a UTF-8 feed has one
+    broken letter, feedparser reads all of it as Western European.
     """
     is_marked = body.startswith((*_BOMS, b"<\0", b"\0<"))
     if not is_marked:
@@ -182,12 +182,12 @@ def _last_place(body: bytes, pattern: re.Pattern[bytes]) -> int:
 
 
 def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[str, str]]:
-    """Take descriptions of pictures out of a feed and return them by the picture's address (Media RSS).
+    """Remove descriptions of pictures from a feed and return them by the picture's URL (Media RSS).
 
-    Credits of pictures are returned by "credit", a space and the address.
+    The key of a credit is "credit", a space and the URL.
 
-    feedparser would use such a description as the text of the entry. In a feed of videos it is the only text: it stays
-    where an entry has no other one.
+    feedparser would use such a description as the text of the entry. If an entry has no other text, as in feeds of
+    videos, the description stays.
     """
     if _MEDIA.encode() not in body or not re.search(rb":(?:description|credit)\b", body):
         return body, content_type, {}
@@ -231,7 +231,7 @@ def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[st
 
 
 def _keep_largest_picture(group: Any) -> None:
-    """Keep one picture of a group: its pictures are one picture in several sizes (Media RSS, media:group)."""
+    """Keep only the largest picture of a group, because the others are smaller sizes of it (Media RSS, media:group)."""
     pictures = [
         each
         for each in group.iterchildren(f"{{{_MEDIA}}}content")
@@ -289,9 +289,9 @@ def _parse_xml_item(
 
 
 def _read_date_in_words(article: dict[str, Any], written: str, zone: ZoneInfo) -> tuple[str, ...]:
-    """Read a date in a form that feeds should not have, and return a fault if nobody can read it.
+    """Read a date in a non-standard format. Returns a problem if it cannot be read.
 
-    feedparser takes some of them wrongly. The story would get the day of its reading, or of something else.
+    feedparser misreads some of them, so that the story would get a wrong date.
     """
     if not written.strip() or (article["published"] and is_standard(written)):
         return ()
@@ -304,7 +304,7 @@ def _read_date_in_words(article: dict[str, Any], written: str, zone: ZoneInfo) -
 
 
 def _plain_title(title: str) -> str:
-    """Remove tags and entities, which are never meant to be seen. Feeds escape titles twice, once or never."""
+    """Remove tags and entities from a title. Feeds escape titles twice, once or never."""
     return html.unescape(_TITLE_TAG.sub(lambda match: "" if is_element(match[1]) else match[0], title))
 
 
@@ -314,7 +314,7 @@ def _list_authors(entry: Any) -> list[str]:
 
 
 def _restore_name(author: Mapping[str, Any]) -> str:
-    """Return the name of an author, without the end of an address: feedparser knows no ending of five letters."""
+    """Return an author's name without rests of an address: feedparser does not know domain endings of five letters."""
     name, email = str(author.get("name") or ""), str(author.get("email") or "")
     if re.search(r"\.[a-zA-Z]{4}$", email):
         name = re.sub(r"^[a-z0-9.-]{1,60}(?: \(|$)| ?\([a-z0-9.-]{1,60}$| ?<[a-z0-9.-]{1,60}>$", "", name)
@@ -322,7 +322,7 @@ def _restore_name(author: Mapping[str, Any]) -> str:
 
 
 def _is_plain(detail: Mapping[str, Any], is_atom: bool) -> bool:
-    """Whether an Atom feed says that this is text, in which angle brackets are no tags (RFC 4287 §3.1.1)."""
+    """Whether an Atom feed marks this as plain text, in which angle brackets are not tags (RFC 4287 §3.1.1)."""
     kind = str(detail.get("type") or "")
     return is_atom and kind.startswith("text/") and kind != "text/html"
 
@@ -333,13 +333,13 @@ def _as_html(detail: Mapping[str, Any], is_atom: bool) -> str:
     if _is_plain(detail, is_atom):
         return _as_paragraphs(value)
     if "<" not in value and re.search(r"\n[ \t]*\n", value.strip()):
-        # A plain text, whose empty lines are all that parts its paragraphs.
+        # Plain text, in which only empty lines separate paragraphs.
         return "".join(f"<p>{part}</p>" for part in re.split(r"\n[ \t]*\n", value) if part.strip())
     return value
 
 
 def _as_paragraphs(text: str) -> str:
-    """Return plain text as HTML: paragraphs, lines, and links where it names addresses."""
+    """Return plain text as HTML, with paragraphs, line breaks, and links for URLs."""
     parts = (part for part in re.split(r"\r?\n[ \t]*\r?\n", text) if part.strip())
     return "".join(f"<p>{_link_addresses(_escape(part.strip()))}</p>" for part in parts)
 
@@ -353,7 +353,7 @@ def _link_addresses(escaped: str) -> str:
 
 
 def _join(base: str, target: str) -> str:
-    """Make an address absolute against the document that holds it (RFC 3986 §5.1)."""
+    """Make a URL absolute, relative to its document (RFC 3986 §5.1)."""
     try:
         return urljoin(base, target.strip()) if target.strip() else ""
     except ValueError:
@@ -361,14 +361,14 @@ def _join(base: str, target: str) -> str:
 
 
 def _is_tiny(media: Mapping[str, Any]) -> bool:
-    """Whether a picture has one pixel, which counts readers."""
+    """Whether a picture is a tracking pixel."""
     return any(re.fullmatch(r"\s*[01](?:px)?\s*", str(media.get(name, ""))) for name in ("width", "height"))
 
 
 def _parse_enclosures(
     entry: Any, links: list[Any], feed_url: str, alts: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return pictures and other files. A thumbnail or the picture of an episode counts only if there is no picture."""
+    """Return pictures and other files. A thumbnail or an episode's picture is used only if there is no other."""
     images: dict[str, dict[str, Any]] = {}
     files: dict[str, dict[str, Any]] = {}
 
@@ -410,12 +410,12 @@ def _parse_enclosures(
         texts = [entry.get("summary"), *(content.get("value") for content in entry.get("content", ()))]
         has_picture = any("<img" in str(text) for text in texts)
         for thumbnail in entry.get("media_thumbnail", ()):
-            # Blogger names the picture of the text again, with 72 pixels.
+            # Blogger repeats the picture of the text with 72 pixels.
             is_small = has_picture and re.fullmatch(r"\d{1,2}|1[0-5]\d", str(thumbnail.get("width", "")))
             if thumbnail.get("url") and not _is_tiny(thumbnail) and not is_small:
                 add_image(thumbnail["url"])
     if not images and isinstance(entry.get("image"), Mapping) and entry["image"].get("href"):
-        # The picture of an episode (iTunes) has no text of its own.
+        # The picture of an episode (iTunes) has no alt text.
         alts = {str(entry["image"]["href"]): _plain_title(str(entry.get("title") or ""))} | dict(alts)
         add_image(str(entry["image"]["href"]))
     return list(images.values()), list(files.values())
@@ -505,7 +505,7 @@ def _parse_iso(text: str) -> str | None:
 
 
 def _clean_all(value: Any) -> Any:
-    """Remove characters that neither feeds nor databases can hold, such as lone surrogates."""
+    """Remove characters that feeds and databases cannot contain, such as lone surrogates."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):

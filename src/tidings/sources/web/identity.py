@@ -1,7 +1,7 @@
-"""Find which items of a website are already known.
+"""Match items of a website with known items.
 
-Ids that should never change do change: after a move to https, with a new system, by tracking parameters, or with the
-title. So any of three keys identifies an item: its id, its address, or its title and day together.
+Ids change although they should not: after a move to https, with a new system, by tracking parameters, or with the
+title. So any of three keys identifies an item: its id, its URL, or its title together with its day.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _TRACKING = re.compile(
     r"utm_\w+|fbclid|gclid|dclid|msclkid|yclid|mc_(cid|eid)|igshid|_openstat|at_(medium|campaign)|cmpid|ref_src"
 )
 _COUNTING = re.compile(r"utm_\w+|fbclid|gclid", re.IGNORECASE)
-"""Tracking parameters. They would be wrong here: a reader who follows a link in our mail did not come from the feed."""
+"""Tracking parameters, which would be wrong in our mails: a reader who follows our link does not come from the feed."""
 _MIN_TITLE = 8
-"""In characters. A shorter title cannot identify an item."""
+"""Least characters of a title that can identify an item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class IdentityKeys:
 
 def identity_keys(key: str, url: str, title: str, published: datetime | None) -> IdentityKeys:
     """Make the keys of an item."""
-    # An id that is an address is normalised like one: http becomes https, and parameters change.
+    # An id that is a URL is normalised like a URL, because http becomes https and parameters change.
     key = normalise_link(key) if re.match(r"https?://", key) else key.strip()
     day = published.date().isoformat() if published else ""
     return IdentityKeys(key, normalise_link(url), " ".join(title.split()).casefold(), day)

@@ -133,8 +133,8 @@ def overlay_names(
 ) -> dict[str, list[str]]:
     """Return the possible overlay names of each item, by ref, the most certain first. `stored`: `StoryIndex.rows`.
 
-    First comes the stored story key, which people see. It stays when a new translation makes the source group both
-    under another key. Then follow the source's key, and the names of the item and of its translations.
+    The first is the stored story key, which people see. It stays the same when a new translation gives both another key
+    in the source. Then come the source's key, and the names of the item and of its translations.
     """
     by_ref: dict[str, str] = {}
     by_page: dict[str, str] = {}

@@ -26,10 +26,10 @@ _ACCEPT = "text/html, application/xhtml+xml;q=0.9"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _ROBOTS_LIFETIME = timedelta(days=1)
 _REREAD = timedelta(days=1)
-"""A known page is read again after this time while the listing links to it."""
+"""Time after which a known page is read again, while the listing links to it."""
 MAX_PAGE = 5_000_000
 MAX_POISONOUS = 3
-"""Pages of one reading that may exceed a limit. The others wait for the next reading: each takes seconds."""
+"""Most pages of one reading that may exceed a limit. Each takes seconds, so further pages wait for the next reading."""
 
 
 class Settings(WebsiteSettings):
@@ -164,7 +164,7 @@ class PageSource(WebSource):
         return Robots(known["text"]), {"robots": known}
 
     def may_fetch(self, url: str) -> bool:
-        """Whether the last robots.txt allows it. Another site's robots.txt is not known."""
+        """Whether the last robots.txt allows it. Other sites count as allowed, because their robots.txt is not read."""
         robots = Robots(self.context.cache.state().get("robots", {}).get("text", ""))
         return urlsplit(url).netloc != urlsplit(self.settings.url).netloc or robots.allows(url)
 

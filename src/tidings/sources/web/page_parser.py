@@ -1,4 +1,4 @@
-"""Parse a web page for its story: first by the metadata of the page, then by general selectors.
+"""Extract the story from a web page: first by the page's metadata, then by general selectors.
 
 Most sites have JSON-LD (schema.org/NewsArticle), OpenGraph (ogp.me), `lang` and `hreflang`. The editor's selectors have
 priority over all of these.
@@ -86,7 +86,7 @@ def parse_request(data: bytes) -> Any:
 
 
 def find_links(body: bytes, url: str, selectors: Selectors, content_type: str = "") -> list[str]:
-    """Return the linked addresses of a listing, in order, each once: only pages of the same site."""
+    """Return the links of a listing to pages of the same site, in order and without repeats."""
     root = _parse_html(body, content_type)
     if root is None:
         return []
@@ -239,7 +239,7 @@ def _inner_html(root: Any, selector: str, remove: str) -> str:
 
 
 def _base_url(root: Any, url: str) -> str:
-    """Return the address that the page's relative links are relative to (HTML §4.2.3)."""
+    """Return the base URL of the page's relative links (HTML §4.2.3)."""
     base = next((str(each.get("href")) for each in root.iter("base") if each.get("href")), "")
     return _absolute(url, base) or url
 
@@ -288,6 +288,6 @@ def _absolute(url: str, target: str) -> str:
 
 
 def _parse_date(written: str, zone: ZoneInfo, root: Any) -> str | None:
-    """Return the date in a text, in UTC; the page's language decides between months of the same name."""
+    """Return the date in a text, in UTC. The page's language resolves ambiguous names of months."""
     moment = read_written_date(written, zone, str(root.get("lang") or "")[:40])
     return None if moment is None else moment.isoformat()

@@ -1,4 +1,4 @@
-"""Request pages politely: only changes, as rarely as the site wishes, by its robots.txt, never in a private network.
+"""Request pages politely: only changes, as rarely as the site asks, by its robots.txt, and never in a private network.
 
 This module follows redirects itself. Each request uses the guarded session, which refuses a private address.
 """
@@ -62,11 +62,11 @@ class Response:
 
     @property
     def fresh_for(self) -> timedelta:
-        """How long the response stays fresh by its headers (RFC 9111 §4.2.1), at most a day."""
+        """Return how long the response stays fresh by its headers (RFC 9111 §4.2.1), at most a day."""
         control = self.headers.get("cache-control", "").lower()
         if re.search(r"(?:^|[\s,])no-(?:cache|store)\b(?!\s*=)", control):
             return timedelta(0)
-        # A cache on the way has had the response for so long already (§4.2.3).
+        # A cache on the way has already kept the response for this time (§4.2.3).
         written_age = self.headers.get("age", "").strip()
         age = (
             timedelta(seconds=int(written_age[:9])) if written_age.isascii() and written_age.isdigit() else timedelta(0)
@@ -110,7 +110,7 @@ def fetch_url(
         if answer.status not in (301, 302, 303, 307, 308):
             return _check(answer, at, moved, real_now, max_bytes)
         at = _next_hop(at, answer)
-        # The new address counts only if every redirect so far was permanent (RFC 9110 §15.4).
+        # The new URL is kept only if every redirect so far was permanent (RFC 9110 §15.4).
         is_permanent = is_permanent and answer.status in (301, 308)
         moved = at if is_permanent else moved
     raise SourceError(f"{_host(url)} redirects too often: more than {_HOPS} redirects")

@@ -20,7 +20,7 @@ PutStatus = Literal["created", "changed", "unchanged"]
 
 
 class Settings(CachedSourceSettings):
-    """Any system that can send a request pushes its items here."""
+    """A source for any system that can push its items by an HTTP request."""
 
     token: SecretStr = Field(
         min_length=16, description="The secret that the system sends, 16 characters or more: {env: CMS_TOKEN}."
@@ -37,7 +37,7 @@ def has_token(settings: Settings, token: str) -> bool:
 
 
 def put(cache: FetchCache, key: str, article: Article, now: datetime) -> PutStatus:
-    """Store a new or changed item. `key` is its permanent id. The same item twice changes nothing."""
+    """Store a new or changed item. `key` is its permanent id. A repeat changes nothing."""
     keys = identity_keys(key, article.url, article.title, article.published)
     for _ in range(_TRIES):
         version = cache.version()

@@ -32,7 +32,7 @@ from tidings.sources.web.polite_fetch import SourceError
 
 log = logging.getLogger("tidings.sources")
 FLOOD = 10
-"""More old items than this at once do not count as new: the site was rebuilt, or opened its archive."""
+"""If more old items than this appear at once, they do not count as new: the site was rebuilt, or opened its archive."""
 _DAY = timedelta(days=1)
 _OLD = timedelta(days=2)
 _MIN_INTERVAL = timedelta(minutes=1)
@@ -113,7 +113,7 @@ class WebSource(CachedSource, ABC):
         except SourceError as error:
             return self._record_failure(version, state, error)
         except Exception as error:
-            # Nobody can foresee what a website answers. It must not stop the other sources, or the mail.
+            # A website may answer anything. This must not stop the other sources, or the mail.
             return self._record_failure(version, state, _misunderstood(error))
         due = now + max(self.settings.every, update.fresh_for)
         kept = {"url": self.settings.url, "begun": state.get("begun") or now.isoformat(), "fetched": now.isoformat()}
@@ -216,13 +216,13 @@ class WebSource(CachedSource, ABC):
 
 
 def _misunderstood(error: Exception) -> SourceError:
-    """Return the failure of a website whose answer has an unexpected form. The log has what developers need."""
+    """Return the failure for an answer in an unexpected format. The log has the details for developers."""
     log.warning("the answer of a website could not be understood", exc_info=error)
     return SourceError("the answer does not have the form that this type of source needs")
 
 
 def _keep_earliest_date(article: Article, cached: CachedItem) -> Article:
-    """Use the earliest date that the item ever had: a newer date does not make the item new."""
+    """Use the earliest date that the item ever had, because a newer date does not make the item new."""
     before = Article.model_validate(cached.data["article"])
     dates = [date for date in (before.published, article.published) if date is not None]
     return article.model_copy(update={"published": min(dates, default=None)})

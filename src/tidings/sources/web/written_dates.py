@@ -1,4 +1,4 @@
-"""Read dates as websites write them: ISO 8601, with digits alone, or with the name of a month in many languages."""
+"""Read dates of websites: ISO 8601, only digits, or with the name of a month in many languages."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ _WORLD = (
     "en ru kk ar ar_LB ar_DZ fr es zh de it pt uk be bg sr mk hr sl cs sk pl nl sv nb da fi et lv lt hu ro el tr az uz"
     " ky tg fa ur hi bn ka hy he ca gl id ms sw vi sq mn"
 )
-"""Languages whose months are known, whatever the language of the feed is said to be."""
+"""Languages whose months are always recognised, regardless of the stated language of the feed."""
 _SHORT: dict[str, int] = {"mrz": 3, "mär": 3, "mai": 5, "okt": 10, "sept": 9, "set": 9, "fév": 2, "aoû": 8, "déc": 12}
-"""Short names that systems write and that are not in Unicode's CLDR, or that begin two names there."""
+"""Short names of months that are not in Unicode's CLDR, or are ambiguous there."""
 _MOST = 200
-"""Characters of a date. Anything longer is a text with a date somewhere."""
+"""Most characters of a date. A longer text only contains a date somewhere."""
 
 
 def is_standard(text: str) -> bool:
-    """Whether a date has the form of RFC 822 or ISO 8601, as feeds should have it."""
+    """Whether a date has the standard format of feeds, RFC 822 or ISO 8601."""
     return _STANDARD.match(text.strip()) is not None
 
 
 def read_written_date(text: str, zone: tzinfo, language: str = "") -> datetime | None:
     """Return the date in a text, in UTC, or None. It is in `zone` unless it has an offset.
 
-    A name that is two months in different languages counts only if `language` decides. `03/01/2026` is the third of
+    A name that means two months in different languages is used only if `language` decides. `03/01/2026` is the third of
     January, as in most countries.
     """
     text = "".join(_plain(sign) for sign in unicodedata.normalize("NFKC", text))[:_MOST]
@@ -79,7 +79,7 @@ def _read_moment(text: str, zone: tzinfo, language: str) -> datetime | None:
 
 
 def _plain(sign: str) -> str:
-    """Return a digit of any script as ASCII, and nothing for a mark of the direction of writing."""
+    """Return a digit of any script in ASCII, and '' for a text direction mark."""
     if sign.isdecimal():
         return str(unicodedata.decimal(sign))
     return "" if unicodedata.category(sign) == "Cf" else sign
@@ -103,7 +103,7 @@ def _find_day(text: str, language: str) -> tuple[int, int, int] | None:
 
 
 def _find_month(text: str, language: str) -> int | None:
-    """Return the month that a text names. The last one counts: `mar.` before it is a Tuesday in French."""
+    """Return the month in a text. The last match counts: an earlier `mar.` means Tuesday in French."""
     names = _NOT_A_NAME.sub(" ", text).casefold().split()
     for languages in ((language,) if language else (), tuple(_WORLD.split())):
         months = _load_months(languages)
@@ -125,7 +125,7 @@ def _find_zone(text: str) -> tzinfo | None:
 
 @cache
 def _load_months(languages: tuple[str, ...]) -> dict[str, frozenset[int]]:
-    """Return months by their names in these languages (CLDR), and by the beginnings of three letters and more."""
+    """Return months by name in these languages (CLDR), and by prefixes of three or more letters."""
     whole: dict[str, set[int]] = {}
     beginnings: dict[str, set[int]] = {}
     for name, month in _list_names(languages):
