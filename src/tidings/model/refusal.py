@@ -2,7 +2,7 @@
 
 Doubt counts in the reader's favour: only words or a code that clearly say "this mailbox does not exist" are `gone`.
 Words about rate, time, quota, policy, the sender and DNS are looked for first, because servers send `550 5.1.1` for
-these too. What nobody knows is `unknown`, and then nobody leaves.
+these too. An unclear refusal is `unknown`, and removes nobody.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Effect(StrEnum):
     SOFT = "soft"
     """It counts towards the limit of soft bounces."""
     BLOCKED = "blocked"
-    """Nobody leaves; the newsroom is told."""
+    """Nobody is removed; the team gets a notice."""
 
 
 class RefusalKind(StrEnum):
@@ -84,7 +84,7 @@ class RefusalKind(StrEnum):
 
     @property
     def is_about_account(self) -> bool:
-        """Whether the very next message would be refused too, whoever it is for."""
+        """Whether the next message would be refused too, for any recipient."""
         return self in (RefusalKind.LOGIN, RefusalKind.QUOTA)
 
     @property
@@ -219,9 +219,9 @@ _IN_REPLY = re.compile(r"\(?in reply to [a-z ]{2,20}command\)?", re.IGNORECASE)
 def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "") -> Refusal:
     """Classify a refusal by the remote server's words and code.
 
-    `status` is the enhanced code of whoever reports it. It counts where the remote server gave no code of its own.
-    `stage` is the SMTP command that was refused: MAIL, RCPT, DATA or `end of message`; empty if unknown. `recipient` is
-    the reader's address: it may contain any word, so that it is removed, as are all addresses, hosts and versions.
+    `status` is the enhanced code of the reporting server. It is used if the remote server gave no code. `stage` is the
+    SMTP command that was refused: MAIL, RCPT, DATA or `end of message`; empty if unknown. `recipient` is the reader's
+    address: it may contain any word, so that it is removed, as are all addresses, hosts and versions.
     """
     text = text[:MAX_TEXT]
     named = _ADDRESS.sub(

@@ -231,7 +231,7 @@ class Runtime:
 
     @cached_property
     def webhooks(self) -> dict[str, Channel]:
-        """The event webhooks, by the channel of their deliveries. Nothing is told while posts are caught."""
+        """The event webhooks, by the channel of their deliveries. Empty while posts are caught."""
         from tidings.channels.chat.webhook import EventWebhook
 
         if self.is_caught:

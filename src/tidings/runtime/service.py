@@ -45,7 +45,7 @@ CYCLE = 30.0
 _LOOK = 3.0
 """Seconds between two checks for deliveries that have come due."""
 _ASK_EVENTS = 2.0
-"""Seconds between two looks for events that webhooks are told of."""
+"""Seconds between two searches for events to send to webhooks."""
 _ASK = 5.0
 """Seconds between two checks for sources on the network that are due."""
 _ROUND = 60.0
@@ -103,7 +103,7 @@ class Service:
     ) -> None:
         self._runtime = runtime
         self._redactor = Redactor(runtime.newsroom.secrets)
-        # Whoever reads JSON wants nothing else between its lines.
+        # A program that reads JSON wants nothing else between its lines.
         self._say_to = log.info if is_json() else say
         self._make_app = make_app
         self._make_metrics_app = make_metrics_app

@@ -1,8 +1,8 @@
 """Record bounces. A hard bounce, or too many soft bounces, removes an address from a list.
 
-- Hard: the mailbox clearly does not exist. The address gets no more mail, at once.
-- Soft: a full mailbox, or a server that is down. The address gets no more mail after too many such days.
-- Blocked: refused because of the sender or the content, or for a reason that nobody knows. No subscriber is removed.
+- Hard: the mailbox clearly does not exist. The address gets no more mail, at once. - Soft: a full mailbox, or a server
+that is down. The address gets no more mail after too many such days. - Blocked: refused because of the sender or the
+content, or for an unknown reason. No subscriber is removed.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ def set_state(
 
 
 def _record_events(connection: Connection, before: Edition, after: Edition, now: datetime) -> None:
-    """Record what webhooks are told: that an edition is composed, held or sent."""
+    """Record the events for webhooks: an edition is composed, held or sent."""
     data = {
         "edition": after.name,
         "state": after.state.value,

@@ -257,7 +257,7 @@ def _in_language(language: str) -> Select[Any]:
 
 
 def _read_pages(connection: Connection, query: Select[Any]) -> Iterator[Item]:
-    """Read items page by page: whoever needs only the first ones does not load the others."""
+    """Read items page by page, so that a caller that needs only the first ones does not load the others."""
     for offset in count(0, _PAGE):
         rows = connection.execute(query.offset(offset).limit(_PAGE)).all()
         yield from map(_item, rows)

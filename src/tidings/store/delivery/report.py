@@ -82,7 +82,7 @@ def _count_others(connection: Connection, editions: list[int]) -> Iterator[tuple
     reason = case((d.state == DeliveryState.SKIPPED, d.reason), else_="")
     columns = (d.mailing, d.list, r.language, d.state, reason, d.returned, d.selection)
     others = [state for state in DeliveryState if state is not DeliveryState.ACCEPTED]
-    # The kinds are named so that SQLite takes the index of what came back, and not that of the mailings.
+    # The kinds are named so that SQLite uses the index of feedback, and not the index of mailings.
     came_back = and_(d.returned.in_(list(FeedbackKind)), d.returned != "")
     for which, states in ((d.state.in_(others), others), (came_back, [DeliveryState.ACCEPTED])):
         query = (

@@ -15,8 +15,8 @@ from tidings.store.engine import insert_once
 def load_healths(connection: Connection, known: Mapping[str, str] | None) -> dict[str, SenderHealth]:
     """Health of senders that failed recently, by name. `known` has the fingerprints of their settings.
 
-    Changed settings (a new password, another host) clear earlier failures. If `known` is None, nobody knows the
-    settings here, and every sender counts.
+    Changed settings (a new password, another host) clear earlier failures. If `known` is None, nothing is known about
+    the settings here, and every sender counts.
     """
     s = t.senders.c
     return {

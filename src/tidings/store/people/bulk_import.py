@@ -69,7 +69,7 @@ def import_people(
 ) -> list[ImportResult]:
     """Import people and return the result of each line.
 
-    With `record_events`, webhooks are told of each person who joins or leaves.
+    With `record_events`, records an event for webhooks about each person who joins or leaves.
     """
     known = _Known(connection, list_name, entries)
     results = known.results()

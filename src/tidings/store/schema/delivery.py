@@ -194,4 +194,4 @@ events = Table(
     Index("ix_events_queued", "queued", "id"),
     sqlite_autoincrement=True,
 )
-"""What event webhooks are told."""
+"""The events for webhooks."""

@@ -1,4 +1,4 @@
-"""Add the events that webhooks are told of."""
+"""Add the events for webhooks."""
 
 import sqlalchemy as sa
 from alembic import op
