@@ -40,7 +40,7 @@ class Sequence:
     process: ExitStack
     stories: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
-    """What was done, for whoever replays it."""
+    """The actions of a run, to replay it."""
     left: int = -1
     """So many outcomes until a pause comes in the midst of a beat."""
 

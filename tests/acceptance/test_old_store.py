@@ -79,7 +79,7 @@ def test_an_old_store_is_upgraded_and_goes_on(tmp_path: Path) -> None:
         newsroom.run("tick", "--now", "2026-06-06T12:01")
         assert _recipients(mails) == ["carla@example.net"]
 
-        # The next edition goes to whoever is still there: not to the reader who left, nor to the dead mailbox.
+        # The next edition goes to the remaining readers: not to the reader who left, nor to the dead mailbox.
         _write_story(tmp_path, "after")
         newsroom.run("tick", "--now", "2026-06-10T11:00")
         newsroom.run("tick", "--now", "2026-06-12T09:01")

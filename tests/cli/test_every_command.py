@@ -1,4 +1,4 @@
-"""Each command, from one table: errors on stderr, exit codes as documented, and JSON for whoever asks for it."""
+"""Each command, from one table: errors on stderr, exit codes as documented, and JSON with --json."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_a_person_is_asked_before_a_website_that_shows_nothing_is_believed(
         assert "12 of 12 items of the source 'site' vanished at once" in wrong and "sweep --accept" in wrong
         assert standing(runtime) == STORIES
         assert told(folder) == 1
-        # What was taken away in error comes back by itself, and is told anew should it happen again.
+        # Items that were removed by mistake come back, and a repeat of the mistake gives a new notice.
         site.bring_back()
         site.write("Since then")
         assert live(runtime, 20, 30) == []

@@ -1,4 +1,4 @@
-"""`bounces`: what is written wrong is told with its mend, and a return path leaves room for its token."""
+"""`bounces`: mistakes are reported with the remedy, and a return path leaves room for its token."""
 
 from __future__ import annotations
 

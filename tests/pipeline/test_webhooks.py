@@ -1,4 +1,4 @@
-"""Event webhooks: what happened is told once, signed, through the ledger, and nobody waits for a receiver."""
+"""Event webhooks: each event is sent once, signed, through the ledger, and nothing waits for a receiver."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ def test_pages_are_served_while_the_clock_is_ahead(tmp_path: Path) -> None:
             wait_until(lambda: _serves(port, "/subscribe/digest"))
             wait_until(lambda: "tidings clock --set now" in (tmp_path / "log").read_text(encoding="utf-8"))
             assert "clock is ahead" in httpx.get(f"http://127.0.0.1:{port}/healthz").text
-            # The team is told, although nothing else is sent.
+            # The team gets a notice, although nothing else is sent.
             wait_until(lambda: any("clock is ahead" in mail.text for mail in folder.mails.received))
             with folder.runtime() as runtime, runtime.store.write() as connection:
                 set_back(connection, datetime.now(UTC), "ada")

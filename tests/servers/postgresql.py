@@ -114,7 +114,7 @@ class Server(PrivatePostgres):
         return self._url(name)
 
     def drop(self, url: str) -> None:
-        """Take a database away, whoever still holds a connection to it."""
+        """Drop a database, even if there are still connections to it."""
         self._administer(f'DROP DATABASE IF EXISTS "{_name(url)}" WITH (FORCE)')
 
 

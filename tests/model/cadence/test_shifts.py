@@ -121,7 +121,7 @@ def test_what_is_due_is_the_latest_that_is_not_left_out(
         assert len(found.skipped) <= 100 and len(found.merged) <= 100
         assert list(found.skipped) == skipped[len(skipped) - len(found.skipped) :]
         assert list(found.merged) == merged[len(merged) - len(found.merged) :]
-        # Whoever notes how far it got does so by the newest key.
+        # A caller that stores its progress stores the newest key.
         assert max(slot.key for slot in (*going[-1:], *found.skipped)) == reached[-1].key
 
 

@@ -1,4 +1,4 @@
-"""WebSub: a hub is told of each feed that changed, once, and finds itself and the feed's own address in it."""
+"""WebSub: a hub gets one ping for each changed feed, and the feed names the hub and its own URL."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_hub_that_is_down_delays_nothing(folder: NewsroomFolder) -> None:
                 now += timedelta(minutes=minutes)
                 runtime.set_clock(now)
                 told.append(runtime.ping_hubs())
-            # One failure in each of the first two calls that try; then all are told, each once.
+            # One failure in each of the first two calls. Then every hub gets one ping.
             assert sum(told) == 9
             assert len(pinged(hub)) == 9 + 2
 

@@ -445,7 +445,7 @@ def test_an_automatic_reply_to_leave_is_no_wish(store: Store, ada: int) -> None:
 
 @ONE
 def test_a_forwarded_mail_proves_leaving_one_list_only(store: Store, ada: int) -> None:
-    """Whoever had one could write a bounce that barred its reader from all lists."""
+    """Anybody with such a token could forge a bounce that suppresses its reader on all lists."""
     link = f"https://news.example.org/unsubscribe/{KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, 'digest')}"
     raw = (FOLDER / "postfix-unknown.eml").read_bytes().replace(b"ada@example.net", ADA.encode())
     raw = re.sub(rb"\+[A-Za-z2-7]{24}@", b"@", raw) + f"\r\nList-Unsubscribe: <{link}>\r\n".encode()

@@ -1,4 +1,4 @@
-"""How a running newsroom hears what came back: the port, the mailbox, and trouble with either."""
+"""A running newsroom receives feedback by its port and its mailbox, and reports failures of both."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def _make_list(count: int) -> str:
 
 @dataclass
 class Week:
-    """The browser of whoever works now, and the newsroom."""
+    """The newsroom, and the browser of the member who works now."""
 
     room: RoomSite
     tab: Tab

@@ -134,7 +134,7 @@ def test_a_reviewer_could_not_say_why_not(review_site: ReviewSite) -> None:
     shown = httpx.post(review_site.link("deputy"), data=fields).text
     assert "<strong>deputy@example.org</strong>: The &lt;second&gt; story is wrong." in shown
     assert newsroom.editions() == ["daily/1 held"]
-    # The other reviewer sees it, and the newsroom is told.
+    # The other reviewer sees it, and the team gets a notice.
     assert "story is wrong" in httpx.get(review_site.link()).text
     newsroom.tick(BEFORE)
     assert any("deputy@example.org about edition daily/1: The <second> story" in text for text in newsroom.notices())

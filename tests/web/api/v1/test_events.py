@@ -1,4 +1,4 @@
-"""Whoever joins or leaves a list is told to webhooks once, by whatever way it happens."""
+"""Webhooks get one event when a person joins or leaves a list, in whatever way."""
 
 from __future__ import annotations
 
