@@ -165,6 +165,14 @@ def test_words_survive_a_session_that_ended(room: RoomSite) -> None:
     assert csrf_token(again.cookie) in page.text
 
 
+def test_a_form_of_the_sign_in_is_not_kept(room: RoomSite) -> None:
+    """It would be sent again without its password."""
+    fields = {"csrf": "of a former visit", "email": "writer@example.org", "password": "secret words"}
+    for path in ("sign-in", "join/some-token"):
+        page = room.browser().client.post(f"room/{path}", data=fields, headers={"Sec-Fetch-Site": "same-origin"})
+        assert page.status_code == 403 and "writer@example.org" not in page.text, path
+
+
 def test_a_session_ends_in_every_browser_when_it_is_revoked(room: RoomSite) -> None:
     first, second, third = (room.browser("editor") for _ in range(3))
     assert first.post("account/sign-out-others").status_code == 200

@@ -49,7 +49,12 @@ def test_a_person_is_shown_with_what_they_got_and_why(room: RoomSite) -> None:
 
 def test_a_name_topics_and_a_note_are_kept(room: RoomSite) -> None:
     editor, number = room.browser("editor"), _number(room)
-    fields = {"do": "save", "name": "Anna A.", "note": "Phoned on Monday:\nonly water.", "topic.digest": ["", "water"]}
+    fields = {
+        "do": "save",
+        "name": "Anna A.",
+        "note": "Phoned on Monday:\nonly\0 water.",
+        "topic.digest": ["", "water"],
+    }
     page = editor.post(f"subscribers/{number}", **fields).text
     assert "only water." in page and "Anna A." in page
     with room.newsroom.runtime.store.read() as connection:

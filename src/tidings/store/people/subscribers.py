@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from tidings.model.delivery import DeliveryState, Purpose, SkipReason
+from tidings.model.text import clean
 from tidings.store import schema as t
 from tidings.store.content.editions import newest_edition_id
 from tidings.store.delivery.history import RECEIVED_STATES
@@ -319,11 +320,9 @@ def change(
 ) -> None:
     """Change the preferences of a person. The mark stays, so that no story is repeated or skipped."""
     written = {"name": name, "language": language, "note": note}
-    if person := {key: value for key, value in written.items() if value is not None}:
+    if person := {key: clean(value) for key, value in written.items() if value is not None}:
         connection.execute(update(t.subscribers).where(t.subscribers.c.id == subscriber).values(**person))
-    choice: dict[str, Any] = {}
-    if topics is not None:
-        choice["topics"] = sorted(set(topics))
+    choice: dict[str, Any] = {} if topics is None else {"topics": sorted(set(topics))}
     if frequency is not None:
         choice["frequency"] = frequency
     if choice:

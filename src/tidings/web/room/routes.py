@@ -346,6 +346,8 @@ def _refuse(visit: Visit, route: RoomRoute, request: Request) -> Response | None
                 text = words.gettext(
                     "The form is too old, or it came from another site. Go back, load the page again, and retry."
                 )
+            if route.least is None:
+                return visit.message(words.gettext("Please try again"), text, status=403)
             return _keep_words(visit, request, words.gettext("Please try again"), text, status=403)
     return None
 

@@ -323,7 +323,7 @@ def change(visit: Visit) -> Response:
                 person.id,
                 name=one_line(visit.field("name", 200)) if "name" in visit.fields else None,
                 language=language if language in visit.newsroom.site.languages else None,
-                note=visit.field("note", 2_000).replace("\r\n", "\n") if "note" in visit.fields else None,
+                note=visit.field("note", 2_000) if "note" in visit.fields else None,
             )
             for row in (row for row in rows if row.list in on):
                 frequency = visit.field(f"frequency.{row.list}")
