@@ -38,7 +38,7 @@ def read_date(text: str) -> TypedDate:
 def parse_moment(text: str, zone: tzinfo, *, end_of_day: bool = False, years: range = range(1900, 2201)) -> datetime:
     """Read a moment, in `zone` unless it carries an offset. Returns aware UTC; raises ValueError.
 
-    A date alone is its first moment, or its last second with `end_of_day`.
+    A date without a time means its first moment, or with `end_of_day`, its last second.
     """
     typed = read_date(text)
     if typed.day.year not in years:

@@ -58,7 +58,7 @@ class SkipReason(StrEnum):
 
 
 class Purpose(StrEnum):
-    """What a delivery is for; part of its key: one story may go out for two purposes but never twice for one."""
+    """The purpose of a delivery. Part of the key: a story may be sent for two purposes, but never twice for one."""
 
     EDITION = "edition"
     STORY = "story"
@@ -73,11 +73,11 @@ class Purpose(StrEnum):
     EVENT = "event"
     """A message to an event webhook."""
     REVIEW = "review"
-    """The question to the people who must approve an edition, with the edition."""
+    """The request to the people who must approve an edition, with the edition."""
 
 
 class EventType(StrEnum):
-    """What event webhooks tell other programs."""
+    """The types of events for webhooks."""
 
     STORY_OUT = "story.out"
     EDITION_COMPOSED = "edition.composed"
@@ -90,7 +90,7 @@ class EventType(StrEnum):
 
 
 WEBHOOK_LANE = "webhook:"
-"""Begins the channel of a delivery to an event webhook, and its target: `webhook:NAME`."""
+"""Prefix of the channel and the target of a delivery to an event webhook: `webhook:NAME`."""
 
 
 class PostChange(StrEnum):
@@ -119,9 +119,9 @@ class Verdict(StrEnum):
     REJECTED = "rejected"
     """Refused for good, and certainly not accepted."""
     UNKNOWN = "unknown"
-    """The message may have been accepted: the reply was lost after the hand-over was complete."""
+    """The message may have been accepted: the reply was lost after the message was sent completely."""
     NOT_STARTED = "not_started"
-    """Nothing of this message was handed over (connection refused, pause, shutdown): costs no attempt."""
+    """Nothing of this message was sent (connection refused, pause, shutdown). This does not count as an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Outcome:
     receipt: str = ""
     """The provider's id: the queue id in the 250 reply, the id of a post."""
     via: str = ""
-    """Where it was accepted: host of the relay, or URL of the post."""
+    """Where the message was accepted: the host of the relay, or the URL of the post."""
     reason: str = ""
     """The reason of a refusal or doubt, in words. Never contains a secret."""
     retry_after: float | None = None
@@ -158,7 +158,7 @@ class Delivery(NamedTuple):
     mailing: int
     schedule: str
     edition: int | None
-    """The edition's id, None for mailings that are no edition."""
+    """The edition's id, or None for mailings that are not an edition."""
     list: str
     channel: str
     story: str
@@ -182,7 +182,7 @@ class Delivery(NamedTuple):
     handed: int | None
     """Real time of the first hand-over that may have arrived, in microseconds since 1970."""
     details: str
-    """Of mailings that are no edition: JSON with address, subject, text."""
+    """For mailings that are not an edition: JSON with address, subject and text."""
 
     @property
     def parsed_details(self) -> dict[str, Any]:

@@ -31,13 +31,13 @@ class HoldReason(StrEnum):
     APPROVAL = "approval"
     WITHDRAWN = "withdrawn"
     BREAKER = "breaker"
-    """Too many of its mails were refused or came back to be true."""
+    """Too many of its mails were refused or bounced to be plausible."""
     RESTORED = "restored"
     """The store was restored from a backup: the edition may have been sent since."""
     EDITED = "edited"
     """A person changed it, and nothing else holds it."""
     SENT_BACK = "sent_back"
-    """An approver asked for changes. It cannot go as it is; a change or a new build ends this."""
+    """An approver asked for changes. It cannot be sent unchanged. A change or a new build ends this hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Selection:
 
     @property
     def stories(self) -> tuple[str, ...]:
-        """The keys of the stories that a reader has had after this (neither notes nor corrections)."""
+        """The keys of the stories that the reader has received after this edition, without notes and corrections."""
         return tuple(item.story for item in (*self.lead_items, *self.items, *self.titles))
 
     @property

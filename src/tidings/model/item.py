@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 NOTE = "note"
-"""The kind that comes first in the next digest and is in no feed or page."""
+"""The kind of notes, which come first in the next digest and are in no feed or page."""
 
 EVENT = "event"
 
@@ -51,12 +51,12 @@ class Media:
 
 EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 PHONE = re.compile(r"[+(]?\d[\d ().\u00a0/-]{4,30}\d(?: ?(?:ext|доб)\.? ?\d{1,6})?")
-"""What an e-mail address and a phone number of a press contact look like."""
+"""Patterns of an e-mail address and a phone number of a press contact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A person or an office that answers the press about an item."""
+    """A press contact for an item: a person or an office."""
 
     name: str = ""
     role: str = ""
@@ -65,11 +65,11 @@ class Contact:
 
 
 MAIL_COPY = ".jpg"
-"""What follows the name of a picture in the name of its JPEG copy for mails."""
+"""Suffix of the file name of a picture's JPEG copy for mails."""
 
 
 def needs_mail_copy(media: Media) -> bool:
-    """Whether classic Outlook and other mail programs show nothing of a picture, so that mails get a JPEG copy."""
+    """Whether some mail programs, such as classic Outlook, cannot show a picture, so that mails get a JPEG copy."""
     return media.media_type in ("image/webp", "image/avif")
 
 
@@ -124,7 +124,7 @@ class Item:
     """Grows with each change of the stored item."""
 
     def is_out(self, now: datetime) -> bool:
-        """Whether readers may see it: no draft, its dates have passed, and neither withdrawn nor gone."""
+        """Whether readers may see the item: its dates have passed, and it is not a draft, withdrawn or gone."""
         return not (
             self.draft
             or self.withdrawn
@@ -134,7 +134,7 @@ class Item:
         )
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether no further edition may carry it."""
+        """Whether no further edition may include the item."""
         return self.expires is not None and self.expires <= now
 
 
@@ -142,7 +142,7 @@ class Item:
 class CachedItem:
     """One item in the cache of a source on the network. `ref` never changes; `data` is JSON in the source's own shape.
 
-    `backlog`: it was there when the source was first read, so no schedule sends it as new. `gone`: it was removed.
+    `backlog`: it existed when the source was first read, so no schedule sends it as new. `gone`: it was removed.
     """
 
     ref: str

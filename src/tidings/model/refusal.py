@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 MAX_TEXT = 2000
-"""Characters of a text that are read."""
+"""Most characters to read of a text."""
 
 
 class Fault(StrEnum):
@@ -33,15 +33,15 @@ class Effect(StrEnum):
     """What a refusal means for the reader, the worst first."""
 
     HARD = "hard"
-    """No list writes to this address again."""
+    """No list sends mail to this address again."""
     SOFT = "soft"
-    """It counts towards the limit of soft bounces."""
+    """The refusal counts towards the limit of soft bounces."""
     BLOCKED = "blocked"
     """Nobody is removed; the team gets a notice."""
 
 
 class RefusalKind(StrEnum):
-    """What a refusal is about."""
+    """The cause of a refusal."""
 
     GONE = "gone"
     FULL = "full"
@@ -79,7 +79,7 @@ class RefusalKind(StrEnum):
 
     @property
     def waits(self) -> bool:
-        """Whether it is about us as a sender: it meets every reader alike and passes once the cause is mended."""
+        """Whether it is about us as a sender. It then affects every reader, and ends when the cause is fixed."""
         return self in _MENDS
 
     @property
@@ -89,7 +89,7 @@ class RefusalKind(StrEnum):
 
     @property
     def mend(self) -> str:
-        """What a person does about it; empty if there is nothing to do."""
+        """What a person can do about the refusal; '' if nothing."""
         return _MENDS.get(self, "")
 
 
@@ -107,7 +107,7 @@ _MENDS = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refusal: its enhanced code (RFC 3463, may be empty), the text that came with it, and what it is about."""
+    """A refusal: its enhanced code (RFC 3463, may be empty), its text, and its cause."""
 
     code: str
     text: str
@@ -119,7 +119,7 @@ class Refusal:
         return self.kind.effect
 
     def at_most_soft(self) -> Refusal:
-        """Return it without the power to take anybody off at once."""
+        """Return the refusal with an effect that removes nobody at once."""
         return Refusal(self.code, self.text, RefusalKind.BUSY) if self.effect is Effect.HARD else self
 
 
@@ -166,7 +166,7 @@ _SUBJECTS = {
     "5.6": RefusalKind.CONTENT,
     "5.7": RefusalKind.POLICY,
 }
-"""For codes that `_CODES` does not have."""
+"""Causes by the first two digits, for codes that are not in `_CODES`."""
 _REPLIES = {
     "530": RefusalKind.LOGIN,
     "534": RefusalKind.LOGIN,
@@ -175,9 +175,9 @@ _REPLIES = {
     "552": RefusalKind.FULL,
 }
 _ABOUT_COMMANDS = {"500", "501", "502", "503", "504"}
-"""RFC 5321 §4.2.2: a command that is not understood, or not in its turn."""
+"""RFC 5321 §4.2.2: an unknown command, or a command in the wrong order."""
 _MORE_THAN_WORDS = {RefusalKind.FULL, RefusalKind.SENDER, RefusalKind.SIZE, RefusalKind.DNS, RefusalKind.LOGIN}
-"""If the code says one of these, words such as 'invalid address' do not mean the reader's."""
+"""With one of these causes by code, words such as 'invalid address' are not about the reader's address."""
 
 _ADDRESS = re.compile(r"[^\s<>\"'(),;:\[\]]{1,64}@(?:(?!\.\.)[^\s<>\"'(),;:\[\]]){1,255}")
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"]{1,300}", re.IGNORECASE)
@@ -290,7 +290,7 @@ _IS_ID = re.compile(r"[\d_]")
 
 
 def _says_gone(text: str, subjects: frozenset[str]) -> bool:
-    """Whether a sentence says that one of the subjects is not there, and has no word that we do not know."""
+    """Whether a sentence says that one of the subjects does not exist, and has no unknown word."""
     for sentence in _SENTENCE.split(text):
         words = _roles(sentence)
         roles = frozenset[str]().union(*words)
@@ -356,11 +356,11 @@ class _Table(NamedTuple):
 
     kinds: tuple[tuple[RefusalKind, re.Pattern[str]], ...]
     place: re.Pattern[str]
-    """Where a mailbox is looked for: removed before a sentence is read."""
+    """Words for the place of a mailbox. They are removed before a sentence is read."""
     roles: Mapping[str, frozenset[str]]
-    """What a word, or the beginning of a word with a `*`, can mean in a sentence that says that a mailbox is gone."""
+    """The possible meanings of a word, or of a prefix with `*`, in a sentence that says that a mailbox is gone."""
     signs: re.Pattern[str]
-    """The words of languages that write no spaces."""
+    """The words of languages without spaces."""
 
 
 @lru_cache

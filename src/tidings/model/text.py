@@ -17,13 +17,13 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _BLANK = re.compile(
     r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
 )
-"""Letters and marks without a form (Default_Ignorable_Code_Point, UAX 44), and the empty Braille pattern."""
+"""Invisible letters and marks (Default_Ignorable_Code_Point, UAX 44), and the empty Braille pattern."""
 _JOINERS = "\u200d\ufe0e\ufe0f"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
 
 MAX_SLUG = 100
-"""Characters. Longer slugs are cut at a hyphen, so that URLs and file names stay within every limit."""
+"""Most characters of a slug. Longer slugs are cut at a hyphen, so that URLs and file names stay within every limit."""
 _SINGLE = dict(zip("абвгдезийклмнопрстуфцыэәғқңөұүһіґў", "abvgdeziiklmnoprstufceeagqnouuhigu", strict=True))
 _SEVERAL = {
     "ё": "e", "ж": "zh", "х": "kh", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "shch", "ъ": "", "ы": "y", "ь": "", "ю": "iu",
@@ -70,7 +70,7 @@ def has_forbidden(text: str) -> bool:
 
 
 def find_hidden_character(text: str) -> str:
-    """Describe the first character that nobody sees, such as a zero width space; '' without one."""
+    """Describe the first invisible character, such as a zero width space, or return ''."""
     for character in text:
         if ord(character) > 0x7F and (
             unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp") or _BLANK.match(character)

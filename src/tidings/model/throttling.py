@@ -1,4 +1,4 @@
-"""How fast mail and posts may go out: after refusals, after failures of a sender, and by the limits of a channel."""
+"""How fast mail and posts may be sent: after refusals, after failures of a sender, and by the limits of a channel."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SenderHealth:
     def after_failure(self, reason: str, now: datetime, retry_after: float | None = None) -> SenderHealth:
         """Return the health after a failed connection or login. `retry_after`: seconds that the server asked for.
 
-        Several connections meet the same outage: failures while it is down do not count again.
+        Several connections may fail in the same outage, so failures while the sender rests do not count again.
         """
         asked = now + min(timedelta(seconds=retry_after or 0), LONGEST_REST)
         if not self.is_up(now):

@@ -2,8 +2,8 @@
 
 Layout before hex: one byte of key number, one of purpose, eight of subscriber (big endian), the list's name in UTF-8,
 then 16 bytes of HMAC-SHA256 over these bytes. 128 bits of signature, compared in constant time. An unsubscribe token
-never expires and works any number of times (RFC 8058). Hex, because some mail programs change the case of links; the
-tokens of older versions in base64url (RFC 4648 §5, no padding) still work.
+never expires and works any number of times (RFC 8058). Hex is used because some mail programs change the case of links.
+Tokens of older versions in base64url (RFC 4648 §5, no padding) still work.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ class TokenKeys:
     def verify_link(self, purpose: TokenPurpose, text: str) -> TokenContents | None:
         """Like `verify`, for the end of a link that a mail program has changed.
 
-        It was written in capitals, has a sign before or after it (`<`, a full stop, `=20`), or is broken by the end of
-        a line, an invisible sign or the `=` of quoted-printable. The signature still decides.
+        Such a link is in capitals, has a character before or after it (`<`, a full stop, `=20`), or is broken by a line
+        end, an invisible character or the `=` of quoted-printable. The signature still decides.
         """
         for changed in (text, _BREAKS.sub("", text)):
             if match := _TOKEN.match(changed[:_LONGEST]):

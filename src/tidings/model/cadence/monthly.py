@@ -11,7 +11,7 @@ _NTH = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", -1: "last"
 _DAY = timedelta(days=1)
 
 IsWorkingDay = Callable[[date], bool]
-"""Whether a local day is a working day: no weekend, no holiday, not in `skip_dates`."""
+"""Whether a local day is a working day: not a weekend, not a holiday, and not in `skip_dates`."""
 
 
 def join_words(words: Sequence[str]) -> str:
@@ -30,7 +30,7 @@ class DayOfMonth:
     day: int
 
     def matches(self, day: date, is_working_day: IsWorkingDay) -> bool:
-        """Whether it names a local day."""
+        """Whether the rule includes a local day."""
         return day.day == self.day or (self.day == -1 and (day + _DAY).day == 1)
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class NthWeekday:
     weekday: int
 
     def matches(self, day: date, is_working_day: IsWorkingDay) -> bool:
-        """Whether it names a local day."""
+        """Whether the rule includes a local day."""
         if day.weekday() != self.weekday:
             return False
         if self.nth == -1:
@@ -63,7 +63,7 @@ class NthWorkingDay:
     nth: int
 
     def matches(self, day: date, is_working_day: IsWorkingDay) -> bool:
-        """Whether it names a local day."""
+        """Whether the rule includes a local day."""
         if not is_working_day(day):
             return False
         step = _DAY if self.nth == -1 else -_DAY

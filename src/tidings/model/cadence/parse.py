@@ -79,11 +79,11 @@ def _date(text: str) -> date:
 
 _FORMATS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%d %B %Y", "%d %b %Y",
             "%B %d %Y", "%b %d %Y", "%Y%m%d")  # fmt: skip
-"""Dates as countries write them."""
+"""Date formats of several countries."""
 
 
 def _suggest_date(text: str) -> str:
-    """Return `write 2026-12-16` for a date of another form, or an empty text. 04/12/2026 may be either of two days."""
+    """Return `write 2026-12-16` for a date in another format, or ''. 04/12/2026 may be either of two days."""
     days: list[date] = []
     bare = " ".join(text.replace(",", " ").split())
     for form in _FORMATS:
@@ -105,7 +105,7 @@ def parse_skip_date(text: str) -> DateRange:
 
 
 def parse_move(slot: str, to: str) -> Move:
-    """Read one entry of `moved:`: a slot's day, or its day and time, and the moment at which it is due instead."""
+    """Read one entry of `moved:`: a slot by its day, or by day and time, and its new moment."""
     try:
         day, clock = _date(slot), None
     except CadenceError:

@@ -125,7 +125,7 @@ class Every:
     """At even steps of the wall clock: within a day aligned to local midnight, or whole days from 1970-01-01.
 
     Steps in the gap of spring fire once, at the first minute after it. None fires in the second of autumn's doubled
-    hours: the wall clock has shown those minutes already.
+    hours: the wall clock has already shown those minutes.
     """
 
     step: timedelta
@@ -198,7 +198,7 @@ class Window:
 
     @property
     def is_always(self) -> bool:
-        """Whether it holds the whole day."""
+        """Whether the window is the whole day."""
         return (self.start, self.end) == (0, 24 * 60)
 
     def __str__(self) -> str:
@@ -251,7 +251,7 @@ def _day_written(day: date | tuple[int, int]) -> str:
 
 
 class OnHoliday(StrEnum):
-    """What happens to a slot on a holiday or in `skip_dates`."""
+    """The rule for a slot on a holiday or in `skip_dates`."""
 
     SKIP = "skip"
     BEFORE = "before"
@@ -288,7 +288,7 @@ class Cadence:
     moved: tuple[Move, ...] = ()
 
     def skip_reason(self, day: date) -> str | None:
-        """Return why nothing goes out on a local day, or None."""
+        """Return why nothing is sent on a local day, or None."""
         for span in self.skip_dates:
             if day in span:
                 return f"{day} is in skip_dates"
@@ -303,7 +303,7 @@ class Cadence:
         )
 
     def is_working_day(self, day: date) -> bool:
-        """Whether a local day is no weekend, no holiday and not in `skip_dates`."""
+        """Whether a local day is a working day: not a weekend, not a holiday, and not in `skip_dates`."""
         return day.weekday() not in self.weekend and self.skip_reason(day) is None
 
     def local_times(self, day: date) -> Iterator[time]:
@@ -322,7 +322,7 @@ class Cadence:
 
 
 def describe_cadence(cadence: Cadence) -> str:
-    """Describe it in words, for `tidings plan`: `every Friday at 09:00 (Asia/Almaty)`."""
+    """Describe a cadence in words, for `tidings plan`: `every Friday at 09:00 (Asia/Almaty)`."""
     season = f", {cadence.season}" if cadence.season != Season() else ""
     window = f", {cadence.window} only" if cadence.window else ""
     moved = f", the working day {cadence.on_holiday} a holiday" if cadence.on_holiday is not OnHoliday.SKIP else ""

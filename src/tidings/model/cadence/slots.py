@@ -20,7 +20,7 @@ _LISTED = 100
 _FURTHEST_SHIFT = 3 * _DAY
 """A window opens every day, but a gap may remove it on one day."""
 _FURTHEST_MOVE = 62
-"""Days that a slot moves over holidays and `skip_dates`, beyond which it is skipped; or that a person moves it."""
+"""Most days that a slot moves over holidays and `skip_dates` before it is skipped, and that a person can move it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Slot:
     key: datetime
     at: datetime
     move_reason: str | None = None
-    """Why `at` is not `key`, in words."""
+    """Why `at` differs from `key`, in words."""
     skip_reason: str | None = None
-    """Why nothing goes out at all, in words."""
+    """Why nothing is sent, in words."""
     by_person: bool = False
-    """Whether a person moved it, by `moved`."""
+    """Whether a person moved the slot, by `moved`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def list_slots(cadence: Cadence, after: datetime, until: datetime) -> Iterator[S
 
 
 def moved_slots(cadence: Cadence) -> list[Slot]:
-    """Return the slots that a person moved, in the order of `at`. A move that passes another slot does nothing."""
+    """Return the slots that a person moved, in the order of `at`. A move past another slot is ignored."""
     if not cadence.moved or isinstance(cadence.rule, (OnNew, OnRequest)):
         return []
     zone = load_zone(cadence.zone)
@@ -225,7 +225,7 @@ def find_due_slots(cadence: Cadence, after: datetime, now: datetime, since: date
 
 
 def _all_left_out(cadence: Cadence, day: date) -> bool:
-    """Whether no slot of a local day can go out, wherever a gap or the window moves it."""
+    """Whether every slot of a local day is skipped, even after a gap or the window has moved it."""
     if cadence.on_holiday is not OnHoliday.SKIP:
         return False
     return all(cadence.skip_reason(day + number * _DAY) for number in range(_FURTHEST_SHIFT.days + 1))
@@ -262,7 +262,7 @@ def find_window_end(cadence: Cadence, now: datetime) -> datetime | None:
 
 
 def _moved_to(cadence: Cadence, zone: ZoneInfo, key: datetime) -> datetime | None:
-    """Return when a person wants a slot, or None. It stays between its neighbours, so that no other slot is lost."""
+    """Return the moment to which a person moved a slot, or None. Stays between its neighbours, so that none is lost."""
     if not cadence.moved:
         return None
     local = key.astimezone(zone).replace(tzinfo=None)
