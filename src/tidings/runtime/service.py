@@ -49,9 +49,9 @@ _ASK_EVENTS = 2.0
 _ASK = 5.0
 """Seconds between two checks for sources on the network that are due."""
 _ROUND = 60.0
-"""Seconds after which a worker of a fleet begins anew, with its share of the connections."""
+"""Seconds after which a worker of a fleet starts a new run, with a new share of the connections."""
 _BACKLOG = 100
-"""Connections that are accepted in one step, before the limit of connections is looked at."""
+"""Connections that are accepted in one step, before the limit of connections is checked."""
 _END = 29.0
 """Seconds that stopping takes at most. After 25, the messages that are being sent are abandoned."""
 log = logging.getLogger("tidings.service")

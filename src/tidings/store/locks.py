@@ -272,9 +272,10 @@ class SessionLiveness:
 
 
 def _own_session(store: Store) -> Connection:
-    """A connection outside the pool, which nobody else may use, reset or recycle. Closing it ends the session.
+    """Open a connection outside the pool, so that nothing else uses, resets or recycles it. Closing it ends the
+    session.
 
-    Raises InputError if it is no session: then a lock would not hold.
+    Raises InputError if the server gives no session of our own, because locks would not hold.
     """
     try:
         connection = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")

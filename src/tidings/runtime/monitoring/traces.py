@@ -58,7 +58,7 @@ def open_traces(site: str, store: Store) -> Traces | None:
 
 
 class _ChosenIds:
-    """The ids of the next span, where they are not random (an `IdGenerator` of OpenTelemetry)."""
+    """An OpenTelemetry `IdGenerator`: it uses the chosen ids for the next span, else random ones."""
 
     def __init__(self, random: IdGenerator) -> None:
         self._random = random

@@ -176,7 +176,7 @@ def read_rows(lines: LineReader, delimiter: str) -> Iterator[CsvRow]:
 
 
 def _limit(lines: LineReader) -> Iterator[str]:
-    """Yield the lines until a row grows too long. Then the quote that began it was never closed."""
+    """Yield the lines. Raises csv.Error if a row grows too long, because its opening quote was never closed."""
     for text in lines:
         size = sum(len(taken) for _, taken in lines.taken)
         if len(text) == MAX_LENGTH or len(lines.taken) > _MAX_LINES or size > MAX_LENGTH:

@@ -79,7 +79,7 @@ _OTHER = _pattern(
 )
 """Columns beside such a column: the address of the leaving page, a reason, or another medium."""
 _BOUNCE_REASON = _pattern("bounce\\w*reason$")
-"""A column with the reason of a bounce. Some files say nothing else about it."""
+"""A column with the reason of a bounce. In some files it is the only sign of a bounce."""
 _YES = frozenset(_plain("1 true t yes y x on да д иә ja j oui o si s sim نعم 是 はい evet + ✓ ✔").split())
 _NO = frozenset(
     _plain(
@@ -215,9 +215,9 @@ def check_values(
     header: Sequence[str] = (),
     suspects: Collection[int] = (),
 ) -> None:
-    """Read every value of these columns. Raises InputError, with the question, if one is not understood.
+    """Read every value of these columns. Raises InputError with a question if a value is unclear.
 
-    `suspects` are indexes of other columns: a value there that surely means that a person left is a question too.
+    `suspects` are indexes of other columns. A value there that clearly means that a person left is also a question.
     """
     unclear: dict[str, dict[str, None]] = {column.name: {} for column in columns}
     used: set[str] = set()

@@ -42,9 +42,9 @@ from tidings.store.service import pauses
 
 _MONTH = timedelta(days=30)
 _MOST_MOVED = 3
-"""Slots that a window or a holiday may move past an edit of the cadence."""
+"""Most slots that a window or a holiday can move past an edit of the cadence."""
 _SLOTS_TO_LOOK_AT = 20
-"""To find the next one, because the first may be skipped."""
+"""Number of slots to search for the next one, because the first may be skipped."""
 
 
 @contextmanager

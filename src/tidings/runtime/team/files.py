@@ -100,7 +100,7 @@ def save_file(root: Path, name: str, text: str, *, opened: str, who: str, now: d
 
 
 def add_file(root: Path, name: str, data: bytes, *, who: str) -> None:
-    """Add a file of any kind in one step. The same bytes again change nothing. Raises FileChangedError for others."""
+    """Add a file of any kind atomically. Raises FileChangedError if a file with other bytes exists."""
     path = _locate(root, name)
     with _locked(root):
         path.parent.mkdir(parents=True, exist_ok=True)

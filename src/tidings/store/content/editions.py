@@ -1,4 +1,4 @@
-"""Editions and what they froze: renditions, selections and arrangements."""
+"""Editions and their frozen parts: renditions, selections and arrangements."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tidings.store.engine import insert_once
 
 
 def reserve_send_time(connection: Connection, now: float, seconds: float, sender: str = "", domain: str = "") -> float:
-    """Reserve the next free `seconds` and return their start; `now` and the result are seconds since 1970."""
+    """Reserve the next free span of `seconds` and return its start. `now` and the result are seconds since 1970."""
     p = t.sending_rates.c
     connection.execute(
         insert_once(connection, t.sending_rates).values(

@@ -14,7 +14,7 @@ from tidings.store.people import consent, subscribers
 from tidings.store.people.feedback import Recipient, suppress_recipient
 
 DOUBTED = "doubted"
-"""The kind of such a bounce."""
+"""The stored kind of a hard bounce that is not believed yet."""
 _BELIEVED = "believed"
 
 

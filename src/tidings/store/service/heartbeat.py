@@ -52,7 +52,7 @@ class ProcessRole(StrEnum):
 
     @property
     def ticks(self) -> bool:
-        """Whether it publishes and composes."""
+        """Whether a process with this role publishes and composes."""
         return self in (ProcessRole.ALL, ProcessRole.TICKER)
 
     @property
