@@ -107,3 +107,15 @@ def test_every_word_of_a_command_is_translated_in_the_room(language: str) -> Non
         translated = command_words.translate_words(line, language)
         assert translated != line
         assert all(f"<{name}>" in translated for name in re.findall(r"%\((\w+)\)s", message))
+
+
+def test_no_advice_is_half_translated() -> None:
+    """A line of a file is put into the member's words; a sentence that goes on in English stays English."""
+    longer = "write `default_frequency: daily`, or add a schedule that delivers it"
+    assert command_words.translate_check(longer, "ar") == longer
+    assert command_words.translate_check("write `title: a cat for the queen`", "ru") == (
+        "напишите `title: a cat for the queen`"
+    )
+    assert command_words.translate_check("monthly: 'fri 09:00' is not a monthly rule", "kk") == (
+        "monthly: 'fri 09:00' айлық ереже емес"
+    )

@@ -154,6 +154,7 @@ def test_a_schedule_is_changed_by_a_form_with_its_plan(room: RoomSite, admin: Br
     room.newsroom.schedule("daily", text)
     assert "settings/schedule?file=schedules/daily.yaml" in admin.get("settings").text
     page = admin.get("settings/schedule", file=SCHEDULE).text
+    assert '<option value="weekly">Every week</option>' in page
     assert 'name="when" value="09:00"' in page and 'value="list:digest" checked' in page
     fields = {"file": SCHEDULE, "opened": _opened(page), "deliver": ["list:digest", "channel:desk"]}
     fields |= {"rule": "weekly", "when": "[mon, thu] 08:00", "frequency.digest": "daily", "by": "boss@example.org"}

@@ -83,7 +83,8 @@ def test_a_picture_is_scaled_and_tells_nothing(room: RoomSite) -> None:
     editor = room.browser("editor")
     fields = form_fields(editor.get("stories/edit", file=FILE).text) | {"do": "picture", "title": "Kept"}
     page = _upload(editor, fields | {"alt": 'A "well"', "credit": "Ann"}, _photo()).text
-    assert "The picture is in the text below" in page and 'value="Kept"' in page
+    assert "The picture belongs to the story now" in page and 'value="Kept"' in page
+    assert "Pictures of this story:" in page and ">A &#34;well&#34;</bdi>" in page
     shown = editor.post(
         "stories/edit", **{k: v for k, v in form_fields(page).items() if k != "csrf"} | {"do": "preview"}
     )

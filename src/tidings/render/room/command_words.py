@@ -5,6 +5,8 @@ Only pages of the room use these. Lines of notices and reasons of held editions 
 
 from __future__ import annotations
 
+import re
+
 from tidings.render.team_notices import REASONS, translate_hold, translate_line, translate_notice
 
 
@@ -93,9 +95,18 @@ _CHECKS = (
     _("write the reason for readers: %(line)s"),
     _("write the whole address, as %(url)s"),
     _("write title: ... between the two ---"),
-    _("write %(line)s"),
+    _("%(value)s is not a monthly rule"),
+    _("%(value)s lacks a day or a time"),
+    _("%(value)s lacks a weekday or a time"),
+    _("write it like `first mon 09:00`, `[1, 15] 09:00`, `last 09:00` or `last working day 09:00`"),
+    _("write it like `first mon 09:00` or `[1, 15] 09:00`"),
+    _("write it like fri 09:00 or [mon, thu] 09:00"),
 )
-"""Messages of the check of a story, each with its remedy. More general messages come later."""
+"""Messages of the check of a story or a cadence, each with its remedy. More general messages come later."""
+_WRITE = (_("write %(line)s"),)
+"""For a line of a file alone: what has English words beside the line stays English as a whole."""
+_BESIDE_LINE = re.compile(r"\b(?:a|an|and|as|for|if|in|instead|it|like|of|or|the|to|with)\b")
+_IN_BACKTICKS = re.compile(r"`[^`]*`")
 _REFUSALS = (
     _("%(file)s is not a readable picture (%(error)s)"),
     _("%(value)s is not an e-mail address: %(reason)s"),
@@ -116,7 +127,8 @@ _REFUSALS = (
 
 def translate_check(text: str, language: str) -> str:
     """Translate the message of a check or a refusal, as far as it is known."""
-    for messages in (_CHECKS, _REFUSALS):
+    has_words = _BESIDE_LINE.search(_IN_BACKTICKS.sub("", text))
+    for messages in (_CHECKS, _REFUSALS) if has_words else (_CHECKS, _REFUSALS, _WRITE):
         found = translate_line(text, messages, language, domain="room", inner={"why": translate_check})
         if found != text:
             return found

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from tidings.model.errors import RefusedError
 from tidings.model.text import one_line, shorten_slug, slugify
+from tidings.pipeline.members.preferences import frequency_label
 from tidings.render.i18n import kind_label
 from tidings.render.room.room_pages import SCRIPT, RoomWords
 from tidings.runtime.team import files, schedule_form
@@ -164,7 +165,7 @@ def _outlets(visit: Visit, form: ScheduleForm) -> list[dict[str, Any]]:
                 "title": title,
                 "chosen": part is not None,
                 "frequency": part.frequency if part is not None else "",
-                "frequencies": list(frequencies),
+                "frequencies": {each: frequency_label(each, visit.language) for each in frequencies},
             }
         )
     for name, channel in visit.newsroom.channels.items():

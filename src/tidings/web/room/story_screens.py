@@ -340,10 +340,18 @@ def _take_picture(visit: Visit, editing: _Editing) -> str:
         return str(error)
     editing.form = stories.read_story(editing.text)
     editing.added = story_pictures.read_pictures(editing.text)
-    editing.said = visit.words.gettext("The picture is in the text below. Save the story to keep it.")
+    editing.said = visit.words.gettext("The picture belongs to the story now. Save the story to keep it.")
     with visit.runtime.store.write() as connection:
         visit.record(connection, "story.picture", editing.opened.name, path)
     return ""
+
+
+def _list_pictures(text: str) -> list[str]:
+    """What the pictures of a story show, or their addresses: the form has them in no field."""
+    try:
+        return [picture.alt or picture.src for picture in story_pictures.list_pictures(text)]
+    except ValueError:
+        return []
 
 
 def paste(visit: Visit) -> Response:
@@ -409,6 +417,7 @@ def _editor_page(
         versions=files.list_versions(visit.runtime.root, name)[:20],
         added=editing.added if editing.added != story_pictures.read_pictures(editing.opened.text) else "",
         picture_said=editing.said,
+        pictures=_list_pictures(editing.text),
         alt=visit.field("alt", 1_000) if wrong else "",
         credit=visit.field("credit", 300) if wrong else "",
         comes_out=max(starts) if starts and max(starts) > now else None,
