@@ -89,7 +89,7 @@ def sanitise(rendered: str, links: LinkResolver) -> Body:
 
 
 def _report_losses(prepared: str, safe: str, links: LinkResolver) -> None:
-    """Compare what came with what is left, and report what a reader would miss."""
+    """Compare the original HTML with the sanitised result, and report losses that a reader would notice."""
     came, left = count_visible(prepared), count_visible(safe)
     lost = [
         what for what, before, after in zip(("text", "pictures", "links"), came, left, strict=True) if after < before

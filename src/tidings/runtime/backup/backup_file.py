@@ -197,7 +197,7 @@ def check_backup_file(path: Path, progress: Progress | None = None) -> Manifest:
 
 
 def extract_backup_file(path: Path, manifest: Manifest, folder: Path, progress: Progress | None = None) -> None:
-    """Write the members of a checked file into the empty `folder`, and to the disk."""
+    """Extract a checked file into the empty `folder`, and sync it to the disk."""
     with _plain_errors(path):
         for info, content in _iterate_members(path, progress):
             if info.name in (LABEL, MANIFEST):

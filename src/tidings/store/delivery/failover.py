@@ -167,7 +167,7 @@ def is_settled(store: Store, now: datetime) -> bool:
 
 
 def report(connection: Connection, timeline: str, owner: str) -> None:
-    """Note that a process has written into the ledger what was forgotten, or that it had nothing to write."""
+    """Record that a process has restored the forgotten results in the ledger, or had none to restore."""
     connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     since, waiting = _load_wait(connection, timeline)
     if since is not None and owner in waiting:

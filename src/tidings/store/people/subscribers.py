@@ -399,7 +399,7 @@ class SubscriptionFilter:
     """Only these lists; None: any."""
     language: str = ""
     topic: str = ""
-    """Only people who chose it. People without a choice get every topic and are not among them."""
+    """Only people who chose this topic, without people who have no choice and get every topic."""
     frequency: str = ""
     states: tuple[str, ...] = ()
     text: str = ""

@@ -41,7 +41,7 @@ def upgrade() -> None:
 
 
 def _is_needed(line: str) -> bool:
-    """Whether a line is whole, and says more than which messages were being prepared."""
+    """Whether a line is complete, and is not only about messages that were being prepared."""
     try:
         return json.loads(line)[0] in ("B", "I", "O")
     except (ValueError, LookupError):
