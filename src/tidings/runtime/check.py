@@ -8,7 +8,6 @@ import re
 import stat
 from collections import abc
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
 from pathlib import Path
@@ -237,8 +236,10 @@ def _secret_files(node: Node) -> Iterator[tuple[str, int, int]]:
 def _check_moved(root: Path, schedule: Schedule, now: datetime) -> Iterator[Problem]:
     """Warn about moves of coming slots that do nothing."""
     cadence = schedule.cadence
+    moved = [slot.key.astimezone(load_zone(cadence.zone)) for slot in moved_slots(cadence)]
+    names = {f"{key:{form}}" for key in moved for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M")}
     for move in cadence.moved:
-        if to_utc(move.to, load_zone(cadence.zone)) < now or moved_slots(replace(cadence, moved=(move,))):
+        if to_utc(move.to, load_zone(cadence.zone)) < now or move.slot in names:
             continue
         place = _find_in_schedule(root, schedule.name, ("cadence", "moved", move.slot))
         message = f"moved: no slot is on {move.slot}, or another one lies between it and {move.to:%Y-%m-%d %H:%M}"

@@ -276,7 +276,18 @@ def _moved_to(cadence: Cadence, zone: ZoneInfo, key: datetime) -> datetime | Non
     if len(days) > _FURTHEST_MOVE:
         return None
     between = [other for day in days for other in _day_keys(cadence, zone, day) if first <= other <= last]
-    return at if between == [key] else None
+    return at if between == [key] and not _passes_other_move(cadence, zone, key, at) else None
+
+
+def _passes_other_move(cadence: Cadence, zone: ZoneInfo, key: datetime, at: datetime) -> bool:
+    """Whether another moved slot would change places with this one. Then the earlier one would be lost."""
+    for move in cadence.moved:
+        to = _in_window(cadence, zone, to_utc(move.to, zone))
+        for other in _day_keys(cadence, zone, move.day):
+            is_meant = move.clock in (None, other.astimezone(zone).time())
+            if is_meant and ((other < key and to > at) or (other > key and to < at)):
+                return True
+    return False
 
 
 def _shifted(cadence: Cadence, zone: ZoneInfo, key: datetime) -> Slot:

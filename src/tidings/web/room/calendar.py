@@ -17,7 +17,6 @@ from starlette.responses import Response
 from tidings.config.schedule import ChannelDelivery, Schedule
 from tidings.model.cadence import (
     Cadence,
-    Move,
     OnHoliday,
     OnNew,
     OnRequest,
@@ -351,7 +350,8 @@ def _change_slot(
         if at is None:
             return [], visit.words.gettext("Write day and time like 2026-12-01T09:00.")
         move = parse_move(name, f"{at.astimezone(load_zone(cadence.zone)):%Y-%m-%dT%H:%M}")
-        wrong = _refuse_move(visit, cadence, move, at)
+        others = tuple(other for other in cadence.moved if other.slot in moves)
+        wrong = _refuse_move(visit, replace(cadence, moved=(*others, move)), slot, at)
         moves |= {name: f"{move.to:%Y-%m-%dT%H:%M}"} if at != slot.key else {}
     try:
         text = set_value(text, ["cadence", "moved"], moves or None)
@@ -363,14 +363,14 @@ def _change_slot(
     return [_MovedFile(opened, text, "settings.saved")], wrong
 
 
-def _refuse_move(visit: Visit, cadence: Cadence, move: Move, at: datetime) -> str:
-    """Say why a slot cannot move to a moment; empty if it can."""
+def _refuse_move(visit: Visit, cadence: Cadence, slot: Slot, at: datetime) -> str:
+    """Say why a slot cannot move to a moment as `cadence` has it; empty if it can."""
     words = visit.words
     if at <= visit.runtime.now():
         return words.gettext("This time has passed. Choose a later one.")
     if not is_in_window(cadence, at):
         return words.gettext("This schedule sends only at %(window)s.", window=str(cadence.window))
-    if not moved_slots(replace(cadence, moved=(move,))):
+    if all(moved.key != slot.key for moved in moved_slots(cadence)):
         return words.gettext("Another edition of this schedule is due between. Choose a nearer time, or skip this one.")
     return ""
 
