@@ -184,3 +184,9 @@ def test_a_long_text_is_cut() -> None:
 def test_the_words_take_linear_time(part: str) -> None:
     for _, pattern in _table().kinds:
         assert not is_slow(pattern.search, lambda n: part * n)
+
+
+@pytest.mark.parametrize("step", ["RCPT", "DATA", "end of message"])
+def test_the_step_that_our_sender_names_is_no_word_of_the_server(step: str) -> None:
+    refusal = classify(f"550 5.1.1 no such user ({step})", stage=step, recipient="ada@example.org")
+    assert refusal.kind is RefusalKind.GONE

@@ -212,7 +212,10 @@ _STAGE = re.compile(
     re.IGNORECASE,
 )
 """The command that was refused, as Postfix and Exim write it into their reports."""
-_IN_REPLY = re.compile(r"\(?in reply to [a-z ]{2,20}command\)?", re.IGNORECASE)
+_IN_REPLY = re.compile(
+    r"\(?in reply to [a-z ]{2,20}command\)?|\((?:MAIL|RCPT|DATA|end of message)\)\s{0,9}$", re.IGNORECASE
+)
+"""Where a report, or our own sender, names that command: not words of the remote server."""
 
 
 @lru_cache(maxsize=1024)
