@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from tests.cli.conftest import Run
 from tests.fixtures.newsroom_folder import NewsroomFolder
 from tidings.cli.commands import root_command
 from tidings.cli.session import console, make_table
+from tidings.model.errors import InputError
+from tidings.store.delivery import ledger
 
 NEEDS_NO_NEWSROOM = {"init", "demo", "schema", "restore"}
 STORE_ALONE = {"subscribers list", "subscribers show", "status", "ledger", "clock", "team list", "team key list"}
@@ -108,6 +111,16 @@ def test_an_error_as_json_on_a_full_disk_was_a_traceback(tmp_path: Path) -> None
             stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
         )  # fmt: skip
     assert ran.returncode == 1 and len(ran.stderr.splitlines()) == 1
+
+
+def test_an_error_adds_no_json_to_lines_of_the_ledger(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def entries(*arguments: object, **values: object) -> Iterator[Any]:
+        yield SimpleNamespace(as_json=lambda: {"id": 1})
+        raise InputError("it broke off")
+
+    monkeypatch.setattr(ledger, "entries", entries)
+    ran = run("ledger", "--json")
+    assert (ran.code, ran.out) == (1, '{"id": 1}\n') and "it broke off" in ran.err
 
 
 def test_a_narrow_terminal_cuts_no_word_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:

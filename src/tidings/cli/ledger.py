@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.session import Json, format_moment, open_newsroom, read_moment, say
+from tidings.cli.session import Json, format_moment, open_newsroom, read_moment, say, session
 from tidings.runtime.explain import explain as explain_reader
 from tidings.store.delivery import ledger as deliveries
 
@@ -31,6 +31,7 @@ def ledger(
             since=read_moment(since, runtime.newsroom.site.timezone) if since else None,
         ):
             if json:
+                session.has_printed = True
                 print(jsonlib.dumps(entry.as_json(), ensure_ascii=False))
                 continue
             subject = entry.edition or entry.purpose
