@@ -13,6 +13,7 @@ from tidings.pipeline.compose.due import _describe_restore
 from tidings.render import team_notices
 from tidings.render.room import command_words
 from tidings.render.team_notices import translate_hold, translate_notice
+from tidings.runtime.people_files.importer import _REPORTED
 
 MESSAGES = (*team_notices._LINES, *team_notices.REASONS, *team_notices._COUNTS)
 
@@ -119,3 +120,9 @@ def test_no_advice_is_half_translated() -> None:
     assert command_words.translate_check("monthly: 'fri 09:00' is not a monthly rule", "kk") == (
         "monthly: 'fri 09:00' айлық ереже емес"
     )
+
+
+def test_why_a_line_is_left_out_is_translated_whole() -> None:
+    unknown = "unknown language 'ar'. Known here: en, kk, ru"
+    assert command_words.translate_check(unknown, "ar").endswith("المعروف هنا: en, kk, ru")
+    assert all(command_words.translate_check(reason, "ru") != reason for reason in _REPORTED.values())

@@ -31,6 +31,15 @@ SCREENS = (
     *("account", "editions/daily/1"),
 )
 
+_SMALL = """[...document.querySelectorAll("main a, main button, main summary")].filter(one => {
+  const box = one.getBoundingClientRect();
+  const words = [...one.parentElement.childNodes].filter(part => part.nodeType === 3).map(part => part.data).join("");
+  const isInSentence = one.parentElement.matches("p, li:not(.entry)") && /\\p{L}/u.test(words);
+  const isShown = one.getClientRects().length && !one.classList.contains("unseen");
+  return isShown && !isInSentence && Math.min(box.width, box.height) < 24;
+}).map(one => one.outerHTML)"""
+"""What is too small for a finger (WCAG 2.5.8), except links in a sentence."""
+
 
 def _sees(tab: Tab, folder: Path, name: str, language: str) -> None:
     """Check a screen narrow and wide, light and dark."""
@@ -41,6 +50,7 @@ def _sees(tab: Tab, folder: Path, name: str, language: str) -> None:
             where = f"room-{name}-{language}-{width}-{scheme}"
             assert tab.overflow() <= 0, where
             assert tab.axe() == [], where
+            assert width > 360 or tab.look(_SMALL) == [], where
             tab.picture(folder / f"{where}.png")
 
 

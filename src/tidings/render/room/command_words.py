@@ -110,13 +110,20 @@ _IN_BACKTICKS = re.compile(r"`[^`]*`")
 _REFUSALS = (
     _("%(file)s is not a readable picture (%(error)s)"),
     _("%(value)s is not an e-mail address: %(reason)s"),
+    _("Did you mean %(name)s?"),
+    _("Known here: %(names)s"),
     _("The picture cannot be used: %(why)s."),
     _("The picture has %(size)s MB. Save it with at most 20 MB."),
+    _("did not confirm again in time. Only they can do that: a file does not confirm them"),
+    _("has left this list and is not added again"),
     _("is in line %(line)s already"),
+    _("is on the list already"),
     _("it has too many pixels"),
     _("it is a HEIC photo; save it as JPEG, or let the camera take JPEG (most compatible)"),
     _("it is an animation; save one still picture, or link a video"),
     _("save it again as JPEG or PNG"),
+    _("left there, but agreed here later. Nothing is changed"),
+    _("must not be mailed"),
     _("no schedule serves the frequency %(value)s. %(known)s"),
     _("the name contains an invisible character"),
     _("unknown language %(value)s. %(known)s"),
@@ -129,7 +136,9 @@ def translate_check(text: str, language: str) -> str:
     """Translate the message of a check or a refusal, as far as it is known."""
     has_words = _BESIDE_LINE.search(_IN_BACKTICKS.sub("", text))
     for messages in (_CHECKS, _REFUSALS) if has_words else (_CHECKS, _REFUSALS, _WRITE):
-        found = translate_line(text, messages, language, domain="room", inner={"why": translate_check})
+        found = translate_line(
+            text, messages, language, domain="room", inner={"why": translate_check, "known": translate_check}
+        )
         if found != text:
             return found
     return "; ".join(translate_words(part, language) for part in text.split("; "))

@@ -72,7 +72,9 @@ def submit_schedule(visit: Visit) -> Response:
         return _page(visit, opened, form, text, checked, wrong=changed, status=409)
     except RefusedError as error:
         return _page(visit, opened, form, text, checked, wrong=str(error), status=409)
-    return visit.redirect(f"settings/schedule?file={quote(name)}#content", "saved_waits" if checked.waits else "saved")
+    return visit.redirect(
+        f"settings/schedule?file={quote(name)}#content", "saved_waits" if checked.waits else "planned"
+    )
 
 
 def _open(visit: Visit, name: str) -> OpenedFile | Response:
@@ -126,7 +128,7 @@ def _page(
         kinds = dict.fromkeys([*form.lists["kinds"], *list_kinds(connection)])
     return visit.page(
         "schedule_edit.html.j2",
-        schedule_title(visit, name) if opened.digest else visit.words.gettext("New schedule"),
+        form.texts.get("title") or schedule_title(visit, name) if opened.digest else words.gettext("New schedule"),
         status,
         wrong=wrong,
         script=SCRIPT,

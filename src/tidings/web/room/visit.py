@@ -247,6 +247,7 @@ def said_texts(words: RoomWords) -> dict[str, str]:
         "withdrawn": words.gettext("Withdrawn. Posts are taken down, and editions that carry it are held."),
         "added": words.gettext("Added."),
         "asked": words.gettext("They are asked by mail. They are on the list once they confirm."),
+        "planned": words.gettext("Saved. Today and the calendar show it within a minute."),
         "moved": words.gettext("Moved. The calendar shows it within a minute."),
         "no_form": words.gettext("This file has more than the form can show, so here is its YAML."),
         "post_changed": words.gettext("It is done as soon as the network answers. This page shows the result."),
