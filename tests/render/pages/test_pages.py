@@ -331,7 +331,7 @@ def test_templates_run_in_a_sandbox_with_strict_names(tmp_path: Path) -> None:
 
 
 def test_an_endless_page_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidings.render.templates._SECONDS", 0.2)
+    monkeypatch.setattr("tidings.render.templates._SECONDS", 1)
     (tmp_path / "pages").mkdir()
     loops = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
     (tmp_path / "pages" / "root.html.j2").write_text("<p>\n" + loops)
