@@ -10,12 +10,12 @@ import sqlite3
 import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,6 +24,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from tidings.model.errors import InputError
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT = 30.0
 """Seconds that a writer waits for another writer on SQLite."""
@@ -219,6 +221,13 @@ def describe_fault(error: Exception) -> str:
 def ping(connection: Connection) -> None:
     """Check that the database answers. Raises SQLAlchemyError if it does not."""
     connection.exec_driver_sql("SELECT 1")
+
+
+def split_chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """Yield lists of at most 500 values: a statement has a limited number of parameters."""
+    wanted = list(values)
+    for start in range(0, len(wanted), 500):
+        yield wanted[start : start + 500]
 
 
 def insert_once(connection: Connection, table: Any) -> Any:

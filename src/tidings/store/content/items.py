@@ -30,7 +30,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tidings.model.item import NOTE, Attachment, Contact, Image, Item, Media
 from tidings.store import schema as t
-from tidings.store.engine import Store, run_sql
+from tidings.store.engine import Store, run_sql, split_chunks
 from tidings.store.key_values import find_value
 
 VERSION = "items_version"
@@ -118,8 +118,8 @@ def find_known(
     found: dict[str, KnownItem] = {}
     wheres: list[Any] = []
     for column, values in ((i.id, ids), (i.fingerprint, fingerprints), (i.story, stories), (i.published, published)):
-        wheres += [column.in_(some) for some in _chunks(values)]
-    wheres += [and_(i.source.in_(list(sources)), i.ref.in_(some)) for some in _chunks(refs)]
+        wheres += [column.in_(some) for some in split_chunks(values)]
+    wheres += [and_(i.source.in_(list(sources)), i.ref.in_(some)) for some in split_chunks(refs)]
     if missing:
         wheres.append(and_(i.source.in_(list(sources)), i.gone_at.is_(None), i.missing_since.is_not(None)))
     if without_file:
@@ -205,7 +205,7 @@ def add_texts(store: Store, items: Sequence[Item]) -> list[Item]:
     i = t.items.c
     texts: dict[str, tuple[str, str]] = {}
     with store.read() as connection:
-        for some in _chunks(item.id for item in items):
+        for some in split_chunks(item.id for item in items):
             rows = connection.execute(select(i.id, i.summary, i.body).where(i.id.in_(some)))
             texts |= {row.id: (row.summary, row.body) for row in rows}
     whole = []
@@ -422,15 +422,8 @@ def count_items(connection: Connection) -> int:
 
 def _set(connection: Connection, ids: Iterable[str], values: dict[str, Any]) -> None:
     values = values | {"version": items_version(connection)}
-    for some in _chunks(ids):
+    for some in split_chunks(ids):
         connection.execute(update(t.items).where(t.items.c.id.in_(some)).values(values))
-
-
-def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
-    """Yield lists of at most 500 values: a statement has a limited number of parameters."""
-    wanted = list(values)
-    for start in range(0, len(wanted), 500):
-        yield wanted[start : start + 500]
 
 
 _DETAILS = {column.name for column in fields(Item)} - {column.name for column in t.items.columns}

@@ -12,14 +12,13 @@ from urllib.parse import unquote
 from sqlalchemy import Connection, Table, delete, exists, func, select, update
 
 from tidings.store import schema as t
-from tidings.store.engine import Store, insert_once
+from tidings.store.engine import Store, insert_once, split_chunks
 from tidings.store.key_values import delete_value, find_value, set_value
 
 _MEDIA = re.compile(r"/(media/[0-9a-f]{16}/[^\s\"'<>()\\/?#&]{1,255})")
 _IDENTITY = "newsroom_identity"
 _PUBLISHED = "published"
 _COPY_TARGET = "copy_target"
-_CHUNK = 500
 _FILE = tuple(t.published_files.c[name] for name in ("path", "etag", "modified", "basis"))
 
 
@@ -99,9 +98,8 @@ def delete_files(connection: Connection, paths: Collection[str]) -> None:
 
 
 def _delete_paths(connection: Connection, table: Table, paths: Collection[str]) -> None:
-    wanted = list(paths)
-    for start in range(0, len(wanted), _CHUNK):
-        connection.execute(delete(table).where(table.c.path.in_(wanted[start : start + _CHUNK])))
+    for some in split_chunks(paths):
+        connection.execute(delete(table).where(table.c.path.in_(some)))
 
 
 def prepare_copies(store: Store, target: str) -> tuple[list[PublishedFile], list[str]]:

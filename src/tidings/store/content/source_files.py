@@ -13,10 +13,10 @@ from sqlalchemy import Connection, delete, insert, or_, select
 from tidings.model.errors import Problem
 from tidings.model.item import Image
 from tidings.store import schema as t
+from tidings.store.engine import split_chunks
 from tidings.store.key_values import find_value, set_value
 
 State = Literal["settled", "refused", "open"]
-_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,8 @@ def find_files(
     f = t.source_files.c
     found: dict[str, SourceFile] = {}
     for column, values in ((f.ref, refs), (f.name, names), (f.story, stories), (f.state, states)):
-        wanted = list(values)
-        for start in range(0, len(wanted), _CHUNK):
-            where = (f.source == source, column.in_(wanted[start : start + _CHUNK]))
+        for some in split_chunks(values):
+            where = (f.source == source, column.in_(some))
             for row in connection.execute(select(t.source_files).where(*where)):
                 problems = tuple(Problem(**each) for each in json.loads(row.problems)) if row.problems else ()
                 leftovers = tuple(json.loads(row.leftovers)) if row.leftovers else ()
@@ -118,9 +117,8 @@ def load_outlines(connection: Connection, source: str, refs: Iterable[str]) -> d
     i = t.items.c
     query = select(i.ref, i.language, i.kind, i.draft, i.starts, i.details)
     found = {}
-    wanted = list(refs)
-    for start in range(0, len(wanted), _CHUNK):
-        places = (i.source == source, i.ref.in_(wanted[start : start + _CHUNK]))
+    for some in split_chunks(refs):
+        places = (i.source == source, i.ref.in_(some))
         for row in connection.execute(query.where(*places, i.gone_at.is_(None))):
             details = row.details
             found[row.ref] = ItemOutline(
@@ -168,10 +166,9 @@ def save_files(connection: Connection, source: str, files: Collection[SourceFile
 
 def delete_files(connection: Connection, source: str, refs: Iterable[str]) -> None:
     """Delete the records of files that vanished."""
-    wanted = list(refs)
     f = t.source_files.c
-    for start in range(0, len(wanted), _CHUNK):
-        connection.execute(delete(t.source_files).where(f.source == source, f.ref.in_(wanted[start : start + _CHUNK])))
+    for some in split_chunks(refs):
+        connection.execute(delete(t.source_files).where(f.source == source, f.ref.in_(some)))
 
 
 def _row(source: str, file: SourceFile) -> dict[str, str]:

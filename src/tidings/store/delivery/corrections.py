@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, or_, select
 
 from tidings.model.delivery import DeliveryState, Purpose
 from tidings.store import schema as t
+from tidings.store.engine import split_chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def find_outdated_posts(connection: Connection, channels: Collection[str]) -> It
     d, i, r, m, e = t.deliveries.c, t.items.c, t.renditions.c, t.mailings.c, t.editions.c
     changed = or_(i.withdrawn != "", i.corrected_at.is_not(None))
     stories = connection.execute(select(i.story).where(changed).distinct()).scalars().all()
-    for start in range(0, len(stories), 500):
+    for some in split_chunks(stories):
         query = (
             select(d.id, d.channel, d.story, d.receipt, d.via, d.state, i.id, i.withdrawn, i.corrected_at, e.cut)
             .join_from(t.deliveries, t.renditions, d.rendition == r.id)
@@ -40,7 +41,7 @@ def find_outdated_posts(connection: Connection, channels: Collection[str]) -> It
             .join(t.items, and_(i.story == d.story, i.language == r.language))
             .where(
                 d.channel.in_(channels),
-                d.story.in_(stories[start : start + 500]),
+                d.story.in_(some),
             )
             .order_by(d.channel, d.story, d.id)
         )

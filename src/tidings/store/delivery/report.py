@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Connection, and_, case, func, select, type_co
 
 from tidings.model.delivery import DeliveryState, FeedbackKind
 from tidings.store import schema as t
+from tidings.store.engine import split_chunks
 
 JOINED = ("confirmed", "imported")
 LEFT = ("unsubscribed",)
@@ -40,7 +41,7 @@ def count_mails(connection: Connection, editions: list[int]) -> Counter[MailCoun
     """
     counts: Counter[MailCountKey] = Counter()
     m, y = t.mailings.c, t.deleted_deliveries.c
-    for some in _chunks(editions):
+    for some in split_chunks(editions):
         plain: dict[int, MailCountKey] = {}
         for selection, key, count in _count_selections(connection, some):
             plain[selection] = key
@@ -97,12 +98,6 @@ def _count_others(connection: Connection, editions: list[int]) -> Iterator[tuple
                 yield key, selection, count
 
 
-def _chunks(numbers: list[int]) -> Iterator[list[int]]:
-    """Yield parts of the numbers: a statement has a limited number of parameters."""
-    for start in range(0, len(numbers), 500):
-        yield numbers[start : start + 500]
-
-
 @dataclass(frozen=True, slots=True)
 class ChannelPost:
     """A post to a channel. `receipt` is what the service returned, often a URL."""
@@ -122,13 +117,13 @@ def list_posts(connection: Connection, editions: list[int]) -> list[ChannelPost]
     """Posts of these editions, oldest first. `keep` never deletes posts."""
     d, m, r = t.deliveries.c, t.mailings.c, t.renditions.c
     posts = []
-    for start in range(0, len(editions), 500):
+    for some in split_chunks(editions):
         query = (
             select(m.edition, d.channel, r.language, d.story, d.state, d.reason, d.receipt, d.at, d.id)
             .join_from(t.deliveries, t.mailings, m.id == d.mailing)
             .join(t.renditions, r.id == d.rendition, isouter=True)
             # No post has a subscriber: its index finds the posts among millions of mails.
-            .where(m.edition.in_(editions[start : start + 500]), d.subscriber.is_(None), d.channel != "")
+            .where(m.edition.in_(some), d.subscriber.is_(None), d.channel != "")
             .order_by(d.id)
         )
         posts += [ChannelPost(row[0], row[1], row[2] or "", *row[3:]) for row in connection.execute(query)]

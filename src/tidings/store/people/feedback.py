@@ -12,7 +12,7 @@ from tidings.model.delivery import DeliveryState, EventType, FeedbackKind
 from tidings.model.errors import RefusedError
 from tidings.store import schema as t
 from tidings.store.content.editions import newest_edition_id
-from tidings.store.engine import insert_once
+from tidings.store.engine import insert_once, split_chunks
 from tidings.store.people import consent, subscribers
 from tidings.store.people.bulk_import import BLOCKED
 from tidings.store.service.events import record_event
@@ -223,9 +223,8 @@ def of_deliveries(connection: Connection, deliveries: Iterable[int]) -> dict[int
     """Feedback for each delivery, oldest first."""
     r = t.feedback.c
     feedback: dict[int, list[Feedback]] = {}
-    wanted = list(deliveries)
-    for at in range(0, len(wanted), 500):
-        query = select(t.feedback).where(r.delivery.in_(wanted[at : at + 500])).order_by(r.id)
+    for some in split_chunks(deliveries):
+        query = select(t.feedback).where(r.delivery.in_(some)).order_by(r.id)
         for row in connection.execute(query):
             feedback.setdefault(row.delivery, []).append(Feedback(row.kind, row.code, row.text, row.via, row.at))
     return feedback
