@@ -47,7 +47,9 @@ def main() -> None:
         _end(session.redact(f"{file}{error.strerror or error}"), 1)
     except Exception as error:
         if _is_store_error(error):
-            cause = session.redact(str(getattr(error, "orig", None) or error)).strip().splitlines()[0][:300]
+            from tidings.store.engine import describe_fault
+
+            cause = describe_fault(error, session.redact)
             _end(f"The store cannot be used: {cause}. See `store:` in tidings.yaml, or TIDINGS_STORE.", 1)
         if os.environ.get("TIDINGS_DEBUG"):
             traceback.print_exc()
@@ -74,7 +76,7 @@ def _print_json_error(text: str, code: str | int | None) -> None:
 
 
 def _give_up_stdout() -> None:
-    """Let the interpreter flush what nobody reads into nothing."""
+    """Send further output to nowhere: at exit the interpreter would fail to write it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

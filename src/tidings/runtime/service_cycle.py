@@ -238,7 +238,7 @@ class ServiceCycle:
                 log.info("no more errors in: %s", _TASKS.get(task, task))
 
     def _record_fault(self, task: str, error: Exception) -> None:
-        text = self._redactor.text(describe_fault(error))
+        text = describe_fault(error, self._redactor.text)
         is_new = self._faults.get(task, ("", ""))[0] != type(error).__name__
         self._faults[task] = type(error).__name__, text
         if is_new:

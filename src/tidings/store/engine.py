@@ -10,7 +10,7 @@ import sqlite3
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -211,9 +211,12 @@ def is_locked(error: DBAPIError) -> bool:
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def describe_fault(error: Exception) -> str:
-    """Return what the database says, in one line. Any other error is a bug, so its type belongs to the report."""
-    text = str(getattr(error, "orig", None) or error).strip()
+def describe_fault(error: Exception, redact: Callable[[str], str] = str) -> str:
+    """Return the database's message in one short line. Any other error is a bug, so its type is named too.
+
+    `redact` removes secrets. It gets the whole text: once the line is cut, a part of a secret is not recognised.
+    """
+    text = redact(str(getattr(error, "orig", None) or error)).strip()
     line = text.splitlines()[0] if text else ""
     return (line if isinstance(error, SQLAlchemyError) and line else f"{type(error).__name__}: {line}")[:300]
 
