@@ -34,6 +34,7 @@ from tidings.model.cadence.rules import (
     describe_cadence,
 )
 from tidings.model.cadence.slots import (
+    FURTHEST_MOVE,
     DueSlots,
     Slot,
     find_due_slots,
@@ -48,6 +49,7 @@ from tidings.model.cadence.slots import (
 )
 
 __all__ = [
+    "FURTHEST_MOVE",
     "At",
     "Cadence",
     "CadenceError",

@@ -19,7 +19,7 @@ _LISTED = 100
 """The most merged slots, and the most skipped slots, that `find_due_slots` lists."""
 _FURTHEST_SHIFT = 3 * _DAY
 """A window opens every day, but a gap may remove it on one day."""
-_FURTHEST_MOVE = 62
+FURTHEST_MOVE = 62
 """Most days that a slot moves over holidays and `skip_dates` before it is skipped, and that a person can move it."""
 
 
@@ -150,7 +150,7 @@ def _unmoved_by_moment(cadence: Cadence, after: datetime) -> Iterator[Slot]:
     # A slot whose key has passed may still wait for its window, or for a working day.
     day = _local_day(after, zone) - _FURTHEST_SHIFT
     if cadence.on_holiday is OnHoliday.AFTER:
-        day -= _FURTHEST_MOVE * _DAY
+        day -= FURTHEST_MOVE * _DAY
     last_day = _local_day(after, zone) + _HORIZON * _DAY
     if cadence.season.last is not None:
         last_day = min(last_day, cadence.season.last)
@@ -190,7 +190,7 @@ def find_due_slots(cadence: Cadence, after: datetime, now: datetime, since: date
     day = _local_day(now, zone) + 2 * _DAY
     is_before = cadence.on_holiday is OnHoliday.BEFORE
     if is_before:
-        furthest = day + _FURTHEST_MOVE * _DAY
+        furthest = day + FURTHEST_MOVE * _DAY
         while day < furthest and not cadence.takes_moved_slots(day):
             day += _DAY
     chosen: Slot | None = None
@@ -273,7 +273,7 @@ def _moved_to(cadence: Cadence, zone: ZoneInfo, key: datetime) -> datetime | Non
     first, last = min(key, at), max(key, at)
     begin = _local_day(first, zone)
     days = [begin + number * _DAY for number in range((_local_day(last, zone) - begin).days + 1)]
-    if len(days) > _FURTHEST_MOVE:
+    if len(days) > FURTHEST_MOVE:
         return None
     between = [other for day in days for other in _day_keys(cadence, zone, day) if first <= other <= last]
     return at if between == [key] and not _passes_other_move(cadence, zone, key, at) else None
@@ -301,10 +301,10 @@ def _shifted(cadence: Cadence, zone: ZoneInfo, key: datetime) -> Slot:
     skipped = cadence.skip_reason(day)
     if skipped and cadence.on_holiday is not OnHoliday.SKIP:
         step = -_DAY if cadence.on_holiday is OnHoliday.BEFORE else _DAY
-        days = (day + number * step for number in range(1, _FURTHEST_MOVE + 1))
+        days = (day + number * step for number in range(1, FURTHEST_MOVE + 1))
         target = next((other for other in days if cadence.takes_moved_slots(other)), None)
         if target is None:
-            skipped += f", and no working day is within {_FURTHEST_MOVE} days"
+            skipped += f", and no working day is within {FURTHEST_MOVE} days"
         else:
             clock = at.astimezone(zone).replace(tzinfo=None).time()
             at = _in_window(cadence, zone, to_utc(datetime.combine(target, clock), zone))

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from tidings.config.schedule import ChannelDelivery, Schedule
 from tidings.model.cadence import (
+    FURTHEST_MOVE,
     Cadence,
     OnHoliday,
     OnNew,
@@ -50,8 +51,6 @@ _MOMENT = re.compile(r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\
 _MOST_STORIES = 200
 _LISTED = 42
 """Number of days in the list."""
-_FURTHEST = timedelta(days=62)
-"""The furthest that a slot can be moved."""
 
 
 def show(visit: Visit) -> Response:
@@ -170,7 +169,8 @@ def _slots(visit: Visit, start: datetime, end: datetime) -> list[dict[str, Any]]
         if not may_see_schedule(visit, name) or isinstance(cadence.rule, OnNew | OnRequest):
             continue
         # A slot of another month may have moved into this one.
-        further = _FURTHEST if cadence.moved or cadence.on_holiday is not OnHoliday.SKIP else timedelta(0)
+        may_move = cadence.moved or cadence.on_holiday is not OnHoliday.SKIP
+        further = timedelta(days=FURTHEST_MOVE if may_move else 0)
         for slot in list_slots(cadence, start - further, end + further) if start < end else ():
             if (name, slot.key) in composed or not start < slot.at <= end:
                 continue
