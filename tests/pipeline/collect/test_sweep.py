@@ -16,7 +16,7 @@ from sqlalchemy import event, select
 
 from tidings.model.errors import Problem
 from tidings.pipeline.collect.changes import decide_changes
-from tidings.pipeline.collect.sweep import Settled, collect
+from tidings.pipeline.collect.sweep import UnchangedSweeps, collect
 from tidings.pipeline.collect.writing import SweepResult
 from tidings.sources.base import SourceItem, Sweep
 from tidings.store import schema as t
@@ -126,29 +126,31 @@ def test_the_same_sweep_is_not_compared_with_all_items_again(store: Store, monke
     compared: list[int] = []
     load = items.load_known
     monkeypatch.setattr(items, "load_known", lambda connection: compared.append(1) or load(connection))
-    settled: Settled = {}
+    unchanged: UnchangedSweeps = {}
     counts = []
     for number in range(6):
         if number == 4:
             # Another source changed items.
-            collect(store, {"newsroom": shelf, "other": Shelf(found("other/c.en"))}, now=NOW, url=URL, settled=settled)
-        collect(store, {"newsroom": shelf}, now=NOW, url=URL, settled=settled)
+            collect(
+                store, {"newsroom": shelf, "other": Shelf(found("other/c.en"))}, now=NOW, url=URL, unchanged=unchanged
+            )
+        collect(store, {"newsroom": shelf}, now=NOW, url=URL, unchanged=unchanged)
         counts.append(len(compared))
     assert counts[1:4] == [2, 2, 2]
     assert counts[4] > 3
     shelf.put(found("content/a.en", title="New"))
     sweep = Shelf(*shelf.content.values()).sweep(NOW)
-    assert collect(store, {"newsroom": shelf}, now=NOW, url=URL, settled=settled).changed
+    assert collect(store, {"newsroom": shelf}, now=NOW, url=URL, unchanged=unchanged).changed
 
 
 def test_an_item_that_left_a_website_goes_after_a_minute(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cycle within the minute found nothing to change, and later cycles did not look again."""
-    shelf, settled = Shelf(found("a.en"), found("b.en")), Settled()
-    collect(store, {"newsroom": shelf}, now=NOW, url=URL, settled=settled)
+    shelf, unchanged = Shelf(found("a.en"), found("b.en")), UnchangedSweeps()
+    collect(store, {"newsroom": shelf}, now=NOW, url=URL, unchanged=unchanged)
     sweep = Shelf(found("b.en")).sweep(NOW)
     monkeypatch.setattr(shelf, "sweep", lambda now: sweep)
     for seconds in (0, 10, 20, 70):
-        collect(store, {"newsroom": shelf}, now=NOW + timedelta(seconds=seconds), url=URL, settled=settled)
+        collect(store, {"newsroom": shelf}, now=NOW + timedelta(seconds=seconds), url=URL, unchanged=unchanged)
         assert (rows(store)["a.en"].gone_at is not None) == (seconds == 70), seconds
 
 

@@ -22,7 +22,7 @@ from tidings.sources.base import FileSource, Source, Sweep
 from tidings.store.content import items as stored_items
 from tidings.store.engine import Store
 
-Settled = dict[str, tuple[Sweep, int]]
+UnchangedSweeps = dict[str, tuple[Sweep, int]]
 """For each source, the last sweep that changed nothing, and the version of the items at that time."""
 
 
@@ -34,15 +34,15 @@ def collect(
     url: str,
     accept: bool = False,
     mint: Callable[[], str] = mint_id,
-    settled: Settled | None = None,
+    unchanged: UnchangedSweeps | None = None,
 ) -> SweepResult:
     """Sweep every source and write the changes. `url` is the address of the site, with a final slash.
 
     `sources`: all configured sources. Items of other sources count as vanished, unless one of these has them now.
-    `accept`: delete vanished items at once, even if there are many. `settled`: the memory of this process about sources
-    that are not files; the call updates it.
+    `accept`: delete vanished items at once, even if there are many. `unchanged`: what this process remembers of
+    sources that are not files; the call updates it.
     """
-    settled = {} if settled is None else settled
+    unchanged = {} if unchanged is None else unchanged
     with store.read() as connection:
         former = stored_items.list_sources(connection) - set(sources)
         former |= {refused.source for refused in stored_items.load_refused(connection)} - set(sources)
@@ -54,9 +54,9 @@ def collect(
             FileSweep(store, name, source, (name, *sorted(former)), whole, now).run(result)
         else:
             sweep = _sweep_source(name, source, now)
-            _collect_source(store, name, sweep, partial(decide, source=name, adopted=former), now, result, settled)
+            _collect_source(store, name, sweep, partial(decide, source=name, adopted=former), now, result, unchanged)
     for name in sorted(former):
-        _collect_source(store, name, Sweep(items=()), partial(decide, source=name, adopted=()), now, result, settled)
+        _collect_source(store, name, Sweep(items=()), partial(decide, source=name, adopted=()), now, result, unchanged)
     return result
 
 
@@ -76,17 +76,17 @@ def _collect_source(
     decide: Callable[..., Changes],
     now: datetime,
     result: SweepResult,
-    settled: Settled,
+    unchanged: UnchangedSweeps,
 ) -> None:
     """Compare a whole sweep with all stored items, and write the changes."""
     result.problems.extend(sweep.problems)
-    before = settled.pop(name, None)
+    before = unchanged.pop(name, None)
     for _ in range(ATTEMPTS):
         with store.read() as connection:
             version = stored_items.items_version(connection)
             # A source makes a new sweep object after each change, so the same object needs no second comparison.
             if before is not None and before[0] is sweep and before[1] == version:
-                settled[name] = before
+                unchanged[name] = before
                 return
             known = stored_items.load_known(connection)
             refused = {item.ref: item for item in stored_items.load_refused(connection) if item.source == name}
@@ -94,7 +94,7 @@ def _collect_source(
             is_waiting = stored_items.has_missing(connection, name)
         changes = decide(sweep, known)
         if sweep.is_readable and changes == Changes() and not is_waiting:
-            settled[name] = sweep, version
+            unchanged[name] = sweep, version
         if note_held(store, name, changes, now, result):
             return
         save_refused(store, name, sweep, changes, refused, now)
