@@ -398,7 +398,7 @@ class DeliveryBatch:
         self.end(permitted, settling.requeued(permitted.delivery))
 
     def _stall_if_refused(self, *, is_over: bool) -> None:
-        """Stop this lane if its relay refuses us, whoever the reader is. The mails wait until that is mended."""
+        """Stop this lane if its relay refuses us and not single readers. The mails wait until that is mended."""
         refusals = [(refusal, reason) for _, refusal, reason in self._refusals]
         if must_stall(refusals, is_over=is_over, has_accepted=self._has_accepted):
             with self._context.mutex:

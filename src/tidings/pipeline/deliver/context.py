@@ -82,7 +82,7 @@ class DeliverySummary:
     failed_senders: dict[str, str] = field(default_factory=dict)
     """If there are several mail senders: those that failed, with the reason. Another sender took over if possible."""
     refused: set[int] = field(default_factory=set)
-    """Mails that wait because a relay refuses us, whoever they are for."""
+    """Mails that wait because a relay refuses us and not their readers."""
     too_late: int = 0
     """Number of results that came after another process had taken over the delivery."""
 

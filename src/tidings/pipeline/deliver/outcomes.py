@@ -103,7 +103,7 @@ def values_after_attempt(
 
 
 def find_refusal_of_us(delivery: Delivery, outcome: Outcome) -> Refusal | None:
-    """Return the refusal if a relay refuses us, whoever the reader is; None for everything else."""
+    """Return the refusal if a relay refuses us and not only this reader, else None."""
     if delivery.channel or outcome.verdict not in (Verdict.REJECTED, Verdict.DEFERRED):
         return None
     reply = _FINAL_REPLY.fullmatch(outcome.reason)
