@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, update
+from sqlalchemy.exc import OperationalError
 
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
 from tests.fixtures.smtp import SmtpSink
@@ -183,6 +184,13 @@ def test_a_server_without_timelines_is_asked_only_once(store: Store, monkeypatch
         assert failover.server_timeline(connection) == ""
         monkeypatch.setattr(failover, "_TIMELINE", "SELECT 'asked again'")
         assert failover.server_timeline(connection) == ""
+
+
+def test_a_session_that_ends_at_the_question_is_no_standby(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its transaction is over. It went on, and the next statement failed with PendingRollbackError."""
+    monkeypatch.setattr(failover, "_TIMELINE", "SELECT pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(OperationalError), store.write() as connection:
+        failover.server_timeline(connection)
 
 
 def test_a_forgotten_edition_is_held_for_a_person(store: Store, sender: Deliverer, memory: SenderMemory) -> None:

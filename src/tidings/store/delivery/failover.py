@@ -111,7 +111,9 @@ def server_timeline(connection: Connection) -> str:
         except (ProgrammingError, NotSupportedError):
             # No right to call these functions, or a service that speaks PostgreSQL but does not have them.
             known = ""
-        except DBAPIError:
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
             # A standby.
             return ""
         connection.info[_KNOWN] = known
