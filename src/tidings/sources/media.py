@@ -59,7 +59,7 @@ Signature = tuple[int, int, int, int, int]
 
 
 MAX_PICTURE_BYTES = 100_000_000
-_SAVE_AGAIN = "save it again as JPEG or PNG"
+SAVE_AGAIN = "save it again as JPEG or PNG"
 _OTHER_FILES = (
     (re.compile(rb"\A\s*\Z"), "it is empty"),
     (re.compile(rb"\A(?:\x89PNG|\xff\xd8|GIF8|RIFF.{4}WEBP|.{4}ftypavi)", re.DOTALL), "it is damaged or cut off"),
@@ -158,9 +158,7 @@ def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
         raise MediaError(f"{name} has too many pixels", "save it with at most 6000 pixels a side") from None
     except Exception:  # Pillow raises nearly anything for bytes that are not a picture
         file.seek(0)
-        raise MediaError(
-            f"{name} is not a readable picture: {_describe_bytes(file.read(1_000))}", _SAVE_AGAIN
-        ) from None
+        raise MediaError(f"{name} is not a readable picture: {_describe_bytes(file.read(1_000))}", SAVE_AGAIN) from None
     return width, height, media_type
 
 
@@ -187,7 +185,7 @@ def measure_picture_in_child(body: bytes, name: str = "it") -> tuple[int, int, s
         result = run_in_child(measure_request, json.dumps(name).encode() + b"\n" + body, SECONDS)
     except ChildError:
         problem = "it takes" if name == "it" else f"{name} takes"
-        raise MediaError(f"{problem} too much time or memory to read", _SAVE_AGAIN) from None
+        raise MediaError(f"{problem} too much time or memory to read", SAVE_AGAIN) from None
     if "problem" in result:
         raise MediaError(result["problem"], result["mend"])
     return result["width"], result["height"], result["type"]

@@ -119,7 +119,6 @@ _REFUSALS = (
     _("is in line %(line)s already"),
     _("is on the list already"),
     _("it has too many pixels"),
-    _("it is a HEIC photo; save it as JPEG, or let the camera take JPEG (most compatible)"),
     _("it is an animation; save one still picture, or link a video"),
     _("save it again as JPEG or PNG"),
     _("left there, but agreed here later. Nothing is changed"),

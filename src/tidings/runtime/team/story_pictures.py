@@ -23,17 +23,19 @@ from tidings.runtime.newsroom import Runtime
 from tidings.runtime.team import files, stories
 from tidings.sources.folder.front_matter import change_front_matter, node_text, read_front_matter
 from tidings.sources.folder.source import FolderSource
-from tidings.sources.media import FORMATS, MAX_PIXELS, MediaError, measure_picture
+from tidings.sources.media import FORMATS, MAX_PIXELS, SAVE_AGAIN, MediaError, measure_picture
 
 LARGEST_PICTURE = 20_000_000
 """Bytes of an uploaded picture."""
 _LONGEST_SIDE = 2_000
 """Pixels. Enough for a page on a sharp screen; mails get a smaller copy."""
+_PHOTOS = ("JPEG", "MPO", "HEIF")
+"""Pillow's names of what cameras write. Further pictures in such a file are no animation."""
 _SECONDS = 20
 _QUALITY = 86
 _MEDIA = "media"
-_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
-"""Brands of ISO/IEC 23008-12."""
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""Brands of ISO/IEC 23008-12. Phones write the first one."""
 _KEYS = {"src", "alt", "caption", "credit"}
 _IN_TEXT = re.compile(r"!\[((?:[^\[\]\\\n]|\\.)*)\]\(([^()\s]+)\)")
 
@@ -72,19 +74,15 @@ def add_picture(runtime: Runtime, source: FolderSource, name: str, data: bytes, 
 
 def prepare_request(data: bytes) -> dict[str, Any]:
     """Turn, scale and write a picture anew, so that only its pixels stay. Runs in the child; returns JSON."""
-    # Phones write HEIC. Safari turns it into JPEG when it is uploaded, other browsers do not.
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC and b"avif" not in data[:64]:
-        return {"problem": "it is a HEIC photo; save it as JPEG, or let the camera take JPEG (most compatible)"}
     try:
-        measure_picture(io.BytesIO(data), "it")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
+            with _open_picture(data) as picture:
+                if getattr(picture, "n_frames", 1) > 1 and picture.format not in _PHOTOS:
                     return {"problem": "it is an animation; save one still picture, or link a video"}
                 if picture.width * picture.height > MAX_PIXELS:
                     return {"problem": "it has too many pixels"}
-                is_photo = picture.format in ("JPEG", "MPO")
+                is_photo = picture.format in _PHOTOS
                 picture.draft("RGB", (2 * _LONGEST_SIDE, 2 * _LONGEST_SIDE))
                 turned = ImageOps.exif_transpose(picture)
                 has_alpha = turned.mode in ("RGBA", "LA", "PA") or "transparency" in turned.info
@@ -109,6 +107,23 @@ def prepare_request(data: bytes) -> dict[str, Any]:
         fresh.save(written, "PNG", optimize=True)
         ending = "png"
     return {"data": base64.b64encode(written.getvalue()).decode(), "ending": ending}
+
+
+def _open_picture(data: bytes) -> Image.Image:
+    """Open a picture that can be decoded whole. Raises MediaError."""
+    if data[4:8] != b"ftyp" or data[8:12] not in _HEIC or b"avif" in data[:64]:
+        measure_picture(io.BytesIO(data), "it")
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    import pillow_heif  # imported late, and only in the child: nothing else decodes HEIC
+
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    try:
+        picture = Image.open(io.BytesIO(data), formats=("HEIF",))
+        if picture.width * picture.height <= MAX_PIXELS:
+            picture.load()
+    except Exception:  # the library raises nearly anything for bytes that are not a picture
+        raise MediaError("it is not a readable picture (it is damaged or cut off)", SAVE_AGAIN) from None
+    return picture
 
 
 def _to_srgb(picture: Image.Image) -> Image.Image:

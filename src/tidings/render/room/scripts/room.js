@@ -138,7 +138,8 @@
       if (!hasFile(event)) return;
       event.preventDefault();
       form.classList.remove("is-over");
-      const picture = [...event.dataTransfer.files].find((file) => file.type.startsWith("image/"));
+      const picture = [...event.dataTransfer.files]
+        .find((file) => file.type.startsWith("image/") || /\.hei[cf]$/i.test(file.name));
       if (!picture) return;
       const files = new DataTransfer();
       files.items.add(picture);
