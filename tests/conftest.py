@@ -1,4 +1,4 @@
-"""What every test stands on: loopback only, each store test on both databases, and no quiet skip in CI."""
+"""Rules for every test: only loopback, each store test on both databases, and no skipped test in CI."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ settings.register_profile("thorough", deadline=None, max_examples=2_000, suppres
 settings.load_profile(os.environ.get("TIDINGS_HYPOTHESIS", "default"))
 
 REQUIRE_ALL = bool(os.environ.get("TIDINGS_REQUIRE_ALL"))
-"""Set in CI, where everything is installed: whatever would be skipped fails."""
+"""Set in CI, where every program is installed: a test that would be skipped fails."""
 
 
 def missing(what: str) -> None:
-    """Skip with a line that says so; fail where everything must be there (CI)."""
+    """Skip with a reason; fail in CI, where every program is installed."""
     message = f"{what} is not installed here"
     if REQUIRE_ALL:
         pytest.fail(message)
@@ -40,7 +40,7 @@ def missing(what: str) -> None:
 
 
 def require_program(*names: str) -> str:
-    """The path of the first of these programs that is here, or a skip."""
+    """Return the path of the first of these programs that is installed, or skip."""
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
         missing(names[0])
@@ -68,7 +68,7 @@ _LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On PostgreSQL the store and delivery are tested at once, whole newsrooms and kills by `make test-all`.
+    """Mark tests on PostgreSQL: `make test` runs those of store and delivery, `make test-all` runs all.
 
     The files that take longest come first: at the end, one would keep one process busy while the others are idle.
     """
@@ -93,7 +93,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """The same for a whole module."""
+    """Make a skipped module a failure in CI."""
     report = yield
     if REQUIRE_ALL and report.skipped:
         report.outcome = "failed"
@@ -102,7 +102,7 @@ def pytest_make_collect_report(
 
 
 def _is_here(host: object) -> bool:
-    """Whether a host is this machine, without asking anybody."""
+    """Whether a host is this machine, without a look-up."""
     name = (host.decode() if isinstance(host, bytes) else str(host or "")).partition("%")[0]
     if name in ("", "localhost", socket.gethostname()):
         return True
@@ -122,7 +122,7 @@ def _is_literal(host: object) -> bool:
 
 @pytest.fixture(autouse=True, scope="session")
 def _patient_clients() -> Iterator[None]:
-    """A client of our pages waits as long as a busy machine needs, not the five seconds of httpx."""
+    """Let a client of our pages wait as long as a busy machine needs, instead of the five seconds of httpx."""
     calls = [httpx.Client.__init__, httpx.AsyncClient.__init__, httpx.request, httpx.get, httpx.head, httpx.post]
     defaults = [call.__kwdefaults__ for call in calls]
     before = [each["timeout"] for each in defaults]
@@ -135,7 +135,7 @@ def _patient_clients() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_disk_sync() -> Iterator[None]:
-    """No power fails while the tests run, so none of them waits for the disk."""
+    """Do not wait for the disk: no power fails during a test."""
     synchronous, engine.SYNCHRONOUS = engine.SYNCHRONOUS, "PRAGMA synchronous=OFF"
     yield
     engine.SYNCHRONOUS = synchronous
@@ -143,10 +143,10 @@ def _no_disk_sync() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _shared_statements() -> Iterator[None]:
-    """Compile each SQL statement once, not once for every store that a test opens.
+    """Compile each SQL statement once, instead of once for every store that a test opens.
 
     An engine keeps its compiled statements by statement and dialect. All stores of a run have the same two dialects.
-    A claimant keeps those of its own, which take longest.
+    A claimant caches its own statements, which take longest.
     """
     caches: dict[type[Dialect], LRUCache[Any, Any]] = {}
     create = Engine.__init__
@@ -176,14 +176,14 @@ def _shared_statements() -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Thousands of collected tests live until the end: leave them out of every garbage collection."""
+    """Keep collected tests out of garbage collection: there are thousands, and they live until the end."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _loopback_only() -> Iterator[None]:
-    """No test reaches outside, not even to ask for a name."""
+    """Allow connections to loopback only. Looking up names is refused too."""
     connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
 
     def refuse(self: socket.socket, address: Any) -> None:
@@ -213,7 +213,7 @@ def _loopback_only() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server | None]:
-    """A private PostgreSQL of this session (one for each xdist worker), None where it is not installed."""
+    """A private PostgreSQL for this session (one for each xdist worker); None if it is not installed."""
     if not Server.is_installed():
         yield None
         return
@@ -230,7 +230,7 @@ _DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postg
 
 @pytest.fixture(params=_DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a new database: no file yet on SQLite, the tables of a store and no rows on PostgreSQL."""
+    """The address of a new database: on SQLite without a file, on PostgreSQL with empty tables."""
     yield from _make_database(request, tmp_path, Server.fresh_database)
 
 

@@ -1,4 +1,4 @@
-"""The alert rules, judged by Prometheus: each failure raises its alert, and a newsroom that is well raises none."""
+"""The alert rules, checked by Prometheus: each failure raises its alert, and a healthy newsroom raises none."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tidings.store.service.heartbeat import Heartbeat
 
 RULES = Path(__file__).parents[1] / "docs" / "alerts.yaml"
 STEPS = 75
-"""Of two minutes, played in each case: longer than any `for`."""
+"""The number of two-minute steps in each case, which is longer than any `for`."""
 NOW = f"0+120x{STEPS}"
-"""A moment that is always now: Prometheus plays from 1970 on."""
+"""A time that is always now: Prometheus plays from 1970 on."""
 WELL = {
     'up{job="tidings"}': "1",
     "tidings_store_up": "1",
@@ -60,7 +60,7 @@ WELL = {
     "tidings_clock_ahead_seconds": "-12",
 }
 SINCE = "0"
-"""A moment that stands still: the service that wrote it does too."""
+"""A time that does not change, because the service that wrote it has stopped."""
 FAILS: dict[str, dict[str, str]] = {
     "TidingsDown": {'up{job="tidings"}': "0"},
     "TidingsServiceMissing": {'tidings_services{kind="full"}': "0"},
@@ -146,7 +146,7 @@ def test_the_rules_are_valid_and_say_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("what", ["rules", "cases"])
-def test_the_rules_and_these_cases_name_metrics_that_there_are(tmp_path: Path, what: str) -> None:
+def test_the_rules_and_these_cases_name_existing_metrics(tmp_path: Path, what: str) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         folder.write(
             "schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver:\n  - {list: digest, frequency: all}\n"

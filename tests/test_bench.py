@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def mail(number: int, *, token: str = "", link: str = "k1.mine") -> bytes:
-    """A reader's mail, with `link` in its header and `token` in its bodies."""
+    """Make a reader's mail, with `link` in its header and `token` in its bodies."""
     address, name = reader_of(number)
     message = EmailMessage()
     message["To"] = f"{name} <{address}>"

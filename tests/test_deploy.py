@@ -26,7 +26,7 @@ ROLES = {role.value for role in ProcessRole} - {"all"}
 
 
 def check_command(words: list[str]) -> None:
-    """The words after `tidings` are a command with options that exist."""
+    """Check that the words after `tidings` are a command with existing options."""
     command, *arguments = words
     known = root_command().commands[command]
     parsed = known.make_context(command, list(arguments), resilient_parsing=False).params
@@ -57,7 +57,7 @@ def test_compose_runs_every_role() -> None:
 
 
 @pytest.mark.parametrize("name", ["tidings@.service", "tidings-worker@.service"])
-def test_systemd_takes_the_template_units(name: str) -> None:
+def test_systemd_accepts_the_template_units(name: str) -> None:
     unit = DEPLOY / "systemd" / name
     done = subprocess.run(
         [require_program("systemd-analyze"), "verify", "--man=no", str(unit)],

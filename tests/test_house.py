@@ -1,4 +1,4 @@
-"""The habits of the house that a machine can hold: floors, sizes, names, and nothing of one machine in the tree."""
+"""The rules of the code that a machine can check: layers, sizes, names, and no path of one machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OF_A_MACHINE = re.compile(rb"(?<![\w.:/}~-])/(?:" + b"|".join([b"work", b"root",
 
 
 def _tracked() -> list[Path]:
-    """Every file of the tree that is, or could be, committed."""
+    """Return every file that is committed, or would be."""
     listed = subprocess.run(
         ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, check=True, capture_output=True,
@@ -43,7 +43,7 @@ def _modules() -> list[Path]:
 
 @cache
 def _trees() -> dict[str, ast.Module]:
-    """Each module as it is parsed, once for all tests that look into it."""
+    """Return each module, parsed once for all tests."""
     return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in _modules()}
 
 
@@ -51,7 +51,7 @@ def test_modules_are_of_a_size_to_read() -> None:
     long = {
         str(path.relative_to(ROOT)): n
         for path in _modules()
-        # Migrations are written by a program, and frozen.
+        # Alembic writes migrations, and they never change.
         if path.parent.name != "versions" and (n := len(path.read_text().splitlines())) >= LONGEST
     }
     assert not long, f"split these by what they do: {long}"
@@ -67,7 +67,7 @@ def test_no_folder_has_too_many_entries() -> None:
 
 
 def test_few_modules_are_short() -> None:
-    """A migration is as long as its step: it is never changed or merged."""
+    """Migrations do not count: they are never changed or merged."""
     short = [
         str(path.relative_to(ROOT))
         for path in _modules()
@@ -79,7 +79,7 @@ def test_few_modules_are_short() -> None:
 
 
 def test_no_two_classes_share_a_name() -> None:
-    """`Settings` is what every adapter calls its settings."""
+    """`Settings` does not count: every adapter has this class."""
     files: dict[str, list[str]] = {}
     for name, tree in _trees().items():
         for node in tree.body:
@@ -93,13 +93,13 @@ def test_modules_can_be_guessed_by_name() -> None:
     assert not named
 
 
-def test_every_module_says_what_it_is() -> None:
+def test_every_module_has_a_docstring() -> None:
     assert not [name for name, tree in _trees().items() if not ast.get_docstring(tree)]
 
 
 @pytest.mark.slow
 def test_import_contracts_hold() -> None:
-    """`make test` has them checked before the tests, by `make lint`."""
+    """`make lint` checks them before the tests of `make test`."""
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"],
         cwd=ROOT, check=False, capture_output=True, text=True,
@@ -108,7 +108,7 @@ def test_import_contracts_hold() -> None:
 
 
 def test_nothing_in_the_tree_belongs_to_one_machine() -> None:
-    """Neither the host of a package registry nor somebody's folder: a clone works from anywhere, with any index."""
+    """No address of a package registry, and no personal folder: a clone works anywhere, with any index."""
     found = []
     for path in _tracked():
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
@@ -120,7 +120,7 @@ def test_nothing_in_the_tree_belongs_to_one_machine() -> None:
 
 
 def _pins(name: str) -> dict[str, str]:
-    """Name and version of every package in a lock."""
+    """Return name and version of every package in a lock file."""
     return dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
 
 
@@ -132,7 +132,7 @@ def test_every_locked_package_has_hashes(name: str) -> None:
 
 
 def test_the_lock_covers_the_project() -> None:
-    """What pyproject.toml asks for is locked; `make lock` after a change of it."""
+    """Everything that pyproject.toml requires is locked. After a change, run `make lock`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     runtime = [*project["dependencies"], *extras["build"]]
@@ -144,7 +144,7 @@ def test_the_lock_covers_the_project() -> None:
 
 
 def test_both_locks_agree() -> None:
-    """What the demo runs on is what the tests ran on."""
+    """The demo and the tests run on the same versions."""
     tested = _pins("requirements-dev.lock")
     differing = {
         name: (pin, tested.get(name)) for name, pin in _pins("requirements.lock").items() if tested.get(name) != pin
@@ -152,13 +152,13 @@ def test_both_locks_agree() -> None:
     assert not differing
 
 
-def test_the_version_stands_in_one_place() -> None:
+def test_the_version_is_in_one_place() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert tidings.__version__ == project["version"]
 
 
 def test_the_wheel_carries_the_newsroom(tmp_path: Path) -> None:
-    """`tidings init` works without a clone: what the root holds is in the wheel, byte for byte."""
+    """`tidings init` works without a clone: the wheel contains the sample newsroom, byte for byte."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=ROOT, check=True, capture_output=True,

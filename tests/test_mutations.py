@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Mutation:
-    """A line of `src/tidings/FILE` that is changed, and the test that notices it."""
+    """A changed line of `src/tidings/FILE`, and the test that must notice it."""
 
     name: str
     file: str
@@ -146,7 +146,7 @@ PROMISES = {
             "posts-not-unique", "store/migrations/versions/m0001_first.py",
             "        unique=True,\n",
             "        unique=False,\n",
-            "tests/store/delivery/test_ledger.py::test_a_post_goes_once_whatever_the_mailing[sqlite]",
+            "tests/store/delivery/test_ledger.py::test_a_story_is_posted_once_in_any_mailing[sqlite]",
         ),
         Mutation(
             "unknown-posts-are-repeated", "pipeline/deliver/outcomes.py",
@@ -166,19 +166,19 @@ PROMISES = {
             "answers-do-not-wait", "pipeline/compose/freeze.py",
             '"state": str(DeliveryState.DEFERRED if part else state),',
             '"state": str(state),',
-            "tests/pipeline/compose/test_translations.py::test_an_answer_waits_until_the_first_post_is_known_to_stand",
+            "tests/pipeline/compose/test_translations.py::test_a_reply_waits_until_the_first_post_is_published",
         ),
         Mutation(
             "answers-wait-for-ever", "store/delivery/threads.py",
             'yield {"state": DeliveryState.PENDING, "reason": ""}',
             "return",
-            "tests/pipeline/compose/test_translations.py::test_translations_answer_the_first_post",
+            "tests/pipeline/compose/test_translations.py::test_translations_reply_to_the_first_post",
         ),
         Mutation(
             "parts-with-one-key", "pipeline/deliver/prepare.py",
             '{subject}:{delivery.purpose}:{delivery.part}"',
             '{subject}:{delivery.purpose}"',
-            "tests/pipeline/compose/test_translations.py::test_translations_answer_the_first_post",
+            "tests/pipeline/compose/test_translations.py::test_translations_reply_to_the_first_post",
         ),
     ),
     "No secret leaks": (
@@ -212,18 +212,18 @@ PROMISES = {
     "A person who left gets no mail": (
         Mutation(
             "intents-after-leaving", "store/delivery/journal.py", " AND value = :version", "",
-            "tests/store/delivery/test_journal.py::test_none_of_many_begins_once_somebody_has_left",
+            "tests/store/delivery/test_journal.py::test_no_message_begins_once_somebody_has_left",
         ),
         Mutation(
             "claims-for-who-has-left", "store/delivery/claims.py",
             "reason = _skip_reason(delivery, row)", "reason = None",
-            "tests/store/delivery/test_claims.py::test_who_has_left_is_skipped_with_the_reason",
+            "tests/store/delivery/test_claims.py::test_a_reader_who_has_left_is_skipped_with_the_reason",
         ),
         Mutation(
             "claims-for-who-is-not-confirmed", "store/delivery/claims.py",
             "here=here, subscription=subscription)",
             'here=here, subscription="confirmed")',
-            "tests/store/people/test_consent.py::test_who_has_not_confirmed_gets_nothing_but_the_question[sqlite]",
+            "tests/store/people/test_consent.py::test_an_unconfirmed_reader_gets_only_the_confirmation[sqlite]",
         ),
         Mutation(
             "leaving-without-new-version", "store/people/consent.py",
@@ -278,13 +278,13 @@ PROMISES = {
             "another-selection-is-sent", "pipeline/deliver/prepare.py",
             "self._layout(selection),",
             "self._layout(1),",
-            "tests/pipeline/compose/test_composer.py::test_what_was_previewed_is_what_is_sent",
+            "tests/pipeline/compose/test_composer.py::test_the_sent_mail_is_the_previewed_one",
         ),
         Mutation(
             "another-selection-is-previewed", "runtime/preview/preview.py",
             "editions.rendition_arrangements(connection, rendition.id)",
             "editions.rendition_arrangements(connection, 1)",
-            "tests/pipeline/compose/test_composer.py::test_what_was_previewed_is_what_is_sent",
+            "tests/pipeline/compose/test_composer.py::test_the_sent_mail_is_the_previewed_one",
         ),
     ),
     "No reader is removed for a fault that is not theirs": (
@@ -297,7 +297,7 @@ PROMISES = {
             "test-mails-forget-refusals", "store/delivery/refusals.py",
             "func.coalesce(d.subscriber, tested.scalar_subquery())",
             "d.subscriber",
-            "tests/cli/test_commands.py::test_a_refused_test_mail_acts_as_any_other",
+            "tests/cli/test_commands.py::test_a_refused_test_mail_counts_like_any_refusal",
         ),
         Mutation(
             "one-full-mailbox-suppresses", "pipeline/track/bounces.py",
@@ -311,12 +311,12 @@ PROMISES = {
             "no-breaker-in-the-session", "pipeline/track/bounces.py",
             "if doubted and edition is not None and edition.state in",
             "if False and edition is not None and edition.state in",
-            "tests/pipeline/track/test_breaker.py::test_a_relay_that_says_all_are_gone_holds",
+            "tests/pipeline/track/test_breaker.py::test_a_relay_that_says_all_are_gone_holds_the_edition",
         ),
         Mutation(
             "no-breaker-for-what-comes-back", "pipeline/track/breaker.py",
             "is_most = bounced >= breaker.alike and 2 * bounced > accepted", "return False",
-            "tests/pipeline/track/test_breaker.py::test_bounces_of_everybody_that_come_later_are_not_believed",
+            "tests/pipeline/track/test_breaker.py::test_later_bounces_of_everybody_suppress_nobody",
         ),
     ),
     "Silence is explained": (
@@ -329,7 +329,7 @@ PROMISES = {
             "skipped-without-reason", "pipeline/compose/freeze.py",
             '"reason": WAITS if part else plan.reason_text,',
             '"reason": WAITS if part else "",',
-            "tests/pipeline/compose/test_select.py::test_who_is_on_two_lists_of_one_edition_gets_one",
+            "tests/pipeline/compose/test_select.py::test_a_reader_on_two_lists_of_an_edition_gets_one_mail",
         ),
         Mutation(
             "segments-skipped-without-reason", "pipeline/compose/freeze.py",
@@ -380,7 +380,7 @@ PROMISES = {
             "feeds-with-the-time-of-rendering", "render/feeds/rss_atom.py",
             "builder.updated(updated)",
             "builder.updated(datetime.now().astimezone())",
-            "tests/pipeline/publish/test_publish.py::test_twice_changes_nothing[sqlite]",
+            "tests/pipeline/publish/test_publish.py::test_a_second_publish_changes_nothing[sqlite]",
         ),
         Mutation(
             "packed-with-the-time-of-packing", "pipeline/publish/publish.py",
@@ -399,7 +399,7 @@ PROMISES = {
         Mutation(
             "dead-processes-live-on", "store/locks.py", "except FileNotFoundError:\n            return False",
             "except FileNotFoundError:\n            return True",
-            "tests/store/test_locks.py::test_dead_at_once_after_kill_9",
+            "tests/store/test_locks.py::test_a_process_counts_as_dead_at_once_after_kill_9",
         ),
         Mutation(
             "children-keep-the-lock", "store/locks.py",
@@ -425,7 +425,7 @@ PROMISES = {
             "former-names-are-lost", "store/migrations/versions/m0004_former_lists.py",
             "WHERE target LIKE 'list:%' AND",
             "WHERE 1 = 0 AND",
-            "tests/store/test_migrations.py::test_former_names_and_stuck_mails_are_found_in_the_ledger[sqlite]",
+            "tests/store/test_migrations.py::test_former_names_and_stuck_mails_are_migrated[sqlite]",
         ),
     ),
     "Nothing of an erased person stays": (
@@ -567,7 +567,7 @@ def test_each_promise_of_the_docs_is_broken_here() -> None:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the newsroom and its program. Python compiles it once for all mutations."""
+    """Copy the newsroom and its program. Python compiles it once for all mutations."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("templates", "schedules", "content"):

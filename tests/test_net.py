@@ -1,4 +1,4 @@
-"""What may be dialled, and what is known once a request has failed."""
+"""Which addresses may be connected to, and what a failed request tells."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_inner_addresses_are_not_public(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["9.9.9.9", "93.184.216.34", "2606:4700::1111"])
-def test_addresses_of_the_internet_are(address: str) -> None:
+def test_addresses_of_the_internet_are_public(address: str) -> None:
     assert is_public_ip(address)
 
 
-def test_a_public_name_that_answers_with_an_inner_address_reaches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check is on the address that is dialled (DNS rebinding)."""
+def test_a_public_name_with_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check is on the connected address (DNS rebinding)."""
     with HttpSink() as sink:
         port = int(sink.url.split(":")[2].split("/")[0])
         inner = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
@@ -67,11 +67,11 @@ def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
     assert not proxy.received
 
 
-# -- what may have been taken -----------------------------------------------------------------------------------------
+# -- could the server have accepted the request? ----------------------------------------------------------------------
 
 
 class Server:
-    """One connection: `talk` gets it, by TLS if there is a certificate."""
+    """Serve one connection: `talk` gets it, with TLS if there is a certificate."""
 
     def __init__(self, talk: Callable[[socket.socket], None], pair: tuple[Path, Path] | None = None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -121,22 +121,20 @@ def _take(connection: socket.socket) -> None:
         pass
 
 
-def test_a_certificate_that_is_not_good_means_that_nothing_was_sent(pair: tuple[Path, Path]) -> None:
+def test_a_bad_certificate_means_that_nothing_was_sent(pair: tuple[Path, Path]) -> None:
     with Server(_take, pair) as server, pytest.raises(NotSentError, match="certificate"):
         GuardedSession(allow_private=True, timeout=120).post(f"https://localhost:{server.port}/", b"body", {})
 
 
-def test_no_tls_at_the_other_side_means_that_nothing_was_sent() -> None:
+def test_a_server_without_tls_means_that_nothing_was_sent() -> None:
     greeting = b"220 hello\r\n" * 9
     with Server(lambda connection: connection.sendall(greeting)) as server, pytest.raises(NotSentError, match="TLS"):
         GuardedSession(allow_private=True, timeout=120).post(f"https://localhost:{server.port}/", b"body", {})
 
 
 @pytest.mark.parametrize("last", [b"", b"\x15\x03\x03\x00\x02\x02\x50", b"\x17\x03\x03\x00\x20" + b"x" * 32])
-def test_tls_that_breaks_after_the_request_means_that_it_may_have_been_taken(
-    pair: tuple[Path, Path], last: bytes
-) -> None:
-    """The library calls a broken record, an alert and a bad certificate by one name."""
+def test_tls_that_breaks_after_the_request_leaves_doubt(pair: tuple[Path, Path], last: bytes) -> None:
+    """The library gives a broken record, an alert and a bad certificate the same name."""
 
     def talk(connection: socket.socket) -> None:
         _take(connection)
@@ -148,7 +146,7 @@ def test_tls_that_breaks_after_the_request_means_that_it_may_have_been_taken(
         session.post(f"https://localhost:{server.port}/", b"body", {})
 
 
-def test_who_sends_a_byte_now_and_then_does_not_keep_us() -> None:
+def test_a_dripping_server_does_not_hold_us() -> None:
     def talk(connection: socket.socket) -> None:
         _take(connection)
         connection.sendall(b"HTTP/1.1 ")

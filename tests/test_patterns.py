@@ -1,7 +1,7 @@
 """Every regular expression of the tree takes at most linear time, whatever text strangers send.
 
-The patterns are found in the source, and each is fed the inputs on which it would be slowest: repetitions of each part
-of it that can match, after what leads there and before an end that it refuses.
+The patterns are found in the source. Each one gets its slowest inputs: repetitions of each part that can match, after a
+text that leads to this part and before an end that does not match.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SOURCES = {path: path.read_text() for path in sorted(SOURCE.rglob("*.py"))}
 CALLS = {"compile", "sub", "subn", "match", "search", "findall", "split", "fullmatch", "finditer"}
 ANY_CALL = "|".join(sorted(CALLS))
 MODULES = [path for path, source in SOURCES.items() if re.search(rf"\bre\s*\.\s*(?:{ANY_CALL})\b", source)]
-"""The modules that make a pattern."""
+"""The functions that make a pattern."""
 EXHAUSTING = {"sub", "subn", "findall", "finditer", "split"}
 NOT_FOUND = {
     "channels/http.py",  # patterns of adapters, each a constant, for values of tidings.yaml
@@ -50,7 +50,7 @@ NOT_FOUND = {
 
 @dataclass(frozen=True)
 class Pattern:
-    """A pattern, where it is, and how it is used."""
+    """A pattern, its place, and how it is used."""
 
     place: str
     text: str | bytes
@@ -66,7 +66,7 @@ def find_patterns() -> tuple[list[Pattern], set[str]]:
     uses: dict[tuple[str, str], set[str]] = {}
     for path, source in SOURCES.items():
         for name, method in re.findall(rf"(\w+)\s*\.\s*({ANY_CALL})\b", source):
-            # A private name belongs to its module, a public one may be used anywhere.
+            # A private name belongs to its module. A public name may be used anywhere.
             uses.setdefault((path.name if name.startswith("_") else "", name), set()).add(method)
     for path in MODULES:
         tree = ast.parse(SOURCES[path])
@@ -139,7 +139,7 @@ def _group_literals(nodes: list[Any]) -> list[list[Any]]:
 
 
 def _sequences(nodes: Any, before: str) -> Iterator[tuple[str, list[Any]]]:
-    """Yield each sequence of the pattern, with a text that leads to it."""
+    """Yield each sequence of the pattern, with a text that reaches it."""
     items = list(nodes)
     yield before, items
     for place, (kind, value) in enumerate(items):

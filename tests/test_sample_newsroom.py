@@ -50,7 +50,7 @@ LINE = re.compile(r"^([a-z_]+): (.*)$")
 
 
 def front(path: Path) -> tuple[dict[str, str], str, str]:
-    """The keys with a line of their own, the whole front matter, and the body."""
+    """Return the keys on lines of their own, the whole front matter, and the body."""
     _, head, body = path.read_text(encoding="utf-8").split("---\n", 2)
     return {m[1]: m[2] for line in head.splitlines() if (m := LINE.match(line))}, head, body
 
@@ -137,7 +137,7 @@ def test_attachments_are_pdf_files() -> None:
 
 
 def test_the_sample_has_two_full_weeks() -> None:
-    """For the demo: digests at 09:00 on the Fridays 4 and 11 September, and stories after them."""
+    """For the demo: digests at 09:00 on Friday 4 and 11 September, and stories after them."""
     weeks = Counter[int]()
     for name, (kind, languages) in STORIES.items():
         keys = versions_of(name)[languages[0]][0]
@@ -185,7 +185,7 @@ def test_the_newsroom_loads_without_problems() -> None:
 
 
 def test_commented_channels_work_when_uncommented(tmp_path: Path) -> None:
-    """As the comments say: only `# ` is removed."""
+    """Only `# ` is removed, as the comments say."""
     shutil.copytree(ROOT / "schedules", tmp_path / "schedules")
     shutil.copytree(CONTENT, tmp_path / "content")
     marked = re.compile(r"^# (channels:|  desk:|  team:|  - channel:|    per:|    max_posts:)", re.MULTILINE)

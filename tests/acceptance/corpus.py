@@ -1,8 +1,8 @@
 # ruff: noqa: E501 - markup in the lines of its tools
-"""Stories as the tools of the trade write them: each template is filled with words of six scripts.
+"""Stories as word processors, editors and CMSs write them: each template is filled with words of six scripts.
 
-`{t}` is a heading, `{p}` and `{q}` are sentences, `{a}` an alt text, `{c}` a caption, `{l}` the text of a link. The markup is
-our own, in the manner of each tool.
+`{t}` is a heading, `{p}` and `{q}` are sentences, `{a}` an alt text, `{c}` a caption, `{l}` the text of a link. We wrote the
+markup ourselves, as each tool would.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ MARKDOWN = {
 
 @dataclass(frozen=True)
 class CorpusStory:
-    """A story: what its tool writes, and the HTML that the tool shows of it."""
+    """A story: the HTML that its tool writes, and the HTML that the tool displays."""
 
     name: str
     language: str

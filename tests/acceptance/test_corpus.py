@@ -1,4 +1,4 @@
-"""Stories of many tools, compared with what a browser shows of the original: nothing is missing without a fault.
+"""Compare stories of many tools with what a browser shows of the original: nothing may be missing without a problem.
 
 The judge is Chromium's accessibility tree: text, pictures with their alt texts, and links.
 """
@@ -24,7 +24,7 @@ PAGE = "https://site.example/news/1"
 
 @dataclass
 class Shown:
-    """What a reader meets on a page."""
+    """The parts of a page that a reader notices: text, pictures and links."""
 
     words: Counter[str] = field(default_factory=Counter)
     alts: Counter[str] = field(default_factory=Counter)
@@ -61,10 +61,10 @@ def _value(node: dict[str, Any], key: str) -> str:
 
 
 def find_missing(original: Shown, ours: Shown) -> list[str]:
-    """What a reader of the original meets, and a reader of ours does not."""
+    """Return the parts that the original shows and our page does not."""
     missing = [f"the word {word}" for word in original.words - ours.words]
     # An emoji picture becomes its emoji.
-    # A lazy picture is there twice: its placeholder, and the one for browsers without scripts.
+    # A lazy picture occurs twice: as a placeholder, and for browsers without scripts.
     missing += [f"a picture: {alt}" for alt in original.alts.keys() - ours.alts.keys() if len(alt) > 2]
     own = {url for url in original.links if not url.startswith((PAGE + "#", "file:"))}
     missing += [f"a link: {url}" for url in own - ours.links]
@@ -74,7 +74,7 @@ def find_missing(original: Shown, ours: Shown) -> list[str]:
 
 
 def take(story: CorpusStory) -> tuple[str, int]:
-    """Our body of a story, and the number of faults that are not about alt texts."""
+    """Return our body of a story, and the number of problems that are not about alt texts."""
     links = WebLinks(PAGE)
     body = render_body(story.source, links) if story.is_markdown else sanitise(story.source, links)
     return body.html, len([problem for problem in links.problems if "alt text" not in problem.message])
@@ -98,5 +98,5 @@ def test_nothing_of_200_stories_is_missing_without_a_fault(tmp_path: Path) -> No
             if problems:
                 faulty.add(story.name)
     assert not lost, "\n".join(lost)
-    # `check` says that a player, a map or a form became a link, and finds no fault with any other story.
+    # `check` says that a player, a map or a form became a link. It reports nothing else.
     assert faulty == {story.name for story in stories if "<iframe" in story.shown}

@@ -1,4 +1,4 @@
-"""An access request shows all data of a person. After an erasure no table, file or log has address or name."""
+"""An access request shows all data of a person. After an erasure, no table, file or log contains address or name."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_nothing_names_an_erased_person(newsroom: RunningNewsroom) -> None:
         subscribers.erase(connection, reader, now=newsroom.now)
     assert truncate_log(newsroom.runtime.store)
     assert traces(newsroom) == []
-    # The counts stay, and the hash, so that nobody adds them by mistake.
+    # The counts stay. The hash stays too, so that nobody adds the person again by mistake.
     assert [(entry.id, entry.state) for entry in newsroom.entries()] == [(entry.id, entry.state) for entry in before]
     with newsroom.runtime.store.write() as connection:
         u = t.suppressions.c
@@ -194,7 +194,7 @@ def test_every_table_with_addresses_is_erased() -> None:
 
 
 def test_a_person_on_no_list_may_ask_for_data(newsroom: RunningNewsroom) -> None:
-    """They got a test mail, or left a tool from which we imported."""
+    """A person can be known without a list: from a test mail, or from an import of people who had left."""
     digest = consent.address_hash(ADDRESS)
     with newsroom.runtime.store.write() as connection:
         assert not erase_address(connection, ADDRESS, now=newsroom.now)

@@ -42,7 +42,7 @@ class Sequence:
     done: list[str] = field(default_factory=list)
     """The actions of a run, to replay it."""
     left: int = -1
-    """So many outcomes until a pause comes in the midst of a beat."""
+    """Number of outcomes after which a pause begins in the middle of a tick."""
 
     def start(self) -> None:
         self.newsroom.runtime = self.process.enter_context(self.newsroom.folder.runtime())
@@ -57,7 +57,7 @@ class Sequence:
             self.pause()
 
     def step(self) -> None:
-        """Do one thing that a person or the time does."""
+        """Perform one random action of a person, or let time pass."""
         what = self.chance.choice(("pause", "resume", "item", "item", "edit", "cancel", "restart", *["tick"] * 7))
         self.done.append(what)
         getattr(self, what)()
@@ -113,7 +113,7 @@ class Sequence:
 
 
 def play(root: Path, seed: int, rounds: int) -> None:
-    """Play sequences one after the other, and check the result after each."""
+    """Run random sequences of actions, and check the result after each sequence."""
     with make_newsroom_folder(root, "sqlite:///tidings.db") as folder, ExitStack() as process:
         folder.write("schedules/daily.yaml", SCHEDULE)
         one = Sequence(RunningNewsroom(folder, process.enter_context(folder.runtime())), random.Random(seed), process)

@@ -1,4 +1,4 @@
-"""A real Postfix bounces by LMTP or into a mailbox of a real Dovecot, and the dead addresses leave the list."""
+"""A real Postfix bounces by LMTP or into a mailbox of a real Dovecot, and dead addresses leave the list."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
                         confirmed=True,
                     )
             _edition(newsroom, 0)
-            # Some are refused in the session, at once. The others bounce later.
+            # Some are refused in the session. The others bounce later.
             assert _states(newsroom)["refused"] == UNSUBSCRIBED
             relay.until(lambda: sum(map(bool, _returned(newsroom, 1).values())) == 3)
             assert _returned(newsroom, 1) == {
@@ -92,7 +92,7 @@ def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
                 _edition(newsroom, number)
                 assert set(_returned(newsroom, number + 1)) == {"ada", "full", "relay denied"}
                 relay.until(lambda n=number: sum(map(bool, _returned(newsroom, n + 1).values())) == 2)  # type: ignore[misc]
-            # A full mailbox leaves after some days. "Relay access denied" is about us, so nobody leaves for it.
+            # A full mailbox leaves after some days. "Relay access denied" is about us, so it suppresses nobody.
             assert {name for name, state in _states(newsroom).items() if state == CONFIRMED} == {"ada", "relay denied"}
             _edition(newsroom, 3)
             assert _returned(newsroom, 4).keys() == {"ada", "relay denied"}

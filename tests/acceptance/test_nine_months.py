@@ -48,7 +48,7 @@ def made_up(rng: random.Random) -> list[tuple[datetime, str, str]]:
 
 
 def real(folder: Path) -> list[tuple[datetime, str, str]]:
-    """Write real items, each on the day of its publication."""
+    """Write real items, each on its day of publication."""
     found = []
     for path in sorted((folder / "content").glob("*.md")):
         text = path.read_text(encoding="utf-8")
@@ -135,7 +135,7 @@ def check(folder: NewsroomFolder) -> None:
 
 
 REAL = os.environ.get("TIDINGS_REAL_NEWSROOM", "")
-"""A newsroom whose content is that of a real one; CI names it where it has one."""
+"""A newsroom with real content. CI sets this where it has one."""
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
-"""A newsroom that was written by the code before the first rewrite is upgraded and goes on.
+"""A newsroom that was written before the first rewrite is upgraded and continues.
 
-`old_newsroom/` holds its files, its store as an SQL dump (schema 0001) and what `tidings ledger --json` said then: one
-edition sent but for a mailbox that was busy, one held for approval, one schedule paused, one reader who left and one
-whose mailbox was gone.
+`old_newsroom/` has its files, its store as an SQL dump (schema 0001), and the output of `tidings ledger --json` at
+that time. One edition was sent except to a busy mailbox, and one is held for approval. One schedule is paused, one
+reader has left, and one mailbox is gone.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def test_an_old_store_is_upgraded_and_goes_on(tmp_path: Path) -> None:
         before = [json.loads(line) for line in (OLD / "ledger.jsonl").read_text("utf-8").splitlines()]
         assert newsroom.ledger() == before
 
-        # The mailbox that was busy gets its digest, and nobody gets one again.
+        # The mailbox that was busy gets its digest, and nobody gets a digest twice.
         newsroom.run("resume", "weekly")
         assert "0 new, 0 changed, 0 gone" in newsroom.run("tick", "--now", "2026-06-06T12:00")
         assert _recipients(mails) == ["busy@example.net"]
@@ -79,7 +79,7 @@ def test_an_old_store_is_upgraded_and_goes_on(tmp_path: Path) -> None:
         newsroom.run("tick", "--now", "2026-06-06T12:01")
         assert _recipients(mails) == ["carla@example.net"]
 
-        # The next edition goes to the remaining readers: not to the reader who left, nor to the dead mailbox.
+        # The next edition goes to the remaining readers, but not to the reader who left or to the dead mailbox.
         _write_story(tmp_path, "after")
         newsroom.run("tick", "--now", "2026-06-10T11:00")
         newsroom.run("tick", "--now", "2026-06-12T09:01")

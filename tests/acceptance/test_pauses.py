@@ -1,4 +1,4 @@
-"""A pause stops editions, also half sent ones. Slots that come due merge, and nobody is missed or mailed twice."""
+"""A pause stops editions, also half-sent ones. Slots that come due are merged, and each reader is mailed once."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def site() -> Iterator[Website]:
 
 @dataclass
 class Editors:
-    """The editors of the website, with all the habits that feeds have."""
+    """The editors of the website. They make every change that real feeds show."""
 
     site: Website
     rng: random.Random
@@ -54,7 +54,7 @@ class Editors:
             self.stories[language].insert(0, Story("s", title, body, published, f"{number}-{language}", "", link))
 
     def meddle(self, step: int) -> None:
-        """Edit stories, change dates, delete a story, give all stories new ids once and new URLs once."""
+        """Edit stories, change dates, delete a story. Once, give all stories new ids; once, new URLs."""
         for language, told in self.stories.items():
             place = self.rng.randrange(len(told))
             one = told[place]

@@ -1,4 +1,4 @@
-"""Pictures of a website in a newsroom: mails and pages show our copies, and pictures delay nothing."""
+"""Pictures of a website: mails and pages show our copies, and fetching pictures delays nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tidings.store.people import subscribers
 START = datetime(2026, 3, 2, 1, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 NINE = START + timedelta(hours=3)
-"""In Almaty: when the digest goes."""
+"""The time of the digest in Almaty."""
 SOURCES = """\
 sources:
   site: {type: feed, url: BASE/feed, language: en, every: 1m, allow_private: true}

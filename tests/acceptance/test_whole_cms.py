@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - markup in the lines of its tools
-"""Whole answers of the APIs of WordPress and Drupal and a feed of Ghost: nothing is lost that a browser shows of the original."""
+"""Whole answers of WordPress, Drupal and Ghost: our page has everything that a browser shows of the original."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ GHOST = (
 
 
 class Routes(dict[str, Page]):
-    """Answers of an API, which has one for each path, whatever is asked of it."""
+    """A server with one fixed answer for each path of an API."""
 
     def get(self, path: str, default: Page) -> Page:  # type: ignore[override]
         return super().get(urlsplit(path).path, default)

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - markup in the lines of its tools
-"""Whole answers of websites, from the wire to the page as published: a reader gets each story with all that it has."""
+"""Whole answers of websites, from the request to the published page: a reader gets each story complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The providers' APIs as their public pages describe them: the checks of a request, and the answers."""
+"""The providers' APIs as their public pages describe them: they check requests and give answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ses(received: Received, secret: str) -> Step:
 
 
 def secret_signs(received: Received, secret: str) -> bool:
-    """Whether the signature of a request is right, computed from the request as it arrived."""
+    """Whether a request has the right signature, computed from the request as it arrived."""
     headers = received.headers
     match = re.fullmatch(
         r"AWS4-HMAC-SHA256 Credential=\w+/(\d{8})/([a-z0-9-]+)/ses/aws4_request, SignedHeaders=([a-z0-9;-]+), "

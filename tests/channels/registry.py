@@ -24,14 +24,14 @@ class Sample:
     settings: dict[str, str]
     answer: Step | Callable[[Received], Step]
     secrets: tuple[str, ...] = ()
-    """Must appear nowhere, like the sink's address if `url` is a setting."""
+    """Text that may not appear in any output. The sink's address is secret too if `url` is a setting."""
     posts: Callable[[Received], bool] = field(default=lambda received: received.method in ("POST", "PUT"))
     """Whether a request publishes the post."""
     key: Callable[[Received], str] = field(default=lambda received: "")
-    """How the service recognises a repeat; empty if it does not."""
+    """The request field by which the service recognises a repeat; empty if it recognises none."""
 
     blind: bool = False
-    """Whether it cannot tell why a post failed."""
+    """Whether the channel cannot know why a post failed."""
 
     @property
     def hidden(self) -> tuple[str, ...]:

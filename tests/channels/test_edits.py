@@ -129,7 +129,7 @@ def test_telegram_accepts_a_repeated_edit_or_deletion(answer: Step, edited: Verd
     assert all(TOKEN in one.path for one in sink.received)
 
 
-# -- Mastodon read back -----------------------------------------------------------------------------------------------
+# -- finding a post on Mastodon ---------------------------------------------------------------------------------------
 
 LINK = sample_item().url
 BODY = room("mastodon").prepare(sample_post())
@@ -180,13 +180,13 @@ OTHER = '<p>Another story <a href="https://news.example.org/kk/other/">x</a></p>
     ("statuses", "receipt"),
     [
         ([_status(9, 3, OTHER), _status(8, 0, _as_html(TEXT)), _status(7, -600, OTHER)], "8"),
-        # Somebody mended a word by hand since: it is known by its link.
+        # Somebody has corrected a word since: the link identifies the post.
         ([_status(9, 3, _as_html(TEXT).replace("1 200", "1 300"))], "9"),
-        # The text itself goes before a later one with the same link.
+        # An exact text wins over a later post with the same link.
         ([_status(9, 9, f'<p>More: <a href="{LINK}">x</a></p>'), _status(8, 0, _as_html(TEXT))], "8"),
-        # Far down: page by page.
+        # The post is far down, so several pages are read.
         ([_status(200 - n, 60 - n, OTHER) for n in range(55)] + [_status(3, 0.5, _as_html(TEXT))], "3"),
-        # What stood before the try is another post.
+        # A post from before the attempt is another post.
         ([_status(9, 3, OTHER), _status(8, -60, _as_html(TEXT))], None),
         ([], None),
     ],
@@ -220,7 +220,7 @@ def test_an_unreadable_account_leaves_the_outcome_unknown(plan: list[Step], word
     assert words in outcome.reason
 
 
-# -- every channel that can -------------------------------------------------------------------------------------------
+# -- every channel that can edit --------------------------------------------------------------------------------------
 
 
 _KEY, _CID = "3lbkq7xt3x22a", "bafyreihd6fgr5kobx7jbpzrt6yzvp3glb44vvjbf7rzhh5yawhtdvmnxqm"
@@ -282,7 +282,7 @@ def test_the_editors_own_text_gets_the_link_once() -> None:
                 continue
             body = room(kind).prepare(post)
             said = room(kind).text(body)
-            # A card of ours has title and link of the page, besides.
+            # A card of ours also has the title and link of the page.
             has_card = kind in ("linkedin", "bluesky")
             assert said.count(LINK) == 1 or (has_card and said.endswith(LINK)), (kind, said)
             words = said.rpartition(sample_item().title)[0] if has_card else said

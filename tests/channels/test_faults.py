@@ -1,4 +1,4 @@
-"""A service that fails in every way, for every channel: nothing is doubled or lost, and no secret is shown."""
+"""A service that fails in every possible way, for every channel: no post is doubled or lost, and no secret is shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REFUSED: dict[str, Callable[[], Step]] = {
     "iso": lambda: Step(429, headers={"X-RateLimit-Reset": _soon().isoformat()}),
     "epoch": lambda: Step(429, headers={"x-rate-limit-reset": str(int(_soon().timestamp()))}),
 }
-"""Not taken: it goes again."""
+"""Failures before the service accepted the post: it is sent again."""
 TAKEN: dict[str, Callable[[], Step]] = {
     "failed": lambda: Step(500, b"Internal Server Error"),
     "reset": lambda: Step(reset="after"),
@@ -44,18 +44,18 @@ TAKEN: dict[str, Callable[[], Step]] = {
     "dripping": lambda: Step(200, b"{" + b" " * 100, drip=2.5),
     "huge": lambda: Step(200, b"x" * 10_000_000),
 }
-"""Taken, and the answer says nothing of it."""
+"""Failures after the service accepted the post, with an answer that does not say so."""
 
 
 class Services:
-    """Every kind of channel behind one sink. The first post of each meets the fault."""
+    """Every type of channel with one sink. The first post of each type gets the fault."""
 
     def __init__(self, fault: Callable[[], Step], *, taken: bool) -> None:
         self._fault = fault
         self._taken = taken
         self.tried: Counter[str] = Counter()
         self.published: list[tuple[str, str]] = []
-        """Kind and key; a number in its place where the service knows no repeats."""
+        """Type and key; a number instead of the key if the service recognises no repeats."""
 
     def __call__(self, received: Received) -> Step:
         kind = received.path.split("/")[1]
@@ -91,14 +91,14 @@ def _variable(kind: str, name: str) -> str:
 def _posted(
     root: Path, services: Callable[[Received], Step], *, dead: bool = False
 ) -> tuple[RunningNewsroom, dict[str, tuple[str, str]]]:
-    """Return state and reason of each kind after days of attempts."""
+    """Return state and reason for each type of channel, after attempts over several days."""
     with HttpSink(answer=services) as sink, open_newsroom(root, "sqlite:///tidings.db") as newsroom:
         _open(newsroom, "http://127.0.0.1:9" if dead else sink.url.removesuffix("/hook/secret-part-of-the-path"))
         newsroom.tick(MONDAY - HOUR)
         newsroom.item("one")
         for wait in (0 * HOUR, HOUR / 30, HOUR / 5, HOUR, DAY):
             newsroom.tick(MONDAY + wait)
-        # Who asked for patience gets it by the real clock.
+        # Retry-After counts in real time.
         for minute in range(200):
             if not any(entry.state == "deferred" for entry in newsroom.entries()) or dead:
                 break
@@ -171,7 +171,7 @@ def test_no_secret_is_shown_when_a_channel_fails(
             "body": received.body.decode(),
         }
         if what in heard:
-            # Some services say why in JSON, some in words.
+            # Some services give the reason in JSON, some in plain text.
             words = heard[what]
             return Step(403, json.dumps({"error": words, "description": words, "message": words}).encode())
         return Step(500) if what == "failed" else Step(reset="after")

@@ -1,4 +1,4 @@
-"""500 stories in six scripts for every channel: the network's own counter accepts each, and the link is whole."""
+"""500 stories in six scripts for every channel: the network's own counter accepts each, and the link stays whole."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def posts() -> tuple[Post, ...]:
     scripts = [words.split(" ") for words in WORDS.values()]
     made = []
     for number in range(500):
-        # Every seventh mixes them all.
+        # Every seventh story mixes all scripts.
         words = scripts[number % 6] if number % 7 else [word for script in scripts for word in script]
 
         def text(most: int, words: list[str] = words) -> str:
@@ -99,7 +99,7 @@ def _slack(body: dict[str, Any]) -> int:
 
 
 def _bluesky(body: dict[str, Any]) -> int:
-    """Check the bytes, and by another rule than ours that there are no more characters than graphemes."""
+    """Check the bytes, and check by another rule than ours that the graphemes are not more than the characters."""
     text = body["record"]["text"].encode()
     for facet in body["record"].get("facets", ()):
         (feature,) = facet["features"]
@@ -110,7 +110,7 @@ def _bluesky(body: dict[str, Any]) -> int:
 
 
 COUNTERS: dict[str, tuple[Callable[[dict[str, Any]], int], int]] = {
-    # Mastodon.py: links as 23, graphemes where it knows them, remote mentions by their local part.
+    # Mastodon.py counts links as 23, graphemes if it knows them, and remote mentions by their local part.
     "mastodon": (lambda body: int(Mastodon.get_status_length(body["status"])), 500),
     "telegram": (_telegram, 4096),
     "bluesky": (_bluesky, 3000),
@@ -119,7 +119,7 @@ COUNTERS: dict[str, tuple[Callable[[dict[str, Any]], int], int]] = {
     "mattermost": (lambda body: len(body["text"]), 16_383),
     "rocketchat": (lambda body: len(body["text"]), 5_000),
     "ntfy": (lambda body: len(body["message"].encode()), 4_096),
-    # Canonical JSON of a whole event: 65,536 bytes, of which the server adds a few hundred.
+    # Canonical JSON of a whole event has at most 65,536 bytes. The server adds a few hundred of them.
     "matrix": (lambda body: len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()), 64_000),
     "teams": (lambda body: len(json.dumps(body, ensure_ascii=False).encode()), 28 * 1024),
     "linkedin": (lambda body: len(body["commentary"]), 3_000),

@@ -1,4 +1,4 @@
-"""An ended token, a deleted webhook, a suspended account: the channel stands still, and no post is lost."""
+"""An expired token, a deleted webhook or a suspended account stops the channel, and no post is lost."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_refused_login_of_bluesky_stops_the_channel() -> None:
 
 
 class _Networks:
-    """Every network behind one sink. While `is_ended`, each refuses to post."""
+    """Every network with one sink. While `is_ended`, each network refuses posts."""
 
     def __init__(self) -> None:
         self.is_ended = False
@@ -172,7 +172,7 @@ def test_posts_wait_for_a_new_token_and_go_out_once(tmp_path: Path) -> None:
         networks.is_ended = True
         for hours in (0, 1, 30):
             newsroom.tick(MONDAY + hours * HOUR)
-        # One request of each channel tells that it stands still.
+        # One request for each channel shows that it is stopped.
         assert sorted(networks.refused) == sorted(SEEING * 3)
         assert {str(entry.state) for entry in newsroom.entries() if entry.purpose == "story"} == {"pending"}
         wrong = status(newsroom.runtime, newsroom.now)["wrong"]

@@ -1,4 +1,4 @@
-"""Commands in process: exit code, what stands on stdout and on stderr."""
+"""Run commands in this process, and read their exit code, stdout and stderr."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Ran:
         return json.loads(self.out)
 
     def ok(self) -> Ran:
-        """Itself, after a look at the exit code."""
+        """Return itself. Fails if the exit code is not 0."""
         assert self.code == 0, (self.code, self.out, self.err)
         return self
 
@@ -38,7 +38,7 @@ Run = Callable[..., Ran]
 
 @pytest.fixture
 def run_in(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`run_in(folder, *arguments, stdin="")`: no traceback, no exit code but those of the contract."""
+    """`run_in(folder, *arguments, stdin="")` fails on a traceback, or an exit code outside the contract."""
 
     def run(folder: Path | None, *arguments: str, stdin: str = "") -> Ran:
         session.root, session.secrets, session.has_printed = Path(), (), False
@@ -70,7 +70,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsroom
 
 @pytest.fixture
 def run(folder: NewsroomFolder, run_in: Run) -> Run:
-    """A command in that newsroom."""
+    """Run a command in that newsroom."""
 
     def here(*arguments: str, stdin: str = "") -> Ran:
         return run_in(folder.root, *arguments, stdin=stdin)

@@ -1,4 +1,4 @@
-"""The little of JSON Schema that `tidings schema` uses, checked by hand; what a shape does not name is refused."""
+"""Check a value against the small part of JSON Schema that `tidings schema` uses. Unnamed keys are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def misfits(value: Any, schema: dict[str, Any], path: str = "$") -> list[str]:
-    """Where `value` is not of the shape."""
+    """Return the places where `value` does not fit the shape."""
     found = []
     if "enum" in schema and value not in schema["enum"]:
         return [f"{path}: {value!r} is none of {schema['enum']}"]

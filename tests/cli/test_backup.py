@@ -1,4 +1,4 @@
-"""`backup`, `restore`, `upgrade` as an operator types them."""
+"""`backup`, `restore` and `upgrade` as an operator types them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tidings.runtime.schemas import make_schemas
 from tidings.store import migrate
 
 
-def test_there_and_back(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
+def test_backup_and_restore_in_one_folder(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
     working(folder, run)
     file = tmp_path / "b.tar.gz"
     made = run("backup", str(file)).ok()
@@ -27,7 +27,7 @@ def test_there_and_back(folder: NewsroomFolder, run: Run, tmp_path: Path) -> Non
     mails = [mail for mail in folder.mails.received if mail.recipient == "r0@example.org"]
     assert len(mails) == 1
 
-    # A clear yes, and nothing before it.
+    # Only a clear yes restores, and nothing happens before it.
     before = rows(folder)
     refused = run("restore", str(file))
     assert refused.code == 2 and "--yes" in refused.err and "Type restore" in refused.err
@@ -55,7 +55,7 @@ def test_there_and_back(folder: NewsroomFolder, run: Run, tmp_path: Path) -> Non
     assert sorted(stories_in(last[-1].text)) == ["one", "two"]
 
 
-def test_what_had_gone_out_is_settled(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
+def test_editions_sent_since_the_backup_are_settled(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
     working(folder, run)
     file = tmp_path / "b.tar.gz"
     run("backup", str(file)).ok()
@@ -68,7 +68,7 @@ def test_what_had_gone_out_is_settled(folder: NewsroomFolder, run: Run, tmp_path
     assert run("status", "--json").json["restored"] is None
 
 
-def test_into_another_folder(folder: NewsroomFolder, run_in: Run, run: Run, tmp_path: Path) -> None:
+def test_restore_into_another_folder(folder: NewsroomFolder, run_in: Run, run: Run, tmp_path: Path) -> None:
     working(folder, run)
     file = tmp_path / "b.tar.gz"
     run("backup", str(file)).ok()
@@ -79,7 +79,7 @@ def test_into_another_folder(folder: NewsroomFolder, run_in: Run, run: Run, tmp_
     assert run_in(elsewhere, "check").code == 0
 
 
-def test_what_is_missing_is_named(
+def test_a_missing_file_is_named(
     folder: NewsroomFolder, run_in: Run, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     working(folder, run)
@@ -107,7 +107,7 @@ def test_odd_arguments(folder: NewsroomFolder, run_in: Run, run: Run, tmp_path: 
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_store_of_another_version_is_refused_and_the_command_named(
+def test_another_version_of_a_store_is_refused_with_the_command(
     folder: NewsroomFolder, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.runtime.backup.test_upgrade import NEW, NEXT_STEP, OLD

@@ -1,4 +1,4 @@
-"""A command needs only what it uses: what works without secrets, and what works while the YAML is broken."""
+"""A command needs only the settings that it uses: some work without secrets, some with broken YAML."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def unset(folder: NewsroomFolder, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def test_an_unset_secret_stopped_15_commands(folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unset_secret_stops_only_commands_that_send(
+    folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     working(folder, run)
     unset(folder, monkeypatch)
     for command in READS:
@@ -36,15 +38,15 @@ def test_an_unset_secret_stopped_15_commands(folder: NewsroomFolder, run: Run, m
     assert run("status", "--json").ok().json["unset"] == list(dict.fromkeys(["DESK_URL", "DESK_SECRET", *folder.env]))
     assert "DESK_URL" in run("status").ok().out
     run("plan", "--now", NOW).ok()
-    # The post is planned although its address is unknown here.
+    # The plan has the post, although the address of the channel is unknown here.
     assert "channel:desk" in run("plan").ok().out.replace("channel desk", "channel:desk")
-    # What sends still says what is missing.
+    # Commands that send still name the missing secret.
     for command in (("tick",), ("test", "daily", "a@example.org")):
         refused = run(*command)
         assert refused.code == 1 and "the environment has no variable DESK_URL" in refused.err
 
 
-def test_a_broken_file_stopped_the_emergency_brake(folder: NewsroomFolder, run: Run) -> None:
+def test_status_and_pause_work_with_a_broken_file(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run)
     for name, text in BREAKS.values():
         before = (folder.root / name).read_text(encoding="utf-8")
@@ -73,9 +75,7 @@ def test_a_broken_store_address_is_never_guessed(folder: NewsroomFolder, run: Ru
     assert refused.code == 1 and "NEWS_STORE" in refused.err
 
 
-def test_secrets_env_was_read_by_systemd_alone(
-    folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_command_reads_secrets_env(folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     working(folder, run)
     unset(folder, monkeypatch)
     lines = ["# secrets", "", *(f'{name}="{value}"' for name, value in folder.env.items()), "export UNUSED=a\\ b"]
@@ -87,7 +87,7 @@ def test_secrets_env_was_read_by_systemd_alone(
     assert "secrets.env" not in clean.out
     path.chmod(0o640)
     assert "warning: secrets.env: other users of this machine can read" in run("check").ok().out
-    # The environment wins.
+    # The environment wins over the file.
     monkeypatch.setenv("DESK_URL", "not an address")
     assert run("tick").code == 1
 

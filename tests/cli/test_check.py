@@ -1,4 +1,4 @@
-"""`tidings check` names every mistake of a newsroom in one run, with file, line and mend."""
+"""`tidings check` reports every mistake of a newsroom in one run, with file, line and correction."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_many_mistakes_are_all_named_in_one_run(run_in: Run, tmp_path: Path) -> 
     assert not found["ok"]
     bare = [one for one in found["problems"] if not one["line"] and not one["file"].startswith("templates/")]
     assert not bare, bare
-    explained = ("title: ", "max_items: ")  # these say in the message what would be right
+    explained = ("title: ", "max_items: ")  # their messages contain the right value
     silent = [
         one
         for one in found["problems"]
@@ -168,7 +168,7 @@ def test_a_sound_newsroom_is_well(folder: NewsroomFolder, run: Run) -> None:
     assert run("check").ok().out == "All is well.\n"
 
 
-def test_settings_that_are_seldom_meant_are_warnings(folder: NewsroomFolder, run: Run) -> None:
+def test_unusual_settings_are_warnings(folder: NewsroomFolder, run: Run) -> None:
     main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
     port = main.partition("port: ")[2].partition(",")[0]
     more = "username: news, password: {file: relay.txt}"
@@ -216,7 +216,7 @@ def test_settings_that_are_seldom_meant_are_warnings(folder: NewsroomFolder, run
         ("on_correction: leave", True),
     ],
 )
-def test_what_a_channel_cannot_do_is_refused(folder: NewsroomFolder, run: Run, wish: str, can: bool) -> None:
+def test_a_feature_that_a_channel_lacks_is_refused(folder: NewsroomFolder, run: Run, wish: str, can: bool) -> None:
     path = folder.root / "tidings.yaml"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("team: {type: slack,", f"team: {{type: slack, {wish},"), encoding="utf-8")
@@ -235,8 +235,8 @@ def test_a_picture_without_alt_text_is_refused(folder: NewsroomFolder, run: Run)
     run("check").ok()
 
 
-def test_a_kind_nearly_known_was_taken_without_a_word(folder: NewsroomFolder, run: Run) -> None:
-    """`kind: evento` has no date and no calendar; an event without `starts` neither."""
+def test_a_misspelt_kind_is_a_warning(folder: NewsroomFolder, run: Run) -> None:
+    """`kind: evento` was published without a date and a calendar, like an event without `starts`."""
     for name, kind in (("a", "evento"), ("b", "press-relase"), ("c", "event"), ("d", "recipe"), ("e", "sobytie")):
         folder.write(f"content/{name}.en.md", f"---\ntitle: Fair\nkind: {kind}\n---\nCome.\n")
     found = {
@@ -251,7 +251,7 @@ def test_a_kind_nearly_known_was_taken_without_a_word(folder: NewsroomFolder, ru
     assert "did you mean `kind: event`?" in found["content/e.en.md"], "the word of a language of the site"
 
 
-def test_a_kind_that_the_yaml_names_is_meant(folder: NewsroomFolder, run: Run) -> None:
+def test_a_kind_in_the_yaml_gives_no_warning(folder: NewsroomFolder, run: Run) -> None:
     folder.write("content/a.en.md", "---\ntitle: Fair\nkind: events\n---\nCome.\n")
     schedule = "cadence: {weekly: fri 09:00}\nselect: {kinds: [%s]}\ndeliver: [{list: digest, frequency: all}]\n"
     folder.write("schedules/fair.yaml", schedule % "events")

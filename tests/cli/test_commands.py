@@ -1,4 +1,4 @@
-"""The contract's table of commands, one by one: what they do, what they leave alone, and their exit codes."""
+"""The contract's table of commands, one by one: effects, exit codes, and what stays unchanged."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def at(hours: float) -> str:
 
 
 def rows(folder: NewsroomFolder) -> str:
-    """A digest of every row of the store."""
+    """Return a digest of every row of the store."""
     import sqlite3
 
     with sqlite3.connect(folder.root / "tidings.db") as connection:
@@ -71,7 +71,7 @@ def working(folder: NewsroomFolder, run: Run, *, readers: int = 3, schedule: str
 # -- plan, preview, test: nothing changes ------------------------------------------------------------------------------
 
 
-def test_plan_changes_nothing_and_its_counts_are_what_tick_sends(folder: NewsroomFolder, run: Run) -> None:
+def test_plan_changes_nothing_and_counts_as_tick_does(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run)
     run("subscribers", "set", "r1@example.org", "--topics", "health").ok()
     before = rows(folder)
@@ -95,7 +95,7 @@ def test_embargo_leaves_no_trace_before_its_time(folder: NewsroomFolder, run: Ru
     secret = item("Sesquipedalian", embargo=at(1), topics="[water]")
     folder.write("content/sesquipedalian.en.md", secret)
     folder.write("content/ahead.en.md", item("Dated ahead", published=at(-0.5)))
-    # The team's own plan names it, with its moment.
+    # The team's own plan shows it, with its time.
     planned = run("plan", "--now", NOW).ok().out
     assert "Dated ahead" in planned and "Sesquipedalian (sesquipedalian) is under embargo until" in planned
     seen = ""
@@ -108,7 +108,7 @@ def test_embargo_leaves_no_trace_before_its_time(folder: NewsroomFolder, run: Ru
     assert "esquipedalian" not in seen and "Dated ahead" in seen
 
 
-def test_preview_writes_files_and_changes_nothing_and_shows_what_is_sent(folder: NewsroomFolder, run: Run) -> None:
+def test_preview_shows_the_exact_mails_and_changes_nothing(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run, schedule=DAILY + "approval: {by: [boss@example.org]}\n")
     before = rows(folder)
     run("preview", "daily", "--now", NOW, "--out", str(folder.root / "shown")).ok()
@@ -132,12 +132,12 @@ def test_preview_writes_files_and_changes_nothing_and_shows_what_is_sent(folder:
     assert stories_in(sent.text) == stories_in(text)
 
 
-def test_test_mails_go_to_these_addresses_alone(folder: NewsroomFolder, run: Run) -> None:
+def test_test_mails_go_only_to_the_named_addresses(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run)
     run("test", "daily", "me@example.org", "you@example.org", "--now", NOW).ok()
     assert sorted({mail.recipient for mail in folder.mails.received}) == ["me@example.org", "you@example.org"]
     assert len(folder.mails.received) == 6 and not folder.hook.received
-    # Nobody takes them for the real mail, and each language can be told apart.
+    # Nobody can mistake it for the real mail, and each language is marked.
     subjects = {str(mail.message["Subject"]) for mail in folder.mails.received}
     assert sorted(subject[:12] for subject in subjects) == ["[Test] [en] ", "[Test] [kk] ", "[Test] [ru] "]
     assert "This is a sample of what daily would send now." in run("preview", "daily", "--now", NOW).ok().out
@@ -148,7 +148,7 @@ def test_test_mails_go_to_these_addresses_alone(folder: NewsroomFolder, run: Run
     assert run("test", "dialy", "me@example.org", "--now", at(1)).code == 2
 
 
-def test_a_test_mail_takes_nothing_else_along_that_is_due(folder: NewsroomFolder, run: Run) -> None:
+def test_a_test_sends_no_other_mail_that_is_due(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run)
     settings = folder.root / "tidings.yaml"
     text = settings.read_text(encoding="utf-8")
@@ -198,7 +198,7 @@ def test_send_on_a_terminal(folder: NewsroomFolder, run: Run) -> None:
     assert [mail.recipient for mail in folder.mails.received] == ["r0@example.org"]
 
 
-def test_a_held_edition_by_commands(folder: NewsroomFolder, run: Run) -> None:
+def test_a_held_edition_is_decided_by_commands(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run)
     folder.write("content/bad.en.md", item("Bad", images="[{src: https://example.org/a.png}]"))
     held = run("tick", "--now", SLOT, "--json").ok().json["editions"][0]
@@ -255,7 +255,7 @@ def test_a_clock_far_from_real_time_sends_only_to_this_machine(folder: NewsroomF
 
 
 def test_commands_without_now_follow_a_clock_that_is_ahead(folder: NewsroomFolder, run: Run) -> None:
-    """They took real time, at which no story was out: an edition could not be changed and its release sent nothing."""
+    """They used real time, before any story was out: an edition could not be edited, and a release sent nothing."""
     write_fresh_store("sqlite:///tidings.db", folder.root)
     folder.write("schedules/daily.yaml", DAILY + "approval: {by: [boss@example.org]}\n")
     run("tick", "--now", "2101-03-01T10:00").ok()
@@ -271,14 +271,14 @@ def test_commands_without_now_follow_a_clock_that_is_ahead(folder: NewsroomFolde
     run("release", "daily/1").ok()
     assert [mail.recipient for mail in folder.mails.received].count("ada@example.org") == 1
     assert run("tick").code == 2, "only a tick moves the clock, and it never goes back"
-    # To other machines nothing goes at a wrong date: the commands that send keep real time.
+    # Commands that send to other machines keep real time, so that nothing goes out with a wrong date.
     text = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
     folder.write("tidings.yaml", text.replace("host: 127.0.0.1", "host: mail.example.org"))
     assert "There is no published story" in run("send", "daily", "--story", "one", "--yes").err
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01", "9999-12-31T23:59", "tomorrow", "2026-13-01", ""])
-def test_a_moment_that_is_none_is_refused(folder: NewsroomFolder, run: Run, moment: str) -> None:
+def test_an_invalid_time_is_refused(folder: NewsroomFolder, run: Run, moment: str) -> None:
     folder.write("schedules/daily.yaml", DAILY)
     ran = run("plan", "--now", moment)
     assert ran.code == (0 if moment == "" else 2)
@@ -314,7 +314,7 @@ def test_ledger_explain_status_and_resolve(folder: NewsroomFolder, run: Run) -> 
     assert run("resolve", "9" * 30, "--cancel").code == 2
 
 
-def test_resolve_settles_what_is_in_doubt(folder: NewsroomFolder, run: Run) -> None:
+def test_resolve_settles_deliveries_in_doubt(folder: NewsroomFolder, run: Run) -> None:
     from sqlalchemy import update
 
     from tidings.store import schema as t
@@ -335,7 +335,7 @@ def test_resolve_settles_what_is_in_doubt(folder: NewsroomFolder, run: Run) -> N
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "tick", "status"])
-def test_json_is_of_the_shape_that_schema_prints(folder: NewsroomFolder, run: Run, command: str) -> None:
+def test_json_fits_the_printed_schema(folder: NewsroomFolder, run: Run, command: str) -> None:
     working(folder, run)
     folder.write("content/odd.en.md", "---\ntitle: x\nembago: 2026-01-01\n---\n")
     folder.write("content/bad.en.md", item("Bad", images="[{src: https://example.org/a.png}]"))
@@ -413,7 +413,7 @@ def test_subscribers_in_and_out(folder: NewsroomFolder, run: Run, tmp_path: Path
     assert run("subscribers", "import", str(tmp_path / "head.csv"), "--list", "digest").code == 1
 
 
-def test_a_hard_bounce_that_was_wrong_is_lifted_by_a_person_who_says_why(folder: NewsroomFolder, run: Run) -> None:
+def test_a_wrong_hard_bounce_is_lifted_with_a_reason(folder: NewsroomFolder, run: Run) -> None:
     folder.write("schedules/daily.yaml", DAILY)
     run("subscribers", "add", "ada@example.org", "--list", "digest", "--frequency", "daily", "--confirmed").ok()
     run("tick", "--now", NOW).ok()
@@ -458,7 +458,7 @@ def test_send_acts_on_a_refusal_as_tick_does(folder: NewsroomFolder, run: Run) -
     assert "confirmed" in run("subscribers", "show", "bob@example.org").ok().out
 
 
-def test_a_refused_test_mail_acts_as_any_other(folder: NewsroomFolder, run: Run) -> None:
+def test_a_refused_test_mail_counts_like_any_refusal(folder: NewsroomFolder, run: Run) -> None:
     folder.write("schedules/daily.yaml", DAILY)
     run("subscribers", "add", "ada@example.org", "--list", "digest", "--frequency", "daily", "--confirmed").ok()
     run("tick", "--now", NOW).ok()
@@ -487,7 +487,7 @@ def test_init_makes_a_newsroom_that_runs(run_in: Run, tmp_path: Path, monkeypatc
     checked = run_in(folder, "check")
     assert checked.code == 0, checked.out
     run_in(None, "plan", "-C", "news", "--json").ok()
-    # Its first look at a mail, before anything was built or served: with all its pictures.
+    # The first preview of a mail has all its pictures, before anything was built or served.
     run_in(None, "preview", "weekly", "-C", "news", "--language", "kk").ok()
     page = (folder / "preview" / "weekly-1-digest-kk.html").read_text()
     assert "/logo.png" in page
@@ -502,7 +502,7 @@ def test_init_makes_a_newsroom_that_runs(run_in: Run, tmp_path: Path, monkeypatc
     assert run_in(None, "init", "file/below").code == 1
 
 
-def test_sweep_accept_believes_a_mass_vanishing(folder: NewsroomFolder, run: Run) -> None:
+def test_sweep_accept_removes_many_vanished_items(folder: NewsroomFolder, run: Run) -> None:
     for number in range(8):
         folder.write(f"content/s{number}.en.md", item(f"S{number}"))
     run("tick", "--now", NOW).ok()
@@ -527,7 +527,7 @@ def test_outside_a_newsroom_every_command_says_so(run_in: Run, tmp_path: Path) -
     assert set(run_in(tmp_path, "schema").ok().json) >= {"tidings.yaml", "schedule.yaml", "plan --json"}
 
 
-def test_a_store_that_cannot_be_reached_is_said_in_words(
+def test_an_unreachable_store_gives_a_clear_message(
     folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for address in (
@@ -542,7 +542,7 @@ def test_a_store_that_cannot_be_reached_is_said_in_words(
         assert "fault of its own" not in ran.err
 
 
-def test_a_subprocess_prints_its_help_and_leaves_by_the_right_code(folder: NewsroomFolder) -> None:
+def test_a_subprocess_prints_help_and_exits_with_the_right_code(folder: NewsroomFolder) -> None:
     command = [sys.executable, "-m", "tidings"]
     help_ = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
     for name in COMMANDS:
@@ -551,7 +551,7 @@ def test_a_subprocess_prints_its_help_and_leaves_by_the_right_code(folder: Newsr
     assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
 
 
-def test_build_says_what_went_into_the_bucket(
+def test_build_reports_the_files_in_the_bucket(
     folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with MotoStore() as server:
@@ -569,13 +569,13 @@ def test_build_says_what_went_into_the_bucket(
         assert "NoSuchBucket" in refused.err
 
 
-def test_hints_of_status_name_the_folder_they_are_about(folder: NewsroomFolder, run: Run) -> None:
+def test_hints_of_status_name_their_folder(folder: NewsroomFolder, run: Run) -> None:
     folder.write("schedules/broken.yaml", "cadence: {weekly: fry 09:00}\n")
     assert f"-> tidings -C {folder.root} check" in run("status").ok().out
 
 
-def test_init_broken_off_keeps_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-D at the third question lost the first two."""
+def test_an_interrupted_init_keeps_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-D at the third question lost the first two answers."""
     answers = iter(["Oficina de prensa", "es,ar"])
 
     def prompt(*_: object, **__: object) -> str:

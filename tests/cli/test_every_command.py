@@ -1,4 +1,4 @@
-"""Each command, from one table: errors on stderr, exit codes as documented, and JSON with --json."""
+"""Each command, from one table: errors on stderr, exit codes as documented, JSON with --json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tidings.store.delivery import ledger
 
 NEEDS_NO_NEWSROOM = {"init", "demo", "schema", "restore"}
 STORE_ALONE = {"subscribers list", "subscribers show", "status", "ledger", "clock", "team list", "team key list"}
-"""Commands that read the store alone: an error in the YAML is a warning."""
+"""Commands that only read the store: for them, an error in the YAML is a warning."""
 VALUES = {
     "address": "nobody@example.org", "edition": "weekly/7", "schedule": "nothing", "delivery": "7", "file": "none.csv",
     "story": "none", "source": "none", "name": "none", "from_": "2026-03-01", "to": "2026-03-02", "lists": "none",
@@ -39,11 +39,11 @@ def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any
 
 COMMANDS = dict(_commands(root_command()))
 CHOICES = {"resolve": ["--cancel"], "team set": ["--role", "viewer"], "subscribers set": ["--language", "ru"]}
-"""Options of which a command needs one."""
+"""Options that a command needs one of."""
 
 
 def _fill(name: str) -> list[str]:
-    """Return values for what a command cannot do without."""
+    """Return values for the required arguments of a command."""
     given = [*CHOICES.get(name, ())]
     for parameter in COMMANDS[name].params:
         if parameter.required:
@@ -78,7 +78,7 @@ def test_outside_a_newsroom_each_command_says_where_it_looked(run_in: Run, name:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_each_command_answers_what_it_cannot_find(
+def test_each_command_names_what_it_cannot_find(
     folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.root)
@@ -104,7 +104,7 @@ def test_each_command_names_the_broken_file(folder: NewsroomFolder, run: Run) ->
         assert ran.code == 0 or name not in STORE_ALONE - {"subscribers show"}, (name, ran)
 
 
-def test_an_error_as_json_on_a_full_disk_was_a_traceback(tmp_path: Path) -> None:
+def test_an_error_as_json_on_a_full_disk_has_no_traceback(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         ran = subprocess.run(
             [sys.executable, "-m", "tidings", "status", "--json", "-C", str(tmp_path)],

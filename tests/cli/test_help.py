@@ -1,4 +1,4 @@
-"""Help and version: complete, in order, and without the imports of the commands."""
+"""Help and version are complete, in order, and do not import the commands."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_help_and_version_import_nothing_heavy(argument: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.function)
-def test_the_table_says_what_each_command_says(command: Command) -> None:
+def test_the_table_has_the_help_line_of_each_command(command: Command) -> None:
     module, _, name = command.function.partition(":")
     doc = inspect.getdoc(getattr(import_module(f"tidings.cli.{module}"), name)) or ""
     assert " ".join(doc.split()).startswith(command.help)

@@ -1,4 +1,4 @@
-"""Whatever is typed, a command answers in words and with an exit code of the contract."""
+"""For any arguments, a command answers in words and with an exit code of the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pause` and `resume` as a person meets them."""
+"""`pause` and `resume` as a person uses them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.cli.test_commands import NOW, SLOT, at, working
 from tests.fixtures.newsroom_folder import NewsroomFolder, item
 
 
-def test_a_pause_is_shown_by_every_command_and_its_end_lets_all_go(folder: NewsroomFolder, run: Run) -> None:
+def test_every_command_shows_a_pause_and_its_end_sends_all(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run)
     said = run("pause", "digest", "--reason", "elections [/b]", "--until", at(72), "--now", NOW).ok().out
     assert said.startswith("List digest is paused until Thu 2026-03-05 09:00.")
@@ -23,11 +23,11 @@ def test_a_pause_is_shown_by_every_command_and_its_end_lets_all_go(folder: Newsr
     )
     assert "list digest, until Thu 2026-03-05 09:00 (elections [/b])" in run("status").ok().out.replace("\n", " ")
     assert "list digest is paused" in run("plan", "--now", NOW).ok().out
-    # The post goes, the mail waits.
+    # The post is sent, the mail waits.
     assert run("tick", "--now", SLOT, "--json").ok().json["deliveries"] == {"accepted": 1}
     assert folder.mails.received == []
     assert "list digest is paused since" in run("explain", "r0@example.org").ok().out.replace("\n", " ")
-    # Said again: it is changed, and began when it began.
+    # A second pause changes the first one, and keeps its begin.
     run("pause", "list:digest", "--reason", "later", "--now", at(1)).ok()
     (changed,) = run("status", "--json").ok().json["paused"]
     assert (changed["since"], changed["until"], changed["reason"]) == (shown["since"], None, "later")
@@ -39,7 +39,7 @@ def test_a_pause_is_shown_by_every_command_and_its_end_lets_all_go(folder: Newsr
     assert again.code == 2 and "List digest is not paused" in again.err
 
 
-def test_send_is_refused_while_the_schedule_is_paused_and_test_is_not(folder: NewsroomFolder, run: Run) -> None:
+def test_a_paused_schedule_refuses_send_but_not_test(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run)
     for name in ("daily", "--all"):
         run("pause", name, "--now", NOW).ok()
@@ -67,7 +67,7 @@ def test_send_is_refused_while_the_schedule_is_paused_and_test_is_not(folder: Ne
         (["daily", "--until"], "requires an argument"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_the_mend(
+def test_an_impossible_pause_is_refused_with_a_correction(
     folder: NewsroomFolder, run: Run, arguments: list[str], said: str
 ) -> None:
     working(folder, run)
@@ -78,7 +78,7 @@ def test_what_cannot_be_meant_is_refused_with_the_mend(
     assert run("status", "--json").ok().json["paused"] == []
 
 
-def test_what_is_paused_and_gone_can_be_resumed(folder: NewsroomFolder, run: Run) -> None:
+def test_a_removed_schedule_can_be_resumed(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run)
     folder.write("schedules/gone.yaml", 'cadence: {daily: "10:00"}\ndeliver: [{channel: desk}]\n')
     run("pause", "gone", "--now", NOW).ok()
@@ -87,7 +87,7 @@ def test_what_is_paused_and_gone_can_be_resumed(folder: NewsroomFolder, run: Run
     run("resume", "gone", "--now", NOW).ok()
 
 
-def test_cancel_while_it_is_paused_half_sent_drops_the_rest_for_good(folder: NewsroomFolder, run: Run) -> None:
+def test_cancel_of_a_half_sent_paused_edition_drops_the_rest(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run)
     run("pause", "digest", "--now", NOW).ok()
     run("tick", "--now", SLOT).ok()

@@ -1,4 +1,4 @@
-"""`tidings rehearse` as a user meets it."""
+"""`tidings rehearse` as a person uses it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ready(folder: NewsroomFolder, run: Run) -> NewsroomFolder:
     return folder
 
 
-def test_the_table_says_what_would_go_to_whom(ready: NewsroomFolder, run: Run) -> None:
+def test_the_table_lists_each_mailing_and_its_recipients(ready: NewsroomFolder, run: Run) -> None:
     out = run("rehearse", *SPAN).ok().out
     assert "Nothing was sent or changed" in out and "skipped: nothing new" in out
     assert "2 slots until" in out, "a date alone is a day to its end"
@@ -47,7 +47,7 @@ def test_the_table_says_what_would_go_to_whom(ready: NewsroomFolder, run: Run) -
     assert ready.mails.received == []
 
 
-def test_the_json_has_the_shape_that_the_schema_gives(ready: NewsroomFolder, run: Run) -> None:
+def test_json_of_rehearse_fits_the_schema(ready: NewsroomFolder, run: Run) -> None:
     ready.write("content/soon.en.md", item("Soon", published=f"{SECOND}T08:00"))
     found = run("rehearse", "--from", f"{FIRST}", "--to", f"{FOURTH}", "--json").ok().json
     assert misfits(found, make_schemas()["rehearse --json"]) == []
@@ -64,7 +64,7 @@ def test_the_json_has_the_shape_that_the_schema_gives(ready: NewsroomFolder, run
         (("--from", f"{FIRST}"), "--to"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_impossible_arguments_are_refused(
     ready: NewsroomFolder, run: Run, arguments: tuple[str, ...], message: str
 ) -> None:
     done = run("rehearse", *arguments)
@@ -72,7 +72,7 @@ def test_what_makes_no_sense_is_refused(
     assert not (ready.root / "rehearsal").exists()
 
 
-def test_a_broken_newsroom_and_a_full_folder_say_what_to_mend(ready: NewsroomFolder, run: Run) -> None:
+def test_a_broken_newsroom_or_full_folder_is_explained(ready: NewsroomFolder, run: Run) -> None:
     (ready.root / "letters").mkdir()
     (ready.root / "letters" / "a.eml").write_text("mine")
     done = run("rehearse", *SPAN, "--out", str(ready.root / "letters"))

@@ -1,4 +1,4 @@
-"""`tidings sources`: what a person sees of the websites that feed the newsroom."""
+"""`tidings sources` shows the websites that feed the newsroom."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def site(folder: NewsroomFolder) -> Iterator[Website]:
     made.close()
 
 
-def test_try_shows_what_comes_and_keeps_nothing(site: Website, run: Run) -> None:
+def test_try_shows_items_and_stores_nothing(site: Website, run: Run) -> None:
     shown = run("sources", "try", "site").ok().out
     assert "Story 2 of the site" in shown and "3 items." in shown
     told = run("sources", "try", "site", "--json").ok().json
@@ -43,7 +43,7 @@ def test_try_shows_what_comes_and_keeps_nothing(site: Website, run: Run) -> None
     assert unknown.code == 2 and "Did you mean 'site'" in unknown.err
 
 
-def test_try_shows_what_a_drupal_has(folder: NewsroomFolder, run: Run) -> None:
+def test_try_shows_the_items_of_a_drupal_site(folder: NewsroomFolder, run: Run) -> None:
     drupal = Drupal()
     try:
         drupal.node("A story of the Drupal", field_tags=drupal.term("Youth"))
@@ -58,9 +58,7 @@ def test_try_shows_what_a_drupal_has(folder: NewsroomFolder, run: Run) -> None:
         drupal.close()
 
 
-def test_list_says_of_a_source_that_was_never_read_that_it_was_not(
-    site: Website, folder: NewsroomFolder, run: Run
-) -> None:
+def test_list_names_sources_that_were_never_read(site: Website, folder: NewsroomFolder, run: Run) -> None:
     main = (folder.root / "tidings.yaml").read_text()
     folder.write("tidings.yaml", main + "  cms: {type: push, token: a-token-of-this-test}\n")
     assert run("sources", "list").ok().out.splitlines() == ["site (feed): not read yet", "cms (push): 0 items"]
@@ -73,7 +71,7 @@ def test_list_says_of_a_source_that_was_never_read_that_it_was_not(
     assert run("sources", "list").ok().out.startswith("site (feed): 3 items\n")
 
 
-def test_sync_takes_up_what_is_there_and_list_says_how_each_fares(site: Website, run: Run) -> None:
+def test_sync_reads_items_and_list_shows_each_sources_state(site: Website, run: Run) -> None:
     assert "3 new" in run("sources", "sync").ok().out
     told = run("sources", "sync", "--json").ok().json
     assert misfits(told, make_schemas()["sources sync --json"]) == [] and told["items"]["new"] == 0
@@ -90,14 +88,14 @@ def test_sync_takes_up_what_is_there_and_list_says_how_each_fares(site: Website,
     assert misfits(found, make_schemas()["status --json"]) == []
 
 
-def test_tick_asks_what_is_due(site: Website, run: Run) -> None:
+def test_tick_reads_the_sources_that_are_due(site: Website, run: Run) -> None:
     first = run("tick", "--json").ok().json
     assert misfits(first, make_schemas()["tick --json"]) == []
     assert first["sources"]["site"]["new"] == 3 and first["items"]["new"] == 3
     assert run("tick", "--json").ok().json["sources"] == {}
 
 
-def test_what_cannot_be_read_is_said_with_a_mend(site: Website, folder: NewsroomFolder, run: Run) -> None:
+def test_an_unreadable_source_is_reported_with_a_remedy(site: Website, folder: NewsroomFolder, run: Run) -> None:
     run("sources", "sync").ok()
     site.pages["/feed"] = Page(
         b'<html><head><link rel="alternate" type="application/rss+xml" href="/rss"></head></html>'
@@ -119,9 +117,7 @@ def test_what_cannot_be_read_is_said_with_a_mend(site: Website, folder: Newsroom
     assert "token: this is shorter than 16 characters" in run("check").out
 
 
-def test_a_picture_without_words_is_an_error_where_mail_alone_is_sent(
-    site: Website, folder: NewsroomFolder, run: Run
-) -> None:
+def test_a_picture_without_alt_text_is_an_error_only_for_mail(site: Website, folder: NewsroomFolder, run: Run) -> None:
     body = '<p>One</p><img src="/well.jpg">'
     site.pages["/feed"] = Page(rss([Story("new", "News", body, published=PAST)], site.url))
     run("sources", "sync", "site").ok()
@@ -134,7 +130,7 @@ def test_a_picture_without_words_is_an_error_where_mail_alone_is_sent(
     assert f"under `alt`, after {site.url}/well.jpg" in said and "/new:1:1" not in said
 
 
-def test_a_person_hears_of_silence_and_of_an_end_once(site: Website, folder: NewsroomFolder, run: Run) -> None:
+def test_a_silent_and_an_ended_source_give_one_notice_each(site: Website, folder: NewsroomFolder, run: Run) -> None:
     told = [Story(f"s{n}", f"Story {n} of the site", published=PAST + timedelta(hours=6) * n) for n in range(20)]
     site.pages["/feed"] = Page(rss(told, site.url))
 

@@ -1,4 +1,4 @@
-"""A website takes its pages away from everybody: nothing changes until a person takes it at its word."""
+"""A website hides its pages from everybody: nothing changes until a person accepts it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STORIES = 12
 
 
 class Site(Protocol):
-    """What its keepers do; a page that is taken away answers 401 or 403."""
+    """The editors of a website. A page that they hide answers 401 or 403."""
 
     kind: str
     url: str
@@ -104,7 +104,7 @@ def folder(tmp_path: Path, site: Site, database_url: str, monkeypatch: pytest.Mo
 
 
 def live(runtime: Runtime, first: int, last: int) -> list[str]:
-    """Hours, with their rounds of the fetcher and beats; what is wrong in the end, in the words of `status`."""
+    """Play hours of fetches and ticks. Returns the problems at the end, in the words of `status`."""
     for hour in range(first, last):
         runtime.set_clock(START + hour * HOUR)
         assert not any(one.problem for one in runtime.fetch().values())
@@ -117,9 +117,7 @@ def standing(runtime: Runtime) -> int:
 
 
 @pytest.mark.slow
-def test_a_person_is_asked_before_a_website_that_shows_nothing_is_believed(
-    folder: NewsroomFolder, site: Site, run_in: Run
-) -> None:
+def test_a_person_is_asked_before_hidden_pages_are_removed(folder: NewsroomFolder, site: Site, run_in: Run) -> None:
     with folder.runtime() as runtime:
         assert live(runtime, 0, 2) == []
         assert standing(runtime) == STORIES
@@ -128,7 +126,7 @@ def test_a_person_is_asked_before_a_website_that_shows_nothing_is_believed(
         assert "12 of 12 items of the source 'site' vanished at once" in wrong and "sweep --accept" in wrong
         assert standing(runtime) == STORIES
         assert told(folder) == 1
-        # Items that were removed by mistake come back, and a repeat of the mistake gives a new notice.
+        # Items that were removed by mistake come back. A second mistake gives a new notice.
         site.bring_back()
         site.write("Since then")
         assert live(runtime, 20, 30) == []

@@ -1,4 +1,4 @@
-"""`subscribers import` and `export` as a user meets them: words, files and exit codes."""
+"""`subscribers import` and `export` as a person uses them: messages, files and exit codes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Mia;mia@example.org;4
 """
 
 
-def test_refused_lines_are_mended_and_imported(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
+def test_refused_lines_are_corrected_and_imported(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
     path, bad = tmp_path / "odd.csv", tmp_path / "bad.csv"
     path.write_text(ODD, encoding="utf-8")
     foreseen = run("subscribers", "import", str(path), "--list", "digest", "--dry-run")
@@ -56,7 +56,7 @@ def test_refused_lines_are_mended_and_imported(folder: NewsroomFolder, run: Run,
     assert known["name"] == "Zoë Two" and not folder.mails.received
 
 
-def test_another_tool_by_one_command(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
+def test_an_export_of_another_tool_needs_one_command(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
     path = tmp_path / "subscribers.csv"
     path.write_text(
         "uuid,email,name,attributes,status,created_at,updated_at\n"
@@ -80,7 +80,7 @@ def test_another_tool_by_one_command(folder: NewsroomFolder, run: Run, tmp_path:
 @pytest.mark.parametrize(
     "content", [b"", b"email\n", b"\0" * 50, b"email\n\0\n", b'"', b"\xff\xfe\x00", b"email\n" + b'"' * 99]
 )
-def test_odd_files_end_in_words(folder: NewsroomFolder, run: Run, tmp_path: Path, content: bytes) -> None:
+def test_unusual_files_give_a_clear_message(folder: NewsroomFolder, run: Run, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "odd.csv"
     path.write_bytes(content)
     for tool in ([], ["--from", "ghost"], ["--from", "mailman3"]):
@@ -91,7 +91,7 @@ def test_odd_files_end_in_words(folder: NewsroomFolder, run: Run, tmp_path: Path
     assert run("subscribers", "import", str(path), "--list", "digest", "--from", "sendy").code == 2
 
 
-def test_readers_could_not_be_counted_by_language_and_topic(
+def test_readers_are_counted_by_language_and_topic(
     folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = ["email,name,language,topics,frequency"]
@@ -103,7 +103,7 @@ def test_readers_could_not_be_counted_by_language_and_topic(
     run("subscribers", "import", str(folder.root / "people.csv"), "--list", "digest", "--confirmed").ok()
     run("subscribers", "add", "late@example.org", "--list", "digest", "--language", "ru").ok()
     run("subscribers", "remove", "r8@example.org").ok()
-    # Pages of two: nobody is repeated or left out.
+    # With pages of two, nobody is repeated or left out.
     plain = subscribers.subscriptions_page
     monkeypatch.setattr(subscribers, "subscriptions_page", lambda *given, **named: plain(*given, **named, limit=2))
 

@@ -1,4 +1,4 @@
-"""`tidings team` as a person meets it."""
+"""`tidings team` as a person uses it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def admin(run: Run) -> str:
     return run("team", "add", "dana@example.org", "--role", "admin", "--name", "Dana").ok().out.splitlines()[-1].strip()
 
 
-def test_a_new_member_gets_a_link_for_once(run: Run, admin: str) -> None:
+def test_a_new_member_gets_a_one_time_link(run: Run, admin: str) -> None:
     assert admin.startswith("https://news.example.org/room/join/")
     again = run("team", "add", "Dana@Example.org", "--role", "editor")
     assert again.code == 2 and "is in the team already" in again.err
@@ -62,7 +62,7 @@ def test_a_mistake_is_named(run: Run, arguments: list[str], text: str) -> None:
     assert answer.code in (1, 2) and text in answer.err
 
 
-def test_what_commands_do_stands_in_the_log_without_an_address(folder: NewsroomFolder, run: Run) -> None:
+def test_the_log_has_commands_but_no_address(folder: NewsroomFolder, run: Run) -> None:
     run("subscribers", "add", "reader@example.org", "--list", "digest", "--confirmed").ok()
     run("subscribers", "set", "reader@example.org", "--language", "ru").ok()
     run("pause", "digest", "--reason", "elections").ok()
@@ -106,7 +106,7 @@ def test_a_sample_address_says_where_the_link_opens(folder: NewsroomFolder, run:
 
 
 def test_a_link_never_leads_to_the_address_of_all_networks(folder: NewsroomFolder, run: Run) -> None:
-    """No browser opens 0.0.0.0 everywhere: it means each network of the machine."""
+    """0.0.0.0 means every network of the machine, and some browsers do not open it."""
     main = folder.root / "tidings.yaml"
     main.write_text(f"{main.read_text()}web: {{host: 0.0.0.0}}\n")
     lines = run("team", "add", "eli@example.org", "--role", "viewer").ok().out.splitlines()

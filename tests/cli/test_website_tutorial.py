@@ -1,4 +1,4 @@
-"""`docs/howto/read-your-website.md` word for word, against a site on this machine."""
+"""Follow `docs/howto/read-your-website.md` word for word, with a site on this machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def site() -> Iterator[Website]:
 
 
 @pytest.mark.slow
-def test_the_page_word_for_word(site: Website, tmp_path: Path) -> None:
+def test_every_step_of_the_page_works(site: Website, tmp_path: Path) -> None:
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert [kind for kind, _ in blocks] == ["", "yaml", "", "", "", "", "", ""]
     del blocks[5:]  # an overlay and other sources, as examples
@@ -45,7 +45,7 @@ def test_the_page_word_for_word(site: Website, tmp_path: Path) -> None:
     for kind, text in blocks:
         if kind == "yaml":
             main = folder / "tidings.yaml"
-            # The site of the page is on the open internet; ours is on this machine, which has to be permitted.
+            # The site of the page is on the internet. Ours is on this machine, which must be allowed.
             local = text.replace("https://www.example.org", site.url).replace(
                 "backfill: 3}", "backfill: 3, allow_private: true}"
             )

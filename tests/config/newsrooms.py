@@ -1,4 +1,4 @@
-"""Newsrooms on disk, written out as a press office would, to load or to spoil."""
+"""Newsrooms on disk, as a press office would write them, to load or to break."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ SLACK = "https://hooks.slack.example/services/T0/B0/qwertyuiop"
 
 
 def write(root: Path, main: str | bytes = MAIN, schedules: Mapping[str, str] | None = None) -> Path:
-    """A newsroom at `root`; `schedules` by file name, a stem stands for STEM.yaml."""
+    """Write a newsroom at `root`. `schedules` are by file name; a name without ending means NAME.yaml."""
     (root / "schedules").mkdir(exist_ok=True)
     (root / "slack.txt").write_text(SLACK + "\n")
     (root / "tidings.yaml").write_bytes(main if isinstance(main, bytes) else main.encode())
@@ -103,7 +103,7 @@ def write(root: Path, main: str | bytes = MAIN, schedules: Mapping[str, str] | N
 
 
 def read(root: Path, env: Mapping[str, str] = ENV, *, lenient: bool = False) -> LoadResult:
-    """Loaded with the adapters that come with the product."""
+    """Load with the adapters that come with the product."""
     return load_config(
         root,
         channel_settings=plugins.AdapterSettings(plugins.channels()),
@@ -115,18 +115,18 @@ def read(root: Path, env: Mapping[str, str] = ENV, *, lenient: bool = False) -> 
 
 
 def said(loaded: LoadResult) -> list[str]:
-    """Problems as a person reads them."""
+    """Return the problems as a person reads them."""
     return [str(problem) for problem in loaded.problems]
 
 
 def spoilt(text: str, good: str, bad: str) -> str:
-    """`text` with one mistake; what is to be spoilt must stand in it."""
+    """Return `text` with one mistake. Fails if `good` is not in it."""
     assert good in text
     return text.replace(good, bad, 1)
 
 
 def relay(newsroom: Newsroom | None) -> Settings:
-    """Its one sender, which is a relay."""
+    """Return its only sender, which is a relay."""
     assert newsroom is not None
     [sender] = newsroom.mail
     assert isinstance(sender, Settings)

@@ -1,4 +1,4 @@
-"""`bounces`: mistakes are reported with the remedy, and a return path leaves room for its token."""
+"""`bounces`: mistakes are reported with their correction, and a return path has room for its token."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def _said(folder: Path, main: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("settings", "words"), WRONG.items(), ids=range(len(WRONG)))
-def test_a_wrong_way_is_told(tmp_path: Path, settings: str, words: str) -> None:
+def test_a_wrong_setting_of_bounces_is_reported(tmp_path: Path, settings: str, words: str) -> None:
     found = _said(tmp_path, f"{MAIN}bounces: {{{settings}}}\n")
     assert any(words in text for text in found), found
     assert not any("key-in-the-clear" in text for text in found)
 
 
-def test_a_return_path_leaves_room_for_its_token(tmp_path: Path) -> None:
+def test_a_return_path_has_room_for_its_token(tmp_path: Path) -> None:
     long = "bounces-of-the-newsroom-of-a-large-organisation@example.org"
     main = MAIN.replace("bounces@example.org", long)
     assert any("at most 39 characters" in text for text in _said(tmp_path, main))
     assert _said(tmp_path, main.replace(f"return_path: {long}", f"return_path: {long}\n  verp: false")) == []
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_all_settings_of_bounces_are_read(tmp_path: Path) -> None:
     lines = "bounces:\n  lmtp: '[::1]:2424'\n  soft: {days: 3, within: 30d}\n"
     newsroom = read(write(tmp_path, MAIN + lines)).newsroom
     assert newsroom is not None

@@ -1,4 +1,4 @@
-"""Loading: the contract's examples, each mistake at its place, every one in the same run."""
+"""Loading: the contract's examples, and each mistake at its line. All mistakes are reported in one run."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_every_key_of_the_contract_arrives_typed(tmp_path: Path) -> None:
     assert served_frequencies(newsroom, "digest") == {"weekly"}
 
 
-def test_what_may_be_left_out(tmp_path: Path) -> None:
+def test_optional_keys_may_be_left_out(tmp_path: Path) -> None:
     main = "site: {title: T, url: http://localhost:8080, address: A}\n"
     schedule = "cadence: {on: request}\ndeliver: [{channel: hook}]\n"
     hook = "channels: {hook: {type: webhook, url: 'http://127.0.0.1:1/'}}\n"
@@ -142,7 +142,7 @@ def test_each_rule_of_cadence(tmp_path: Path, written: str, rule: Rule) -> None:
     assert loaded.newsroom.schedules["weekly"].cadence.rule == rule
 
 
-def test_cron_of_the_contract(tmp_path: Path) -> None:
+def test_cron_is_read_as_the_contract_says(tmp_path: Path) -> None:
     loaded = read(write(tmp_path, schedules={"weekly": spoilt(WEEKLY, "weekly: fri 09:00", 'cron: "0 9 * * fri"')}))
     assert loaded.newsroom is not None
     assert isinstance(loaded.newsroom.schedules["weekly"].cadence.rule, Cron)
@@ -306,7 +306,7 @@ def test_a_mistake_in_a_schedule(tmp_path: Path, good: str, bad: str, expected: 
 @pytest.mark.parametrize(
     "rule", ["daily: 09:00", "weekly: fri 09:00", "monthly: 1 09:00", 'cron: "0 9 * * fri"', "every: 1h", "on: new"]
 )
-def test_a_repeating_schedule_says_whom_it_serves(tmp_path: Path, rule: str) -> None:
+def test_a_repeating_schedule_needs_a_frequency(tmp_path: Path, rule: str) -> None:
     schedule = f"cadence: {{{rule}}}\ndeliver:\n  - list: digest\n"
     main = MAIN.replace("    default_frequency: weekly\n", "")
     assert any("needs `frequency`" in line for line in said(read(write(tmp_path, main, {"s": schedule}))))
@@ -315,14 +315,14 @@ def test_a_repeating_schedule_says_whom_it_serves(tmp_path: Path, rule: str) -> 
 
 
 @pytest.mark.parametrize("rule", ["at: 2026-12-01T09:00", "on: request"])
-def test_a_schedule_for_once_need_not(tmp_path: Path, rule: str) -> None:
+def test_a_one_time_schedule_needs_no_frequency(tmp_path: Path, rule: str) -> None:
     schedule = f"cadence: {{{rule}}}\ndeliver:\n  - list: digest\n"
     newsroom = read(write(tmp_path, schedules={"s": schedule})).newsroom
     assert newsroom is not None
     assert served_frequencies(newsroom, "digest") == {"all"}
 
 
-def test_a_default_frequency_that_nobody_serves_is_a_warning(tmp_path: Path) -> None:
+def test_a_default_frequency_without_a_schedule_is_a_warning(tmp_path: Path) -> None:
     loaded = read(write(tmp_path, spoilt(MAIN, "default_frequency: weekly", "default_frequency: daily")))
     assert loaded.newsroom is not None
     [problem] = loaded.problems
@@ -330,8 +330,8 @@ def test_a_default_frequency_that_nobody_serves_is_a_warning(tmp_path: Path) -> 
     assert problem.mend == "write `default_frequency: weekly`, or add a schedule that delivers it"
 
 
-def test_a_default_frequency_of_the_wrong_shape_is_one_mistake_of_its_own(tmp_path: Path) -> None:
-    """Found by Hypothesis: a map there made the look at frequencies fail."""
+def test_a_malformed_default_frequency_is_one_mistake(tmp_path: Path) -> None:
+    """Found by Hypothesis: the check of frequencies failed when the default was a map."""
     main = spoilt(MAIN, "default_frequency: weekly", "default_frequency: {en: weekly}")
     expected = "tidings.yaml:34:5: default_frequency: expected one value here, not a list or a map"
     expected += ". Write it after the colon, in the same line"
@@ -346,7 +346,7 @@ def test_everyone_serves_every_frequency(tmp_path: Path) -> None:
 
 
 def test_which_files_are_schedules(tmp_path: Path) -> None:
-    """Editors, macOS and backups leave files beside one's own; a file that looks like a schedule is never ignored."""
+    """Editors, macOS and backups leave files in the folder. A file that looks like a schedule is never ignored."""
     names = dict.fromkeys((".#weekly.yaml", "._weekly.yaml", "weekly.yaml~", "weekly.yaml.bak", "notes.txt"), "x")
     assert said(read(write(tmp_path, schedules={"weekly": WEEKLY, **names}))) == []
     for name, meant in (
@@ -392,7 +392,7 @@ def test_broken_yaml_in_one_file_does_not_hide_the_others(tmp_path: Path) -> Non
     assert any(line.startswith("schedules/x.yaml:1:1: unknown key 'c'") for line in lines)
 
 
-def test_lenient_keeps_what_is_right(tmp_path: Path) -> None:
+def test_lenient_loading_keeps_the_valid_files(tmp_path: Path) -> None:
     main = spoilt(spoilt(MAIN, "port: 8080", "prot: 1"), "type: webhook", "type: webhok")
     loaded = read(write(tmp_path, main, {"weekly": WEEKLY, "bad": "cadence: {x: y}\n"}), lenient=True)
     assert len(loaded.problems) > 2 and loaded.newsroom is not None
@@ -400,12 +400,12 @@ def test_lenient_keeps_what_is_right(tmp_path: Path) -> None:
     assert "weekly" in loaded.newsroom.schedules
 
 
-def test_no_newsroom_here(tmp_path: Path) -> None:
+def test_a_folder_without_a_newsroom_is_named(tmp_path: Path) -> None:
     [problem] = read(tmp_path).problems
     assert "tidings init" in problem.mend
 
 
-def test_a_logo_that_is_not_there_or_leads_out(tmp_path: Path) -> None:
+def test_a_missing_or_outside_logo_is_refused(tmp_path: Path) -> None:
     (tmp_path / "room").mkdir()
     (tmp_path / "out.png").write_bytes(b"x")
     for name in ("media/logo.png", "../out.png", "x" * 300):
@@ -423,7 +423,7 @@ def test_windows_line_endings_and_a_byte_order_mark(tmp_path: Path) -> None:
     assert said(read(write(tmp_path, ("\ufeff" + MAIN.replace("\n", "\r\n")).encode()))) == []
 
 
-def test_tidings_store_goes_before_what_is_written(tmp_path: Path) -> None:
+def test_tidings_store_overrides_the_file(tmp_path: Path) -> None:
     write(tmp_path)
     newsroom = read(tmp_path, {**ENV, "TIDINGS_STORE": "postgresql://t:s3cret-word@db/t"}).newsroom
     assert newsroom is not None
@@ -466,7 +466,7 @@ def test_holidays_weekends_and_seasons_arrive_typed(tmp_path: Path) -> None:
         ("weekly:fri 09:00", "a space is missing after 'weekly:'. Write `weekly: fri 09:00`"),
     ],
 )
-def test_a_cadence_that_cannot_be_says_why_at_its_line(tmp_path: Path, written: str, words: str) -> None:
+def test_an_impossible_cadence_is_explained_at_its_line(tmp_path: Path, written: str, words: str) -> None:
     plain = "title: x\ncadence:\n  weekly: fri 09:00\ndeliver:\n  - list: digest\n    frequency: weekly\n"
     loaded = read(write(tmp_path, schedules={"weekly": spoilt(plain, "weekly: fri 09:00", written)}))
     problems = [text for text in said(loaded) if "weekly.yaml" in text]
@@ -499,7 +499,7 @@ def test_a_space_missing_in_braces_is_named_once(tmp_path: Path, written: str, w
         ("تونس", "Africa/Tunis"),
     ],
 )
-def test_the_zone_of_another_place_was_suggested(tmp_path: Path, written: str, zone: str) -> None:
+def test_the_zone_of_the_named_place_is_suggested(tmp_path: Path, written: str, zone: str) -> None:
     problems = said(read(write(tmp_path, spoilt(MAIN, "timezone: Asia/Almaty", f"timezone: {written}"))))
     assert len(problems) == 1 and f"Did you mean {zone}?" in problems[0], problems
 
@@ -534,13 +534,13 @@ def test_a_dash_without_a_space_is_named(tmp_path: Path) -> None:
         ("{label: {fr: Eau}, hashtag: CleanWater}", "'fr' is not among site.languages"),
     ],
 )
-def test_a_topic_that_cannot_be_says_why(tmp_path: Path, topic: str, words: str) -> None:
+def test_an_invalid_topic_is_explained(tmp_path: Path, topic: str, words: str) -> None:
     main = spoilt(MAIN, "sdg-4: {en: Education, ru: Образование, kk: Білім}", f"sdg-4: {topic}")
     problems = said(read(write(tmp_path, main)))
     assert len(problems) == 1 and words in problems[0], problems
 
 
-def test_more_people_cannot_be_needed_than_are_named(tmp_path: Path) -> None:
+def test_needed_may_not_exceed_the_number_of_approvers(tmp_path: Path) -> None:
     approval = "approval: {by: [boss@example.org, boss@example.org], needed: 2}"
     problems = said(read(write(tmp_path, schedules={"weekly": spoilt(WEEKLY, "approval: none", approval)})))
     assert problems == [

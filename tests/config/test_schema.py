@@ -1,4 +1,4 @@
-"""The JSON Schemas that editors complete keys from, asked by a validator that is not ours (ajv, with html-validate)."""
+"""The JSON Schemas that editors use for completion, checked by a foreign validator (ajv, with html-validate)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ process.stdin.on("data", part => input += part).on("end", () => {
 
 
 def judged(schema: dict[str, Any], *texts: str) -> list[list[str]]:
-    """What ajv says of YAML as editors read it (1.2: 09:00 and dates are text)."""
+    """Return the errors of ajv for YAML as editors read it (1.2: 09:00 and dates are text)."""
     node, ajv = require_program("node"), tool("ajv", "dist", "ajv.js")
     values = [json.loads(json.dumps(YAML(typ="safe", pure=True).load(text), default=str)) for text in texts]
     done = subprocess.run(
@@ -42,7 +42,7 @@ def judged(schema: dict[str, Any], *texts: str) -> list[list[str]]:
     return answer
 
 
-def test_the_editor_takes_what_the_loader_takes() -> None:
+def test_the_schema_accepts_valid_files() -> None:
     by_name = make_schemas()
     sample = Path(__file__).parents[2]
     main = [MAIN, (sample / "tidings.yaml").read_text(encoding="utf-8")]
@@ -68,15 +68,13 @@ REFUSED = [
 
 @pytest.fixture(scope="module")
 def refusals() -> dict[str, list[str]]:
-    """What ajv says of each spoilt text. It takes two seconds to start, so it is asked once."""
+    """Return the errors of ajv for each broken text. It takes two seconds to start, so it runs once."""
     answers = judged(make_schemas()["tidings.yaml"], *(spoilt(MAIN, good, bad) for good, bad, _ in REFUSED))
     return {bad: answer for (_, bad, _), answer in zip(REFUSED, answers, strict=True)}
 
 
 @pytest.mark.parametrize(("good", "bad", "word"), REFUSED)
-def test_the_editor_refuses_what_the_loader_refuses(
-    good: str, bad: str, word: str, refusals: dict[str, list[str]]
-) -> None:
+def test_the_schema_refuses_invalid_files(good: str, bad: str, word: str, refusals: dict[str, list[str]]) -> None:
     assert any(word in line for line in refusals[bad])
 
 
@@ -91,8 +89,8 @@ def models() -> list[type[BaseModel]]:
 
 
 @pytest.mark.parametrize("model", models())
-def test_every_key_says_what_it_is_for(model: type[BaseModel]) -> None:
-    """The reference and the editors' hints are made from these."""
+def test_every_key_has_a_description(model: type[BaseModel]) -> None:
+    """The reference pages and the hints of editors are made from these descriptions."""
     assert model.model_fields and (model.__doc__ or "").strip()
     for name, field in model.model_fields.items():
         assert (field.description or "").strip().endswith((".", ":", "}")), f"{model.__name__}.{name}"

@@ -1,4 +1,4 @@
-"""Secrets come from the environment or from a file, and appear nowhere: in no problem, in no repr."""
+"""Secrets come from the environment or from a file. No problem and no repr shows them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tidings.config.file_reader import read_environment
 SECRET = "Tr0ub4dor-and-3-more"
 
 
-def test_a_newsroom_shows_none_of_them(tmp_path: Path) -> None:
+def test_a_newsroom_shows_no_secret(tmp_path: Path) -> None:
     newsroom = read(write(tmp_path)).newsroom
     assert newsroom is not None
     shown = repr(newsroom.mail) + repr(newsroom.channels) + repr(newsroom.store) + str(newsroom.mail)
@@ -26,7 +26,7 @@ def test_a_newsroom_shows_none_of_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["password: {env: SMTP_PASSWORD}", "secret: {env: DESK_SECRET}"])
-def test_in_plain_yaml_it_is_refused_and_not_repeated(tmp_path: Path, key: str) -> None:
+def test_a_secret_in_plain_yaml_is_refused_and_not_shown(tmp_path: Path, key: str) -> None:
     name = key.partition(":")[0]
     [line] = said(read(write(tmp_path, spoilt(MAIN, key, f"{name}: {ENV['DESK_SECRET']}"))))
     assert f"{name}: secrets belong in the environment or in a file, never in YAML" in line
@@ -34,7 +34,7 @@ def test_in_plain_yaml_it_is_refused_and_not_repeated(tmp_path: Path, key: str) 
     assert ENV["DESK_SECRET"] not in line
 
 
-def test_the_password_of_the_store_too(tmp_path: Path) -> None:
+def test_the_password_of_the_store_is_not_shown(tmp_path: Path) -> None:
     [line] = said(read(write(tmp_path, spoilt(MAIN, "sqlite:///tidings.db", f"postgresql://u:{SECRET}@db/t"))))
     assert line.startswith("tidings.yaml:8:8: store: secrets belong") and SECRET not in line
 
@@ -67,7 +67,7 @@ _PLACES = [
 
 @pytest.mark.parametrize("written", _PLACES)
 @pytest.mark.parametrize("source", ["env", "file"])
-def test_a_secret_in_the_wrong_place_is_never_repeated(tmp_path: Path, written: str, source: str) -> None:
+def test_a_secret_in_the_wrong_place_is_never_shown(tmp_path: Path, written: str, source: str) -> None:
     """The operator swapped two variables: `host: {env: SMTP_PASSWORD}`."""
     key = written.partition(":")[0]
     reference = "{env: SWAPPED}" if source == "env" else "{file: swapped.txt}"
@@ -82,14 +82,14 @@ def test_a_secret_in_the_wrong_place_is_never_repeated(tmp_path: Path, written: 
     "written", ["weekly: fri 09:00", 'window: "08:00-20:00"', "holidays: KZ", "max_late: 6h", "timezone: Asia/Almaty",
                 "list: digest", "channel: team", "frequency: weekly", "order: newest", "min_items: 1\n", "was: friday"]
 )  # fmt: skip
-def test_nor_by_a_schedule(tmp_path: Path, written: str) -> None:
+def test_a_secret_in_a_schedule_is_never_shown(tmp_path: Path, written: str) -> None:
     key, ending = written.partition(":")[0], "\n" if written.endswith("\n") else ""
     schedule = spoilt(WEEKLY, written, f"{key}: {{env: SWAPPED}}{ending}")
     lines = said(read(write(tmp_path, schedules={"weekly": schedule}), {**ENV, "SWAPPED": SECRET}))
     assert lines and all(SECRET.casefold() not in line.casefold() for line in lines)
 
 
-def test_where_it_is_missing_the_variable_or_file_is_named(tmp_path: Path) -> None:
+def test_the_variable_or_file_of_a_missing_secret_is_named(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "slack.txt").unlink()
     lines = said(read(tmp_path, {"SMTP_USER": "u", "SMTP_PASSWORD": "", "DESK_URL": "https://d.example/"}))
@@ -104,14 +104,14 @@ def test_where_it_is_missing_the_variable_or_file_is_named(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("path", ['"a\\0b"', "schedules", "x/" * 3000 + "y", "latin.txt", "blank.txt"])
-def test_a_file_that_holds_no_secret(tmp_path: Path, path: str) -> None:
+def test_a_file_without_a_secret_is_refused(tmp_path: Path, path: str) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     (tmp_path / "blank.txt").write_bytes(b"\r\n")
     lines = said(read(write(tmp_path, spoilt(MAIN, "{env: SMTP_PASSWORD}", f"{{file: {path}}}"))))
     assert len(lines) == 1 and lines[0].startswith("tidings.yaml:21:20: ")
 
 
-def test_of_a_file_the_last_line_break_goes(tmp_path: Path) -> None:
+def test_the_last_line_break_of_a_file_is_removed(tmp_path: Path) -> None:
     (tmp_path / "pw").write_bytes("\ufeff word one \r\n".encode())
     newsroom = read(write(tmp_path, spoilt(MAIN, "{env: SMTP_PASSWORD}", "{file: pw}"))).newsroom
     password = relay(newsroom).password
@@ -124,8 +124,8 @@ def test_a_topic_may_be_called_env_or_file(tmp_path: Path) -> None:
     assert newsroom is not None and newsroom.topics["env"].get("en") == "Environment"
 
 
-def test_a_short_value_is_not_hunted_for_in_every_line(tmp_path: Path) -> None:
-    """`port: {env: PORT}` would else take every 25 out of the log."""
+def test_short_values_are_not_removed_from_messages(tmp_path: Path) -> None:
+    """Otherwise `port: {env: PORT}` would remove every 25 from the log."""
     main = spoilt(MAIN, "port: 1025", "port: {env: PORT}")
     newsroom = read(write(tmp_path, main), {**ENV, "PORT": "25"}).newsroom
     assert newsroom is not None
@@ -134,8 +134,8 @@ def test_a_short_value_is_not_hunted_for_in_every_line(tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
-def test_nothing_written_anywhere_makes_loading_raise(tmp_path: Path, data: st.DataObject) -> None:
-    """Lines of a right newsroom with one value replaced by something else."""
+def test_no_value_anywhere_makes_loading_raise(tmp_path: Path, data: st.DataObject) -> None:
+    """Replace one value in the lines of a valid newsroom."""
     odd = st.sampled_from(
         ["", "''", "[]", "{}", "[[]]", "{a: b}", "[{a: }]", "- ", "no", "-1", "1e9", "999999999999", "²", "٣", '"\\0"',
          '"\\ud800"', '"\\r\\n"', "{env: X}", "{file: .}", "{env: }", "{env: SMTP_PASSWORD}", "a@b@c", "http://[", "é",
@@ -165,8 +165,8 @@ def test_nothing_written_anywhere_makes_loading_raise(tmp_path: Path, data: st.D
         ("A=last\nB = x\n", "this line is not NAME=value"),
     ],
 )
-def test_a_slip_in_the_secrets_is_told(tmp_path: Path, lines: str, told: str) -> None:
-    """The first of two lines counted, and quotes that were not closed became a part of the password."""
+def test_a_mistake_in_the_secrets_file_is_reported(tmp_path: Path, lines: str, told: str) -> None:
+    """The first of two lines was used, and an unclosed quote became part of the password."""
     path = tmp_path / "secrets.env"
     path.write_text(lines, encoding="utf-8")
     path.chmod(0o600)

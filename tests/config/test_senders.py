@@ -1,4 +1,4 @@
-"""`mail`: one sender or several, each with the keys of its type, and lists that name theirs."""
+"""`mail`: one sender or several, each with the keys of its type, and lists that name their senders."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_several_keep_their_order_names_and_weights(tmp_path: Path) -> None:
     assert loaded.newsroom.find_senders("digest") == (first, second) == loaded.newsroom.find_senders("")
 
 
-def test_a_fingerprint_tells_every_change_and_no_secret(tmp_path: Path) -> None:
+def test_a_fingerprint_shows_every_change_and_no_secret(tmp_path: Path) -> None:
     def of(mail: str, key: str = "a-key-that-is-long") -> str:
         newsroom = read(write(tmp_path, with_mail(mail)), {**ENV, "KEY": key}).newsroom
         assert newsroom is not None
@@ -95,13 +95,13 @@ def test_a_list_names_its_senders(tmp_path: Path, written: str, names: list[str]
         ("mail: {host: a, password: hunter2}\n", "16:27: password: secrets belong in the environment or in a file"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_where_it_stands(tmp_path: Path, mail: str, expected: str) -> None:
+def test_a_mistake_is_reported_at_its_line(tmp_path: Path, mail: str, expected: str) -> None:
     [problem] = said(read(write(tmp_path, with_mail(mail)), {**ENV, "KEY": "a-key-that-is-long"}))
     assert problem.startswith(f"tidings.yaml:{expected}")
     assert "hunter2" not in problem and "a-key-that" not in problem
 
 
-def test_a_list_with_a_sender_that_is_not_there(tmp_path: Path) -> None:
+def test_a_list_with_an_unknown_sender_is_refused(tmp_path: Path) -> None:
     main = spoilt(with_mail(TWO), "    public: true", "    sender: [first, b.exmaple]")
     assert said(read(write(tmp_path, main))) == [
         "tidings.yaml:26:21: there is no sender 'b.exmaple' under `mail`. Did you mean 'b.example'?"
@@ -127,7 +127,7 @@ def test_a_signature_that_dmarc_would_not_count_is_a_warning(tmp_path: Path, dom
     assert [(problem.level, problem.line) for problem in found] == ([("warning", 18)] if fails else [])
 
 
-def test_two_hosts_of_one_organisation_were_said_to_fail_dmarc() -> None:
+def test_two_hosts_of_one_organisation_pass_dmarc() -> None:
     found = ("news.example.org", "mail.example.org", "a.news.example.co.uk", "example.gov.kz", "gov.kz", "x.de")
     assert [organisational_domain(domain) for domain in found] == [
         "example.org",

@@ -1,4 +1,4 @@
-"""The traps of YAML, and what the configuration refuses by name; secrets never come back in a message."""
+"""Common traps of YAML, and values that are refused with the reason. Messages never contain secrets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def said(loaded: LoadResult) -> str:
     return "\n".join(map(str, loaded.problems))
 
 
-def test_scalars_are_what_they_look_like(tmp_path: Path) -> None:
+def test_scalars_are_read_as_they_look(tmp_path: Path) -> None:
     main = (
         MAIN.replace("title: News", "title: {en: 12:30, ru: no, kk: 010}") + "topics: {sdg-4: 1.10, date: 2023-09-27}\n"
     )
@@ -76,14 +76,14 @@ def test_an_alias_bomb_is_refused_at_once(tmp_path: Path) -> None:
         ("a: " + "[" * 200 + "]" * 200 + "\n", "nested deeper than"),
     ],
 )
-def test_what_yaml_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+def test_forbidden_yaml_is_refused(tmp_path: Path, text: str, expected: str) -> None:
     loaded = load(tmp_path, text)
     assert loaded.newsroom is None
     assert expected in said(loaded)
     assert "tidings.yaml" in said(loaded)
 
 
-def test_not_utf8_and_too_large_are_said(tmp_path: Path) -> None:
+def test_wrong_encoding_and_too_large_files_are_reported(tmp_path: Path) -> None:
     load(tmp_path)
     (tmp_path / "tidings.yaml").write_bytes(MAIN.encode() + b"topics: {a: \xff}\n")
     assert "tidings.yaml:4:13: this is not UTF-8 text" in said(load_newsroom(tmp_path, {}))
@@ -91,14 +91,14 @@ def test_not_utf8_and_too_large_are_said(tmp_path: Path) -> None:
     assert "bytes" in said(load_newsroom(tmp_path, {}))
 
 
-def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:
     load(tmp_path, weekly=WEEKLY)
     (tmp_path / "tidings.yaml").write_bytes(b"\xef\xbb\xbf" + MAIN.replace("\n", "\r\n").encode())
     loaded = load_newsroom(tmp_path, {})
     assert loaded.newsroom is not None and loaded.newsroom.lists["digest"].from_ == "News <news@example.org>"
 
 
-def test_what_happened_is_kept_for_a_month_at_least(tmp_path: Path) -> None:
+def test_records_are_kept_for_at_least_a_month(tmp_path: Path) -> None:
     for wrong, expected in (("3d", "30 days at least"), ("yes", "not a length of time"), ("", None)):
         loaded = load(tmp_path, MAIN.replace("mail:", f"keep: {{ledger: {wrong}}}\nmail:", 1), weekly=WEEKLY)
         assert (loaded.newsroom is None) == (expected is not None)
@@ -107,7 +107,7 @@ def test_what_happened_is_kept_for_a_month_at_least(tmp_path: Path) -> None:
     assert newsroom is not None and newsroom.keep.ledger == timedelta(days=400)
 
 
-def test_one_sender_may_stand_in_a_list(tmp_path: Path) -> None:
+def test_one_sender_may_be_written_as_a_list(tmp_path: Path) -> None:
     main = MAIN.replace("mail: {host: 127.0.0.1, port: 1025, security: none}", "mail: [{host: mx, port: 26}]")
     newsroom = load(tmp_path, main, weekly=WEEKLY).newsroom
     assert relay(newsroom).port == 26
@@ -122,7 +122,7 @@ def test_an_unknown_language_and_a_country_for_one_are_explained(tmp_path: Path)
     assert "schedules/weekly.yaml:3" in text and "'de' is not among site.languages" in text
 
 
-def test_a_repeating_schedule_says_a_frequency(tmp_path: Path) -> None:
+def test_a_repeating_schedule_without_a_frequency_is_refused(tmp_path: Path) -> None:
     text = said(load(tmp_path, weekly="cadence: {weekly: fri 09:00}\ndeliver: [{list: digest}]\n"))
     assert "needs `frequency`" in text
     once = "cadence: {at: 2026-12-01T09:00}\ndeliver: [{list: digest}]\n"
@@ -132,7 +132,7 @@ def test_a_repeating_schedule_says_a_frequency(tmp_path: Path) -> None:
 # -- secrets ----------------------------------------------------------------------------------------------------------
 
 
-def test_secrets_come_from_the_environment_or_a_file_and_are_never_printed(tmp_path: Path) -> None:
+def test_secrets_from_environment_or_file_are_never_printed(tmp_path: Path) -> None:
     (tmp_path / "hook").write_text("https://hooks.slack.com/services/hunter2\n", encoding="utf-8")
     main = MAIN.replace("security: none}", "security: none, password: {env: SECRET}}") + (
         "channels: {team: {type: slack, url: {file: hook}}}\n"
@@ -165,7 +165,7 @@ def test_a_missing_variable_or_file_is_named(tmp_path: Path) -> None:
     assert "tidings.yaml:2" in text and "NOT_THERE" in text and "gone" in text and "cannot be read" in text
 
 
-def test_the_environment_overrides_the_store_and_a_bad_address_is_not_repeated(tmp_path: Path) -> None:
+def test_the_environment_overrides_the_store(tmp_path: Path) -> None:
     newsroom = load(
         tmp_path, MAIN + "store: sqlite:///a.db\n", {"TIDINGS_STORE": "sqlite:///b.db"}, weekly=WEEKLY
     ).newsroom
@@ -174,7 +174,7 @@ def test_the_environment_overrides_the_store_and_a_bad_address_is_not_repeated(t
     assert loaded.newsroom is None and "hunter2" not in said(loaded) and "TIDINGS_STORE" in said(loaded)
 
 
-# -- one thing at a time ----------------------------------------------------------------------------------------------
+# -- one mistake at a time --------------------------------------------------------------------------------------------
 
 
 def test_cadence_as_the_contract_writes_it(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_wrong_cadence_is_named_by_line(tmp_path: Path, rule: str) -> None:
         ("deliver", "approval: {by: 'a@b.kz, c@d.kz'}\ndeliver", "A list is [a@b.kz, c@d.kz]"),
     ],
 )
-def test_a_slip_of_a_schedule_is_named_with_its_mend(tmp_path: Path, good: str, bad: str, words: str) -> None:
+def test_a_mistake_of_a_schedule_has_a_correction(tmp_path: Path, good: str, bad: str, words: str) -> None:
     assert good in WEEKLY
     loaded = load(tmp_path, weekly=WEEKLY.replace(good, bad, 1))
     assert words in said(loaded) and (loaded.newsroom is None) == bool(words)
@@ -270,6 +270,6 @@ def test_a_slip_of_a_schedule_is_named_with_its_mend(tmp_path: Path, good: str, 
          "3:9: 'Digest' is not a name. Write digest: use lower-case letters, digits and single hyphens"),
     ],
 )  # fmt: skip
-def test_one_slip_of_the_settings_is_one_problem(tmp_path: Path, good: str, bad: str, lines: str) -> None:
+def test_one_mistake_of_the_settings_is_one_problem(tmp_path: Path, good: str, bad: str, lines: str) -> None:
     assert good in MAIN
     assert said(load(tmp_path, MAIN.replace(good, bad, 1), weekly=WEEKLY)) == f"tidings.yaml:{lines}"

@@ -1,4 +1,4 @@
-"""The strict reader: what stands in the file is what is read, and each refusal has its place."""
+"""The strict YAML reader keeps values as they are written, and each refusal has its line and column."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def test_a_scalar_is_its_source_text(text: str) -> None:
     assert (plain(node), problems) == ({"a": text, text: "b", "c": [text]}, [])
 
 
-def test_the_plain_loader_would_change_them() -> None:
-    """Why there is a reader of our own."""
+def test_pyyaml_alone_would_change_these_texts() -> None:
+    """The reason why Tidings has its own reader."""
     loaded = YAML(typ="safe", pure=True).load("%YAML 1.1\n---\n[12:30, no, 010, 1.10]")
     assert loaded == [750, False, 8, 1.1]
 
 
-def test_quoted_and_block_scalars_are_their_value() -> None:
+def test_quoted_and_block_scalars_give_their_value() -> None:
     node, problems = read_yaml(
         "a: \"x\\ty # no\"\nb: 'it''s'\nc: |\n  one\n  two\nd: >-\n  one\n  two\ne: ''\nf:\n", "f"
     )
@@ -98,7 +98,7 @@ def test_places_count_from_one_and_from_the_first_line() -> None:
          "Take it out, or type the line again"),
     ],
 )  # fmt: skip
-def test_refused_with_its_place(text: str, first: str) -> None:
+def test_each_refusal_has_its_line_and_column(text: str, first: str) -> None:
     _, problems = read_yaml(text, "f")
     assert [str(problem) for problem in problems] == [first]
 
@@ -110,14 +110,14 @@ def test_a_refusal_does_not_hide_the_rest() -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 33 + "]" * 33, "- " * 33 + "x", "{a: " * 33 + "}" * 33])
-def test_nested_too_deep(text: str) -> None:
+def test_too_deep_nesting_is_refused(text: str) -> None:
     node, problems = read_yaml(text, "f")
     assert node is None and "nested deeper than 32" in problems[-1].message
     assert read_yaml("[" * 32 + "]" * 32, "f")[1] == []
 
 
 def test_an_alias_bomb_is_refused_at_once() -> None:
-    """Nine levels load in 2 ms elsewhere, and any walk over them then explodes."""
+    """Other readers load nine levels in 2 ms, and every later walk over them takes for ever."""
     bomb = "a: &a [x, x]\n" + "".join(
         f"{chr(98 + level)}: &{chr(98 + level)} [{', '.join(['*' + chr(97 + level)] * 10)}]\n" for level in range(9)
     )
@@ -128,15 +128,15 @@ def test_an_alias_bomb_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 900_000, "{" * 900_000, "a: [" + "*a," * 300_000, "- " * 450_000])
-def test_a_file_made_to_hurt_is_refused_at_once(text: str) -> None:
+def test_a_hostile_file_is_refused_at_once(text: str) -> None:
     begin = time.process_time()
     node, problems = read_yaml(text, "f")
     assert node is None and problems
     assert time.process_time() - begin < 20
 
 
-def test_line_numbers_are_the_editors() -> None:
-    """For YAML 1.1 U+2028 and U+0085 begin a line, for editors they do not."""
+def test_line_numbers_are_those_of_editors() -> None:
+    """YAML 1.1 begins a line at U+2028 and U+0085, editors do not."""
     _, problems = read_yaml('a: "x\u2028y"\nb: "x\x85y"\nc: &d e\n', "f")
     assert [str(problem)[:7] for problem in problems] == ["f:3:4: "]
 
@@ -150,13 +150,13 @@ def test_byte_order_mark_and_line_endings(ending: str) -> None:
     assert [(problem.line, problem.column) for problem in problems] == [(2, 4)]
 
 
-def test_not_utf8_has_a_place() -> None:
+def test_invalid_utf8_has_a_line_and_column() -> None:
     text, problems = read_text("a: 1\nü: ".encode() + b"\xe9t\xe9\n", "f")
     assert text is None
     assert str(problems[0]) == "f:2:4: this is not UTF-8 text. Save the file as UTF-8 in your editor"
 
 
-def test_too_large() -> None:
+def test_a_too_large_file_is_refused() -> None:
     assert "keep it under" in read_text(b"#" * (MAX_BYTES + 1), "f")[1][0].mend
     assert "keep it under" in read_yaml("#" * (MAX_BYTES + 1), "f")[1][0].mend
 
@@ -184,8 +184,8 @@ def test_no_text_makes_the_reader_raise(text: str) -> None:
 @given(st.recursive(st.text(alphabet="abc: #-'\"\n", max_size=8), lambda inner: st.one_of(
     st.lists(inner, max_size=3), st.dictionaries(st.text(alphabet="abc -", min_size=1, max_size=5), inner, max_size=3)
 ), max_leaves=8))  # fmt: skip
-def test_reads_back_what_a_writer_not_ours_wrote(tree: object) -> None:
-    """JSON is YAML; a writer that quotes everything leaves nothing to guess."""
+def test_the_output_of_another_writer_is_read(tree: object) -> None:
+    """JSON is YAML. A writer that quotes every text leaves nothing ambiguous."""
     import json
 
     node, problems = read_yaml(json.dumps({"k": tree}, ensure_ascii=False), "f")
@@ -193,8 +193,8 @@ def test_reads_back_what_a_writer_not_ours_wrote(tree: object) -> None:
 
 
 @given(st.text(alphabet="ab: -[]{}'\"#\n,", max_size=40))
-def test_refuses_no_more_than_the_library(text: str) -> None:
-    """What the library loads without aliases, tags and the like, this reads too, with the same keys."""
+def test_all_that_pyyaml_loads_is_read(text: str) -> None:
+    """Our reader accepts all that the library loads (without aliases, tags and the like), with the same keys."""
     try:
         loaded = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError):
@@ -251,7 +251,7 @@ _NBSP, _ZERO, _SHY, _LS, _BOM = "\u00a0", "\u200b", "\u00ad", "\u2028", "\ufeff"
         ("port = 1025\nsecurity: none\n", "f:1:5:", "after 'port' is an equals sign (U+003D). Write `port: 1025`"),
     ],
 )
-def test_a_slip_of_typing_is_named_where_it_is(text: str, place: str, words: str) -> None:
+def test_a_typing_mistake_is_named_at_its_place(text: str, place: str, words: str) -> None:
     _, problems = read_yaml(text, "f")
     assert problems and str(problems[0]).startswith(place), [str(problem) for problem in problems]
     assert words in str(problems[0])

@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: torments Tidings and prints how many it lost and doubled. `make faults` runs it."""
+"""`python -m tests.faults` injects faults into Tidings, and prints how many mails it lost and doubled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POINTS = {"sqlite": 1_000, "postgresql": 300}
 
 
 def main() -> int:
-    """Exit code 1 if an invariant is broken."""
+    """Run the harness. The exit code is 1 if an invariant is broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--database", choices=[*POINTS, "both"], default="both")
     parser.add_argument("--points", type=int, help="how often to kill -9 (1,000 on SQLite, 300 on PostgreSQL)")
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def _fleet(asked: argparse.Namespace, seed: int) -> int:
-    """Play on a fleet: 300 rounds, or so many, or so many minutes."""
+    """Run on a fleet: 300 rounds, or the number of rounds or minutes that is given."""
     if not (Server.is_installed() and RabbitMq.is_installed()):
         print("PostgreSQL and RabbitMQ are needed. On Debian: apt install postgresql rabbitmq-server")
         return 2
@@ -89,7 +89,7 @@ def _fleet(asked: argparse.Namespace, seed: int) -> int:
 
 
 def _million(asked: argparse.Namespace, seed: int) -> int:
-    """On one database: it takes its time."""
+    """Run on one database. Prints how long it took."""
     database = "sqlite" if asked.database == "both" else asked.database
     found = million.run(
         database=database,

@@ -1,4 +1,4 @@
-"""The faults: what each does to one round. All choices come from the round's dice, so that a seed replays them."""
+"""The faults: what each one does in a round. All choices come from the round's seed, so that they can be replayed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.faults.rounds import Round
 from tidings.store.people import consent, subscribers
 
 KILLS = 4
-"""In one edition, so that recovery is killed too."""
+"""Several kills in one edition, so that recovery is killed too."""
 OUTSIDE = frozenset({"statement", "before-commit", "after-commit"})
-"""Points that the harness adds; the others are named by the product."""
+"""Kill points that the harness adds. The product names the others."""
 
 
 class Case:
-    """A fault. `do` torments one round; `plan` says how the sinks behave meanwhile."""
+    """A fault. `do` disturbs one round; `plan` says how the sinks behave during it."""
 
     def __init__(
         self,
@@ -44,16 +44,16 @@ class Case:
         self.name = name
         self.title = title
         self.share = share
-        """Points of this fault for each point that was asked for: those of kill -9 make one together."""
+        """Return the number of points of this fault for each requested point. All kills together count as one."""
         self.do = do
         self.plan = plan or _moody
         self.sqlite_only = sqlite_only
         self.kills = kills
-        """Its points are kill -9."""
+        """Whether its points are kill -9."""
 
 
 def _moody(seed: int) -> Plan:
-    """Every other round the other side makes trouble too."""
+    """Let the sinks fail too, in every second round."""
     return Plan(seed=seed, often=0.12 if seed % 2 else 0.0, pipelining=seed % 4 < 2)
 
 
@@ -73,19 +73,19 @@ def _slow(seed: int) -> Plan:
 
 
 def boundary(tried: Round, calm: Said, took: float) -> None:
-    """At a named point, again and again while the edition is not over."""
+    """Kill at a named point, again and again, until the edition is over."""
     point = tried.dice.choice(sorted(set(calm.points) - OUTSIDE))
     _kill_at(tried, point, calm.points[point])
 
 
 def commit(tried: Round, calm: Said, took: float) -> None:
-    """Right before and right after a COMMIT."""
+    """Kill right before or right after a COMMIT."""
     point = tried.dice.choice(["before-commit", "after-commit"])
     _kill_at(tried, point, calm.points[point])
 
 
 def composing(tried: Round, calm: Said, took: float) -> None:
-    """At any statement of what comes before delivery: collecting, publishing, composing, addressing."""
+    """Kill at any SQL statement before delivery: collecting, publishing, composing, addressing."""
     for _ in range(KILLS):
         if tried.run(point="statement", nth=tried.dice.randint(1, calm.composing["statement"])) == 0:
             break
@@ -100,7 +100,7 @@ def _kill_at(tried: Round, point: str, times: int) -> None:
 
 
 def moment(tried: Round, calm: Said, took: float) -> None:
-    """At a random moment, from outside."""
+    """Kill from outside, at a random moment."""
     for _ in range(KILLS):
         process = tried.start()
         time.sleep(tried.dice.uniform(0.1, took))
@@ -112,10 +112,10 @@ def moment(tried: Round, calm: Said, took: float) -> None:
 
 
 def command(tried: Round, calm: Said, took: float) -> None:
-    """`tidings tick` and `tidings run` as a user starts them; every third `run` is asked to stop instead (SIGTERM)."""
+    """Kill `tidings tick` and `tidings run` as a user starts them. Every third `run` gets SIGTERM instead."""
     runs = tried.seed % 2 == 1
     if runs:
-        # In real time, so there has to be a slot close behind.
+        # This runs in real time, so a slot must come due soon.
         path = tried.newsroom.root / "schedules" / f"{SCHEDULE}.yaml"
         path.write_text(path.read_text().replace('{daily: "09:00"}', "{every: 15m}"))
         _set_port(tried.newsroom.root / "tidings.yaml")
@@ -148,11 +148,11 @@ def _set_port(path: Path) -> None:
     path.write_text(path.read_text().replace("web: {port: 8080}", f"web: {{port: {port}}}"))
 
 
-# -- standing still, two at once --------------------------------------------------------------------------------------
+# -- a stopped process, two processes ---------------------------------------------------------------------------------
 
 
 def stopped(tried: Round, calm: Said, took: float) -> None:
-    """SIGSTOP past the lease, another process takes over, SIGCONT: the sleeper begins nothing more."""
+    """SIGSTOP until the lease is over, another process takes over, SIGCONT: the stopped process begins nothing more."""
     lease = 1.0
     if tried.dice.random() < 0.5:
         point = tried.dice.choice(sorted(set(calm.points) - OUTSIDE))
@@ -165,8 +165,8 @@ def stopped(tried: Round, calm: Said, took: float) -> None:
         os.kill(sleeper.pid, signal.SIGSTOP)
     time.sleep(lease * 1.1)
     tried.stood_still = True
-    # Who sleeps in the midst of a transaction keeps SQLite (on PostgreSQL, its rows) for itself: then nobody can take
-    # over, and it goes on. And what it was composing stays its own as long as it lives.
+    # A process that is stopped in a transaction keeps SQLite locked (on PostgreSQL, its rows). Then nobody can take
+    # over, and it continues. It also keeps the edition that it was composing as long as it lives.
     heir = tried.start(busy_timeout=1.0)
     is_free = heir.within(10.0)
     taken_over = is_free and tried.ended(heir) == 0 and tried.is_all_mailed()
@@ -178,9 +178,9 @@ def stopped(tried: Round, calm: Said, took: float) -> None:
     tried.deaths += 1
     tried.points += taken_over
     late = sum(when > woken for when, _ in tried.said(2).intents)
-    # Nobody took over the posts and the mails to the team: the sleeper claims them anew, and may send them.
+    # Nobody took over the posts and the mails to the team, so the stopped process may claim and send them.
     late -= sum(event["t"] > woken for event in journal.read(tried.newsroom.http_journal))
-    # An envelope without a body is no message: the sleeper had it on the way, looked at the clock and hung up.
+    # An envelope without a body is no message: the stopped process was at it, looked at the clock and hung up.
     bodies = [e for e in journal.read(tried.newsroom.smtp_journal) if e["e"] == "body" and e["t"] > woken]
     begun = [event for event in bodies if not event["to"].startswith("comms@")]
     late -= len(bodies) - len(begun)
@@ -190,7 +190,7 @@ def stopped(tried: Round, calm: Said, took: float) -> None:
 
 
 def together(tried: Round, calm: Said, took: float) -> None:
-    """Two services on one database; now and then one of them is killed, and a third comes."""
+    """Run two services on one database. Sometimes one is killed, and a third one starts."""
     first, second = tried.start(), tried.start()
     if tried.dice.random() < 0.6:
         time.sleep(tried.dice.uniform(0.2, took))
@@ -209,18 +209,18 @@ def together(tried: Round, calm: Said, took: float) -> None:
 
 
 def full_disk(tried: Round, calm: Said, took: float) -> None:
-    """No file can grow any more (RLIMIT_FSIZE), then there is room again."""
+    """Limit the size of files (RLIMIT_FSIZE), then remove the limit."""
     for _ in range(2):
         size = tried.dice.randint(4, 150) * 4096
         failed = tried.run(file_size=size) != 0
-        # What cannot be noted is in doubt, as if the process had been killed.
+        # An outcome that cannot be written leaves a mail in doubt, as a kill does.
         tried.deaths += failed
         tried.points += failed or bool(tried.said().stalled)
     tried.finish()
 
 
 def locked(tried: Round, calm: Said, took: float) -> None:
-    """Somebody holds the database for longer than a writer waits for it."""
+    """Lock the database for longer than a writer waits for it."""
     process = tried.start(busy_timeout=0.2)
     time.sleep(tried.dice.uniform(0.2, took))
     with tried.store.write() as connection:
@@ -233,7 +233,7 @@ def locked(tried: Round, calm: Said, took: float) -> None:
 
 
 def clock(tried: Round, calm: Said, took: float) -> None:
-    """The real clock is wrong by an hour or a day, the newsroom's goes back or leaps; and a kill in the middle."""
+    """Set the real clock wrong by an hour or a day, move the newsroom's clock, and kill in between."""
     error = tried.dice.choice([-86_400.0, -3_600.0, 3_600.0, 86_400.0])
     tried.run(clock_error=error, point="any", nth=tried.dice.randint(300, 900))
     before = len(journal.read(tried.newsroom.smtp_journal))
@@ -247,11 +247,11 @@ def clock(tried: Round, calm: Said, took: float) -> None:
     tried.finish()
 
 
-# -- people, and the other side ---------------------------------------------------------------------------------------
+# -- readers and mail servers -----------------------------------------------------------------------------------------
 
 
 def leaving(tried: Round, calm: Said, took: float) -> None:
-    """Readers leave while it is sent to them; the sender dawdles wherever that could let a message slip through."""
+    """Unsubscribe readers during a send. The sender is slow wherever that could let a message through."""
     dies = tried.dice.random() < 0.3
     torment = {"point": "any", "nth": tried.dice.randint(300, 900)} if dies else {}
     process = tried.start(dawdle=0.02, seed=tried.seed, **torment)
@@ -259,7 +259,7 @@ def leaving(tried: Round, calm: Said, took: float) -> None:
     while not _begun(tried) and time.monotonic() < end:
         time.sleep(0.005)
     for _ in range(len(tried.newsroom.owed) // 2):
-        # Of those whose turn is next, so that the two meet.
+        # Readers whose mail is next, so that both happen at once.
         following = tried.not_yet_mailed()[:4]
         if not following:
             break
@@ -286,13 +286,13 @@ def leaving(tried: Round, calm: Said, took: float) -> None:
 
 
 def _begun(tried: Round) -> bool:
-    """Whether a message is on its way."""
+    """Whether a message is being sent."""
     path = tried.newsroom.smtp_journal
     return path.exists() and b'"rcpt"' in path.read_bytes()
 
 
 def wire(tried: Round, calm: Said, took: float) -> None:
-    """No fault of ours: the relay and the webhook refuse, stall, reset and drip, before and after they took it."""
+    """Let the relay and the webhook refuse, stall, reset and drip, before and after they accepted the message."""
     tried.finish()
     tried.points += sum(
         1

@@ -1,11 +1,11 @@
-"""What runs in the processes that are tormented: `python -m tests.faults.child`, which `tests.faults.warm` starts.
+"""The code of the processes that get faults: `tests.faults.warm` starts `python -m tests.faults.child`.
 
-It imports everything once, and forks a newsroom's beat or a sink whenever it is asked, so that a thousand of them are
-cheap. Each child is a process like any other: it opens its own store, takes its own lock, dies by a signal.
+It imports everything once, and forks a tick of a newsroom or a sink on request, so that a thousand of them are cheap.
+Each child is an ordinary process: it opens its own store, takes its own lock, and can be killed.
 
-What a child may be told (`Spec`): to end itself by SIGKILL, or stop itself by SIGSTOP, when it passes a named point for
-the so manieth time; to dawdle at points; to have a small disk, an impatient database, a short lease, a wrong clock.
-The points are those that the product names to `Runtime(reached=...)`, and every COMMIT (`before-commit` and
+`Spec` gives a child its fault. It ends itself with SIGKILL or stops itself with SIGSTOP when it passes a named point
+for the nth time. Or it is slow at points, or has a small disk, a short wait for the database, a short lease or a
+wrong clock. Points are the names that the product gives to `Runtime(reached=...)`, every COMMIT (`before-commit` and
 `after-commit`) and every statement (`statement`).
 """
 
@@ -31,35 +31,35 @@ from tests.faults.plan import Plan
 
 @dataclass
 class Spec:
-    """One beat of a newsroom, and what befalls it."""
+    """One tick of a newsroom, and the fault that it gets."""
 
     root: str
     now: str
     """The newsroom's clock, in ISO 8601."""
     log: str
-    """A file for what it says: see `Said`."""
+    """The file for its reports: see `Said`."""
     env: dict[str, str] = field(default_factory=dict)
     point: str = ""
     nth: int = 0
     act: int = signal.SIGKILL
     dawdle: float = 0.0
-    """Longest pause at a point, in seconds; chosen by `seed`."""
+    """Longest pause at a point, in seconds; `seed` chooses it."""
     seed: int = 0
     lease: float | None = None
     busy_timeout: float | None = None
     file_size: int | None = None
-    """No file may grow beyond so many bytes."""
+    """The size in bytes that no file may exceed."""
     clock_error: float = 0.0
-    """Seconds by which this process's real clock is wrong."""
+    """Seconds by which the real clock of this process is wrong."""
 
 
 @dataclass
 class Said:
-    """What a child left: how often it passed each point, what was delivered, and what it died of."""
+    """The report of a child: how often it passed each point, what was delivered, and how it ended."""
 
     points: Counter[str] = field(default_factory=Counter)
     composing: Counter[str] = field(default_factory=Counter)
-    """The same up to the first claim: all that comes before delivery."""
+    """Passed points until the first claim, which is all work before delivery."""
     delivered: Counter[str] = field(default_factory=Counter)
     stalled: dict[str, str] = field(default_factory=dict)
     error: str = ""
@@ -68,7 +68,7 @@ class Said:
 
     @staticmethod
     def read(path: Path) -> Said:
-        """From its log, however far that goes."""
+        """Read its log, as far as it was written."""
         said = Said()
         for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
             kind, value = json.loads(line)
@@ -83,7 +83,7 @@ class Said:
 
 
 def _serve() -> None:
-    # Import everything that a cycle needs once, so that each fork has it.
+    # Import all modules of a tick once, so that each fork has them.
     import tidings.channels.chat.webhook
     import tidings.channels.smtp.relay
     import tidings.cli
@@ -113,13 +113,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _fork(work: Any) -> int:
-    """A child that does `work` and ends; it never returns into the parent's loop."""
+    """Fork a child that does `work` and ends. It never returns into the parent's loop."""
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
-        # The pipes belong to the parent alone: a child that lives on must not hold them open.
+        # Only the parent has the pipes: a child that lives longer must not hold them open.
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
@@ -148,13 +148,13 @@ def _sink(asked: dict[str, Any], writer: int) -> None:
 
 
 def _doubts(store: Any, address: str) -> int:
-    """How often the ledger knows a delivery to this address to have been in doubt: the worst of them."""
+    """Return the largest number of times that a delivery to this address was in doubt, by the ledger."""
     from tidings.store.delivery import ledger
     from tidings.store.people import subscribers
 
     with store.read() as connection:
         who = subscribers.find_id(connection, address)
-        # Notices go to people who are no readers, and belong to no schedule.
+        # Notices go to the team and belong to no schedule.
         rows = list(
             ledger.entries(connection, schedule="") if who is None else ledger.entries(connection, subscriber=who)
         )
@@ -162,15 +162,15 @@ def _doubts(store: Any, address: str) -> int:
 
 
 _DAWDLES = {"before-intent": 0.5, "after-intent": 0.0}
-"""How often a pause is made at a point where it could let through what should not pass.
+"""How often a pause is made at points where it could let a wrong message through.
 
-Never after an intent: one write holds the intents of several messages, and each is noted at once. A pause between two
-notes made the second look as if its message had begun after its reader left.
+Never after an intent: one write has the intents of several messages, and the harness records each at once. After a
+pause between two records, the second message would seem to begin after its reader left.
 """
 
 
 class _Hook:
-    """What `reached` does in a child."""
+    """The function `reached` in a child."""
 
     def __init__(self, spec: Spec, log: int) -> None:
         import random
@@ -184,7 +184,7 @@ class _Hook:
         self.composing: Counter[str] = Counter()
 
     def __call__(self, point: str, *about: Any) -> None:
-        """`about` may name the delivery."""
+        """Report that a point was passed. `about` may name the delivery."""
         spec = self._spec
         with self._mutex:
             if point == "before-claim" and not self.points[point]:
@@ -208,7 +208,7 @@ class _Hook:
             time.sleep(pause)
 
     def say(self, kind: str, value: Any) -> None:
-        """One line, one write. A full disk must not stop it: the log stands elsewhere."""
+        """Write one line with one write. A full disk does not stop it: the log is on another disk."""
         os.write(self._log, json.dumps([kind, value]).encode() + b"\n")
 
 

@@ -1,8 +1,8 @@
-"""A fleet under torment: two tickers, two workers with two processes each, PostgreSQL with a standby, one RabbitMQ.
+"""Faults for a fleet: two tickers, two workers with two processes each, PostgreSQL with a standby, one RabbitMQ.
 
-All rounds play on the same fleet. In each round a story comes out, a schedule sends it at once to every reader and to a
-channel, and meanwhile something is killed, stopped, emptied or doubled. After each round what arrived and the ledger
-must agree.
+All rounds use the same fleet. In each round a story is published, and a schedule sends it at once to every reader and
+to a channel. During the send, something is killed, stopped, emptied or doubled. After each round, the received mails
+and posts must match the ledger.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tidings.store.service.heartbeat import load_heartbeats
 
 CONNECTIONS = 4
 LEASE = 20.0
-"""Seconds of a lease in this fleet. In life it is 20 minutes."""
+"""Seconds of a lease in this fleet. The product uses 20 minutes."""
 CUT = 90.0
 """Seconds without a network."""
 PATIENCE = 240.0
@@ -46,21 +46,21 @@ SCHEDULE = "cadence: {on: new, settle: 0m}\ndeliver:\n  - {list: digest, frequen
 
 @dataclass
 class Score:
-    """The sums of one fault."""
+    """The totals of one fault."""
 
     rounds: int = 0
     messages: int = 0
     lost: int = 0
     doubled: int = 0
     unknown: int = 0
-    """Doubled without having been in doubt before."""
+    """Doubled mails that were not in doubt before."""
     fired_twice: int = 0
     posts_doubled: int = 0
     seconds: float = 0.0
 
     @property
     def is_broken(self) -> bool:
-        """Whether a promise was broken."""
+        """Whether a promise is broken."""
         return bool(self.lost or self.unknown or self.fired_twice or self.posts_doubled)
 
 
@@ -76,7 +76,7 @@ class Fleet:
     url: str
     logs: Path
     cables: Sequence[Cable]
-    """Between worker-2 and the two servers."""
+    """The network between worker-2 and the two servers."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     COMMANDS: ClassVar = {
@@ -98,26 +98,26 @@ class Fleet:
             )  # fmt: skip
 
     def keep(self) -> None:
-        """Start again what has ended, as systemd does."""
+        """Restart processes that have ended, as systemd does."""
         for name in self.COMMANDS:
             if name not in self.processes or self.processes[name].poll() is not None:
                 self.start(name)
 
     def kill(self, name: str) -> None:
-        """kill -9 of a process and its children."""
+        """Kill a process and its children with kill -9."""
         process = self.processes[name]
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def end(self) -> None:
-        """End all of them."""
+        """End all processes."""
         for name in self.processes:
             self.kill(name)
 
 
 def _address(url: str, ports: Sequence[int]) -> str:
-    """The address of a database on several servers, of which one is the primary."""
+    """Return the address of a database with several servers. One of them is the primary."""
     hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
     return f"postgresql://tidings@{hosts}/{url.rpartition('/')[2]}?target_session_attrs=read-write"
 
@@ -151,7 +151,7 @@ def _stop_worker(fleet: Fleet, dice: random.Random, mailing: int) -> None:
 
 
 def _stop_past_the_lease(fleet: Fleet, dice: random.Random, mailing: int) -> None:
-    """Another process takes over what the sleeper holds. Each looks for it every 30 seconds."""
+    """Another process takes over the work of the stopped one. Each process looks for such work every 30 seconds."""
     pid = fleet.processes[dice.choice(["worker-1", "worker-2"])].pid
     os.killpg(pid, signal.SIGSTOP)
     time.sleep(LEASE + dice.uniform(1, 35))
@@ -274,7 +274,7 @@ def _wait(condition: Callable[[], bool], fleet: Fleet) -> bool:
 def play(
     *, seed: int, rounds: int, readers: int, seconds: float, say: Callable[[str], None] = print
 ) -> dict[str, Score]:
-    """Play rounds until their number or the time is over. Returns the sums by fault."""
+    """Play rounds until their number or the time is over. Returns the totals by fault."""
     scores: dict[str, Score] = {}
     over = time.monotonic() + seconds
     with _open_fleet(readers) as (fleet, runtime):
@@ -353,7 +353,7 @@ def _judge(score: Score, fleet: Fleet, rows: list[Any], readers: int, before: in
 
 
 def table(scores: dict[str, Score], seed: int, readers: int) -> str:
-    """The table of the page."""
+    """Return the table for the page."""
     lines = [
         f"Seed {seed}, {readers} readers in each round.",
         "",

@@ -1,6 +1,6 @@
-"""A receiver of posts that notes what it takes before it says so, and that fails by a plan.
+"""A receiver of posts. It records each post before it answers, and fails by a plan.
 
-Its journal has one `post` for each request that came whole: `path`, `id` (the webhook-id, else a hash of the body),
+Its journal has one `post` for each complete request: `path`, `id` (the webhook-id, else a hash of the body),
 `taken`, `fault`, and `about`, the addresses of the stories in it.
 """
 
@@ -22,7 +22,7 @@ from tests.faults.plan import Plan
 
 
 class HttpSink:
-    """`serve()` never returns; `port` is known at once."""
+    """A sink at `port`. `serve()` never returns; `port` is known at once."""
 
     def __init__(self, journal: Path, plan: Plan) -> None:
         self.plan = plan
@@ -45,13 +45,13 @@ class HttpSink:
             request_queue_size = 128
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client that was killed is no news."""
+                """Ignore errors of clients that were killed."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port: int = self._server.server_address[1]
 
     def serve(self) -> None:
-        """A thread for each connection."""
+        """Serve each connection in a thread of its own."""
         self._server.serve_forever(0.5)
 
     def _take(self, request: BaseHTTPRequestHandler) -> None:
@@ -75,7 +75,7 @@ class HttpSink:
         request.send_response(status)
         if status == 429:
             request.send_header("Retry-After", "0")
-        # What Slack says; a webhook goes by the number.
+        # Slack answers in words; a webhook answers by the status.
         request.send_header("Content-Length", "2")
         request.end_headers()
         request.wfile.write(b"ok")

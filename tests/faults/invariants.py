@@ -1,23 +1,23 @@
-"""I1 to I6: what must hold whatever befell the senders, judged from the sinks' journals against the ledger.
+"""I1 to I6: promises that hold after every fault. They compare the sinks' journals with the ledger.
 
-Pure: `judge(Evidence)` looks at what both sides wrote down, and knows nothing of how Tidings works.
+`judge(Evidence)` is pure: it only reads what both sides wrote, and does not know how Tidings works.
 
-- **I1, nobody is lost.** Each address that was owed the edition has a row (unless its reader left before it froze); an
-  edition has as many rows at the end as when it was frozen; each row has ended, or waits for a person in doubt. What
-  ended otherwise than accepted did so for a cause that the harness knows of: the sink refused it for good, the reader
-  left, it has it through another list, or it was in hand at three crashes.
-- **I2, nobody is mailed twice**, but for what was on the wire when a process died or stood still (at most one message a
-  connection), and what was taken and whose reply the sink kept (by plan). Each copy but the last was the last message
-  of its connection, carries the Message-ID of the others, and when the next one began the ledger already knew the
-  delivery to be in doubt. A post is never doubled: webhooks by their distinct webhook-id for a story, other channels by
-  their body.
-- **I3, nobody is mailed who left.** No intent is later than the moment when the commit of leaving had returned; who
-  had left before the edition gets nothing at all.
-- **I4, the ledger tells the truth.** Each accepted row carries the receipt of a message that the sink took for this
-  very address; each message that was taken belongs to a row that is accepted or in doubt; what has ended changes no
-  more; the counts are the sums of the rows.
-- **I5, each slot fires once.** A slot has one row and at most one edition, and none is left half done.
-- **I6, it converges**: after the last fault a few beats end everything. (`Evidence.beats` says how many it took.)
+- **I1, nobody is lost.** Each address that must get the edition has a row, unless its reader left before it froze. An
+  edition has as many rows at the end as when it was frozen. Each row has ended, or waits for a person in doubt. A row
+  that ended without `accepted` has a cause that the harness knows: the sink refused it for good, the reader left, the
+  reader got it through another list, or it was being prepared at three crashes.
+- **I2, nobody is mailed twice**, with two exceptions: a message that was being sent when a process ended or was
+  stopped (at most one for each connection), and a message that the sink accepted without a reply (by plan). Each copy
+  except the last was the last message of its connection and has the Message-ID of the others. When the next copy
+  began, the ledger already knew the doubt. A post is never doubled: a webhook has one webhook-id for a story, other
+  channels one body.
+- **I3, nobody is mailed who left.** No intent is later than the time at which the commit of the unsubscription
+  returned. A person who left before the edition gets nothing.
+- **I4, the ledger is true.** Each accepted row has the receipt of a message that the sink accepted for this address.
+  Each accepted message belongs to a row that is accepted or in doubt. A row that has ended does not change. The
+  counts are the sums of the rows.
+- **I5, each slot fires once.** A slot has one row and at most one edition, and no slot stays incomplete.
+- **I6, everything ends**: a few ticks after the last fault, nothing is active. `Evidence.beats` is their number.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from tests.faults.plan import LOSES_REPLY
 ENDED = frozenset({"accepted", "rejected", "skipped", "cancelled", "quarantined"})
 MAY_HAVE_ARRIVED = frozenset({"accepted", "in_doubt"})
 NOTED = 3_000_000
-"""Nanoseconds in which a process notes an intent that it has written. Senders dawdle for longer where it matters."""
+"""Nanoseconds in which a process records an intent that it wrote. Senders pause for longer where it matters."""
 LEFT = frozenset({"unsubscribed", "suppressed", "erased"})
 BEATS = 12
-"""Beats after the last fault in which everything has to end."""
+"""Ticks after the last fault until everything must have ended."""
 
 Row = Mapping[str, Any]
 
 
 @dataclass
 class Evidence:
-    """What is left after a round. Times are nanoseconds of CLOCK_MONOTONIC."""
+    """The records of a round. Times are nanoseconds of CLOCK_MONOTONIC."""
 
     rows: Sequence[Row]
     """Lines of `tidings ledger --json`."""
     waiting: frozenset[int]
-    """Ids of rows that would go on by themselves."""
+    """Ids of rows that would still be sent."""
     counts: Mapping[str, int]
     """Rows by state, as the store counts them."""
     smtp: Sequence[Event]
@@ -57,35 +57,35 @@ class Evidence:
     owed: frozenset[str]
     barred: frozenset[str]
     snapshots: Sequence[Mapping[int, tuple[str, str]]] = ()
-    """(edition, state) by id, as they were whenever a process had ended, in order."""
+    """(edition, state) by id, each time a process had ended, in order."""
     slots: Sequence[tuple[str, str, str]] = ()
     """(schedule, slot, state)."""
     editions: Sequence[tuple[str, str, str]] = ()
     """(name, slot, state)."""
     deaths: int = 0
-    """How often a sender died or stood still while it may have been sending."""
+    """How often a sender ended or was stopped while it may have been sending."""
     connections: int = 1
     left: Sequence[tuple[str, int]] = ()
-    """(address, when the commit of leaving had returned)."""
+    """(address, time at which the commit of the unsubscription had returned)."""
     erased: frozenset[str] = frozenset()
-    """Addresses of which the ledger knows nothing any more."""
+    """Addresses that the ledger has no row for any more."""
     intents: Sequence[tuple[int, int | None]] = ()
-    """(when, delivery or None where it is not known) of each intent, once it was written."""
+    """(time, delivery if known) of each intent, after it was written."""
     stood_still: bool = False
-    """A stopped sender woke up: its connections went on after another had taken over."""
+    """Whether a stopped sender continued: its connections went on after another process had taken over."""
     beats: int = 0
 
 
 @dataclass
 class Verdict:
-    """What was found. `broken` is empty if everything holds."""
+    """The result. `broken` is empty if every promise holds."""
 
     broken: list[str] = field(default_factory=list)
     messages: int = 0
     lost: int = 0
     doubled: int = 0
     in_doubt: int = 0
-    """Copies of which the ledger knew before the next one began."""
+    """Copies that the ledger knew to be in doubt before the next copy began."""
     waiting: int = 0
     """Rows that wait for a person: in doubt to the end."""
     set_aside: int = 0
@@ -95,7 +95,7 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Hold everything against everything."""
+    """Check every promise."""
     verdict = Verdict()
     mails = _Mails(evidence)
     verdict.messages = len(mails.taken)
@@ -107,7 +107,7 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 class _Mails:
-    """The sink's journal, turned over."""
+    """The sink's journal, sorted for the checks."""
 
     def __init__(self, evidence: Evidence) -> None:
         dots = [event for event in evidence.smtp if event["e"] == "dot"]
@@ -121,7 +121,7 @@ class _Mails:
             self.to[event["to"]].append(event)
         self.last_of_connection = {event["c"]: event["id"] for event in dots}
         self.began: dict[int, list[Event]] = defaultdict(list)
-        """Messages of each connection, by their RCPT."""
+        """Return the messages of each connection, by their RCPT."""
         for event in evidence.smtp:
             if event["e"] == "rcpt":
                 self.began[event["c"]].append(event)
@@ -182,7 +182,7 @@ def _nobody_twice(evidence: Evidence, mails: _Mails, verdict: Verdict) -> None:
             if not evidence.stood_still and mails.last_of_connection[before["c"]] != before["id"]:
                 verdict.broken.append(f"I2: {to} was mailed again though connection {before['c']} had gone on")
             began = [e for e in mails.began[after["c"]] if e["to"] == to and e["t"] <= after["t"]]
-            # Who slept after RCPT, while another sent it, is known to be in doubt only at the dot.
+            # A process was stopped after RCPT and another one sent the mail: only the final dot shows the doubt.
             doubts = {**after, **(began[-1] if began else {})}.get("doubts", 0)
             if began and doubts >= 1:
                 verdict.in_doubt += 1
@@ -195,7 +195,7 @@ def _nobody_twice(evidence: Evidence, mails: _Mails, verdict: Verdict) -> None:
     if verdict.doubled > allowed:
         verdict.broken.append(f"I2: {verdict.doubled} doubled, and at most {allowed} can have been on the wire")
     for address, rows in _by_address(evidence.rows).items():
-        # Two Message-IDs for one delivery would hide a double.
+        # Two Message-IDs for one delivery would hide a doubled mail.
         different = len({event["mid"] for event in mails.to.get(address, ())})
         went = sum(row["state"] not in ("skipped", "cancelled") for row in rows)
         if different > went:
@@ -204,7 +204,7 @@ def _nobody_twice(evidence: Evidence, mails: _Mails, verdict: Verdict) -> None:
 
 
 def _posts_once(evidence: Evidence, mails: _Mails, verdict: Verdict) -> None:
-    """`/hook` is a webhook, whose other side knows a repeat by its id; anything else may be taken but once."""
+    """Check posts. `/hook` recognises a repeat by its id; every other receiver may get a post only once."""
     ids: dict[str, set[str]] = defaultdict(set)
     bodies: Counter[str] = Counter()
     for event in evidence.http:
@@ -237,8 +237,8 @@ def _nobody_who_left(evidence: Evidence, mails: _Mails, verdict: Verdict) -> Non
     for address, when in evidence.left:
         late = [moment for moment, who in known if who == address and moment > when + NOTED]
         if not known:
-            # Without names: an intent stands for the next body on its connection. So of what begins later only the
-            # first body of a connection can have had its intent before, and no more than had one and had not begun.
+            # Without ids, an intent belongs to the next body on its connection. So of all later bodies, only the
+            # first one of each connection can have had its intent before, and at most as many as had an unused intent.
             ahead = sum(moment <= when + NOTED for moment, _ in evidence.intents)
             ahead -= sum(moment <= when for moment in begun)
             for events in bodies.values():
@@ -258,7 +258,7 @@ def _ledger_is_true(evidence: Evidence, mails: _Mails, verdict: Verdict) -> None
                 verdict.broken.append(f"I4: {_short(row)} was never posted")
             continue
         message = mails.by_receipt.get(row["receipt"].rpartition(" ")[2])
-        # Of who was erased only the receipt is left.
+        # Of an erased person, only the receipt remains.
         if message is None or message["to"] not in ({row["address"]} if row["address"] else evidence.erased):
             verdict.lost += 1
             verdict.broken.append(f"I4: {_short(row)} has no receipt of the sink for this address")

@@ -1,7 +1,7 @@
-"""What a sink saw, in the order in which it saw it: one line of JSON an event, appended with one write, never synced.
+"""The events that a sink saw, in order: one line of JSON each, appended with one write, never synced.
 
-A kernel keeps what was written when a process is killed, so a sink's journal is whole whatever happens to either side.
-Every event has `t` (nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share) and `e`, what happened.
+The kernel keeps written data when a process is killed, so a sink's journal is complete after any fault.
+Every event has `t` (nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share) and `e`, the kind of event.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ Event = dict[str, Any]
 
 
 class Journal:
-    """To append to; for any number of threads and processes."""
+    """Open the journal for appending, from any number of threads and processes."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def note(self, what: str, **details: Any) -> Event:
-        """One line, one write."""
+        """Append an event, as one line with one write."""
         event = {"t": time.monotonic_ns(), "e": what, **details}
         os.write(self._fd, json.dumps(event, ensure_ascii=True, separators=(",", ":")).encode() + b"\n")
         return event
 
 
 def read(path: Path) -> list[Event]:
-    """Every event; what was torn off at the end is left out."""
+    """Return every event. An incomplete last line is left out."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]

@@ -1,7 +1,8 @@
 """A send to a million readers that is killed twenty times: `python -m tests.faults --case million`.
 
-The same promises as in `invariants`, held in one pass over the ledger and one over the sink's journal, for neither
-fits well into memory as a whole. The first kills fall while it is composed and addressed, the others while it is sent.
+The promises are those of `invariants`. They are checked in one pass over the ledger and one over the sink's journal,
+because neither fits well into memory. The first kills happen during composing and addressing, the others during the
+send.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _PAGE = 50_000
 
 @dataclass
 class Found:
-    """What a send came to."""
+    """The result of a send."""
 
     readers: int
     kills: int = 0
@@ -49,12 +50,12 @@ class Found:
 
     @property
     def broken(self) -> bool:
-        """Whether a promise was not kept."""
+        """Whether a promise is broken."""
         return bool(self.lost or self.unknown or self.doubled > self.kills * CONNECTIONS)
 
 
 class Crowd(NewsroomTemplate):
-    """A template whose readers are put in as rows: a million of them, all on one list."""
+    """Make a template with a million readers on one list, inserted as rows."""
 
     def _add_readers(self, runtime: Runtime) -> None:
         now = runtime.now()
@@ -80,7 +81,7 @@ def _address(number: int) -> str:
 
 
 def run(*, database: str, seed: int, readers: int, kills: int, say: Callable[[str], None]) -> Found:
-    """Send, kill, count. The folder stays if something is broken."""
+    """Send, kill and count. The folder stays if a promise is broken."""
     folder = Path(tempfile.mkdtemp(prefix="tidings-million-"))
     server = Server() if database == "postgresql" else None
     if server:
@@ -118,7 +119,7 @@ def _kill_and_send(one: Round, readers: int, kills: int, say: Callable[[str], No
         if number < EARLY:
             over = process.within(dice.uniform(0.3, 1.0 + readers / 50_000))
         else:
-            # Spread over the whole send: each life takes its part of what is left, and a random bit more.
+            # The kills are spread over the whole send: each process gets its share of the rest, and a random bit more.
             before = taken()
             goal = before + int((readers - before) / (kills - number + 1) * dice.uniform(0.2, 1.5))
             over = False
@@ -136,7 +137,7 @@ def _kill_and_send(one: Round, readers: int, kills: int, say: Callable[[str], No
 
 
 class _Counter:
-    """How many messages the sink has taken by now: each call reads what is new."""
+    """Return how many messages the sink has accepted. Each call reads the new lines."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -160,7 +161,7 @@ def _dots(path: Path) -> Iterator[dict[str, object]]:
 
 
 def _count(one: Round, found: Found) -> None:
-    """One pass over the journal, one over the ledger."""
+    """Check with one pass over the journal and one over the ledger."""
     receipts: dict[str, list[str]] = {}
     for event in _dots(one.newsroom.smtp_journal):
         to = str(event["to"])

@@ -1,6 +1,6 @@
-"""A newsroom to be tormented: readers on two lists in three languages, a webhook, a Slack room, and its sinks.
+"""A newsroom for the faults: readers on two lists in three languages, a webhook, a Slack room, and its sinks.
 
-It is made once as a template, with its readers in place and its stories taken in, and copied for each round.
+It is made once as a template, with its readers and its collected stories, and copied for each round.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class FaultNewsroom:
     http_journal: Path
     env: dict[str, str]
     stop: Callable[[], None]
-    """Ends the sinks; the files stay."""
+    """End the sinks; the files stay."""
 
 
 @dataclass
 class NewsroomTemplate:
-    """What every round begins with. `folder` is its own; use `close` for what stands elsewhere."""
+    """The prepared newsroom that every round copies. `folder` is its own; `close` removes its database."""
 
     folder: Path
     warm: Warm
@@ -90,7 +90,7 @@ class NewsroomTemplate:
     barred: set[str] = field(default_factory=set)
 
     def build(self) -> NewsroomTemplate:
-        """Up to the hour before the slot: everything is taken in, nothing is composed."""
+        """Play until the hour before the slot: everything is collected, nothing is composed."""
         root = self.folder / "template"
         (root / "content").mkdir(parents=True)
         (root / "schedules").mkdir()
@@ -110,7 +110,7 @@ class NewsroomTemplate:
         return self
 
     def _add_readers(self, runtime: Runtime) -> None:
-        """Two thirds on each list, so a third on both; a few who never confirmed, and a few who left."""
+        """Two thirds of the readers are on each list, so a third is on both. A few never confirmed, and a few left."""
         now = runtime.now()
         for number in range(self.readers):
             address = f"reader{number}@r{number % 7}.example.org"
@@ -130,12 +130,12 @@ class NewsroomTemplate:
             (self.owed if is_in else self.barred).add(address)
 
     def copy(self, name: str, plan: Plan) -> FaultNewsroom:
-        """A newsroom of its own, with sinks that follow `plan`."""
+        """Copy it for a round, with sinks that follow `plan`."""
         root = self.folder / name
         shutil.copytree(
             self.folder / "template", root, ignore=shutil.ignore_patterns("*.d", "*-shm"), dirs_exist_ok=True
         )
-        # Not inside: a full disk of ours is none of theirs.
+        # Not inside the newsroom: a full disk of ours does not affect the sinks.
         smtp_journal, http_journal = self.folder / f"{name}.smtp.journal", self.folder / f"{name}.http.journal"
         url = self.server.copy(self.url) if self.server else self.url
         smtp = self.warm.sink("smtp", smtp_journal, plan, root, url)
@@ -155,7 +155,7 @@ class NewsroomTemplate:
         )
 
     def close(self) -> None:
-        """Take the template's database away."""
+        """Drop the template's database."""
         if self.server and self.url:
             self.server.drop(self.url)
 

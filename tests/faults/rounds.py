@@ -1,4 +1,4 @@
-"""One round: a newsroom of its own, processes that are tormented, beats until it is over, and what both sides wrote."""
+"""One round: its own newsroom, processes with faults, ticks until all is over, and the records of both sides."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tidings.store.delivery import ledger
 from tidings.store.engine import Store
 
 STEPS = (0, 0, 2, 6, 16, 61, 61, 181, 361, 721, 721, 721)
-"""Minutes by which the newsroom's clock goes on between the beats at the end: as retries wait."""
+"""Minutes by which the newsroom's clock moves between the last ticks, so that retries come due."""
 
 
 class Round:
-    """Everything in it follows from `seed`, but for the moment at which a signal falls."""
+    """One round. `seed` decides everything except the moment at which a signal arrives."""
 
     def __init__(self, template: NewsroomTemplate, name: str, seed: int, plan: Plan) -> None:
         self.template = template
@@ -43,22 +43,22 @@ class Round:
         self.now: datetime = SLOT
         self.deaths = 0
         self.points = 0
-        """Faults that came about."""
+        """Faults that really happened."""
         self.left: list[tuple[str, int]] = []
         self.erased: set[str] = set()
         self.broken: list[str] = []
-        """What a case found by itself."""
+        """Problems that a case found itself."""
         self.stood_still = False
         self.errors: list[str] = []
-        """What processes ended with that were not killed."""
+        """How processes ended that were not killed."""
         self._snapshots: list[dict[int, tuple[str, str]]] = []
         self._logs: list[Path] = []
         self._beats = 0
         self.at: Counter[str] = Counter()
-        """Points at which a process was hit."""
+        """Points at which a process was killed."""
 
     def start(self, **torment: Any) -> Process:
-        """A beat in a process of its own."""
+        """Start a tick in a process of its own."""
         log = self.template.folder / f"{self.newsroom.root.name}.{len(self._logs)}.log"
         self._logs.append(log)
         self.newsroom.env.setdefault("TIDINGS_STORE", self.newsroom.url)
@@ -67,7 +67,7 @@ class Round:
         )
 
     def ended(self, process: Process) -> int:
-        """Wait for it, and look at the ledger as it left it."""
+        """Wait for its end, and read the ledger after it."""
         code = process.wait()
         if code > 0:
             said = self.said()
@@ -76,24 +76,24 @@ class Round:
         return code
 
     def run(self, **torment: Any) -> int:
-        """Start and wait; a SIGKILL counts as a point."""
+        """Start a tick and wait for it. A SIGKILL counts as a point."""
         code = self.ended(self.start(**torment))
         if code < 0:
             self.hit(torment.get("point") or "a random moment")
         return code
 
     def hit(self, where: str) -> None:
-        """A sender died there, or stood still."""
+        """Count a sender that ended or was stopped there."""
         self.deaths += 1
         self.points += 1
         self.at[where] += 1
 
     def said(self, back: int = 1) -> Said:
-        """What the last process said, or one before it."""
+        """Return the report of the last process, or of one before it."""
         return Said.read(self._logs[-back])
 
     def look(self) -> None:
-        """Keep the states of all rows; not while a sender that stands still has the database for itself."""
+        """Record the states of all rows, except while a stopped sender has the database locked."""
         try:
             with self.store.read() as connection:
                 composing = {one.name for one in editions.list_editions(connection) if one.state.value == "composing"}
@@ -105,7 +105,7 @@ class Round:
     def finish(self) -> None:
         """Run beats without faults until nothing is active any more.
 
-        The real clock jumps together with the newsroom's, as it would, so that a rate learned from refusals recovers.
+        Real time moves together with the newsroom's clock, so that a rate that refusals have slowed recovers.
         """
         passed = timedelta()
         for minutes in STEPS:
@@ -118,32 +118,32 @@ class Round:
         self._beats = BEATS + 1
 
     def waiting(self) -> frozenset[int]:
-        """Ids of rows that would go on by themselves."""
+        """Return the ids of rows that would still be sent."""
         with self.store.read() as connection:
             return frozenset(connection.execute(select(t.deliveries.c.id).where(ledger.is_active())).scalars())
 
     def is_over(self) -> bool:
-        """Whether every edition has ended, and nothing goes on by itself."""
+        """Whether every edition has ended and no row would still be sent."""
         with self.store.read() as connection:
             states = {one.state.value for one in editions.list_editions(connection)}
         return not self.waiting() and states <= {"done", "cancelled", "superseded"} and bool(states)
 
     def is_all_mailed(self) -> bool:
-        """Whether there is an edition of which no mail goes on by itself; posts may still wait for their hour."""
+        """Whether no mail of an edition would still be sent; posts may wait for their hour."""
         waiting = self.waiting()
         with self.store.read() as connection:
             rows = list(ledger.entries(connection))
         return bool(rows) and not any(row.id in waiting and not row.channel for row in rows)
 
     def not_yet_mailed(self) -> list[str]:
-        """Addresses of mails that wait, in the order in which they are served; without those who have left."""
+        """Return the addresses of waiting mails, in the order of sending, without people who have left."""
         gone = {address for address, _ in self.left}
         with self.store.read() as connection:
             rows = [row for row in ledger.entries(connection) if row.state in ledger.UNFINISHED]
         return [row.address for row in rows if row.address and row.address not in gone]
 
     def verdict(self) -> Verdict:
-        """Judge what is left."""
+        """Check the promises after the round."""
         waiting = self.waiting()
         with self.store.read() as connection:
             rows = [one.as_json() | {"address": one.address} for one in ledger.entries(connection)]
@@ -180,20 +180,20 @@ class Round:
         return verdict
 
     def remove(self) -> None:
-        """Its files: nothing was found."""
+        """Delete its files, because nothing was found."""
         shutil.rmtree(self.newsroom.root, ignore_errors=True)
         for path in (self.newsroom.smtp_journal, self.newsroom.http_journal, *self._logs):
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """End the sinks, and let the store go."""
+        """End the sinks and close the store."""
         self.store.close()
         self.newsroom.stop()
 
 
 @contextmanager
 def one_round(template: NewsroomTemplate, name: str, seed: int, plan: Plan) -> Iterator[Round]:
-    """A round that cleans up after itself; its files stay if something was found."""
+    """Play a round and clean up after it. Its files stay if something was found."""
     made = Round(template, name, seed, plan)
     try:
         yield made
@@ -202,7 +202,7 @@ def one_round(template: NewsroomTemplate, name: str, seed: int, plan: Plan) -> I
 
 
 def measured(template: NewsroomTemplate) -> tuple[Said, float]:
-    """How often an undisturbed beat passes each point, before it delivers and in all, and how many seconds it takes."""
+    """Return how often a tick without faults passes each point (before delivery, and in all), and its seconds."""
     with one_round(template, "measure", 0, Plan()) as calm:
         begun = time.monotonic()
         code = calm.run()

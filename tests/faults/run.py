@@ -1,4 +1,4 @@
-"""Many rounds on a few cores: each lane has a warm process and a template of its own, and takes what is behind most."""
+"""Many rounds on a few cores: each has a warm process and a template, and takes the fault that is most behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.servers.postgresql import Server
 
 @dataclass
 class Tally:
-    """What all rounds of one fault found together."""
+    """The result of all rounds of one fault."""
 
     case: Case
     target: int
@@ -33,10 +33,10 @@ class Tally:
     at: Counter[str] = field(default_factory=Counter)
     total: Verdict = field(default_factory=Verdict)
     failed: dict[int, list[str]] = field(default_factory=dict)
-    """By seed: what was broken."""
+    """Broken promises by seed."""
 
     def add(self, seed: int, one: Round, verdict: Verdict) -> None:
-        """Take in one round."""
+        """Add the result of one round."""
         self.points += one.points
         self.at.update(one.at)
         for count in fields(Verdict):
@@ -47,14 +47,14 @@ class Tally:
 
 
 def try_round(template: NewsroomTemplate, case: Case, seed: int, calm: Said, took: float) -> tuple[Round, Verdict]:
-    """One round of one fault."""
+    """Play one round of one fault."""
     with one_round(template, case.name, seed, case.plan(seed)) as one:
         case.do(one, calm, took)
         return one, one.verdict()
 
 
 class Run:
-    """All faults against one kind of database."""
+    """All faults with one type of database."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Run:
         seconds: float | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
-        """`rounds`: so many of each fault, whatever `points` says. `seconds`: begin no round after that."""
+        """`rounds`: the number for each fault, whatever `points` says. `seconds`: begin no round after that."""
         self.database = database
         self.tallies: list[Tally] = []
         for case in CASES.values():
@@ -85,15 +85,15 @@ class Run:
         self._errors: list[BaseException] = []
         self.folder = Path(tempfile.mkdtemp(prefix="tidings-faults-"))
         self.points: Counter[str] = Counter()
-        """The points of an undisturbed beat, and how often it passes each."""
+        """Return the points of a tick without faults, and how often it passes each."""
 
     @property
     def broken(self) -> bool:
-        """Whether something did not hold."""
+        """Whether a promise is broken."""
         return any(tally.failed for tally in self.tallies)
 
     def run(self) -> None:
-        """Until every fault has had its points. The folder stays if something was broken."""
+        """Play until every fault has had its points. The folder stays if a promise is broken."""
         server = Server() if self.database == "postgresql" else None
         if server:
             server.start()
@@ -118,7 +118,7 @@ class Run:
             if self._rounds is not None:
                 open_ones = [tally for tally in self.tallies if tally.rounds < self._rounds]
             else:
-                # A fault that comes about in no round at all must not go on for ever.
+                # A fault that never happens must not run for ever.
                 open_ones = [t for t in self.tallies if t.points < t.target and t.rounds < 20 + 2 * t.target]
             if not open_ones:
                 return None
@@ -132,7 +132,7 @@ class Run:
         folder.mkdir()
         try:
             with Warm() as warm:
-                # One at a time: Alembic is not for several threads.
+                # One at a time: Alembic is not thread-safe.
                 with self._mutex:
                     template = NewsroomTemplate(folder, warm, server, self._readers).build()
                 calm, took = measured(template)

@@ -1,9 +1,10 @@
-"""An SMTP server that notes what it takes before it says so, and that fails by a plan.
+"""An SMTP server. It records each message before it answers, and fails by a plan.
 
 Its journal has `open`, `mail` (a message begins), `rcpt`, `data` (if it was refused), `body` (its first line came),
-`dot` (the final dot was received: `taken` says whether the message counts as delivered), `reply` (what was said to the
-dot, once it was sent) and `close`, each with `c`, the number of the connection. Where a recipient has had a message
-already, `rcpt` and `dot` carry `doubts`: how often the ledger knew one of theirs to be in doubt at that very moment.
+`dot` (the final dot was received; `taken` says whether the message counts as delivered), `reply` (the reply to the
+dot, after it was sent) and `close`, each with `c`, the number of the connection. If a recipient already had a
+message, `rcpt` and `dot` also have `doubts`: how often the ledger knew at that moment that a message to them was in
+doubt.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from tests.faults.plan import Plan
 
 _WORDS = {"4": "not now", "5": "no"}
 STALL = 0.4
-"""Seconds of silence before a stalled connection is closed."""
+"""Seconds of silence until a stalled connection is closed."""
 
 
 class SmtpSink:
-    """`serve()` never returns; `port` is known at once."""
+    """A sink at `port`. `serve()` never returns; `port` is known at once."""
 
     def __init__(self, journal: Path, plan: Plan, doubts: Callable[[str], int] = lambda address: 0) -> None:
         self.plan = plan
@@ -42,7 +43,7 @@ class SmtpSink:
         self.numbers = itertools.count(1)
 
     def serve(self) -> None:
-        """A thread for each connection."""
+        """Serve each connection in a thread of its own."""
         for number in itertools.count(1):
             connection, _ = self._listener.accept()
             session = Session(self, connection, number)
@@ -50,7 +51,7 @@ class SmtpSink:
 
 
 class _Ended(Exception):
-    """The connection is over."""
+    """The connection has ended."""
 
 
 class Session:
@@ -75,7 +76,7 @@ class Session:
         self._connection.sendall(line.encode() + b"\r\n")
 
     def _reset(self) -> None:
-        """RST instead of a polite end."""
+        """Close with a RST."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise _Ended
 
@@ -90,7 +91,7 @@ class Session:
             raise _Ended
 
     def run(self) -> None:
-        """Until either side ends it."""
+        """Serve the connection until either side ends it."""
         self._note("open")
         reader = self._connection.makefile("rb")
         try:
@@ -99,7 +100,7 @@ class Session:
             pass
         finally:
             self._note("close")
-            # The reader holds the socket open: the RST of a lingering socket needs it to be closed for good.
+            # The file object keeps the socket open: the RST is only sent once both are closed.
             reader.close()
             self._connection.close()
 
@@ -127,7 +128,7 @@ class Session:
                 else:
                     self._say("250 2.1.0 ok")
             elif verb == "RCPT":
-                # What was pipelined behind a refused sender, as behind a refused recipient below (RFC 2920 §3.1).
+                # The commands that were pipelined after a refused sender or recipient (RFC 2920 §3.1).
                 if sender:
                     self._say("503 5.5.1 no valid sender")
                 else:
@@ -171,7 +172,7 @@ class Session:
         return True
 
     def _message(self, reader: BufferedReader) -> None:
-        """After DATA up to the dot."""
+        """Read the message after DATA, up to the dot."""
         lines: list[bytes] = []
         if self._step == "body":
             reader.read(64)

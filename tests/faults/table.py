@@ -1,4 +1,4 @@
-"""What the harness found, as the table of docs/guarantees.md."""
+"""The results of the harness, as the table of docs/guarantees.md."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def _line(tally: Tally) -> str:
 
 
 def kills(run: Run) -> int:
-    """How many points were kill -9."""
+    """Return how many points were kill -9."""
     return sum(tally.points for tally in run.tallies if tally.case.kills)
 
 
 def report(run: Run) -> str:
-    """In Markdown: the table of one database, and where kills fell."""
+    """Return the table of one database and the points of the kills, in Markdown."""
     lines = [_HEAD, "|---|" + "--:|" * 8 + "---|", *map(_line, run.tallies)]
     hit: dict[str, int] = {}
     for tally in run.tallies:
         for point, count in tally.at.items():
             hit[point] = hit.get(point, 0) + count
-    # In the order in which a beat comes to them.
+    # In the order in which a tick reaches them.
     named = [f"{point} {hit.pop(point)}" for point in run.points if point in hit]
     others = [f"{point} {count}" for point, count in sorted(hit.items())]
     ended = sum(tally.at.total() for tally in run.tallies)
@@ -48,7 +48,7 @@ def report(run: Run) -> str:
 
 
 def million(found: Found) -> str:
-    """In one sentence."""
+    """Return the result in one sentence."""
     return (
         f"{found.readers:,} readers, {found.kills} times kill -9, {found.messages:,} messages taken: "
         f"{found.lost} lost, {found.doubled} doubled, {found.doubled - found.unknown} of them known to be in doubt "
@@ -57,17 +57,17 @@ def million(found: Found) -> str:
 
 
 def write_million(found: Found, command: str) -> None:
-    """Into the page, between its own two marks."""
+    """Write it into the page, between its two marks."""
     _put("<!-- million -->", "<!-- /million -->", f"{million(found)} Made by `{command}`.")
 
 
 def write_fleet(text: str, command: str) -> None:
-    """Into the page, between its own two marks."""
+    """Write it into the page, between its two marks."""
     _put("<!-- fleet -->", "<!-- /fleet -->", f"{text}\n\nMade by `{command}`.")
 
 
 def write(runs: Sequence[Run], command: str) -> None:
-    """Into the page, between its two marks."""
+    """Write it into the page, between its two marks."""
     parts = [
         f"Made by `{command}` with Python {platform.python_version()} on {os.cpu_count()} cores. To play one round "
         "again: `python -m tests.faults --database DATABASE --case NAME --seed SEED --rounds 1`."

@@ -1,6 +1,6 @@
-"""A part of the fault harness that fits into the suite; `make faults` does a thousand points.
+"""A part of the fault harness that is quick enough for the suite; `make faults` plays a thousand points.
 
-Each round prints nothing while all holds; what is broken says the seed with which it is played again.
+A round prints nothing while every promise holds. A broken promise names the seed with which to play it again.
 """
 
 from __future__ import annotations
@@ -59,5 +59,5 @@ def test_a_long_send_killed_repeatedly() -> None:
 def test_many_rounds(database: str) -> None:
     run = torment(database, rounds=3)
     assert sum(tally.points for tally in run.tallies if tally.case.kills) >= 30
-    # What an undisturbed beat passes, and kills have met: the boundaries are those of the product itself.
+    # Kills happened at the points that an undisturbed tick passes: the points belong to the product itself.
     assert {"before-intent", "after-dot"} <= set(run.points)

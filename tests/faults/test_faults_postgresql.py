@@ -1,4 +1,4 @@
-"""The same on PostgreSQL; in a file of its own, so that both run at once."""
+"""The same on PostgreSQL, in a file of its own, so that both run at once."""
 
 from __future__ import annotations
 

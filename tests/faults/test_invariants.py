@@ -1,4 +1,4 @@
-"""Each invariant fails on a journal that was doctored to break it, and on nothing else."""
+"""Each invariant fails on a journal that was changed to break it, and on no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _row(number: int, name: str, **values: Any) -> dict[str, Any]:
 
 
 def _said(number: int, name: str, *, c: int = 1, at: int = 0, **rcpt: Any) -> list[Event]:
-    """One message on connection `c`, taken as Q`number`."""
+    """One message on connection `c`, accepted as Q`number`."""
     return [
         {"t": at + 1, "e": "mail", "c": c},
         {"t": at + 2, "e": "rcpt", "c": c, "to": name, "say": "250", **rcpt},
@@ -38,7 +38,7 @@ def _post(identity: str, path: str = "/hook", story: str = "/en/story/") -> Even
 
 @pytest.fixture
 def good() -> Evidence:
-    """Three readers on one connection, a webhook and a Slack room: all is well."""
+    """Three readers on one connection, a webhook and a Slack room, without a fault."""
     rows = [_row(number, name) for number, name in enumerate(READERS, 1)]
     rows.append(_row(4, "", target="channel:desk", channel="desk", receipt="msg_1"))
     rows.append(_row(5, "", target="channel:team", channel="team", receipt=""))
@@ -78,7 +78,7 @@ def _change(evidence: Evidence, number: int, **values: Any) -> None:
 
 
 def _again(evidence: Evidence, *, doubts: int = 1, c: int = 2) -> None:
-    """A second copy for cat, whose connection ended with the first one."""
+    """A second copy for cat, whose connection ended after the first one."""
     evidence.smtp = [*evidence.smtp, *_said(9, "cat", c=c, at=50, doubts=doubts)]
 
 
@@ -108,7 +108,7 @@ def _skipped_without_cause(e: Evidence) -> None:
 
 
 def _going_on(e: Evidence) -> None:
-    """In doubt, and it would go again: this is no end."""
+    """In doubt, and it would be sent again: the round has not ended."""
     _change(e, 3, state="in_doubt")
     e.waiting = frozenset({3})
 
@@ -128,7 +128,7 @@ def _double_behind_its_back(e: Evidence) -> None:
 
 
 def _double_of_an_old_message(e: Evidence) -> None:
-    """Ann's connection had gone on: it was not on the wire when the process died."""
+    """Ann's connection continued, so her mail was complete when the process ended."""
     e.smtp = [*e.smtp, *_said(9, "ann", c=2, at=50, doubts=1)]
     _change(e, 1, doubts=1, receipt="queued as Q9")
 
@@ -146,13 +146,13 @@ def _two_message_ids(e: Evidence) -> None:
 
 
 def _after_leaving(e: Evidence) -> None:
-    """Bob left while ann's message was on the wire: his was the second to begin on that connection after it."""
+    """Bob left while ann's message was being sent. His was the second message on that connection after he left."""
     e.left = [("bob", 9)]
     e.intents = [(10, None), (20, None), (30, None)]
 
 
 def _intent_after_leaving(e: Evidence) -> None:
-    """The only one ahead of its message, and the delivery is known."""
+    """The only intent before its message, for a known delivery."""
     e.left = [("ann", 9 - NOTED)]
     e.intents = [(10, 1), (20, 2), (30, 3)]
 
@@ -162,7 +162,7 @@ def _wrong_receipt(e: Evidence) -> None:
 
 
 def _denied(e: Evidence) -> None:
-    """The sink took it, and the ledger says that the reader was refused."""
+    """The sink accepted the mail, and the ledger says that the reader was refused."""
     _change(e, 3, state="rejected", reason="550 no", receipt="")
     e.smtp = [*e.smtp, {"t": 90, "e": "rcpt", "c": 2, "to": "cat", "say": "550"}]
 

@@ -1,4 +1,4 @@
-"""The warm process, seen from the harness: it forks newsrooms' beats and sinks, and says how they ended."""
+"""The harness's side of the warm process, which forks ticks and sinks and reports how they ended."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Process:
     warm: Warm
 
     def kill(self) -> int:
-        """End it now; returns what `wait` does."""
+        """End it now. Returns the same as `wait`."""
         os.kill(self.pid, signal.SIGKILL)
         return self.wait()
 
     def wait(self) -> int:
-        """Until it has ended: its exit code, or minus the number of the signal."""
+        """Wait until it has ended. Returns its exit code, or minus the number of the signal."""
         return int(self.warm.ask(do="wait", pid=self.pid)["code"])
 
     def within(self, seconds: float, states: str = "Z") -> bool:
-        """Wait until it has ended; with `T` among the states, until it stands still (SIGSTOP). False: it goes on."""
+        """Wait until it has ended or, with `T` in the states, is stopped (SIGSTOP). Returns False if it still runs."""
         end = time.monotonic() + seconds
         while Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][0] not in states:
             if time.monotonic() > end:
@@ -44,7 +44,7 @@ class Process:
 
 
 class Warm:
-    """One process that has imported everything. For one thread at a time."""
+    """One process that has imported everything. One thread may use it at a time."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -54,7 +54,7 @@ class Warm:
         self.ask(do="ready")
 
     def ask(self, **what: Any) -> dict[str, Any]:
-        """One line each way."""
+        """Send one line, and read one line."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(what) + "\n")
@@ -65,18 +65,18 @@ class Warm:
         return found
 
     def beat(self, spec: Spec) -> Process:
-        """One beat of a newsroom, in a process of its own."""
+        """Start a tick of a newsroom in a process of its own."""
         return Process(self.ask(do="beat", spec=asdict(spec))["pid"], 0, self)
 
     def sink(self, kind: str, journal: Path, plan: Plan, root: Path, url: str) -> Process:
-        """A sink (smtp or http), in a process of its own."""
+        """Start a sink (smtp or http) in a process of its own."""
         answer = self.ask(
             do="sink", kind=kind, journal=str(journal), plan=asdict(plan), root=str(root), url=url
         )  # fmt: skip
         return Process(answer["pid"], answer["port"], self)
 
     def close(self) -> None:
-        """End it. Children that nobody ended live on, so end them first."""
+        """End it. End its children first, because they would live on."""
         self._process.communicate(timeout=30)
 
     def __enter__(self) -> Warm:

@@ -1,4 +1,4 @@
-"""Whose fault is it? Replies in the styles of many servers, in eight languages, each with addresses that mislead."""
+"""Who caused a refusal? Replies in the styles of many servers, in eight languages, with addresses that mislead."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tidings.model.refusal import MAX_TEXT, Effect, Fault, RefusalKind, _table, 
 
 ROOT = Path(__file__).parents[2]
 READERS = ("ada@example.net", "policy@blocked.example", "relay@quota.example", "unknown@no-such-user.example")
-"""Their own words must not steer the reading."""
+"""Words of an address may not change the result."""
 
 
 class Sample(NamedTuple):
-    """One reply, and what it is about: gone, full, away, us or unknown."""
+    """One reply, and its meaning: gone, full, away, us or unknown."""
 
     sender: str
     about: str
@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 
 
 def samples() -> Iterator[Sample]:
-    """The replies of `refusals.txt`."""
+    """Return the replies of `refusals.txt`."""
     for line in (Path(__file__).parent / "refusals.txt").read_text("utf-8").splitlines():
         if not line.startswith("#"):
             sender, about, text = (part.strip() for part in line.split("|", 2))
@@ -41,7 +41,7 @@ def _effects(sample: Sample) -> set[Effect]:
 
 
 def counted() -> Counter[str]:
-    """What the guarantees say about the samples."""
+    """Return the text of the guarantees about the samples."""
     found: Counter[str] = Counter()
     for sample in samples():
         found["samples"] += 1
@@ -70,7 +70,7 @@ def test_a_readers_own_address_does_not_steer() -> None:
         assert len(_effects(sample)) == 1, sample
 
 
-def test_what_is_about_us_is_never_counted_against_a_reader() -> None:
+def test_a_refusal_about_us_never_counts_against_a_reader() -> None:
     assert [sample for sample in samples() if sample.about == "us" and _effects(sample) != {Effect.BLOCKED}] == []
     trouble = [sample for sample in samples() if sample.about in ("full", "away")]
     assert [sample for sample in trouble if _effects(sample) != {Effect.SOFT}] == []
@@ -134,7 +134,7 @@ def test_the_remote_servers_code_beats_the_reporters(text: str, status: str, cod
         "550 5.1.1 用户{}不存在",
     ],
 )
-def test_a_word_that_nobody_knows_leaves_the_reader(told: str) -> None:
+def test_an_unknown_word_suppresses_nobody(told: str) -> None:
     assert classify(told.format(""), recipient="ada@example.net").kind is RefusalKind.GONE
     for word in (" zork", " тщц", " 龘"):
         assert classify(told.format(word), recipient="ada@example.net").kind is RefusalKind.UNKNOWN
@@ -150,7 +150,7 @@ def test_a_word_that_nobody_knows_leaves_the_reader(told: str) -> None:
         ("550 Unknown user (in reply to RCPT TO command)", RefusalKind.GONE),
     ],
 )
-def test_what_may_be_about_another_leaves_the_reader(text: str, kind: RefusalKind) -> None:
+def test_a_refusal_about_somebody_else_suppresses_nobody(text: str, kind: RefusalKind) -> None:
     assert classify(text, recipient="ada@example.net").kind is kind
 
 
@@ -167,7 +167,7 @@ def test_a_readers_name_beside_the_address_is_known(text: str, kind: RefusalKind
     assert classify(text, recipient="zora@example.net").kind is kind
 
 
-def test_every_kind_has_a_fault_and_ours_a_mend() -> None:
+def test_every_kind_has_a_fault_and_ours_have_a_remedy() -> None:
     assert {kind.fault for kind in RefusalKind} == set(Fault)
     for kind in RefusalKind:
         assert bool(kind.mend) == kind.waits

@@ -1,4 +1,4 @@
-"""Posts are spread: quiet hours of a zone, caps and the least time between two."""
+"""Posts are spread: quiet hours in a zone, maximum numbers, and the least time between two."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ HOUR = timedelta(hours=1)
 NIGHT = parse_window("22:00-07:00")
 
 
-def test_at_night_it_waits_for_the_morning_there() -> None:
+def test_posts_wait_at_night_for_the_local_morning() -> None:
     spacing = Spacing("Asia/Almaty", NIGHT)
     assert spacing.earliest(NOW, []) == NOW
     assert spacing.earliest(NOW + 6 * HOUR, []) == datetime(2026, 3, 3, 2, tzinfo=UTC)
-    # Berlin's clocks go forward in that night: 07:00 there is an hour sooner.
+    # Berlin's clocks go forward that night, so 07:00 comes an hour sooner.
     assert Spacing("Europe/Berlin", NIGHT).earliest(datetime(2026, 3, 28, 23, tzinfo=UTC), []) == datetime(
         2026, 3, 29, 5, tzinfo=UTC
     )
 
 
-def test_caps_and_the_time_between_two() -> None:
+def test_maximum_numbers_and_the_time_between_two() -> None:
     hour_ago = [NOW - timedelta(minutes=minutes) for minutes in (50, 30, 10)]
     assert Spacing("UTC", max_per_hour=3).earliest(NOW, hour_ago) == NOW + timedelta(minutes=10)
     assert Spacing("UTC", max_per_hour=4).earliest(NOW, hour_ago) == NOW
@@ -40,7 +40,7 @@ def test_caps_and_the_time_between_two() -> None:
     st.integers(1, 9),
     st.integers(0, 7_200),
 )
-def test_what_it_names_is_allowed(ago: list[int], after: int, hourly: int, daily: int, apart: int) -> None:
+def test_the_returned_time_is_allowed(ago: list[int], after: int, hourly: int, daily: int, apart: int) -> None:
     now = NOW + timedelta(seconds=after)
     posted = [now - timedelta(seconds=seconds) for seconds in ago]
     spacing = Spacing("Europe/Berlin", NIGHT, hourly, daily, timedelta(seconds=apart))

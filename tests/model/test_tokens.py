@@ -7,7 +7,7 @@ import pytest
 from tidings.model.tokens import TokenContents, TokenKeys, TokenPurpose
 
 
-def test_a_token_says_who_and_which_list_and_holds_no_address() -> None:
+def test_a_token_has_reader_and_list_but_no_address() -> None:
     keys = TokenKeys.generate()
     token = keys.sign(TokenPurpose.UNSUBSCRIBE, 17, "digest")
     assert keys.verify(TokenPurpose.UNSUBSCRIBE, token) == TokenContents(17, "digest")
@@ -62,7 +62,7 @@ def test_keys_survive_their_file() -> None:
             TokenKeys.from_json(broken)
 
 
-def test_a_return_path_names_its_delivery_whatever_case_it_comes_back_in() -> None:
+def test_a_return_path_is_read_in_any_case() -> None:
     keys = TokenKeys.generate()
     sign = keys.make_return_path_signer("bounces-of-a-rather-long-name-of-a-list@example.org")
     for delivery in (1, 17, 2**40 - 1):

@@ -1,4 +1,4 @@
-"""A store of either kind, and a process that is alive in it."""
+"""A store of either type, and a process that is registered in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`keep`: who never confirmed, who left long ago, old addresses and returns go by themselves; the others stay."""
+"""`keep` deletes unconfirmed people, people who left long ago, old addresses and feedback. Everybody else stays."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_unconfirmed_people_are_deleted_and_may_return(store: Store) -> None:
         hashes = set(connection.execute(select(t.consents.c.address_hash)).scalars())
         assert consent.address_hash("old@example.org") not in hashes and len(hashes) == 4
         assert connection.execute(select(t.suppressions)).all() == []
-    # Once a day.
+    # It runs once a day.
     assert delete_expired(store, Retention(), NOW + 31 * DAY, budget=math.inf) == 0
     assert delete_expired(store, Retention(pending=timedelta(days=5)), NOW + 32 * DAY, budget=math.inf) == 1
     add(store, "old", NOW + 40 * DAY)

@@ -1,4 +1,4 @@
-"""`keep`: old deliveries go, and nobody gets a story twice for it; counts and what is open stay."""
+"""`keep` deletes old deliveries without sending a story twice. Counts and unfinished deliveries stay."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def rows(store: Store, table: str = "deliveries") -> int:
 
 
 def test_a_deleted_row_makes_no_story_go_twice(newsroom: RunningNewsroom) -> None:
-    """A schedule that never used a story finds it years later: `had` alone stands between it and the reader."""
+    """A schedule that never used a story finds it years later. Only the list `had` prevents a second mail."""
     ada, grace = newsroom.reader("ada"), newsroom.reader("grace", language="ru")
     newsroom.item("one")
     newsroom.item("two")
@@ -57,7 +57,7 @@ def test_a_deleted_row_makes_no_story_go_twice(newsroom: RunningNewsroom) -> Non
     newsroom.tick(LATER)
     mails = [entry for entry in newsroom.entries() if entry.list]
     assert mails == []
-    # The posts stay: each is unique in its channel for good.
+    # Posts stay, because each is unique in its channel for ever.
     assert {entry.story for entry in newsroom.entries()} == {"one", "two"}
 
     new = newsroom.reader("new")
@@ -79,7 +79,7 @@ def test_a_correction_reaches_readers_of_deleted_rows_once(newsroom: RunningNews
     newsroom.item("three")
     newsroom.tick(LATER + DAY)
     assert "Six, not sixty." in newsroom.mails(ada)[-1].text
-    # And once more, when what told of it is gone too.
+    # The same holds when the record of the correction is deleted too.
     newsroom.tick(LATER + timedelta(days=900))
     newsroom.item("four")
     newsroom.tick(LATER + timedelta(days=901))
@@ -130,7 +130,7 @@ def test_unfinished_mailings_stay(store: Store) -> None:
         connection.execute(update(d).values(state="accepted"))
         first = select(func.min(d.c.id)).scalar_subquery()
         connection.execute(update(d).where(d.c.id == first).values(state="in_doubt"))
-        # Something of this edition waits for its reader: the row says so.
+        # A story of this edition waits for its reader, as the row says.
         connection.execute(update(d).where(d.c.id == 2).values(mark=0))
     assert delete_expired(store, KEEP, NOW + timedelta(days=500), budget=math.inf) == 2
     with store.read() as connection:
@@ -157,14 +157,14 @@ def test_old_slots_notices_and_tests_are_deleted(newsroom: RunningNewsroom) -> N
     with newsroom.runtime.store.read() as connection:
         kinds = set(connection.execute(select(t.mailings.c.kind)).scalars())
     assert kinds == {"edition"}
-    # The last slot is remembered: none of them fires again.
+    # The last slot is remembered, so no slot fires again.
     before = newsroom.editions()
     newsroom.tick(MONDAY + 4 * DAY)
     assert newsroom.editions() == before
 
 
 def test_counts_of_bounces_are_deleted_with_their_rows(store: Store) -> None:
-    """The breaker's counts stayed for ever: one for each mailing, sender and domain."""
+    """The breaker's counts were never deleted: one for each mailing, sender and domain."""
     old = add_mailing(store, add_readers(store, ["ada"]), add_edition(store, 1))
     new = add_mailing(store, add_readers(store, ["bob"]), add_edition(store, 2))
     with store.write() as connection:
@@ -185,7 +185,7 @@ def test_counts_of_bounces_are_deleted_with_their_rows(store: Store) -> None:
 
 @pytest.mark.slow
 def test_deletion_runs_once_a_day_in_pages(store: Store) -> None:
-    """Of 20,000 old rows a transaction takes one page: a beat is not held up."""
+    """A transaction deletes one page of 20,000 old rows, so a tick is not held up."""
     readers = add_readers(store, ["ada"])
     edition = add_edition(store)
     mailing = add_mailing(store, readers, edition)

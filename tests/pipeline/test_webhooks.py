@@ -47,7 +47,7 @@ def _newsroom(root: Path, url: str, sink: HttpSink, events: str = "") -> Iterato
 
 
 def _told(sink: HttpSink) -> list[tuple[str, str]]:
-    """Return the type of each event and what it is about."""
+    """Return the type of each event, and its subject."""
     found = []
     for received in sink.received:
         event = json.loads(received.body)
@@ -60,7 +60,7 @@ def _later(newsroom: RunningNewsroom, minutes: int) -> datetime:
     return newsroom.now + timedelta(minutes=minutes)
 
 
-def test_a_week_is_told_in_order_once_and_signed(tmp_path: Path, database_url: str) -> None:
+def test_events_of_a_week_are_sent_in_order_once_and_signed(tmp_path: Path, database_url: str) -> None:
     with HttpSink() as sink, _newsroom(tmp_path / "n", database_url, sink) as newsroom:
         newsroom.reader("anna")
         newsroom.item("one")
@@ -116,7 +116,7 @@ def test_a_receiver_that_is_down_delays_and_loses_nothing(tmp_path: Path, databa
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_refused_mail_and_a_held_edition_are_told(
+def test_a_refused_mail_and_a_held_edition_send_events(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = "edition.held, delivery.rejected"
@@ -146,7 +146,7 @@ def test_a_refused_mail_and_a_held_edition_are_told(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_mail_goes_while_a_receiver_hangs(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The deliverer of mail never asks a webhook: only `deliver_events` does."""
+    """The deliverer of mail never calls a webhook: only `deliver_events` does."""
     with HttpSink() as sink, _newsroom(tmp_path / "n", database_url, sink) as newsroom:
         newsroom.reader("anna")
         newsroom.item("one")
@@ -164,7 +164,7 @@ def test_mail_goes_while_a_receiver_hangs(tmp_path: Path, database_url: str, mon
         assert ("edition.composed", "daily/1") in _told(sink)
 
 
-def test_an_import_tells_who_joins_and_leaves_once(tmp_path: Path, database_url: str) -> None:
+def test_an_import_sends_one_event_for_each_join_and_leave(tmp_path: Path, database_url: str) -> None:
     with HttpSink() as sink, _newsroom(tmp_path / "n", database_url, sink) as newsroom:
         newsroom.reader("anna")
         newsroom.reader("boris")
@@ -194,7 +194,7 @@ def test_an_import_tells_who_joins_and_leaves_once(tmp_path: Path, database_url:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_an_import_records_no_event_that_nobody_wants(tmp_path: Path, database_url: str) -> None:
+def test_an_import_records_only_events_with_a_receiver(tmp_path: Path, database_url: str) -> None:
     with HttpSink() as sink, _newsroom(tmp_path / "n", database_url, sink, "story.out") as newsroom:
         path = tmp_path / "people.csv"
         path.write_text("email\nnew@example.org\n", encoding="utf-8")
@@ -204,7 +204,7 @@ def test_an_import_records_no_event_that_nobody_wants(tmp_path: Path, database_u
             assert unqueued_events(connection) == []
 
 
-def test_who_is_erased_or_leaves_every_list_is_told(tmp_path: Path, database_url: str) -> None:
+def test_erasing_or_leaving_every_list_sends_events(tmp_path: Path, database_url: str) -> None:
     with HttpSink() as sink, _newsroom(tmp_path / "n", database_url, sink, "subscriber.left") as newsroom:
         for name in ("anna", "boris"):
             newsroom.reader(name)
@@ -227,7 +227,7 @@ def test_who_is_erased_or_leaves_every_list_is_told(tmp_path: Path, database_url
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_nothing_of_before_the_first_start_is_told(tmp_path: Path, database_url: str) -> None:
+def test_no_event_from_before_the_first_start_is_sent(tmp_path: Path, database_url: str) -> None:
     with HttpSink() as sink, open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as newsroom:
         newsroom.item("old")
         newsroom.reader("anna")

@@ -24,7 +24,7 @@ SITE = SiteView(
 
 
 def item(number: int = 1, **changes: Any) -> Item:
-    """An item whose dates follow its number; `changes` are fields."""
+    """Return an item whose dates follow its number; `changes` are fields."""
     moment = START + timedelta(days=number)
     language = changes.get("language", "en")
     values: dict[str, Any] = {
@@ -85,7 +85,7 @@ TRANSLATIONS = (
 
 
 def feed(*items: Item, **changes: Any) -> FeedView:
-    """A feed of these items, newest first."""
+    """Return a feed of these items, newest first."""
     ordered = tuple(sorted(items, key=lambda each: (each.published, each.changed), reverse=True))
     values: dict[str, Any] = {
         "id": "urn:uuid:11111111-0000-4000-8000-000000000001",

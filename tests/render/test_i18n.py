@@ -1,4 +1,4 @@
-"""Words, dates and sizes; no catalogue lacks a message."""
+"""Words, dates and sizes; no catalogue misses a message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tidings.render import i18n
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("ru", "kk", "ar")
 OTHERS = ("fr", "es", "zh")
-"""Languages of readers alone: the comms room does not speak them."""
+"""Languages of reader pages only: the comms room does not have them."""
 NEW_YEAR_IN_ALMATY = datetime(2026, 12, 31, 20, 30, tzinfo=UTC)
 
 
@@ -24,7 +24,7 @@ CATALOGUES += [(language, "tidings") for language in OTHERS]
 
 
 def _translations(language: str, domain: str) -> dict[str, list[str]]:
-    """The translations of each message, in the order of the file; one for each plural form."""
+    """Return the translations of each message, in the order of the file; one for each plural form."""
     with (i18n.LOCALES / language / "LC_MESSAGES" / f"{domain}.po").open("rb") as file:
         messages = [message for message in read_po(file) if message.id]
     return {
@@ -34,7 +34,7 @@ def _translations(language: str, domain: str) -> dict[str, list[str]]:
 
 
 def _used(domain: str) -> set[str]:
-    """Every message in the templates and the code; those of the comms room have a catalogue of their own."""
+    """Return every message of the templates and the code. The messages of the comms room have their own catalogue."""
     code = [*ROOT.glob("src/tidings/**/*.py"), *ROOT.glob("src/tidings/**/*.j2")]
     room = {path for path in code if "room" in path.relative_to(ROOT).parts}
     messages = {word for pair in i18n.KINDS.values() for word in pair} if domain == "tidings" else set()
@@ -69,7 +69,7 @@ def test_placeholders_survive_translation_and_blocks_are_sorted(language: str, d
      ("ru", 21, "фотография"), ("kk", 5, "сурет"), ("ar", 3, "صور"), ("ar", 11, "صورة"), ("ru-KZ", 22, "фотографии"),
      ("fr", 0, "image"), ("fr-CA", 2, "images"), ("es", 1, "imagen"), ("es", 0, "imágenes")],
 )  # fmt: skip
-def test_plurals(language: str, count: int, text: str) -> None:
+def test_plurals_follow_the_language(language: str, count: int, text: str) -> None:
     form = i18n.load_catalogue(language).ngettext("%(count)s picture", "%(count)s pictures", count)
     assert form % {"count": count} == f"{count} {text}"
 
@@ -84,7 +84,7 @@ def test_dates_are_in_the_zone() -> None:
     assert i18n.format_datetime(NEW_YEAR_IN_ALMATY, "en", "Asia/Almaty") == "1 January 2027, 01:30"
 
 
-def test_sizes() -> None:
+def test_sizes_are_in_the_readers_words() -> None:
     assert i18n.format_size(1_234_567, "en") == "1.2 MB"
     assert i18n.format_size(999_600, "en") == "1 MB"
     assert i18n.format_size(45_300, "ru") == "45 кБ"

@@ -1,4 +1,4 @@
-"""Each of premailer's traps is closed."""
+"""Each known mistake of premailer is avoided."""
 
 from __future__ import annotations
 

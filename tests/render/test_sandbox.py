@@ -57,5 +57,5 @@ def test_no_expression_makes_a_huge_result(source: str) -> None:
         ("{{ ['b', 'a'] | sort | first | upper }}", "A"),
     ],
 )
-def test_what_templates_use_stays_possible(source: str, text: str) -> None:
+def test_common_expressions_of_templates_work(source: str, text: str) -> None:
     assert make_environment(DictLoader({})).from_string(source).render() == text

@@ -1,4 +1,4 @@
-"""Notices to the team in the first language of the newsroom: lines that are known, values as they are."""
+"""Notices to the team are in the first language of the newsroom. Values in them stay as they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MESSAGES = (*team_notices._LINES, *team_notices.REASONS, *team_notices._COUNTS)
 @pytest.mark.parametrize("language", ["ru", "kk", "ar", "fr", "es", "zh"])
 @pytest.mark.parametrize("message", MESSAGES)
 def test_every_line_for_the_team_is_translated(message: str, language: str) -> None:
-    """Each message is found again in its own text, and keeps all of its values."""
+    """Each message is recognised in its own English text, and keeps all of its values."""
     line = re.sub(r"%\((\w+)\)s", r"<\1>", message)
     values = {f"<{name}>" for name in re.findall(r"%\((\w+)\)s", message)}
     known = message in team_notices._LINES
@@ -56,7 +56,7 @@ def test_every_line_for_the_team_is_translated(message: str, language: str) -> N
         ("Mail cannot be sent: 100%(reason)s %s", "Почту нельзя отправить: 100%(reason)s %s"),
     ],
 )
-def test_a_notice_to_the_team_was_english_only(text: str, russian: str) -> None:
+def test_a_notice_to_the_team_is_translated(text: str, russian: str) -> None:
     assert translate_notice(text, "ru") == russian
     assert translate_notice(text, "en") == text
 
@@ -83,14 +83,14 @@ def test_a_notice_to_the_team_was_english_only(text: str, russian: str) -> None:
         ("something new", "something new"),
     ],
 )
-def test_the_reasons_of_a_held_notice_were_english(detail: str, russian: str) -> None:
+def test_the_reasons_of_a_held_notice_are_translated(detail: str, russian: str) -> None:
     assert translate_hold(detail, "ru") == russian
     assert translate_hold(detail, "en") == detail
 
 
 @pytest.mark.parametrize("language", ["ru", "kk", "ar", "fr", "es", "zh"])
-def test_a_restore_is_told_in_the_teams_language(language: str) -> None:
-    """Each of its lines is known, and the moment is that of the newsroom's clocks."""
+def test_the_notice_of_a_restore_is_translated(language: str) -> None:
+    """Each line of the notice is translated, and its times are in the newsroom's zone."""
     made = datetime(2026, 12, 1, 5, 30, tzinfo=UTC)
     text = _describe_restore(format_local(made, ZoneInfo("Asia/Almaty")), ["weekly/3"], ["daily"])
     lines = text.split("\n")
@@ -111,7 +111,7 @@ def test_every_word_of_a_command_is_translated_in_the_room(language: str) -> Non
 
 
 def test_no_advice_is_half_translated() -> None:
-    """A line of a file is put into the member's words; a sentence that goes on in English stays English."""
+    """A line of a file is translated. A sentence whose end has no translation stays English as a whole."""
     longer = "write `default_frequency: daily`, or add a schedule that delivers it"
     assert command_words.translate_check(longer, "ar") == longer
     assert command_words.translate_check("write `title: a cat for the queen`", "ru") == (

@@ -1,4 +1,4 @@
-"""A clock that was ahead once is set back knowingly, and what came due meanwhile is held for a person."""
+"""A clock that was ahead is set back by a person. Slots that came due in between are held for a person."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_clock_that_was_ahead_is_set_back(newsroom: RunningNewsroom) -> None:
     newsroom.item("one")
     newsroom.tick(MONDAY)
     newsroom.item("two")
-    # For a moment the clock is six days ahead: "two" goes out, and the slots until then are settled.
+    # The clock is six days ahead for a moment: "two" is sent, and the slots until then are settled.
     newsroom.tick(MONDAY + 6 * DAY)
     assert newsroom.read(ada) == [["one"], ["two"]]
     with pytest.raises(RefusedError, match="tidings clock --set now"):
@@ -47,7 +47,7 @@ def test_a_clock_that_was_ahead_is_set_back(newsroom: RunningNewsroom) -> None:
     done = _set_back(newsroom, MONDAY + DAY + HOUR)
     assert done.schedules == ("daily",)
     newsroom.item("three")
-    # The slot that came due meanwhile makes an edition, which waits for a person.
+    # The slot that came due in between makes an edition, which waits for a person.
     newsroom.tick(MONDAY + DAY + 2 * HOUR)
     edition = newsroom.edition("daily/3")
     assert edition.state == "held" and "clock was ahead" in edition.holds[0].detail
@@ -55,7 +55,7 @@ def test_a_clock_that_was_ahead_is_set_back(newsroom: RunningNewsroom) -> None:
     newsroom.runtime.editions.release(edition, newsroom.now, "ada")
     newsroom.tick(MONDAY + DAY + 3 * HOUR)
     assert newsroom.read(ada) == [["one"], ["two"], ["three"]]
-    # The days that the clock had passed already are ordinary days again.
+    # The days that the clock had already passed are ordinary days again.
     newsroom.item("four")
     newsroom.tick(MONDAY + 2 * DAY)
     assert newsroom.read(ada)[-1] == ["four"]

@@ -1,4 +1,4 @@
-"""The task engine: whatever becomes of its messages, everybody gets one mail and each post goes out once."""
+"""The task engine: messages may be lost or doubled, and everybody still gets one mail, and each post is sent once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ __all__ = ["run_in"]
 
 @pytest.fixture
 def app() -> Any:
-    """An engine whose broker is in this process."""
+    """An engine with its broker in this process."""
     made = engine.make_app("memory://", lambda queues: pytest.fail("no task runs by itself here"))
     made.conf.broker_transport_options = {}
     with made.connection_for_write() as connection:
@@ -67,7 +67,7 @@ def take(app: Any) -> list[tuple[str, Any]]:
 
 
 def work(worker: EngineWorker, messages: list[tuple[str, Any]]) -> None:
-    """Do what these messages say."""
+    """Run the tasks of these messages."""
     for queue, about in messages:
         if queue in ("mail", "social"):
             worker.deliver(queue, about)  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def workers(folder: NewsroomFolder, count: int) -> Iterator[list[EngineWorker]]:
 
 
 def composed(folder: NewsroomFolder, readers: int = READERS) -> None:
-    """An edition that nobody sends yet."""
+    """Compose an edition that nobody sends yet."""
     prepared(folder, readers)
     with folder.runtime() as runtime:
         tick(runtime, runtime.now(), deliver=False)
@@ -194,7 +194,7 @@ def broker() -> Iterator[RabbitMq]:
 
 @contextmanager
 def celery_worker(folder: NewsroomFolder, log: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`tidings worker` in a process of its own, with its children."""
+    """Run `tidings worker` in a process group of its own."""
     with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "tidings", "worker", *options, "-C", str(folder.root)],

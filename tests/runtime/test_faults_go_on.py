@@ -1,4 +1,4 @@
-"""A source that answers nonsense and a page that cannot be written never stop the mail or another source."""
+"""A source with nonsense or an unwritable page never stops the mail or another source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong on an operator's first days: each says what happened and what to do."""
+"""Problems of an operator's first days: each message says what happened and what to do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sent(newsroom: RunningNewsroom) -> None:
     newsroom.tick(MONDAY)
 
 
-def test_the_archive_was_404_until_the_next_edition(tmp_path: Path) -> None:
+def test_the_archive_exists_before_the_first_edition(tmp_path: Path) -> None:
     with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as newsroom:
         sent(newsroom)
         public = newsroom.folder.root / "public"
@@ -36,7 +36,7 @@ def test_the_archive_was_404_until_the_next_edition(tmp_path: Path) -> None:
         assert {path.relative_to(public) for path in public.rglob("archive/**/*")} == before
 
 
-def test_status_was_well_with_a_dead_mail_host(tmp_path: Path) -> None:
+def test_status_reports_a_dead_mail_host(tmp_path: Path) -> None:
     with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as newsroom:
         newsroom.configure(f"port: {newsroom.runtime.newsroom.mail[0].port}", "port: 9")  # type: ignore[attr-defined]
         sent(newsroom)
@@ -53,7 +53,9 @@ def test_postgresql_without_its_driver_names_the_command(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, "No space left on device"), sqlite3.OperationalError("database or disk is full")]
 )
-def test_a_full_disk_was_a_fault_of_tidings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_a_full_disk_is_not_reported_as_a_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def fail(*_: object) -> None:
         raise error
 

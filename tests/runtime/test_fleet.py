@@ -1,4 +1,4 @@
-"""Several processes on one store, each with one part of the work: pages, tickers and workers."""
+"""Several processes on one store, each with one role: pages, tickers and workers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tidings.store.service.heartbeat import Heartbeat, record_heartbeat
 
 
 def to_readers(folder: NewsroomFolder) -> list[str]:
-    """The readers who got a mail, one entry for each."""
+    """Return the readers who got a mail, one entry for each mail."""
     return [mail.recipient for mail in folder.mails.received if mail.recipient.startswith("reader")]
 
 
@@ -134,7 +134,7 @@ def test_a_rolling_upgrade_during_a_send(tmp_path: Path, database_url: str, monk
     "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
 )
 def test_a_cut_between_a_worker_and_its_database(tmp_path: Path, database_url: str) -> None:
-    """What the worker had claimed is settled or in doubt; the other worker goes on, and nobody is lost."""
+    """The worker's claims are settled or in doubt. The other worker continues, and nobody is lost."""
     readers = 150
     address = make_url(database_url)
     assert address.port is not None
@@ -175,7 +175,7 @@ def test_a_cut_between_a_worker_and_its_database(tmp_path: Path, database_url: s
 
 @dataclass
 class Pair:
-    """A newsroom on a primary and its standby, with the processes that work on it."""
+    """A newsroom with a primary and its standby, and the processes that work on it."""
 
     primary: Server
     standby: Server
@@ -184,13 +184,13 @@ class Pair:
     processes: list[subprocess.Popen[bytes]]
 
     def rows(self) -> list[ledger.LedgerEntry]:
-        """The deliveries of the alert, or nothing while no server answers."""
+        """Return the deliveries of the alert; nothing while no server answers."""
         with contextlib.suppress(SQLAlchemyError), self.runtime.store.read() as connection:
             return list(ledger.entries(connection, schedule="alert"))
         return []
 
     def fail_over(self) -> None:
-        """The primary dies, and its standby is promoted."""
+        """Kill the primary, and promote its standby."""
         self.primary.halt()
         self.standby.promote()
 
@@ -228,7 +228,7 @@ def on_a_pair(tmp_path: Path, readers: int, roles: Sequence[str], *, synchronous
 @pytest.mark.needs_postgresql
 @pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "asynchronous"])
 def test_a_standby_takes_over_during_a_send(tmp_path: Path, synchronous: bool) -> None:
-    """The primary dies. What an asynchronous standby has forgotten is told by the workers that sent it."""
+    """The primary fails. Workers report the deliveries that an asynchronous standby has forgotten."""
     readers, connections = 160, 4
     with on_a_pair(tmp_path, readers, ["ticker", "worker", "worker"], synchronous=synchronous) as pair:
         folder = pair.folder
@@ -286,7 +286,7 @@ def test_status_names_who_runs_another_version() -> None:
 
 
 def test_deliveries_without_a_worker_are_named(tmp_path: Path, database_url: str) -> None:
-    """A ticker composes and nothing is sent: `status` said that all is well."""
+    """A ticker composes and nothing is sent, but `status` reported no problem."""
     with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
         prepared(folder)
         with folder.runtime() as runtime:
@@ -303,7 +303,7 @@ def test_deliveries_without_a_worker_are_named(tmp_path: Path, database_url: str
 
 
 def test_processes_share_the_connections_of_a_sender(tmp_path: Path, database_url: str) -> None:
-    """Four workers opened four times as many connections as `connections` says."""
+    """Four workers opened four times as many connections as `connections` allows."""
     with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder, contextlib.ExitStack() as stack:
         first, second, third = (stack.enter_context(folder.runtime()) for _ in range(3))
         now = first.now()

@@ -1,4 +1,4 @@
-"""A new newsroom passes `check`, and systemd accepts its unit, whatever its path is."""
+"""A new newsroom passes `check`, and systemd accepts its unit, for any path."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tidings.runtime.service import _END
 
 
 @pytest.mark.parametrize("name", ["news", "my news", "50% $HOME", 'a "b"'])
-def test_systemd_takes_the_unit(tmp_path: Path, name: str) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path, name: str) -> None:
     analyze = require_program("systemd-analyze")
     unit = init_newsroom(tmp_path / name) / "tidings.service"
-    # A container has neither the user nor the manager, so only problems of the file count.
+    # A container has neither this user nor systemd, so only problems of the file count.
     done = subprocess.run([analyze, "verify", "--man=no", str(unit)], check=False, capture_output=True, text=True)
     wrong = [line for line in done.stderr.splitlines() if "tidings.service" in line]
     assert wrong == []
@@ -48,10 +48,10 @@ CHOICES = {
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_an_own_newsroom_had_19_problems(tmp_path: Path, name: str) -> None:
+def test_a_newsroom_of_ones_own_has_no_problems(tmp_path: Path, name: str) -> None:
     own = CHOICES[name]
     root = init_newsroom(tmp_path / "news", own)
-    expected = ("example.org", "words for readers")  # sample addresses; a language without a catalogue
+    expected = ("example.org", "words for readers")  # sample addresses, and a language without a catalogue
     problems = [str(problem) for problem in check_newsroom(root)]
     assert [text for text in problems if not any(word in text for word in expected)] == []
     newsroom = load_newsroom(root).newsroom

@@ -1,4 +1,4 @@
-"""`tidings run` as a real process: watches, publishes, sends, keeps the last good configuration, ends in time."""
+"""`tidings run` as a real process: watches, publishes, sends, keeps the last good configuration, and stops in time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def running(
 
 
 @pytest.mark.slow
-def test_systemd_hears_that_the_service_is_alive(tmp_path: Path) -> None:
+def test_systemd_is_told_that_the_service_is_alive(tmp_path: Path) -> None:
     with (
         make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
@@ -91,7 +91,7 @@ def test_a_hanging_service_is_not_called_alive() -> None:
 
 
 def stop(process: subprocess.Popen[bytes]) -> float:
-    """SIGTERM; the seconds that it took. It must end well."""
+    """Send SIGTERM. Returns the seconds until the service ended without an error."""
     begun = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=GENEROUS) == 0
@@ -99,7 +99,7 @@ def stop(process: subprocess.Popen[bytes]) -> float:
 
 
 def watching(log: Path, folder: NewsroomFolder) -> None:
-    """Until it has made its first beat: what comes out after it is new."""
+    """Wait for its first tick: stories that are published after it are new."""
     wait_until(lambda: log.exists() and "Watching" in log.read_text(encoding="utf-8"))
     wait_until(lambda: (folder.root / "public" / "en" / "index.html").exists())
 
@@ -146,7 +146,7 @@ def test_new_file_is_sent_and_a_broken_schedule_is_ignored(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_an_own_newsroom_had_no_catcher_to_try_it_out(tmp_path: Path) -> None:
+def test_run_catch_mail_sends_nothing_outside(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
         port = prepared(folder)
@@ -161,7 +161,7 @@ def test_an_own_newsroom_had_no_catcher_to_try_it_out(tmp_path: Path) -> None:
         inbox = f"http://127.0.0.1:{port}/inbox/"
         with running(folder, log, "--catch-mail") as process:
             watching(log, folder)
-            # A changed configuration does not open the way out.
+            # A changed configuration does not switch the catcher off.
             folder.write("tidings.yaml", (folder.root / "tidings.yaml").read_text(encoding="utf-8") + "# changed\n")
             wait_until(lambda: "changed configuration is loaded" in log.read_text(encoding="utf-8"))
             folder.write("content/fresh.en.md", item("Fresh water for all"))
@@ -174,7 +174,7 @@ def test_an_own_newsroom_had_no_catcher_to_try_it_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_in_the_midst_of_a_send_loses_and_doubles_nobody(tmp_path: Path) -> None:
+def test_sigterm_during_a_send_loses_and_doubles_nobody(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
         prepared(folder, readers=300)
@@ -266,8 +266,8 @@ def test_two_services_on_one_store_fire_a_slot_once(tmp_path: Path, database_url
 
 @pytest.mark.parametrize("seconds", [1.5, pytest.param(120.0, marks=pytest.mark.slow)])
 @pytest.mark.slow
-def test_sigterm_while_a_slow_relay_thinks(tmp_path: Path, seconds: float) -> None:
-    """It waits for the answer to what is on the wire, but not for ever; then that may or may not have arrived."""
+def test_sigterm_while_a_slow_relay_answers(tmp_path: Path, seconds: float) -> None:
+    """It waits for the reply to the message that is being sent, but not for ever. Then that message is in doubt."""
     log = tmp_path / "log"
     with (
         SmtpSink(tmp_path / "taken", delay=seconds) as sink,
@@ -348,7 +348,7 @@ def test_changed_configuration_is_loaded_or_reported_once(tmp_path: Path) -> Non
             assert "Newsroom" in front()
             path.write_text(good.replace("{en: Newsroom", "{en: The Daily Outbox"), encoding="utf-8")
             wait_until(lambda: "The Daily Outbox" in front())
-            # A template too: the digest goes out as it was.
+            # A broken template too: the digest is sent with the last good one.
             shutil.copytree(Path(__file__).parents[2] / "templates" / "digest", folder.root / "templates" / "digest")
             wait_until(lambda: log.read_text(encoding="utf-8").count("is loaded") == 2)
             folder.write("templates/digest/body.html.j2", "{% macro head() %}{{ unheard_of }}")
@@ -377,7 +377,7 @@ def test_a_broken_page_template_stops_no_mail(tmp_path: Path) -> None:
         assert sorted(told) == ["comms@example.org", *(f"reader{number}@example.org" for number in range(3))]
 
 
-def test_a_beat_says_when_something_is_due_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tick_returns_when_it_is_due_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
         prepared(folder)
         for name, value in folder.env.items():
@@ -426,7 +426,7 @@ def test_small_clock_setback_and_repeated_faults_are_handled(tmp_path: Path, cap
                 advance_clock(connection, datetime.now(UTC) + timedelta(hours=3))
             beats.run()
             beats.run()
-            # One line although the moment in it differs from beat to beat.
+            # One line, although the time in it differs from tick to tick.
             assert len(caplog.records) == 1
             assert "tidings clock --set now" in caplog.records[0].getMessage()
             with runtime.store.read() as connection:
@@ -454,7 +454,7 @@ def test_an_embargo_ends_to_the_second(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_only_pages_serves_and_does_nothing_else(tmp_path: Path) -> None:
+def test_only_pages_serves_and_sends_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
         port = prepared(folder)
@@ -486,14 +486,14 @@ def test_the_log_is_single_lines_of_local_time_without_secrets() -> None:
     "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
 )
 def test_a_service_outlives_its_database(tmp_path: Path, database_url: str, postgresql: Server) -> None:
-    """After the database was stopped, an idle service never ticked again, and /healthz said that all is well."""
+    """After the database was stopped, an idle service never ticked again, and /healthz still reported success."""
     log = tmp_path / "log"
     with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
         port = prepared(folder)
         with running(folder, log) as process:
             watching(log, folder)
             postgresql.halt()
-            # Each of these cycles fails, in the thread of the ticker and of the deliverer.
+            # Each of these cycles fails, in the threads of the ticker and of the deliverer.
             for number in range(3):
                 folder.write(f"content/down{number}.en.md", f"---\ntitle: Down {number}\nsummary: s\n---\nText.\n")
                 time.sleep(1.5)
@@ -512,7 +512,7 @@ def test_a_service_outlives_its_database(tmp_path: Path, database_url: str, post
 
 
 def heartbeat_owner(store: Store) -> str:
-    """The owner of the only service."""
+    """Return the owner id of the only service."""
     with store.read() as connection:
         (service,) = load_heartbeats(connection)
     return service.owner

@@ -1,4 +1,4 @@
-"""One beat after another, and several processes at once: a slot fires once, and what is due is done."""
+"""Ticks in a row, and by several processes: a slot fires once, and all due work is done."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_nothing_leaves_while_another_process_catches(newsroom: RunningNewsroom)
         record_heartbeat(connection, Heartbeat(catching.owner, started=MONDAY, beat=MONDAY, catches=True))
     newsroom.tick(MONDAY)
     assert (newsroom.editions(), newsroom.mails("ada@example.org")) == (["daily/1 sending"], [])
-    # Once it has ended, mail goes out again.
+    # After it has ended, mail is sent again.
     catching.release()
     newsroom.tick(MONDAY + HOUR)
     assert newsroom.editions() == ["daily/1 done"]
@@ -82,7 +82,7 @@ def test_the_clock_never_goes_back(newsroom: RunningNewsroom) -> None:
     newsroom.tick(MONDAY)
 
 
-def test_far_from_real_time_only_this_machine_is_written_to(small: RunningNewsroom) -> None:
+def test_a_clock_far_from_real_time_needs_local_senders(small: RunningNewsroom) -> None:
     settings = small.runtime.newsroom
     check_clock_override(settings, MONDAY, MONDAY + DAY)
     [here] = settings.mail
@@ -136,7 +136,7 @@ def test_skipped_days_and_holidays_are_visible(small: RunningNewsroom) -> None:
     assert small.read("r@example.org") == [["one"]]
 
 
-def test_a_second_edition_numbers_on_and_each_is_complete(small: RunningNewsroom) -> None:
+def test_a_second_edition_has_the_next_number(small: RunningNewsroom) -> None:
     small.reader("r")
     for day in range(3):
         small.item(f"d{day}")
@@ -144,7 +144,7 @@ def test_a_second_edition_numbers_on_and_each_is_complete(small: RunningNewsroom
     assert small.editions() == ["daily/1 done", "daily/2 done", "daily/3 done"]
 
 
-def test_each_thing_is_told_once(small: RunningNewsroom) -> None:
+def test_each_problem_gives_one_notice(small: RunningNewsroom) -> None:
     small.folder.write("content/odd.en.md", "---\ntitle: x\nembago: 2026-01-01\n---\n")
     small.item("one", images="[{src: https://example.org/a.png}]")
     small.reader("r")

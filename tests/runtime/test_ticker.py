@@ -1,4 +1,4 @@
-"""The ticker: no wake-up is lost, nothing late is dropped, and it ends when told to."""
+"""The ticker: no wake-up is lost, no late run is dropped, and it stops when asked to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEVER = 3_600.0
 
 
 class Beats:
-    """Notes when it is called; `hold` keeps a call at work, `fail` makes it raise."""
+    """A function that records its calls. `hold` keeps a call running, `fail` makes it raise."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
@@ -61,15 +61,15 @@ def ticking(beats: Beats) -> Iterator[Callable[[float], Ticker]]:
             each.stop(120)
 
 
-def test_it_beats_at_once_and_then_regularly(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+def test_it_ticks_at_once_and_then_regularly(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
     begun = time.monotonic()
     ticking(0.3)
     beats.reach(4)
     assert beats.at[3] - begun > 0.8
 
 
-def test_what_wakes_it_while_a_beat_works_is_not_lost(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
-    """`max_instances` drops a run that comes due while the last one works, without a word."""
+def test_a_wake_up_during_a_tick_is_not_lost(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+    """APScheduler's `max_instances` drops a run that comes due while the last one runs, without a message."""
     beats.free.clear()
     ticker = ticking(NEVER)
     beats.reach(1)
@@ -80,7 +80,7 @@ def test_what_wakes_it_while_a_beat_works_is_not_lost(beats: Beats, ticking: Cal
     beats.reach(2)
 
 
-def test_that_a_beat_is_still_at_work_is_logged_once(
+def test_a_long_tick_is_logged_once(
     beats: Beats, ticking: Callable[[float], Ticker], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -101,22 +101,20 @@ def test_that_a_beat_is_still_at_work_is_logged_once(
     assert count() == 1
 
 
-def test_it_wakes_at_the_moment_and_not_before(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+def test_it_wakes_at_the_set_time_and_not_before(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
     ticker = ticking(NEVER)
     beats.reach(1)
     time.sleep(0.2)
     begun = time.monotonic()
     ticker.wake(datetime.now(UTC) + timedelta(seconds=0.6))
-    # A later moment does not put it off.
+    # A later time does not delay it.
     ticker.wake(datetime.now(UTC) + timedelta(seconds=60))
     beats.reach(2)
     assert 0.55 < beats.at[1] - begun < 50
 
 
-def test_misfire_grace_time_a_run_that_is_hours_late_comes_once(
-    beats: Beats, ticking: Callable[[float], Ticker]
-) -> None:
-    """APScheduler's default lets a run fall away that is more than a second late (its issue 292)."""
+def test_a_run_that_is_hours_late_happens_once(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+    """By default, APScheduler drops a run that is more than a second late (its issue 292)."""
     ticker = ticking(NEVER)
     beats.reach(1)
     ticker._scheduler.modify_job("cycle", next_run_time=datetime.now(UTC) - timedelta(hours=5))
@@ -128,7 +126,7 @@ def test_misfire_grace_time_a_run_that_is_hours_late_comes_once(
 def test_a_wall_clock_that_is_set_back_stops_nothing(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
     ticker = ticking(0.5)
     beats.reach(1)
-    # As it stands after somebody sets the clock back by an hour.
+    # The state after somebody set the clock back by an hour.
     ticker._scheduler.modify_job("cycle", next_run_time=datetime.now(UTC) + timedelta(hours=1))
     # A run that was due before has begun and ended.
     wait_until(lambda: not ticker._scheduler._executors["default"]._instances["cycle"])
@@ -139,7 +137,7 @@ def test_a_wall_clock_that_is_set_back_stops_nothing(beats: Beats, ticking: Call
     beats.reach(count + 2)
 
 
-def test_a_beat_that_raises_is_one_line_and_the_next_one_comes(
+def test_a_failing_tick_is_one_log_line_and_the_next_runs(
     beats: Beats, ticking: Callable[[float], Ticker], caplog: pytest.LogCaptureFixture
 ) -> None:
     beats.fail = True
@@ -161,14 +159,14 @@ def test_every_alarm_of_the_library_is_logged(beats: Beats, caplog: pytest.LogCa
     ]
 
 
-def test_the_job_stands_in_memory_and_is_merged_when_late(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+def test_the_job_is_in_memory_and_late_runs_are_merged(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
     ticker = ticking(NEVER)
     job = ticker._scheduler.get_job("cycle")
     assert (job.coalesce, job.misfire_grace_time, job.max_instances) == (True, None, 1)
     assert [type(store) for store in ticker._scheduler._jobstores.values()] == [MemoryJobStore]
 
 
-def test_stop_says_whether_the_last_beat_has_ended(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+def test_stop_returns_whether_the_last_tick_has_ended(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
     beats.free.clear()
     ticker = ticking(NEVER)
     beats.reach(1)

@@ -1,4 +1,4 @@
-"""The watcher: told within seconds of whatever editors do to files and folders, and of nothing else."""
+"""The watcher reports every change to the newsroom's files within seconds, and no other change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Told:
         return self.event.wait(seconds)
 
     def quiet(self) -> None:
-        """Until what was done so far has been told."""
+        """Wait until all changes so far are reported."""
         while True:
             self.event.clear()
             if not self.event.wait(1.2):
@@ -42,7 +42,7 @@ def told(room: Path) -> Iterator[Told]:
     found = Told()
     watcher = Watcher(room, [room / "content"], found.event.set)
     watcher.start()
-    # On a busy machine it takes a while until both are watched.
+    # On a busy machine it takes a while until both folders are watched.
     for probe in (room / "tidings.yaml", room / "content" / "probe"):
         found.event.clear()
         wait_until(lambda probe=probe: replaced(probe, "site: {}\n") or found.within(1))
@@ -54,13 +54,13 @@ def told(room: Path) -> Iterator[Told]:
 
 
 def replaced(path: Path, text: str) -> None:
-    """As editors save: a new file takes the old one's name."""
+    """Save as editors do: a new file replaces the old one."""
     temporary = path.with_name(path.name + "~")
     temporary.write_text(text)
     temporary.replace(path)
 
 
-def test_files_in_folders_and_subfolders_and_new_subfolders(room: Path, told: Told) -> None:
+def test_files_in_folders_and_new_subfolders_are_reported(room: Path, told: Told) -> None:
     (room / "content" / "a.en.md").write_text("x")
     assert told.within()
     told.quiet()
@@ -73,14 +73,14 @@ def test_files_in_folders_and_subfolders_and_new_subfolders(room: Path, told: To
     assert told.within()
 
 
-def test_tidings_yaml_however_often_it_is_replaced(room: Path, told: Told) -> None:
+def test_every_replacement_of_tidings_yaml_is_reported(room: Path, told: Told) -> None:
     for text in ("site: {a: 1}\n", "site: {a: 2}\n", "site: {a: 3}\n"):
         replaced(room / "tidings.yaml", text)
         assert told.within()
         told.quiet()
 
 
-def test_a_folder_that_comes_later_and_one_that_is_replaced(room: Path, told: Told) -> None:
+def test_new_and_replaced_folders_are_watched(room: Path, told: Told) -> None:
     (room / "templates" / "digest").mkdir(parents=True)
     assert told.within()
     told.quiet()
@@ -94,13 +94,13 @@ def test_a_folder_that_comes_later_and_one_that_is_replaced(room: Path, told: To
     assert told.within()
 
 
-def test_what_we_write_ourselves_wakes_nobody(room: Path, told: Told) -> None:
+def test_our_own_files_are_not_reported(room: Path, told: Told) -> None:
     (room / "public" / "en" / "index.html").write_text("x")
     (room / "tidings.db-wal").write_text("x")
     assert not told.within(2)
 
 
-def test_the_stamp_tells_what_the_watcher_could_not(room: Path) -> None:
+def test_the_stamp_shows_changes_that_the_watcher_missed(room: Path) -> None:
     (room / "schedules" / "weekly.yaml").write_text("one")
     before = configuration_stamp(room)
     (room / "content" / "a.en.md").write_text("x")

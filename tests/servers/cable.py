@@ -1,7 +1,7 @@
-"""A network cable for the tests: a TCP proxy on loopback that can be cut.
+"""A network cable for tests: a TCP proxy on loopback that can be cut.
 
-While it is cut, no byte passes in either direction and no connection is refused, as when a switch has lost its power.
-When it is mended, the connections of before are dropped: their ends have given up meanwhile.
+While it is cut, no byte passes in either direction and no connection is refused, as when a switch loses its power.
+After the repair, the old connections are closed: their ends have given up.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _CHUNK = 65_536
 
 
 class Cable:
-    """Forwards connections to `port` on loopback; `self.port` is the near end."""
+    """A proxy that forwards connections to `port` on loopback; `self.port` is its own end."""
 
     def __init__(self, port: int) -> None:
         self._far = port
@@ -28,7 +28,7 @@ class Cable:
 
     @property
     def connections(self) -> int:
-        """How many connections pass through it."""
+        """Return how many connections pass through it."""
         with self._mutex:
             return len(self._sockets) // 2
 
@@ -37,12 +37,12 @@ class Cable:
         self._whole.clear()
 
     def mend(self) -> None:
-        """Drop what was connected, and let new connections pass."""
+        """Close the old connections, and let new ones pass."""
         self._drop()
         self._whole.set()
 
     def close(self) -> None:
-        """Take it away."""
+        """Remove the proxy."""
         self._listener.close()
         self.mend()
 
@@ -55,7 +55,7 @@ class Cable:
                 end.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # it was taken away
+        with contextlib.suppress(OSError):  # it was removed
             while True:
                 near, _ = self._listener.accept()
                 threading.Thread(target=self._connect, args=(near,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""A real Chromium, driven by its DevTools protocol over a pipe: keys as a person presses them, and what they see."""
+"""A real Chromium, driven by its DevTools protocol over a pipe: real keys, and the text on screen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WAIT = 120.0
 _KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 _MOST_TABS = 120
 _DOUBLE_TAP = 0.5
-"""Seconds in which Chromium takes two taps on nearly one place for a double tap, which selects words, and more."""
+"""Seconds in which Chromium takes two taps at nearly the same place for a double tap, which selects words."""
 _FOCUS = """(() => {
   const one = document.activeElement;
   if (!one || one === document.body) return null;
@@ -39,42 +39,42 @@ _AXE = """axe.run().then(found => JSON.stringify(found.violations
 
 
 class Tab:
-    """One tab. Scripts of pages are off unless `scripts`; what the tests ask goes past that."""
+    """One tab. Scripts of pages are off without `scripts`; questions of the tests work anyway."""
 
     def __init__(self, browser: _Pipe, session: str) -> None:
         self._browser, self._session = browser, session
         self._tapped = 0.0
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
-        """One command of the protocol."""
+        """Send one command of the protocol."""
         return self._browser.ask(method, params, self._session)
 
     def open(self, url: str) -> None:
-        """Go there as by typing the address."""
+        """Open an address, as if it were typed."""
         self._browser.forget()
         answer = self.ask("Page.navigate", url=url)
         assert "errorText" not in answer, (url, answer)
         self._browser.until("Page.loadEventFired")
 
     def look(self, expression: str) -> Any:
-        """What an expression of JavaScript finds on the page."""
+        """Return the value of a JavaScript expression on the page."""
         answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def lead_on(self, expression: str) -> None:
-        """Do what leads to another page, and wait for that."""
+        """Do something that opens another page, and wait for that page."""
         self._browser.forget()
         self.look(f"{expression}; 0")
         self._browser.until("Page.loadEventFired")
 
     @property
     def words(self) -> str:
-        """The text that a reader sees."""
+        """Return the text that a reader sees."""
         return str(self.look("document.body.innerText"))
 
     def key(self, name: str, *, leads_on: bool = False) -> None:
-        """Press one key; with `leads_on`, wait for the page that it leads to."""
+        """Press one key; with `leads_on`, wait for the page that it opens."""
         self._browser.forget()
         said = {"Enter": "\r", " ": " "}.get(name, "")
         values = {"key": name, "code": {" ": "Space"}.get(name, name), "windowsVirtualKeyCode": _KEYS[name]}
@@ -84,12 +84,12 @@ class Tab:
             self._browser.until("Page.loadEventFired")
 
     def write(self, text: str) -> None:
-        """Type into what has the focus."""
+        """Type into the focused element."""
         for letter in text:
             self.ask("Input.dispatchKeyEvent", type="char", text=letter)
 
     def tab_to(self, **wanted: str) -> dict[str, Any]:
-        """Press Tab until the focus is on what has these values; each stop on the way shows that it has the focus."""
+        """Press Tab until the focused element has these values. Each element on the way must show its focus."""
         stops = []
         for _ in range(_MOST_TABS):
             self.key("Tab")
@@ -106,7 +106,7 @@ class Tab:
         raise AssertionError(f"no {wanted} by Tab; there were {stops}")
 
     def choose(self, name: str, value: str, arrow: str = "ArrowDown") -> None:
-        """A radio button of a group, by arrows."""
+        """Choose a radio button of a group, with arrow keys."""
         now = self.tab_to(type="radio", name=name)
         for _ in range(20):
             if now["value"] == value:
@@ -116,8 +116,8 @@ class Tab:
         raise AssertionError(f"no {name}={value}")
 
     def tap(self, selector: str, *, leads_on: bool = False) -> None:
-        """Tap an element with a finger; with `leads_on`, wait for the page that it leads to."""
-        # A person needs longer from one field to the next; scrolled to, both are in the middle of the screen.
+        """Tap an element with a finger; with `leads_on`, wait for the page that it opens."""
+        # A person needs longer between two fields. After scrolling, both are in the middle of the screen.
         time.sleep(max(0, self._tapped + _DOUBLE_TAP - time.monotonic()))
         box = self.look(
             f"(() => {{ const one = document.querySelector({json.dumps(selector)});"
@@ -139,18 +139,18 @@ class Tab:
         self.ask("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
 
     def screen(self, width: int, height: int = 900, scheme: str = "light") -> None:
-        """The size of the window, in CSS pixels, and the colours that the reader wishes."""
+        """Set the size of the window in CSS pixels, and the colour scheme that the reader prefers."""
         self.ask(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def scripts(self, on: bool) -> None:
-        """Whether scripts of pages run."""
+        """Allow or forbid scripts of pages."""
         self.ask("Emulation.setScriptExecutionDisabled", value=not on)
 
     def axe(self, *, every: bool = False) -> list[Any]:
-        """What axe-core finds serious or critical on this page, or `every` finding; it alone may run scripts."""
+        """Return the serious and critical findings of axe-core, or all with `every`. Its script always runs."""
         impacts = [*(["minor", "moderate"] if every else []), "serious", "critical"]
         self.scripts(on=True)
         self.look(tool("axe-core", "axe.min.js").read_text(encoding="utf-8") + ";0")
@@ -159,17 +159,17 @@ class Tab:
         return found
 
     def overflow(self) -> int:
-        """Pixels by which the page is wider than the window (WCAG 1.4.10)."""
+        """Return by how many pixels the page is wider than the window (WCAG 1.4.10)."""
         return int(self.look("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
     def picture(self, file: Path) -> None:
-        """The whole page, as a PNG."""
+        """Return the whole page as a PNG."""
         answer = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         file.write_bytes(base64.b64decode(answer["data"]))
 
 
 class _Pipe:
-    """The protocol over two pipes: JSON ended by a zero byte."""
+    """The protocol over two pipes: JSON that ends with a zero byte."""
 
     def __init__(self, out: int, back: int) -> None:
         self._out, self._back = out, back
@@ -188,7 +188,7 @@ class _Pipe:
                 return dict(found["result"])
 
     def forget(self) -> None:
-        """Events until now are of no interest."""
+        """Forget all events until now."""
         self._events.clear()
 
     def until(self, event: str) -> None:
@@ -212,7 +212,7 @@ class _Pipe:
 
 @contextmanager
 def chromium(profile: Path, language: str) -> Iterator[Tab]:
-    """A headless one of somebody who reads this language, with a fresh profile and one tab."""
+    """Run a headless Chromium for a reader of this language, with a fresh profile and one tab."""
     program = require_program("chromium")
     (theirs, out), (back, ours) = os.pipe(), os.pipe()
     # DevTools reads descriptor 3 and writes to 4. F_DUPFD gives copies that no open descriptor has as its number.

@@ -1,4 +1,4 @@
-"""Whether a signature holds, by two verifiers that we did not write: dkimpy, and OpenDKIM's library."""
+"""Check a signature with two verifiers of other projects: dkimpy and OpenDKIM's library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import missing, require_program
 
 
 def by_dkimpy(message: bytes, records: Mapping[str, str]) -> list[bool]:
-    """For each signature of a message, from top to bottom. `records`: TXT records by name, without a dot at the end."""
+    """Return the result for each signature, from top to bottom. `records`: TXT records by name, without a final dot."""
     known = {f"{name}.".encode(): text.encode() for name, text in records.items()}
     checker = dkim.DKIM(message)
     count = message.partition(b"\r\n\r\n")[0].count(b"DKIM-Signature:")
@@ -28,7 +28,7 @@ def by_dkimpy(message: bytes, records: Mapping[str, str]) -> list[bool]:
 
 
 def by_opendkim(message: bytes, records: Mapping[str, str], folder: Path) -> str:
-    """What `opendkim-testmsg` has against a message; empty if nothing. It asks the DNS, so it gets one of its own."""
+    """Return the complaint of `opendkim-testmsg`; empty if none. It asks the DNS, so it gets its own name server."""
     program = require_program("opendkim-testmsg")
     unshare = require_program("unshare")
     if os.geteuid() != 0:
@@ -36,7 +36,7 @@ def by_opendkim(message: bytes, records: Mapping[str, str], folder: Path) -> str
     with _dns(records) as address:
         resolver = folder / "resolv.conf"
         resolver.write_text(f"nameserver {address}\noptions timeout:2 attempts:1\n")
-        # Seen by this one program alone.
+        # Only this one program sees it.
         script = 'mount --bind "$0" /etc/resolv.conf && exec "$1" -t "$2"'
         done = subprocess.run(
             [unshare, "-m", "sh", "-c", script, str(resolver), program, str(folder)],
@@ -48,7 +48,7 @@ def by_opendkim(message: bytes, records: Mapping[str, str], folder: Path) -> str
 
 @contextmanager
 def _dns(records: Mapping[str, str]) -> Iterator[str]:
-    """A server that knows these TXT records and no others."""
+    """Run a name server that has only these TXT records."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     # A process of another test may have its own.
     host = f"127.53.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"

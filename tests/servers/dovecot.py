@@ -1,4 +1,4 @@
-"""A private Dovecot for the tests: IMAP over one maildir, on a free port of loopback, gone afterwards."""
+"""A private Dovecot for tests: IMAP over one maildir, on a free port of loopback, removed afterwards."""
 
 from __future__ import annotations
 
@@ -108,14 +108,14 @@ class Dovecot:
         raise RuntimeError(f"Dovecot does not answer:\n{self.log}")
 
     def stop(self) -> None:
-        """End it, and leave nothing."""
+        """End it, and remove its files."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(20)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def flags(self) -> list[str]:
-        """Of each message, without \\Recent."""
+        """Return the flags of each message, without \\Recent."""
         session = imaplib.IMAP4("127.0.0.1", self.port, timeout=10)
         try:
             session.login("bounces", "secret")
@@ -128,14 +128,14 @@ class Dovecot:
 
     @property
     def log(self) -> str:
-        """What it says of itself."""
+        """Return its log."""
         found = [path for path in (self._folder / "log", self._folder / "out") if path.exists()]
         return "\n".join(path.read_text(errors="replace") for path in found)
 
 
 @contextmanager
 def dovecot(maildir: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[Dovecot]:
-    """A running one over a maildir of `nobody`, user `bounces`, password `secret`; or a skip."""
+    """A running Dovecot with a maildir of `nobody`, user `bounces`, password `secret`; skips if it is not installed."""
     if shutil.which("dovecot") is None or os.geteuid() != 0:
         missing("Dovecot (and root to start it)")
     server = Dovecot(maildir, certificate)

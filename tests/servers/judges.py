@@ -1,4 +1,4 @@
-"""Judges that we did not write: SpamAssassin for mail, html-validate and axe for HTML."""
+"""Checkers of other projects: SpamAssassin for mail, html-validate and axe for HTML."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tests.conftest import missing, require_program
 
 TOOLS = Path(__file__).parents[1] / "tools"
 RULES = Path("/usr/share/spamassassin")
-"""The rules that Debian ships. Named outright: after a failed offline `sa-update` an empty folder below
-/var/lib/spamassassin is taken instead, and then 'no rules were found'."""
+"""The rules that Debian ships, given by path: after a failed offline `sa-update`, an empty folder below
+/var/lib/spamassassin would be used, and then 'no rules were found'."""
 
 
 @dataclass(frozen=True)
 class SpamVerdict:
-    """SpamAssassin's score (lower is better) and the rules that hit, each with its points."""
+    """SpamAssassin's score (lower is better), and the rules that matched, each with its points."""
 
     score: float
     rules: dict[str, float]
 
 
 def spamassassin(message: bytes) -> SpamVerdict:
-    """Judge one mail by the local rules alone."""
+    """Check one mail by the local rules alone."""
     program = require_program("spamassassin")
     if not RULES.is_dir():
         missing("SpamAssassin's rules")
@@ -42,7 +42,7 @@ def spamassassin(message: bytes) -> SpamVerdict:
 
 
 def tool(*parts: str) -> Path:
-    """A file below tests/tools/node_modules, or a skip."""
+    """Return a file below tests/tools/node_modules, or skip."""
     found = TOOLS.joinpath("node_modules", *parts)
     if not found.exists():
         missing(f"{parts[0]} (npm ci in tests/tools)")
@@ -50,7 +50,7 @@ def tool(*parts: str) -> Path:
 
 
 def html_validate(*files: Path, extends: tuple[str, ...], rules: dict[str, Any] | None = None) -> list[str]:
-    """Every complaint about these files, one a line: file:line:column, rule and message.
+    """Return every complaint about these files, one a line: file:line:column, rule and message.
 
     `extends` names presets, such as `document`, `a11y` or `recommended`; `rules` are settings of single rules.
     """

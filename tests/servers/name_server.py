@@ -1,4 +1,4 @@
-"""A name server for the tests: real DNS packets over UDP and TCP on a free port of loopback."""
+"""A name server for tests: real DNS packets over UDP and TCP on a free port of loopback."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ import dns.rdatatype
 import dns.rrset
 
 Zone = Mapping[str, str]
-"""Records by `NAME TYPE`, one a line, as in a zone file. A value in capitals is what the server does instead:
+"""Records by `NAME TYPE`, one a line, as in a zone file. A value in capitals is another behaviour of the server:
 SERVFAIL, REFUSED, SILENCE, GARBAGE. `NAME *` is for every type."""
 
 
 @dataclass
 class NameServer:
-    """Its answers, and the questions that it was asked."""
+    """The server's answers, and the questions that it got."""
 
     port: int
     zone: dict[str, str]
@@ -129,7 +129,7 @@ def _tcp(sock: socket.socket, server: NameServer) -> None:
 
 
 def texts(*records: str) -> str:
-    """TXT records, each in strings of at most 255 bytes."""
+    """Return TXT records, each in strings of at most 255 bytes."""
     lines = []
     for record in records:
         lines.append(" ".join(f'"{record[at : at + 255]}"' for at in range(0, max(1, len(record)), 255)))

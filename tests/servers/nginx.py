@@ -1,4 +1,4 @@
-"""A private nginx for the tests: from a temporary folder, on loopback, gone afterwards."""
+"""A private nginx for tests: in a temporary folder, on loopback, removed afterwards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ http {{
 
 @contextmanager
 def nginx(folder: Path, root: Path, locations: str) -> Iterator[tuple[str, Path]]:
-    """The address of a server over `root`, and the log of what was asked of it."""
+    """Run a server over `root`. Yields its address and the log of its requests."""
     program = require_program("nginx", "/usr/sbin/nginx")
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""moto's S3 server on loopback: an object store that we did not write."""
+"""moto's S3 server on loopback: an object store of another project."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MotoStore:
         self._server.start()
         host, port = self._server.get_host_and_port()
         self.endpoint = f"http://{host}:{port}/"
-        # All servers of one process share what they hold.
+        # All servers of one process share their objects.
         requests.post(f"{self.endpoint}moto-api/reset", timeout=30).raise_for_status()
         config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1})
         self.client: Any = boto3.client(
@@ -34,11 +34,11 @@ class MotoStore:
         self._server.stop()
 
     def list(self) -> dict[str, str]:
-        """Every key with its ETag."""
+        """Return every key with its ETag."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="news")
         return {each["Key"]: each["ETag"] for page in pages for each in page.get("Contents", ())}
 
     def get(self, key: str) -> dict[str, Any]:
-        """One object: its header fields, and `Body` as bytes."""
+        """Return one object: its header fields, and `Body` as bytes."""
         answer = self.client.get_object(Bucket="news", Key=key)
         return {**answer, "Body": answer["Body"].read()}

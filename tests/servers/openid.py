@@ -11,12 +11,12 @@ from tests.servers.judges import TOOLS
 
 CLIENT = "tidings room"
 SECRET = "a secret: + and % and =, as long as forty letters"
-"""Odd signs, so that the encoding of RFC 6749 §2.3.1 matters."""
+"""Unusual characters, because the encoding of RFC 6749 §2.3.1 matters for them."""
 
 
 @contextmanager
 def openid_provider(back: str) -> Iterator[str]:
-    """Start it for a newsroom whose sign-in comes back to `back`; yields its issuer."""
+    """Start it for a newsroom whose sign-in returns to `back`; yields its issuer."""
     node = require_program("node")
     if not (TOOLS / "node_modules" / "oidc-provider").is_dir():
         missing("oidc-provider")

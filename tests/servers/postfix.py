@@ -1,9 +1,9 @@
-"""A private Postfix for the tests: in a temporary folder, on free ports of loopback, gone afterwards.
+"""A private Postfix for tests: in a temporary folder, on free ports of loopback, removed afterwards.
 
-It takes mail without a login and delivers what is for example.org into maildirs, by its `virtual` agent. An unknown
-user is found out after the message was taken, as it is behind many relays, so that a bounce comes back by mail. What
-is for other.example goes on to a second, closed server, which denies relaying. Return paths at bounce.example are
-handed to an LMTP port, if there is one, else to a maildir.
+It accepts mail without a login, and its `virtual` agent delivers mail to example.org into maildirs. As at many
+relays, an unknown user is noticed after the message was accepted, so the bounce comes by mail. Mail to other.example
+goes to a second, closed server, which refuses to relay. Mail to bounce.example goes to an LMTP port if there is one,
+and otherwise to a maildir.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.conftest import missing
 
 PROGRAMS = Path("/usr/lib/postfix/sbin")
 LIMIT = 300_000
-"""Bytes of a message and of a mailbox file at the most."""
+"""Greatest size of a message and of a mailbox file, in bytes."""
 MAILBOXES = ("ada", "ru", "kk", "en", '"john doe"', "o'hara", "a.b.c", "x" * 64, "айгүл", "later")
 REFUSED = """\
 refused@example.org 550 5.1.1 no such user here
@@ -104,10 +104,10 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 class Postfix:
-    """One mail system of our own; the machine's, if there is one, is left alone."""
+    """A mail system for tests, separate from a Postfix of the machine."""
 
     def __init__(self, *, lmtp: int | None = None, smtputf8: bool = True) -> None:
-        # Not below pytest's own folder, which is closed to the user `postfix`.
+        # Not below pytest's own folder, which the user `postfix` cannot open.
         self._folder = Path(tempfile.mkdtemp(prefix="tidings-postfix-", dir="/tmp"))
         self._folder.chmod(0o755)
         self.port, self._closed = _free_ports(2)
@@ -117,7 +117,7 @@ class Postfix:
             path.mkdir()
         shutil.chown(self._folder / "data", "postfix")
         os.chown(self._folder / "mail", *owner)
-        # A mailbox in one file that is all but full already.
+        # A mailbox file that is nearly full.
         full = self._folder / "mail" / "full"
         full.write_bytes(b"From x Mon Nov 23 00:00:00 2026\n" + b"x" * 70 + b"\n" + b"y\n" * ((LIMIT - 1_000) // 2))
         os.chown(full, *owner)
@@ -146,11 +146,11 @@ class Postfix:
 
     @staticmethod
     def is_installed() -> bool:
-        """Whether the programs are here, and we may start them: they need root."""
+        """Whether the programs are installed and we may start them: they need root."""
         return (PROGRAMS / "master").exists() and shutil.which("postfix") is not None and os.geteuid() == 0
 
     def start(self) -> None:
-        """Start it, and wait until it takes mail."""
+        """Start it, and wait until it accepts mail."""
         self._run("postfix", "-c", str(self._config), "start")
         for _ in range(2400):
             try:
@@ -162,31 +162,31 @@ class Postfix:
         raise RuntimeError(f"Postfix does not answer:\n{self.log}")
 
     def stop(self) -> None:
-        """End it at once, and leave nothing."""
+        """End it at once, and remove its files."""
         try:
             self._run("postfix", "-c", str(self._config), "abort")
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def flush(self) -> None:
-        """Try again what was put off."""
+        """Try deferred mail again."""
         self._run("postqueue", "-c", str(self._config), "-f")
 
     def maildir(self, name: str) -> Path:
-        """Where a mailbox stands."""
+        """Return the path of a mailbox."""
         return self._folder / "mail" / _folder_of(name)
 
     def mails(self, name: str) -> list[bytes]:
-        """What was delivered to a mailbox, as it came but for the lines that Postfix puts on top."""
+        """Return the mails of a mailbox, without the lines that Postfix adds on top."""
         return [path.read_bytes() for path in sorted((self.maildir(name) / "new").glob("*"))]
 
     def wait_for(self, name: str, count: int = 1, seconds: float = 120) -> list[bytes]:
-        """`mails`, once there are so many."""
+        """Return `mails` once there are this many."""
         self.until(lambda: len(self.mails(name)) >= count, seconds)
         return self.mails(name)
 
     def until(self, is_so: Callable[[], bool], seconds: float = 120) -> None:
-        """Wait for something that Postfix does."""
+        """Wait for an action of Postfix."""
         end = time.monotonic() + seconds
         while not is_so():
             assert time.monotonic() < end, self.log
@@ -194,7 +194,7 @@ class Postfix:
 
     @property
     def log(self) -> str:
-        """What it says of itself."""
+        """Return its log."""
         log = self._folder / "log"
         return log.read_text(errors="replace") if log.exists() else "(no log)"
 
@@ -211,7 +211,7 @@ class Postfix:
 
 @contextmanager
 def postfix(*, lmtp: int | None = None, smtputf8: bool = True) -> Iterator[Postfix]:
-    """A running one, or a skip. `lmtp`: the port on loopback that takes what is for bounce.example."""
+    """A running Postfix, or a skip. `lmtp` is the port on loopback for mail to bounce.example."""
     if not Postfix.is_installed():
         missing("Postfix (and root to start it)")
     server = Postfix(lmtp=lmtp, smtputf8=smtputf8)

@@ -1,4 +1,4 @@
-"""A private PostgreSQL for the tests: in a temporary folder, on loopback, gone afterwards."""
+"""A private PostgreSQL for tests: in a temporary folder, on loopback, removed afterwards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tidings.store.migrate import create_or_check
 
 
 def _name(url: str) -> str:
-    """The name of the database at an address."""
+    """Return the name of the database in an address."""
     return url.rpartition("/")[2]
 
 
@@ -46,7 +46,7 @@ class Server(PrivatePostgres):
         return standby
 
     def follow(self, primary: Server) -> None:
-        """Throw away its data and become the standby of `primary`, at the same port if it had one."""
+        """Delete its data and become the standby of `primary`, at the same port as before."""
         shutil.rmtree(self._data, ignore_errors=True)
         self._run(
             "pg_basebackup", "-D", str(self._data), "-R", "-X", "stream", "-c", "fast",
@@ -63,7 +63,7 @@ class Server(PrivatePostgres):
             wait_until(lambda: connection.execute(query).fetchone() == (1,))
 
     def stop_following(self) -> None:
-        """Let this standby receive nothing more: what its primary commits from now on is not here."""
+        """Let this standby receive nothing more. Later commits of its primary are missing here."""
         self._administer("ALTER SYSTEM SET primary_conninfo = ''")
         self._administer("SELECT pg_reload_conf()")
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
@@ -75,7 +75,7 @@ class Server(PrivatePostgres):
         self._run("pg_ctl", "-D", str(self._data), "-w", "promote")
 
     def halt(self) -> None:
-        """End it at once, as a crash does. Its data stay, and `resume` starts it at the same port."""
+        """End it at once, as in a crash. Its data stay, and `resume` starts it at the same port."""
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
 
     def end_sessions(self, url: str, *, advisory: bool = False) -> None:
@@ -94,11 +94,11 @@ class Server(PrivatePostgres):
             connection.execute(statement.encode())
 
     def empty_database(self) -> str:
-        """The address of a new database without tables."""
+        """Return the address of a new database without tables."""
         return self.copy("template0")
 
     def fresh_database(self) -> str:
-        """The address of a new database with the tables of a store. They are copied: to make them takes longer."""
+        """Return the address of a new database with the tables of a store. Copying them is faster than making them."""
         if not self._template:
             template = self.empty_database()
             store = Store(template, Path())
@@ -108,7 +108,7 @@ class Server(PrivatePostgres):
         return self.copy(self._template)
 
     def copy(self, url: str) -> str:
-        """The address of a new database with all that stands in another one, to which nobody is connected."""
+        """Return the address of a copy of another database. No process may be connected to that one."""
         name = f"test_{next(self._names)}"
         self._administer(f'CREATE DATABASE "{name}" TEMPLATE "{_name(url)}"')
         return self._url(name)
@@ -119,7 +119,7 @@ class Server(PrivatePostgres):
 
 
 class PgBouncer:
-    """A private pool before a server; `pool_mode` is session, transaction or statement. Use as a context manager."""
+    """A private PgBouncer in front of a server; a context manager. `pool_mode` is session, transaction or statement."""
 
     def __init__(self, server: Server, pool_mode: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="tidings-pool-", dir="/tmp" if Path("/tmp").is_dir() else None))
@@ -135,11 +135,11 @@ class PgBouncer:
 
     @staticmethod
     def is_installed() -> bool:
-        """Whether its program is on this machine."""
+        """Whether its program is installed."""
         return shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is not None
 
     def address(self, url: str) -> str:
-        """The address of a database through the pool."""
+        """Return the address of a database through the pool."""
         return make_url(url).set(port=self._port).render_as_string()
 
     def __enter__(self) -> PgBouncer:

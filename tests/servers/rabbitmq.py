@@ -1,4 +1,4 @@
-"""A private RabbitMQ for the tests: its own node and folders, on loopback, gone afterwards."""
+"""A private RabbitMQ for tests: its own node and folders, on loopback, removed afterwards."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tidings.runtime.demo.servers import PrivateRabbitMq
 
 
 class RabbitMq(PrivateRabbitMq):
-    """One broker. `kill` and `start` play its crash and its return; what is durable stays."""
+    """One broker. `kill` and `start` play a crash and a restart; durable messages stay."""
 
     def _find_port(self) -> int:
         return free_port()
 
     def flush(self) -> None:
-        """Lose everything: the broker comes back empty."""
+        """Delete everything: the broker comes back empty."""
         self.kill()
         shutil.rmtree(self._folder / "data", ignore_errors=True)
         self.start()

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Page:
-    """The response at one address."""
+    """The response for one address."""
 
     body: bytes = b""
     status: int = 200
@@ -55,7 +55,7 @@ class Website:
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, *_: object) -> None:
-                pass  # a reader that hangs up is what some tests are about
+                pass  # some tests are about a client that hangs up
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -64,7 +64,7 @@ class Website:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def statuses(self) -> list[int]:
-        """Of every answer so far."""
+        """Return the status of every answer so far."""
         return [status for _, status, _ in self.asked]
 
     def close(self) -> None:

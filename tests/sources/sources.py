@@ -1,4 +1,4 @@
-"""What the tests of all sources on the network share: a fetch cache in memory, and configured sources."""
+"""A fetch cache in memory and configured sources, for the tests of all sources on the network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class MemoryFetchCache:
 
 
 class FreshSource:
-    """Fetches before each sweep, as a due run does."""
+    """A source that fetches before each sweep, as a due run does."""
 
     def __init__(self, source: WebSource) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Bodies are safe, absolute and accessible. A foreign parser reads them back."""
+"""Bodies are safe, absolute and accessible. A parser of another project reads them."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_every_link_is_absolute_ascii_and_encoded(links: FileLinks) -> None:
 
 
 def test_srcset_and_poster_are_absolute_too(links: FileLinks) -> None:
-    """The W3C validator never flags a relative img src; nothing else would notice (facts: feeds)."""
+    """The W3C validator never reports a relative img src, so nothing else would notice (facts: feeds)."""
     out = html(
         '<img srcset="media/при%20вет.jpg 1x, /b.jpg 2x" src="/c.jpg" alt="A"><video poster="/d.jpg"></video>', links
     )

@@ -1,4 +1,4 @@
-"""Foreign data is read in child processes with limits, and what exceeds them is set aside by name."""
+"""Foreign data is read in child processes with limits. An item that exceeds them is set aside by name."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_poisonous_page_leaves_the_others(monkeypatch: pytest.MonkeyPatch, sit
     ids=["letters", "img", "more-link", "spaces", "attributes", "comments", "divs", "entities"],
 )
 def test_hostile_markup_never_holds_up_a_feed(markup: str, monkeypatch: pytest.MonkeyPatch, site: Website) -> None:
-    """Each took between half a minute and several minutes, or blocked the process for good."""
+    """Each text took between half a minute and several minutes, or blocked the process for good."""
     text = markup.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     site.pages["/feed"] = feed_of(text, "Text.")
     source = make_source(feed, f"{site.url}/feed")
@@ -182,7 +182,7 @@ def test_a_link_in_place_of_a_file_is_not_opened(tmp_path: Path) -> None:
     ],
 )
 def test_huge_json_of_a_website_is_never_built_here(body: bytes, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_values, "json", None)  # nothing reads it in the main process
+    monkeypatch.setattr(json_values, "json", None)  # the main process does not read it
     with pytest.raises(ValueError, match=words):
         json_values.load_json(body)
 

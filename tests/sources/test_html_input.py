@@ -1,4 +1,4 @@
-"""HTML as people, editors and websites write it: a reader gets it whole, or a problem says what is missing."""
+"""HTML as people, editors and websites write it: a reader gets all of it, or a problem names the missing part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Marks of Obsidian, Hugo, Jekyll and GitHub in Markdown: a reader sees what the author saw."""
+"""Marks of Obsidian, Hugo, Jekyll and GitHub in Markdown: a reader sees the same as the author."""
 
 from __future__ import annotations
 

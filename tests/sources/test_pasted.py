@@ -1,4 +1,4 @@
-"""Stories pasted from word processors: lists, headings and emphasis stay, and nobody reads an editor's comment."""
+"""Stories pasted from word processors: lists, headings and emphasis stay, and editors' comments are removed."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def drawn(width: int = 40, height: int = 30, kind: str = "PNG", colour: str = "n
 
 
 def bomb(side: int) -> bytes:
-    """Make a PNG of a few bytes that claims to have so many pixels a side."""
+    """Make a small PNG that claims to be this many pixels wide and high."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -51,7 +51,7 @@ def bomb(side: int) -> bytes:
 
 
 def endless() -> bytes:
-    """Make a JPEG of 5 MB that repeats its last scan: a reader that decodes it all needs an hour."""
+    """Make a JPEG of 5 MB that repeats its last scan: decoding all of it takes an hour."""
     whole = drawn(7000, 7000, "JPEG", progressive=True)
     scan = whole[whole.rindex(b"\xff\xda") : -2]
     return whole[:-2] + scan * (5_000_000 // len(scan)) + whole[-2:]
@@ -71,14 +71,14 @@ class Newsroom:
         self.source = self.process()
 
     def process(self) -> FeedSource:
-        """Another one with the same folder and the same store."""
+        """Another process with the same folder and the same store."""
         languages, zone = ("en", "ru"), ZoneInfo("Asia/Almaty")
         context = SourceContext("site", self.root, "https://n.example/", languages, zone, self.cache, self.known)
         given = {"type": "feed", "url": f"{self.site.url}/feed"} | self.options
         return FeedSource(Settings.model_validate(given), context)
 
     def tell(self, *bodies: str, now: datetime = NOW) -> None:
-        """The newest first."""
+        """Return the newest story first."""
         days = [NOW - DAY - count * HOUR for count in range(len(bodies))]
         stories = [Story(f"s{n}", f"S{n}", body, day) for n, (body, day) in enumerate(zip(bodies, days, strict=True))]
         self.site.pages["/feed"] = Page(rss(stories, self.site.url))
@@ -222,7 +222,7 @@ def test_a_slow_picture_does_not_delay_the_end_of_a_run(room: Newsroom, monkeypa
         assert 1.0 < time.monotonic() - began < 60.0
         stop.set()
     assert [slow in said for said in room.said()] == [True]
-    assert room.bring(NOW + timedelta(minutes=5)) == 1  # the other one had no turn
+    assert room.bring(NOW + timedelta(minutes=5)) == 1  # the other picture was not fetched yet
     assert [one.name for one in room.found()[0].media] == ["a.png"]
 
 
@@ -321,7 +321,7 @@ def test_unused_pictures_are_deleted(room: Newsroom) -> None:
     room.bring(NOW + HOUR)
     assert room.kept() == {room.found()[0].media[0].path.rpartition("/")[2]}
     room.tell(room.img("/a.png"), now=NOW + 2 * HOUR)
-    assert room.bring(NOW + 2 * HOUR) == 1  # known anew
+    assert room.bring(NOW + 2 * HOUR) == 1  # it is needed again
     other = room.root / pictures.FOLDER / "former"
     other.mkdir()
     pictures.remove_other_folders(room.root, {"site"})

@@ -1,4 +1,4 @@
-"""A store copied: every row of every table, the numbers that follow, one moment, and nothing left of a failed copy."""
+"""Copying a store: every row, the next ids, one moment, and nothing left after a failed copy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgresql)])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A fresh, empty store to copy to."""
+    """A fresh, empty store as the target."""
     if request.param == "sqlite":
         made = Store(f"sqlite:///{tmp_path / 'copy.db'}", tmp_path)
         yield made
@@ -52,7 +52,7 @@ _NUMBER = count(1)
 
 
 def _row(table: Table) -> dict[str, Any]:
-    """A row with something that is hard to carry in every column."""
+    """Make a row that has a difficult value in every column."""
     number = next(_NUMBER)
     row: dict[str, Any] = {}
     for column in table.columns:
@@ -88,7 +88,7 @@ def _all(store: Store) -> dict[str, list[Any]]:
         }
 
 
-def test_every_row_of_every_table(store: Store, target: Store) -> None:
+def test_every_row_of_every_table_is_copied(store: Store, target: Store) -> None:
     _fill(store, 3)
     told: list[tuple[int, int]] = []
     counts = copying.copy_store(store, target, lambda done, total: told.append((done, total)))
@@ -101,8 +101,8 @@ def test_every_row_of_every_table(store: Store, target: Store) -> None:
 
 
 @pytest.mark.slow
-def test_no_number_is_given_twice(store: Store, target: Store) -> None:
-    """Also that of a row which is gone: a mark or a target may still say it."""
+def test_no_id_is_used_twice_after_a_copy(store: Store, target: Store) -> None:
+    """The id of a deleted row is not reused either: a mark or a target may still contain it."""
     add_edition(store, 1)
     last = add_edition(store, 2)
     with store.write() as connection:
@@ -113,7 +113,7 @@ def test_no_number_is_given_twice(store: Store, target: Store) -> None:
 
 
 @pytest.mark.slow
-def test_a_copy_of_a_copy_comes_home(store: Store, target: Store, tmp_path: Path) -> None:
+def test_a_copy_of_a_copy_equals_the_original(store: Store, target: Store, tmp_path: Path) -> None:
     _fill(store, 2)
     copying.copy_store(store, target)
     home = Store(f"sqlite:///{tmp_path / 'home.db'}", tmp_path)
@@ -122,7 +122,7 @@ def test_a_copy_of_a_copy_comes_home(store: Store, target: Store, tmp_path: Path
     home.close()
 
 
-def test_a_target_that_holds_anything_is_left_alone(store: Store, target: Store) -> None:
+def test_a_target_with_rows_is_refused(store: Store, target: Store) -> None:
     with target.write() as connection:
         connection.execute(text("CREATE TABLE mine (x INTEGER)"))
     with pytest.raises(RefusedError, match="Name an empty database"):
@@ -131,14 +131,14 @@ def test_a_target_that_holds_anything_is_left_alone(store: Store, target: Store)
         assert inspect(connection).get_table_names() == ["mine"]
 
 
-def test_a_source_without_tables(target: Store, tmp_path: Path) -> None:
+def test_a_source_without_tables_is_refused(target: Store, tmp_path: Path) -> None:
     empty = Store("sqlite:///nothing.db", tmp_path)
     with pytest.raises(RefusedError, match="no tables"):
         copying.copy_store(empty, target)
     assert not (tmp_path / "nothing.db").exists()
 
 
-def test_nothing_stays_of_a_copy_that_failed(store: Store, target: Store) -> None:
+def test_a_failed_copy_leaves_nothing(store: Store, target: Store) -> None:
     _fill(store, 1)
 
     def stop(done: int, total: int) -> None:
@@ -154,8 +154,8 @@ def test_nothing_stays_of_a_copy_that_failed(store: Store, target: Store) -> Non
 
 
 @pytest.mark.slow
-def test_one_moment_while_others_write(store: Store, target: Store) -> None:
-    """Each write adds a reader and a subscription: a copy between two moments would hold one without the other."""
+def test_a_copy_has_one_moment_while_others_write(store: Store, target: Store) -> None:
+    """Each write adds a reader and a subscription. A copy of two moments would have one without the other."""
     add_readers(store, [f"first{number}" for number in range(50)])
     stop = threading.Event()
     wrote = threading.Event()
@@ -196,5 +196,5 @@ def test_memory_does_not_grow_with_the_store(store: Store, target: Store) -> Non
     copying.copy_store(store, target)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # All at once they take more than 12 MB.
+    # Reading all rows at once takes more than 12 MB.
     assert peak < 7_000_000

@@ -1,4 +1,4 @@
-"""What the store's engine says of its faults, and how it splits long statements."""
+"""Error messages of the store's engine, and how it splits long statements."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy.exc import OperationalError
 from tidings.store.engine import describe_fault, split_chunks
 
 
-def test_no_part_of_a_secret_stays_where_a_long_fault_is_cut() -> None:
+def test_no_part_of_a_secret_stays_in_a_shortened_message() -> None:
     fault = OperationalError("SELECT 1", {}, Exception("x" * 295 + " hunter2-and-more\nsecond line"))
     said = describe_fault(fault, lambda text: text.replace("hunter2-and-more", "[secret]"))
     assert len(said) == 300 and "hunter" not in said and "second" not in said

@@ -1,4 +1,4 @@
-"""The files beside a SQLite store belong to one user, and waiting for their locks ends."""
+"""The files of a SQLite store belong to one user, and waiting for their locks has an end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rights(folder: Path) -> dict[str, int]:
 
 
 def use(folder: Path) -> None:
-    """Write to a store with every lock that a process takes."""
+    """Write to a store with every lock that a process uses."""
     store = Store("sqlite:///tidings.db", folder)
     hold, liveness = SharedHold(store), acquire_liveness(store)
     with store.write() as connection:

@@ -1,4 +1,4 @@
-"""Who is alive is known by a lock that the system takes away, at once after kill -9."""
+"""A lock shows whether a process is alive. The system removes it at once, even after kill -9."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _wait_until_dead(alive: locks.Liveness, owner: str) -> None:
         time.sleep(0.01)
 
 
-def test_dead_at_once_after_kill_9(store: Store, database_url: str, tmp_path: Path) -> None:
+def test_a_process_counts_as_dead_at_once_after_kill_9(store: Store, database_url: str, tmp_path: Path) -> None:
     mine = locks.acquire_liveness(store)
     command = [sys.executable, "-c", CHILD, database_url, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
@@ -58,7 +58,7 @@ def test_dead_at_once_after_kill_9(store: Store, database_url: str, tmp_path: Pa
         owner = child.stdout.readline().strip()
         assert mine.is_alive(owner)
         os.kill(child.pid, signal.SIGSTOP)
-        # One that stands still is alive: its lease must expire.
+        # A stopped process is alive, so its lease must expire.
         assert mine.is_alive(owner)
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
@@ -71,7 +71,7 @@ def test_dead_at_once_after_kill_9(store: Store, database_url: str, tmp_path: Pa
     mine.release()
 
 
-def test_two_in_one_process_see_each_other(store: Store) -> None:
+def test_two_locks_of_one_process_see_each_other(store: Store) -> None:
     first, second = locks.acquire_liveness(store), locks.acquire_liveness(store)
     assert first.owner != second.owner
     assert first.is_alive(second.owner)
@@ -83,7 +83,7 @@ def test_two_in_one_process_see_each_other(store: Store) -> None:
     first.release()
 
 
-def test_who_looks_is_not_taken_for_the_owner(store: Store) -> None:
+def test_a_process_that_only_checks_is_not_the_owner(store: Store) -> None:
     watchers = [locks.acquire_liveness(store) for _ in range(3)]
     gone = locks.acquire_liveness(store)
     gone.release()
@@ -136,7 +136,7 @@ os.kill(os.getpid(), 9)
         os.kill(int(child), signal.SIGKILL)
 
 
-def test_a_lost_connection_to_the_server_is_taken_anew(store: Store) -> None:
+def test_a_lock_is_taken_again_after_a_lost_connection(store: Store) -> None:
     mine, other = locks.acquire_liveness(store), locks.acquire_liveness(store)
     if not store.is_sqlite:
         ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
@@ -152,7 +152,7 @@ def test_a_lost_connection_to_the_server_is_taken_anew(store: Store) -> None:
 
 @ON_POSTGRESQL
 def test_locks_are_taken_again_after_the_server_was_down(store: Store, postgresql: Server) -> None:
-    """A refresh while the server was down left a closed connection: every later refresh failed for ever."""
+    """A refresh while the server was down left a closed connection, and every later refresh failed."""
     mine, hold = locks.acquire_liveness(store), locks.SharedHold(store)
     postgresql.halt()
     try:
@@ -175,7 +175,7 @@ def test_locks_are_taken_again_after_the_server_was_down(store: Store, postgresq
 
 @ON_POSTGRESQL
 def test_a_lost_session_does_not_keep_its_owner_out(store: Store) -> None:
-    """After a cut of the network, the server keeps the old session with the lock. The new one ends it."""
+    """After a cut of the network, the server keeps the old session with the lock. The new session ends it."""
     mine, other = locks.SessionLiveness(store, "host-1-ab"), locks.acquire_liveness(store)
     again = locks.SessionLiveness(store, "host-1-ab")
     assert other.is_alive("host-1-ab")
@@ -187,7 +187,7 @@ def test_a_lost_session_does_not_keep_its_owner_out(store: Store) -> None:
 
 @ON_POSTGRESQL
 def test_a_store_may_have_several_hosts(database_url: str, tmp_path: Path) -> None:
-    """After a failover, the next connection goes to the server that answers and can be written."""
+    """After a failover, the next connection goes to the server that answers and accepts writes."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         hosts = database_url.replace("@", f"@127.0.0.1:{nobody.getsockname()[1]},", 1)
@@ -200,7 +200,7 @@ def test_a_store_may_have_several_hosts(database_url: str, tmp_path: Path) -> No
 @ON_POSTGRESQL
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
 def test_a_pool_of_transactions_is_refused(database_url: str, tmp_path: Path, postgresql: Server, mode: str) -> None:
-    """Two processes held the same lock, a dead one counted as alive, and nothing told of it."""
+    """Two processes held the same lock, a dead process counted as alive, and no message said so."""
     if not PgBouncer.is_installed():
         missing("PgBouncer")
     open_store(database_url, tmp_path).close()

@@ -31,7 +31,7 @@ def empty(empty_database_url: str, tmp_path: Path) -> Iterator[Store]:
 
 
 def _shape(store: Store) -> set[str]:
-    """Every table, index and constraint as the database itself writes it out."""
+    """Return every table, index and constraint, as the database itself writes it."""
     if store.is_sqlite:
         query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'alembic%'"
     else:
@@ -46,18 +46,18 @@ def _shape(store: Store) -> set[str]:
         )
     with store.read() as connection:
         lines = [re.sub(r"\s+", " ", row[0]).replace('"', "") for row in connection.execute(text(query))]
-    # SQLite keeps the order in which the constraints were written, which means nothing.
+    # SQLite keeps the order in which the constraints were written. The order has no meaning.
     return {", ".join(sorted(re.split(r", (?=CONSTRAINT)| \)$", line))) for line in lines}
 
 
-def test_migrated_schema_is_the_metadata(empty: Store) -> None:
+def test_the_migrated_schema_matches_the_metadata(empty: Store) -> None:
     migrate.create_or_check(empty)
     with empty.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         differences = compare_metadata(context, metadata)
     assert differences == []
     migrated = _shape(empty)
-    # Alembic does not look at the conditions of partial indexes or at AUTOINCREMENT: the database does.
+    # Alembic does not compare the conditions of partial indexes, or AUTOINCREMENT. The database shows both.
     with empty.write() as connection:
         metadata.drop_all(connection)
         metadata.create_all(connection)
@@ -65,7 +65,7 @@ def test_migrated_schema_is_the_metadata(empty: Store) -> None:
     assert any("uq_deliveries_post" in line and "cancelled" in line for line in migrated)
 
 
-def test_head_is_the_newest_step() -> None:
+def test_head_is_the_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", "tidings.store:migrations")
     assert ScriptDirectory.from_config(config).get_current_head() == migrate.HEAD
@@ -90,7 +90,7 @@ def test_renamed_tables_keep_rows_and_numbers(empty: Store) -> None:
             names = ", ".join(row)
             values = ", ".join(f":{name}" for name in row)
             connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
-        # The newest row is deleted: its number is not given again.
+        # The newest row is deleted: its id is not given again.
         if empty.is_sqlite:
             connection.execute(text("UPDATE sqlite_sequence SET seq = 9 WHERE name = 'had'"))
         else:
@@ -117,7 +117,7 @@ def _insert(connection: Connection, table: str, **values: object) -> None:
     )
 
 
-def test_former_names_and_stuck_mails_are_found_in_the_ledger(empty: Store) -> None:
+def test_former_names_and_stuck_mails_are_migrated(empty: Store) -> None:
     with empty.write() as connection:
         migrate.create(connection, "0003")
         _insert(connection, "mailings", id=1, key="confirmation:a:2026-01-01", kind="confirmation", open=False)
@@ -140,7 +140,7 @@ def test_former_names_and_stuck_mails_are_found_in_the_ledger(empty: Store) -> N
 
 
 def test_the_journal_of_a_crashed_process_is_carried_over(empty: Store) -> None:
-    """Else its message on the wire would not be known to be in doubt."""
+    """Otherwise nobody would know that its last message is in doubt."""
     lines = ['["B","boot"]', '["P",[[7,1]]]', '["M"]', '["I",7,1]', '["O",6,1,{"verdict":"accepted"}]', '["I",8']
     with empty.write() as connection:
         migrate.create(connection, "0005")
@@ -169,7 +169,7 @@ def test_creating_twice_changes_nothing(empty: Store) -> None:
     assert migrate.upgrade(empty) is False
 
 
-def test_two_processes_that_find_a_fresh_store(empty_database_url: str, tmp_path: Path) -> None:
+def test_two_processes_may_create_one_store(empty_database_url: str, tmp_path: Path) -> None:
     stores = [Store(empty_database_url, tmp_path) for _ in range(2)]
     errors: list[Exception] = []
 
@@ -179,7 +179,7 @@ def test_two_processes_that_find_a_fresh_store(empty_database_url: str, tmp_path
         except Exception as error:
             errors.append(error)
 
-    # Imported before, else the import lock of Python would put them in a row.
+    # Import it first: Python's import lock would make the processes run one after the other.
     import alembic.command  # noqa: F401
 
     threads = [threading.Thread(target=create, args=(store,)) for store in stores]

@@ -1,4 +1,4 @@
-"""The queries of each cycle and of the report find their rows by an index: a ledger has millions."""
+"""The queries of each tick and of the report use an index, because a ledger has millions of rows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_queries_that_run_often_read_no_whole_table(store: Store, name: str) -> None:
-    """The report read each delivery to find the posts, and each cycle all subscriptions."""
+    """The report read each delivery to find the posts, and each tick read all subscriptions."""
     table, call = QUERIES[name]
     asked: list[tuple[str, Any]] = []
 

@@ -84,7 +84,7 @@ def client(store: Store, newsroom: Newsroom) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All requests fall into one window of the limits, also if the clock passes the end of one during the test."""
+    """Put all requests into one window of the limits, even if the clock reaches its end during the test."""
     moment, count = real_now(), sign_ups.count_request
 
     def count_now(connection: Connection, scope: str, value: str, window: timedelta, now: datetime) -> int:

@@ -1,4 +1,4 @@
-"""The application behind a real server on loopback."""
+"""The application on a real server on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of page that the site serves: html-validate and axe-core, in a real Chromium, find nothing.
+"""html-validate and axe-core, in a real Chromium, find nothing on any kind of page of the site.
 
 Light and dark, on a phone and a computer, from left to right and from right to left.
 """
@@ -60,7 +60,7 @@ PAGES = {
     "unsubscribe": "unsubscribe/{unsubscribe}", "bad unsubscribe": "unsubscribe/x", "review": "review/{review}",
 }  # fmt: skip
 
-# Checkboxes of one name are one choice of several (HTML §4.10.5.1.15).
+# Checkboxes with one name are one choice of several (HTML §4.10.5.1.15).
 RULES = {"form-dup-name": ["error", {"shared": ["radio", "checkbox", "submit"]}]}
 
 
@@ -77,7 +77,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         assert old in text
         file.write_text(text.replace(old, new, 1), encoding="utf-8")
     with open_runtime(root, {}) as runtime:
-        # What is out before this moment goes into no edition.
+        # Stories from before this time go into no edition.
         tick(runtime, FRIDAY - timedelta(days=1, hours=2), deliver=False)
     for name, title, more, text in (
         ("wells.en", "New wells", "", "Water for 40 villages."),
@@ -140,7 +140,7 @@ def test_axe_finds_nothing_on_every_kind_of_page(
 def test_answers_to_a_form_are_sound_pages_too(
     site: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a mistake, after a request, after too many of them, and while the store cannot be used."""
+    """After a mistake, after a request, after too many requests, and while the store cannot be used."""
     url = site["subscribe"]
     (base := tmp_path / "answers").mkdir()
     for language in ("en", "ar"):
@@ -158,7 +158,7 @@ def test_answers_to_a_form_are_sound_pages_too(
             if (answer := ask(f"{number}@example.org")).status_code == 429:
                 answers.append(answer)
                 break
-        # For both languages this is one client: the second one finds the limit reached.
+        # Both languages count as one client, so the second one has reached the limit.
         assert [answer.status_code for answer in answers] == [422, 200 if language == "en" else 429, 503, 429]
         assert answers[2].headers["Retry-After"] == "60"
         for answer in answers:

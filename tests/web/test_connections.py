@@ -1,4 +1,4 @@
-"""Idle and slow connections neither stop the pages nor take the descriptors that sending needs."""
+"""Idle and slow connections neither stop the pages nor use up the file descriptors that sending needs."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_stop_during_a_body_logs_no_traceback(caplog: pytest.LogCaptureFixture
     assert asyncio.CancelledError not in reasons
 
 
-def test_who_takes_no_answer_is_cut_off() -> None:
+def test_a_client_that_reads_no_answer_is_cut_off() -> None:
     lost = threading.Event()
 
     def connection_lost(self: BoundedProtocol, exc: Exception | None) -> None:

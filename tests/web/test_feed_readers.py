@@ -1,4 +1,4 @@
-"""Third-party readers fetch the feeds over HTTP: newsboat and feedparser."""
+"""Feed readers of other projects fetch our feeds over HTTP: newsboat and feedparser."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ def test_newsboat_shows_the_items_of_the_store(tmp_path: Path, ending: str) -> N
         assert datetime.fromtimestamp(published, UTC) == one.published
         assert "<p>" in content
         if one.authors:
-            # Of several dc:creators it keeps the last.
+            # With several dc:creators, it keeps the last one.
             assert author and set(author.split(", ")) <= set(one.authors)
-        # newsboat keeps what can be played, and nothing else.
+        # newsboat only keeps enclosures that can be played.
         assert (enclosure or "") == (
             "https://files.example.org/talk%20one.mp3" if one.attachments and one is not rich else ""
         )

@@ -15,7 +15,7 @@ from tidings.web.inbox import inbox_router
 TEXT = "أبواب مفتوحة من الساعة 10:00.\nhttps://news.example.org/ar/"
 
 
-def test_the_text_of_an_arabic_mail_began_at_the_left() -> None:
+def test_the_text_of_an_arabic_mail_begins_at_the_right() -> None:
     head = "From: a@example.org\nSubject: Open\nContent-Language: ar\nContent-Type: text/plain; charset=utf-8\n\n"
     catcher: Any = SimpleNamespace(mails=[CaughtMail(1, "a@example.org", "b@example.org", (head + TEXT).encode())])
     app = FastAPI()

@@ -40,7 +40,7 @@ def test_a_post_goes_as_text_with_its_link() -> None:
 
 
 @pytest.mark.parametrize("step", [Step(500), Step(429, headers={"Retry-After": "1"}), Step(reset="after")])
-def test_apprise_repeats_nothing_though_its_address_asks_it_to(step: Step) -> None:
+def test_apprise_never_repeats_even_if_its_address_says_so(step: Step) -> None:
     with HttpSink([step, Step()]) as sink:
         outcome = _sent(sink, "?retry=3&wait=0.1")
         assert outcome.verdict is Verdict.UNKNOWN

@@ -38,7 +38,7 @@ class Rooms(ChannelContract):
 
     def test_an_empty_success_is_unknown(self) -> None:
         if self.kind in ("teams", "webhook"):
-            return  # their status is all that they say
+            return  # Their only answer is the HTTP status.
         with HttpSink([Step(200, b"<html>a login page</html>")]) as sink:
             channel = self.make(sink.url)
             assert channel.send(channel.prepare(sample_post()), Attempt("k", AT)).verdict is Verdict.UNKNOWN
@@ -141,7 +141,7 @@ def test_receipts_name_the_post() -> None:
     assert found["discord"][0] == "991" and found["ntfy"][0] == "sPs71M8A2T"
 
 
-def test_discord_waits_for_the_id_and_ntfy_gets_its_topic_late() -> None:
+def test_discord_waits_for_the_id_and_ntfy_stores_no_topic() -> None:
     with HttpSink([answer_of("discord")]) as sink:
         room("discord", sink.url).send(room("discord").prepare(sample_post()), Attempt("k", AT))
         assert sink.received[0].path.endswith("?wait=true")

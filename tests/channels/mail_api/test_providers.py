@@ -1,4 +1,4 @@
-"""The providers' APIs: the common contract of senders, and the request of each for our message."""
+"""The providers' APIs: the common contract of senders, and the exact request that each gets."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ def test_a_line_break_in_an_encoded_word_makes_no_second_header() -> None:
 
 
 def test_no_provider_claims_idempotency() -> None:
-    """None documents a key for repeats: a message in doubt is never safe to repeat."""
+    """No provider documents a key for repeated requests, so a message in doubt is never safe to repeat."""
     for contract in CONTRACTS:
         transport = contract().make("http://127.0.0.1:9")
         assert isinstance(transport, ApiTransport) and transport.idempotency is Idempotency.NONE

@@ -1,4 +1,4 @@
-"""A queue with one message, and a transport that sends single messages by a relay."""
+"""A queue with one message, and a transport that sends single messages through a relay."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SingleMail:
         return None if self.is_taken else 0.0
 
     def flush_outcomes(self) -> None:
-        """Nothing is stored."""
+        """Store nothing."""
 
     def stall(self, reason: str) -> None:
         self.outcome = Outcome(Verdict.NOT_STARTED, reason=reason)
@@ -51,7 +51,7 @@ class SingleMail:
 
 @dataclass
 class SingleMailTransport:
-    """A relay that sends one message at a time, as the contract of transports asks."""
+    """A relay that sends one message at a time, as the contract of transports requires."""
 
     relay: SmtpRelay
 

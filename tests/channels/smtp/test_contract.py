@@ -29,7 +29,7 @@ LOCAL = {
 class TestSmtp(MailContract):
     @contextmanager
     def world(self, fault: ServerFault, tmp_path: Path, *, patience: float = 0.3) -> Iterator[MailSetup]:
-        # The sink offers no AUTH: who has a password is not let in.
+        # The sink offers no AUTH, so a client with a password cannot log in.
         login: dict[str, Any] = (
             {"username": "u", "password": SecretStr(SECRET)} if fault is ServerFault.WRONG_LOGIN else {}
         )

@@ -118,7 +118,7 @@ def test_only_a_reply_lost_after_the_dot_is_in_doubt(
 
 
 def test_a_big_body_cut_off_before_its_dot_is_not_in_doubt(transport: SmtpRelay) -> None:
-    # Bigger than what both sockets hold: the reset comes while it is still being written.
+    # Larger than both socket buffers: the reset arrives during the write.
     data = DATA + (b"x" * 70 + b"\r\n") * 400_000
     outcome = SingleMailTransport(transport).send("b@example.org", "rst-data@example.org", data)
     assert outcome.verdict is Verdict.DEFERRED
@@ -216,7 +216,7 @@ def test_no_mail_is_sent_if_starttls_is_not_offered(sink: SmtpSink) -> None:
 
 
 class _Some:
-    """A queue with a message for each name; the one of `barred` may not begin."""
+    """A queue with a message for each name. Messages of `barred` may not begin."""
 
     sender = "bounces@example.org"
 
@@ -225,7 +225,7 @@ class _Some:
         self._barred = barred
         self._data = data
         self.together: list[int] = []
-        """How many were announced at once."""
+        """Return the number of messages that were announced together."""
         self.ended: dict[str, Outcome] = {}
         self.taken_back: list[str] = []
 
@@ -271,12 +271,12 @@ def test_a_message_that_may_not_begin_does_not_stop_the_others(transport: SmtpRe
     assert queue.taken_back[0] == "reader3"
     assert {entry["to"].partition("@")[0] for entry in sink.taken()} == {*names} - {"reader3"}
     assert {name for name, one in queue.ended.items() if one.verdict is Verdict.ACCEPTED} == {*names} - {"reader3"}
-    # After DATA only hanging up takes a message back.
+    # After DATA, a message can only be taken back by closing the connection.
     assert sink.opened == 2
 
 
 def test_ready_connections_are_announced_together_after_prefetch() -> None:
-    """Taking may wait for the ledger, and a reader may unsubscribe meanwhile. Permitted messages go first."""
+    """Taking a message may wait for the ledger, and a reader may unsubscribe meanwhile. Ready messages go first."""
     said: list[str] = []
 
     class Ready:
@@ -343,7 +343,7 @@ def test_a_session_limit_opens_a_new_session(tmp_path: Path, code: int, offers: 
 
 
 def test_a_refused_sender_on_a_fresh_session_is_deferred(tmp_path: Path) -> None:
-    """Else a relay that never takes this sender would be called again and again."""
+    """Otherwise a relay that always refuses this sender would get a new connection again and again."""
     with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:
         sink.session_limit, sink.limit_code = 0, 451
         queue = _Some(["ada"])
@@ -353,7 +353,7 @@ def test_a_refused_sender_on_a_fresh_session_is_deferred(tmp_path: Path) -> None
 
 
 def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[Path, Path]) -> None:
-    """OpenSSL does not report the records that it wrote before it had to wait for room."""
+    """OpenSSL does not report records that it wrote before it had to wait for buffer space."""
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(*certificate)
     client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -367,7 +367,7 @@ def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[P
         client = client_side.wrap_socket(ours)
         thread.join()
         (server,) = found
-        # The message ends where a record does; the next envelope is in the one behind.
+        # The message fills its last record exactly; the next envelope is in the next record.
         size = 16_384 * records - len(b".\r\n")
         queue = _Some(["ada", "bob"], data=b"x" * (size - 2) + b"\r\n")
         session = Session(client, {"pipelining": ""})
@@ -411,7 +411,7 @@ def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: SmtpSink) -> None
     assert _send(transport, "grace").verdict is Verdict.NOT_STARTED
 
 
-# -- against a server that we did not write ---------------------------------------------------------------------------
+# -- against servers of other projects --------------------------------------------------------------------------------
 
 
 class _Keep(MessageHandler):
@@ -457,7 +457,7 @@ def secure(request: pytest.FixtureRequest, certificate: tuple[Path, Path]) -> It
     yield request.param, port, handler
     for relay in relays:
         relay.close()
-    # The server hears of it before it ends.
+    # The server gets the QUIT before it stops.
     time.sleep(0.2)
     controller.stop()
 

@@ -1,4 +1,4 @@
-"""Bluesky: a record under our key, facets in bytes, a kept session, and a card with or without a picture."""
+"""Bluesky: a record with our key, facets in bytes, one session, and a card with or without a picture."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def calls(sink: HttpSink) -> list[str]:
 
 
 def put(sink: HttpSink) -> dict[str, Any]:
-    """Return the last record that was put, with its key."""
+    """Return the newest record, with its key."""
     found: dict[str, Any] = json.loads([one for one in sink.received if one.path.endswith("putRecord")][-1].body)
     return found
 

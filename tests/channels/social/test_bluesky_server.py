@@ -1,4 +1,4 @@
-"""Bluesky's own server (the published PDS) on loopback: our posts are there, once each."""
+"""Bluesky's own server (the published PDS) on loopback has each of our posts once."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_picture_is_uploaded_again_only_if_the_server_lost_it(account: Account
     [record] = account.records()
     assert json.loads(blob) == record["value"]["embed"]["external"]["thumb"]
     assert channel.send(channel.prepare(POST), tried).receipt == first.receipt and len(account.records()) == 1
-    # A blob that the server does not have: another picture's address.
+    # The server does not have this blob: it is the address of another picture.
     gone = json.loads(blob)
     gone["ref"]["$link"] = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
     kept.update(dict.fromkeys(kept, json.dumps(gone)))

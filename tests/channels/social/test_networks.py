@@ -126,7 +126,7 @@ def test_linkedins_card_has_its_picture() -> None:
         (LinkedIn(init=500), ["init", "post"]),
         (LinkedIn(upload=400), ["init", "upload", "post"]),
         (LinkedIn(upload=503), ["init", "upload", "post"]),
-        # The token goes to nobody else, whatever the API says.
+        # The token is sent to LinkedIn only, whatever address the API returns.
         (LinkedIn("http://127.0.0.1:9/upload"), ["init", "post"]),
         (LinkedIn("https://linkedin.com.example.org/upload"), ["init", "post"]),
         (LinkedIn("https://[/"), ["init", "post"]),
@@ -147,7 +147,7 @@ def test_an_unknown_outcome_with_a_picture_is_not_posted_again() -> None:
     assert api.calls == ["init", "upload", "post"]
 
 
-def test_no_picture_is_asked_for_where_there_is_none() -> None:
+def test_no_upload_without_a_picture() -> None:
     api = LinkedIn()
     assert _posted_with_picture(api, None).verdict is Verdict.ACCEPTED and api.calls == ["post"]
 

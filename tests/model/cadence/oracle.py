@@ -1,6 +1,6 @@
-"""A brute-force oracle: it walks every UTC minute, reads the wall clock, and asks whether the rule names that minute.
+"""A brute-force check: it walks every UTC minute, reads the local clock, and asks whether the rule names that minute.
 
-Independent of the arithmetic under test: it knows nothing of offsets, folds or gaps but what the clock shows.
+It is independent of the arithmetic under test: it knows offsets, folds and gaps only from the clock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 def walls(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """(UTC minute, naive wall clock) over a span."""
+    """Return (UTC minute, naive local time) for each minute of a period."""
     moment = start
     while moment < end:
         yield moment, moment.astimezone(zone).replace(tzinfo=None)
@@ -22,10 +22,10 @@ def walls(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[tuple[date
 
 
 def fires(zone: ZoneInfo, names: Callable[[datetime], bool], start: datetime, end: datetime) -> list[datetime]:
-    """UTC minutes in [start, end) at which a rule fires that `names` naive local minutes.
+    """Return the UTC minutes in [start, end) at which a rule fires. `names` decides about naive local minutes.
 
-    Begins three days early so that it knows which local minutes were shown before. Where the clock jumps ahead over
-    local minutes that the rule names, it fires at the first minute after; where the clock shows a minute again, not.
+    It begins three days early, to know the earlier local minutes. If the clock jumps over local minutes that the rule
+    names, it fires at the first minute after the gap. If the clock repeats a minute, it does not fire again.
     """
     found: list[datetime] = []
     furthest: datetime | None = None
@@ -48,12 +48,12 @@ def fires(zone: ZoneInfo, names: Callable[[datetime], bool], start: datetime, en
 
 
 def last_day(day: date) -> int:
-    """Of the month of `day`."""
+    """Return the last day of the month of `day`."""
     return calendar.monthrange(day.year, day.month)[1]
 
 
 def transitions(zone: ZoneInfo, year: int) -> list[datetime]:
-    """UTC hours of a year in which the offset changes."""
+    """Return the UTC hours of a year in which the offset changes."""
     moment = datetime(year, 1, 1, tzinfo=UTC)
     found = []
     before = moment.astimezone(zone).utcoffset()

@@ -1,4 +1,4 @@
-"""Working days, holidays, seasons and every other week: against walks of the wall clock, and as people write them."""
+"""Working days, holidays, seasons and every other week, compared with minute-by-minute walks and with examples."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def moment(text: str) -> datetime:
 
 @st.composite
 def calendars(draw: st.DrawFn) -> tuple[str, datetime, Cadence, Named, Callable[[date], date | None]]:
-    """A cadence, the days that its rule names, and where a slot of a day goes: written again, by hand."""
+    """A cadence, the days that its rule names, and the day to which a slot moves: written a second time, by hand."""
     zone, start = draw(spans())
     first = start.astimezone(load_zone(zone)).date() - 3 * DAY
     free = frozenset(first + number * DAY for number in draw(st.sets(st.integers(0, 12), max_size=6)))
@@ -124,7 +124,7 @@ def _every_other(begin: date, days: set[int]) -> Named:
 
 
 def _walk(zone: str, day: date, clock: str) -> datetime:
-    """The minute at which a local day and time is reached, by the oracle's walk."""
+    """Return the minute of a local day and time, by the oracle's walk."""
     names = lambda wall: wall.date() == day and f"{wall:%H:%M}" == clock  # noqa: E731
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC) - DAY
     return fires(load_zone(zone), names, begin, begin + 4 * DAY)[0]
@@ -133,7 +133,7 @@ def _walk(zone: str, day: date, clock: str) -> datetime:
 @settings(max_examples=EXAMPLES // 4, deadline=None)
 @given(calendars())
 @pytest.mark.slow
-def test_moved_slots_are_those_of_a_walk_and_none_is_lost(
+def test_moved_slots_match_the_walk_and_none_is_lost(
     case: tuple[str, datetime, Cadence, Named, Callable[[date], date | None]],
 ) -> None:
     zone, start, cadence, counts, goes_to = case
@@ -160,7 +160,7 @@ def test_moved_slots_are_those_of_a_walk_and_none_is_lost(
 
 
 def _settle(cadence: Cadence, start: datetime, moments: list[datetime]) -> list[Slot]:
-    """What fires when the service looks at each of these moments."""
+    """Return the slots that fire when the service looks at each of these times."""
     fired: list[Slot] = []
     settled = start
     for now in moments:
@@ -258,7 +258,7 @@ def test_a_slot_with_no_working_day_near_is_skipped() -> None:
     assert slot.skip_reason == "2026-12-16 is in skip_dates, and no working day is within 62 days"
 
 
-def test_the_weekend_is_no_target_but_moves_nothing() -> None:
+def test_a_slot_moves_past_the_weekend_but_not_off_it() -> None:
     arab = {"on_holiday": OnHoliday.AFTER, "weekend": parse_weekend(["fri", "sat"])}
     assert _plan("weekly", "thu 09:00", "2026-12-16T00:00", 1, **arab) == ["Sun 20 Dec 09:00"]
     assert _plan("monthly", "18 09:00", "2026-12-16T00:00", 1, **arab) == ["Fri 18 Dec 09:00"]
@@ -320,7 +320,7 @@ def test_a_season_that_is_over_has_no_slots() -> None:
     ("begin", "end", "words"),
     [("2026-12-04", "2026-12-03", "swap"), ("13-01", None, "03-01"), ("1 March", None, "for every year")],
 )
-def test_a_season_that_cannot_be_is_refused(begin: str, end: str | None, words: str) -> None:
+def test_an_impossible_season_is_refused(begin: str, end: str | None, words: str) -> None:
     with pytest.raises(CadenceError, match=words):
         parse_season(begin, end)
 
@@ -336,7 +336,7 @@ def test_a_season_that_cannot_be_is_refused(begin: str, end: str | None, words: 
         ("weekly", "mon-friday-sun 09:00", "not a weekday"),
     ],
 )
-def test_a_list_that_cannot_be_says_how_to_write_it(key: str, text: str | list[str], words: str) -> None:
+def test_an_impossible_list_of_days_is_explained(key: str, text: str | list[str], words: str) -> None:
     with pytest.raises(CadenceError, match=words):
         parse_rule(key, text)
 
@@ -351,11 +351,11 @@ def test_a_list_that_cannot_be_says_how_to_write_it(key: str, text: str | list[s
         ("weekly", "first working day 09:00", "every week on the first working day at 09:00"),
     ],
 )
-def test_new_rules_are_said_in_words(key: str, text: str, words: str) -> None:
+def test_new_rules_are_described_in_words(key: str, text: str, words: str) -> None:
     assert describe_cadence(Cadence(parse_rule(key, text), "UTC")) == f"{words} (UTC)"
 
 
-def test_settings_of_a_cadence_are_said_in_words() -> None:
+def test_settings_of_a_cadence_are_described_in_words() -> None:
     cadence = Cadence(
         parse_every_other(parse_rule("weekly", "fri 09:00"), "2026-12-04"),
         "UTC",
@@ -373,11 +373,11 @@ def test_settings_of_a_cadence_are_said_in_words() -> None:
     [
         ("fri 09:00", {"2026-12-04": "2026-12-03T15:00"}, "2026-12-03T14:59", ["03T15:00", "11T09:00"]),
         ("fri 09:00", {"2026-12-04T09:00": "2026-12-09T21:30"}, "2026-12-05T00:00", ["09T21:30", "11T09:00"]),
-        # It stays between its neighbours, so that no other edition is lost; a day without a slot moves nothing.
+        # It stays between its neighbours, so that no other edition is lost. A day without a slot moves nothing.
         ("fri 09:00", {"2026-12-04": "2026-12-11T09:00"}, "2026-12-03T00:00", ["04T09:00", "11T09:00"]),
         ("fri 09:00", {"2026-12-03": "2026-12-02T09:00"}, "2026-12-01T00:00", ["04T09:00", "11T09:00"]),
         ("mon-fri 09:00", {"2026-12-04": "2026-12-02T15:00"}, "2026-12-02T12:00", ["03T09:00", "04T09:00"]),
-        # Two moves that would change places.
+        # Two moves that would change the order.
         (
             "thu,fri 09:00",
             {"2026-12-03": "2026-12-03T18:00", "2026-12-04": "2026-12-03T17:00"},

@@ -21,14 +21,14 @@ EXAMPLES = max(400, settings().max_examples)
 
 
 def _clock(draw: st.DrawFn) -> tuple[int, int]:
-    # Half of the time in the hours in which clocks are changed.
+    # Half of the cases are in hours in which clocks change.
     hour = draw(st.one_of(st.integers(0, 3), st.integers(0, 23)))
     return hour, draw(st.sampled_from([0, 1, 15, 30, 45, 59]))
 
 
 @st.composite
 def rules(draw: st.DrawFn) -> Case:
-    """(key, text, what it names): the oracle's reading is written out again, by hand."""
+    """Return (key, text, function that names local minutes). The oracle's rule is written a second time, by hand."""
     hour, minute = _clock(draw)
     clock = f"{hour:02}:{minute:02}"
 
@@ -77,7 +77,7 @@ def rules(draw: st.DrawFn) -> Case:
 
 @st.composite
 def spans(draw: st.DrawFn) -> tuple[str, datetime]:
-    """A zone and the start of two days, half of the time about a change of its clock."""
+    """Return a zone and the start of two days, half of the time near a change of its clock."""
     zone = draw(st.sampled_from(ZONES))
     year = draw(st.integers(2000, 2037))
     changes = transitions(load_zone(zone), year) if draw(st.booleans()) else []
@@ -91,14 +91,14 @@ def spans(draw: st.DrawFn) -> tuple[str, datetime]:
 @settings(max_examples=EXAMPLES)
 @given(spans(), rules())
 @pytest.mark.slow
-def test_slots_are_those_of_the_oracle(span: tuple[str, datetime], rule: Case) -> None:
+def test_slots_match_the_oracle(span: tuple[str, datetime], rule: Case) -> None:
     zone, start = span
     key, text, names = rule
     end = start + timedelta(days=2)
     expected = fires(load_zone(zone), names, start, end)
     cadence = Cadence(parse_rule(key, text), zone)
     found = [slot.key for slot in list_slots(cadence, start - timedelta(seconds=1), end - timedelta(seconds=1))]
-    # Zones whose clock changed within a minute are beyond a minute's oracle; there are none in these years.
+    # A minute-by-minute oracle cannot check a zone whose clock changes within a minute. These years have none.
     assert found == expected
 
 
@@ -124,7 +124,7 @@ def test_slots_are_those_of_the_oracle(span: tuple[str, datetime], rule: Case) -
         ("daily", "23:30", lambda w: (w.hour, w.minute) == (23, 30)),
     ],
 )
-def test_the_odd_days_of_the_worlds_clocks(
+def test_days_with_unusual_clock_changes(
     zone: str, start: datetime, key: str, text: str, names: Callable[[datetime], bool]
 ) -> None:
     end = start + timedelta(days=3)

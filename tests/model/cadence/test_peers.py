@@ -1,4 +1,4 @@
-"""Rules that others read as we do, against readers that we did not write: in UTC, where no clock is changed."""
+"""Rules that other libraries also read, compared with their results in UTC, where no clock changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ moments = st.datetimes(datetime(2000, 1, 1), datetime(2037, 1, 1), timezones=st.
 
 @st.composite
 def fields(draw: st.DrawFn, low: int, high: int, names: tuple[str, ...] = ()) -> str:
-    """One field: a star, a step, values, a range, or a range with a step (the peer reads no names in that)."""
+    """One cron field: a star, a step, values, a range, or a range with a step (without names)."""
     named = bool(names) and draw(st.booleans())
 
     def written(number: int) -> str:
@@ -42,7 +42,7 @@ def fields(draw: st.DrawFn, low: int, high: int, names: tuple[str, ...] = ()) ->
 
 @st.composite
 def crontabs(draw: st.DrawFn) -> str:
-    """Five fields, at most one of the day fields restricted: with both, the peer says AND where cron says OR."""
+    """Five cron fields. At most one day field is restricted: with both, the library says AND, and cron says OR."""
     day, weekday = draw(fields(1, 28)), "*"
     if draw(st.booleans()):
         first, last = sorted((draw(st.integers(0, 6)), draw(st.integers(0, 6))))
@@ -65,7 +65,7 @@ def test_cron_fires_when_apscheduler_says(text: str, after: datetime) -> None:
 
 @pytest.mark.parametrize("nth", ["first", "second", "third", "fourth", "fifth", "last"])
 @pytest.mark.parametrize("weekday", range(7))
-def test_the_nth_weekday_of_the_month_is_that_of_an_icalendar_rule(nth: str, weekday: int) -> None:
+def test_the_nth_weekday_is_that_of_an_icalendar_rule(nth: str, weekday: int) -> None:
     number = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1}[nth]
     start, end = datetime(2000, 1, 1, tzinfo=UTC), datetime(2037, 12, 31, tzinfo=UTC)
     named = rrule.weekday(weekday)(number)

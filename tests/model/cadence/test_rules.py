@@ -1,4 +1,4 @@
-"""The traps that befell others, and the rules of windows, holidays, lateness and merging."""
+"""Known mistakes of other schedulers, and the rules of windows, holidays, lateness and merging."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def keys(cadence: Cadence, after: str, until: str) -> list[str]:
 
 
 @pytest.mark.parametrize("text", ["0 9 * * 1", "0 9 * * 1-5", "0 9 * * 7", "0 9 * * fri,0"])
-def test_numeric_weekdays_mean_other_days_elsewhere_so_they_are_refused(text: str) -> None:
+def test_numeric_weekdays_are_refused_as_ambiguous(text: str) -> None:
     with pytest.raises(CadenceError, match="by name"):
         parse_rule("cron", text)
 
 
-def test_thirteenth_or_friday_is_or_as_cron_says() -> None:
+def test_cron_fires_on_the_thirteenth_or_a_friday() -> None:
     cadence = Cadence(parse_rule("cron", "0 9 13 * fri"), "UTC")
     assert keys(cadence, "2026-11-01", "2026-11-30") == [
         "11-06T09:00",
@@ -48,12 +48,12 @@ def test_thirteenth_or_friday_is_or_as_cron_says() -> None:
     assert keys(cadence, "2026-12-11T10:00", "2026-12-14") == ["12-13T09:00"]
 
 
-def test_the_doubled_hour_of_autumn_fires_once() -> None:
+def test_the_repeated_hour_in_autumn_fires_once() -> None:
     cadence = Cadence(parse_rule("daily", "03:30"), "Europe/Helsinki")
     assert keys(cadence, "2026-10-24T12:00", "2026-10-25T12:00") == ["10-25T00:30"]
 
 
-def test_the_gap_of_spring_fires_at_the_first_minute_after_it() -> None:
+def test_a_slot_in_the_spring_gap_fires_right_after_it() -> None:
     cadence = Cadence(parse_rule("daily", "03:30"), "Europe/Helsinki")
     assert keys(cadence, "2026-03-28T12:00", "2026-03-29T12:00") == ["03-29T01:00"]
 
@@ -63,12 +63,12 @@ def test_a_gap_at_midnight_does_not_lose_the_day() -> None:
     assert keys(cadence, "2026-03-28T00:00", "2026-03-29T12:00") == ["03-28T22:00"]
 
 
-def test_almaty_moved_its_clock_in_2024() -> None:
+def test_the_clock_change_of_almaty_in_2024() -> None:
     cadence = Cadence(parse_rule("daily", "09:00"), ALMATY)
     assert keys(cadence, "2024-02-28T12:00", "2024-03-02T12:00") == ["02-29T03:00", "03-01T04:00", "03-02T04:00"]
 
 
-def test_day_31_skips_short_months_and_last_does_not() -> None:
+def test_day_31_skips_short_months_but_last_does_not() -> None:
     assert keys(Cadence(parse_rule("monthly", "31 09:00"), "UTC"), "2026-01-01", "2026-06-01") == [
         "01-31T09:00",
         "03-31T09:00",
@@ -106,7 +106,7 @@ def test_skip_dates_and_holidays_skip_with_their_reason() -> None:
     assert "New Year" in str(found[date(2027, 1, 1)])
 
 
-def test_something_new_on_a_holiday_moves_to_the_next_day_instead_of_being_lost() -> None:
+def test_a_new_story_on_a_holiday_waits_for_the_next_day() -> None:
     cadence = Cadence(
         parse_rule("on", "new"),
         "UTC",
@@ -118,7 +118,7 @@ def test_something_new_on_a_holiday_moves_to_the_next_day_instead_of_being_lost(
     assert slot.skip_reason is None
 
 
-def test_missed_slots_merge_into_the_latest_and_lateness_counts_from_it() -> None:
+def test_missed_slots_merge_and_lateness_counts_from_the_latest() -> None:
     cadence = Cadence(parse_rule("daily", "09:00"), "UTC")
     found = find_due_slots(cadence, moment("2026-11-01T09:00"), moment("2026-11-05T10:00"))
     assert found is not None
@@ -127,7 +127,7 @@ def test_missed_slots_merge_into_the_latest_and_lateness_counts_from_it() -> Non
     assert [slot.key.day for slot in found.merged] == [2, 3, 4]
 
 
-def test_what_is_done_is_not_due_again() -> None:
+def test_a_done_slot_is_not_due_again() -> None:
     cadence = Cadence(parse_rule("weekly", "fri 09:00"), ALMATY)
     assert find_due_slots(cadence, moment("2026-11-20T04:00"), moment("2026-11-27T03:59")) is None
     found = find_due_slots(cadence, moment("2026-11-20T04:00"), moment("2026-11-27T04:00"))
@@ -135,7 +135,7 @@ def test_what_is_done_is_not_due_again() -> None:
     assert found.slot is not None
 
 
-def test_a_year_asleep_with_a_slot_a_minute_is_answered_at_once() -> None:
+def test_a_year_of_minute_slots_is_answered_at_once() -> None:
     cadence = Cadence(parse_rule("every", "1m"), ALMATY)
     found = find_due_slots(cadence, moment("2025-11-01T00:00"), moment("2026-11-05T10:00"))
     assert found is not None
@@ -150,13 +150,13 @@ def test_a_holiday_is_reported_even_when_nothing_is_due() -> None:
     assert len(found.skipped) == 1
 
 
-def test_the_next_slots_are_found_far_ahead_and_a_past_moment_has_none() -> None:
+def test_next_slots_are_found_far_ahead_and_never_in_the_past() -> None:
     leap = Cadence(parse_rule("cron", "0 9 29 feb *"), "UTC")
     assert [slot.key.year for slot in next_slots(leap, moment("2026-01-01"), 2)] == [2028, 2032]
     assert next_slots(Cadence(parse_rule("at", "2020-01-01T09:00"), "UTC"), moment("2026-01-01"), 3) == []
 
 
-def test_an_allowed_slot_is_not_lost_behind_a_hundred_that_are_left_out() -> None:
+def test_an_allowed_slot_is_found_after_a_hundred_skipped_ones() -> None:
     cadence = Cadence(parse_rule("every", "1h"), "UTC", skip_dates=(parse_skip_date("2026-11-10..2026-11-20"),))
     found = find_due_slots(cadence, moment("2026-11-08T00:00"), moment("2026-11-20T12:00"))
     assert found is not None and found.slot is not None
@@ -165,7 +165,7 @@ def test_an_allowed_slot_is_not_lost_behind_a_hundred_that_are_left_out() -> Non
     assert found.skipped[-1].key == moment("2026-11-20T12:00")
 
 
-def test_a_year_of_days_left_out_looks_at_no_more_than_a_hundred_slots() -> None:
+def test_a_year_of_skipped_days_checks_at_most_100_slots() -> None:
     asked: list[date] = []
     cadence = Cadence(parse_rule("every", "1m"), ALMATY, holidays=lambda day: asked.append(day) or "Strike")
     found = find_due_slots(cadence, moment("2025-11-01T00:00"), moment("2026-11-05T10:00"))
@@ -175,31 +175,31 @@ def test_a_year_of_days_left_out_looks_at_no_more_than_a_hundred_slots() -> None
     assert len(asked) < 5_000
 
 
-def test_slots_that_a_window_moves_to_one_moment_are_planned_once() -> None:
+def test_slots_that_a_window_moves_together_are_planned_once() -> None:
     cadence = Cadence(parse_rule("every", "6h"), "UTC", window=parse_window("08:00-20:00"))
     found = next_slots(cadence, moment("2026-11-23T17:00"), 3)
     assert [slot.at.strftime("%dT%H") for slot in found] == ["23T18", "24T08", "24T12"]
     assert found[1].key == moment("2026-11-24T06:00")
 
 
-def test_a_slot_that_waits_for_its_window_is_still_to_come() -> None:
+def test_a_slot_that_waits_for_its_window_is_planned() -> None:
     cadence = Cadence(parse_rule("weekly", "fri 22:00"), "UTC", window=parse_window("08:00-20:00"))
     (slot,) = next_slots(cadence, moment("2026-11-27T23:00"), 1)
     assert (slot.key, slot.at) == (moment("2026-11-27T22:00"), moment("2026-11-28T08:00"))
 
 
-def test_no_slots_are_asked_for_and_none_are_given() -> None:
+def test_asking_for_no_slots_gives_none() -> None:
     assert next_slots(Cadence(parse_rule("daily", "09:00"), "UTC"), moment("2026-11-27T23:00"), 0) == []
 
 
-def test_a_window_that_autumn_opens_twice_holds_both_times() -> None:
+def test_a_window_in_the_repeated_hour_is_open_both_times() -> None:
     cadence = Cadence(parse_rule("daily", "01:45"), "Europe/London", window=parse_window("22:00-01:30"))
     (slot,) = list_slots(cadence, moment("2026-10-24T12:00"), moment("2026-10-25T12:00"))
     assert (slot.key, slot.at) == (moment("2026-10-25T00:45"), moment("2026-10-25T01:00"))
     assert find_window_end(cadence, slot.at) == moment("2026-10-25T01:30")
 
 
-def test_a_window_closes_only_if_it_is_open_and_ever_shuts() -> None:
+def test_a_window_has_a_closing_only_while_it_is_open() -> None:
     rule = parse_rule("daily", "09:00")
     assert find_window_end(Cadence(rule, "UTC"), moment("2026-11-23T09:00")) is None
     assert find_window_end(Cadence(rule, "UTC", parse_window("00:00-24:00")), moment("2026-11-23T09:00")) is None
@@ -210,7 +210,7 @@ def test_a_window_closes_only_if_it_is_open_and_ever_shuts() -> None:
     assert find_window_end(night, moment("2026-11-23T22:00")) == moment("2026-11-24T06:00")
 
 
-def test_something_new_says_in_few_words_why_it_waits() -> None:
+def test_a_new_story_has_a_short_reason_for_waiting() -> None:
     skip = (parse_skip_date("2026-12-24..2027-01-08"),)
     cadence = Cadence(parse_rule("on", "new"), "UTC", window=parse_window("08:00-20:00"), skip_dates=skip)
     slot = find_slot_for_new(cadence, moment("2026-12-24T10:00"))
@@ -218,26 +218,26 @@ def test_something_new_says_in_few_words_why_it_waits() -> None:
     assert slot.move_reason == "2026-12-24 is in skip_dates (and 15 more), moved to 2027-01-09 08:00"
 
 
-def test_something_new_never_lands_on_a_day_left_out_however_long_the_wait() -> None:
+def test_a_new_story_is_never_sent_on_a_skipped_day() -> None:
     cadence = Cadence(parse_rule("on", "new"), "UTC", skip_dates=(parse_skip_date("2026-01-01..2060-01-01"),))
     assert find_slot_for_new(cadence, moment("2026-12-24T10:00")).skip_reason
 
 
-def test_every_over_a_change_of_the_clock_follows_the_wall() -> None:
+def test_every_follows_local_time_over_a_clock_change() -> None:
     cadence = Cadence(parse_rule("every", "30m"), "Europe/London")
     assert keys(cadence, "2026-03-29T00:00", "2026-03-29T01:30") == ["03-29T00:30", "03-29T01:00", "03-29T01:30"]
-    # 01:00 and 01:30 are shown a second time from 01:00 UTC on; they have fired.
+    # 01:00 and 01:30 occur a second time from 01:00 UTC on; they have fired already.
     assert keys(cadence, "2026-10-25T00:00", "2026-10-25T02:00") == ["10-25T00:30", "10-25T02:00"]
 
 
-def test_half_an_hour_of_lord_howe() -> None:
+def test_the_half_hour_clock_change_of_lord_howe() -> None:
     cadence = Cadence(parse_rule("daily", "02:15"), "Australia/Lord_Howe")
     assert keys(cadence, "2026-10-03T00:00", "2026-10-04T00:00") == ["10-03T15:30"]
     overlap = Cadence(parse_rule("daily", "01:45"), "Australia/Lord_Howe")
     assert keys(overlap, "2026-04-04T00:00", "2026-04-05T00:00") == ["04-04T14:45"]
 
 
-def test_the_day_that_apia_left_out_falls_together_with_the_next() -> None:
+def test_the_day_that_apia_skipped_merges_with_the_next() -> None:
     cadence = Cadence(parse_rule("daily", "00:00"), "Pacific/Apia")
     assert keys(cadence, "2011-12-28T12:00", "2011-12-31T12:00") == ["12-29T10:00", "12-30T10:00", "12-31T10:00"]
     noon = Cadence(parse_rule("at", "2011-12-30T12:00"), "Pacific/Apia")

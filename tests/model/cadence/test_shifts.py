@@ -1,4 +1,4 @@
-"""Windows, left-out days and merging against walks of the wall clock, minute by minute, over all zones."""
+"""Windows, skipped days and merging, compared with minute-by-minute walks of the local clock, in all zones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _clock(minute: int) -> str:
 
 @st.composite
 def windows(draw: st.DrawFn) -> tuple[str, set[str]]:
-    """(text, the wall clocks inside): half of the time with an edge in the hours in which clocks are changed."""
+    """Return (text, function that names the local times inside). Half of the edges are in hours of clock changes."""
     edge = st.one_of(st.integers(0, 14).map(lambda n: n * 15), st.integers(0, 95).map(lambda n: n * 15))
     start = draw(edge)
     end = draw(st.one_of(edge, st.just(1440)).filter(lambda end: end != start))
@@ -55,7 +55,7 @@ def _first_inside(zone: ZoneInfo, moment: datetime, inside: set[str]) -> datetim
 @settings(max_examples=EXAMPLES // 2)
 @given(spans(), rules(), windows(), st.sets(st.integers(0, 4), max_size=3))
 @pytest.mark.slow
-def test_a_slot_moves_to_the_first_minute_of_the_window_and_its_day_is_judged_then(
+def test_a_slot_moves_into_the_window_before_its_day_is_checked(
     span: tuple[str, datetime], rule: Case, window: tuple[str, set[str]], left_out: set[int]
 ) -> None:
     name, start = span
@@ -69,7 +69,7 @@ def test_a_slot_moves_to_the_first_minute_of_the_window_and_its_day_is_judged_th
         skip_dates=tuple(parse_skip_date(str(day)) for day in days),
     )
     found = list(list_slots(cadence, start, start + timedelta(days=2)))
-    # The first and last dozen: a slot each minute would have the oracle walk for minutes.
+    # Only the first and last dozen: with a slot each minute, the oracle would walk for minutes.
     for slot in found[:12] + found[-12:]:
         assert slot.at == _first_inside(zone, slot.key, inside)
         assert (slot.move_reason is not None) == (slot.at != slot.key)
@@ -95,7 +95,7 @@ def test_a_window_closes_when_the_wall_clock_leaves_it(
 
 @settings(max_examples=EXAMPLES // 2)
 @given(spans(), rules(), st.none() | windows(), st.sets(st.integers(0, 6), max_size=5), st.integers(0, 200))
-def test_what_is_due_is_the_latest_that_is_not_left_out(
+def test_the_latest_slot_that_is_not_skipped_is_due(
     span: tuple[str, datetime], rule: Case, window: tuple[str, set[str]] | None, left_out: set[int], hours: int
 ) -> None:
     name, after = span
@@ -127,7 +127,7 @@ def test_what_is_due_is_the_latest_that_is_not_left_out(
 
 @settings(max_examples=EXAMPLES // 2)
 @given(spans(), rules(), st.none() | windows(), st.integers(1, 4))
-def test_the_next_slots_are_what_will_be_due_each_moment_once(
+def test_the_next_slots_will_be_due_once_each(
     span: tuple[str, datetime], rule: Case, window: tuple[str, set[str]] | None, count: int
 ) -> None:
     name, now = span
@@ -144,7 +144,7 @@ def test_the_next_slots_are_what_will_be_due_each_moment_once(
 
 @settings(max_examples=EXAMPLES // 4)
 @given(spans(), st.none() | windows(), st.sets(st.integers(0, 5), max_size=5))
-def test_something_new_goes_out_at_the_first_moment_that_is_allowed(
+def test_a_new_story_is_sent_at_the_first_allowed_time(
     span: tuple[str, datetime], window: tuple[str, set[str]] | None, left_out: set[int]
 ) -> None:
     name, first_new = span

@@ -1,4 +1,4 @@
-"""Rules as people write them: read, refused with the mend, and said back in words."""
+"""Rules as people write them are read, or refused with a correction, and described in words."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_refusal_says_how_to_write_it(key: str, text: str, mend: str) -> None:
         parse_rule(key, text)
 
 
-def test_a_day_that_only_leap_years_have_and_a_weekday_beside_an_impossible_day_are_fine() -> None:
+def test_leap_days_and_an_impossible_day_or_a_weekday_are_valid() -> None:
     assert keys(Cadence(parse_rule("cron", "0 9 29 feb *"), "UTC"), "2027-01-01", "2028-12-31") == ["02-29T09:00"]
     assert len(keys(Cadence(parse_rule("cron", "0 9 31 feb fri"), "UTC"), "2027-01-01", "2027-12-31")) == 4
 
@@ -74,13 +74,13 @@ def test_a_day_that_only_leap_years_have_and_a_weekday_beside_an_impossible_day_
         ("08:00-25:00", "time of day"),
     ],
 )
-def test_a_window_that_cannot_be_is_refused(text: str, mend: str) -> None:
+def test_an_impossible_window_is_refused(text: str, mend: str) -> None:
     with pytest.raises(CadenceError, match=mend):
         parse_window(text)
 
 
 @pytest.mark.parametrize("text", ["2026-13-01", "2026-12-24..", "2027-01-08..2026-12-24", "24.12.2026", ""])
-def test_a_date_that_cannot_be_is_refused(text: str) -> None:
+def test_an_impossible_date_is_refused(text: str) -> None:
     with pytest.raises(CadenceError):
         parse_skip_date(text)
 
@@ -89,7 +89,7 @@ def test_a_date_that_cannot_be_is_refused(text: str) -> None:
     st.sampled_from(["daily", "weekly", "monthly", "cron", "every", "at", "on"]),
     st.text(st.sampled_from("0123456789²٣:-*/,. TmhdsMONfrilast\n"), max_size=24) | st.text(max_size=12),
 )
-def test_whatever_is_written_is_read_or_refused_in_words(key: str, text: str) -> None:
+def test_any_text_is_read_or_refused_in_words(key: str, text: str) -> None:
     for reader in (lambda text: parse_rule(key, text), parse_duration, parse_window, parse_skip_date):
         with contextlib.suppress(CadenceError):
             reader(text)
@@ -102,7 +102,7 @@ def test_durations() -> None:
             parse_duration(text)
 
 
-def test_a_cadence_is_said_in_words() -> None:
+def test_a_cadence_is_described_in_words() -> None:
     cadence = Cadence(parse_rule("weekly", "fri 09:00"), ALMATY, window=parse_window("08:00-20:00"))
     assert describe_cadence(cadence) == "every Friday at 09:00, 08:00-20:00 only (Asia/Almaty)"
 
@@ -129,7 +129,7 @@ def test_a_cadence_is_said_in_words() -> None:
         ("on", "request", "on request"),
     ],
 )
-def test_each_rule_is_said_in_words(key: str, text: str, words: str) -> None:
+def test_each_rule_is_described_in_words(key: str, text: str, words: str) -> None:
     assert describe_cadence(Cadence(parse_rule(key, text), "UTC")) == f"{words} (UTC)"
 
 
@@ -137,5 +137,5 @@ def test_each_rule_is_said_in_words(key: str, text: str, words: str) -> None:
     ("settle", "words"),
     [("1h", "1 hour"), ("90s", "90 seconds"), ("6h", "6 hours"), ("0s", "0 seconds"), ("1d", "1 day")],
 )
-def test_settling_is_said_in_words(settle: str, words: str) -> None:
+def test_settling_is_described_in_words(settle: str, words: str) -> None:
     assert describe_cadence(Cadence(OnNew(parse_duration(settle)), "UTC")) == f"{words} after something new (UTC)"

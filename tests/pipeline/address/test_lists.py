@@ -1,4 +1,4 @@
-"""Deliveries of an edition: one line for every recipient, the reason where nothing goes, groups shared by equals."""
+"""Deliveries of an edition: one line for each recipient, with a reason if none is sent; equal mails share a group."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_check_reads_again_only_what_changed(store: Store, root: Path, monkeypat
 
 
 def test_check_sees_a_picture_that_vanished(store: Store, root: Path) -> None:
-    """The stories that show it did not change."""
+    """The stories that show it have not changed."""
     collect_all(root, store)
     before = check(root, store)
     (root / "content" / "a.png").unlink()

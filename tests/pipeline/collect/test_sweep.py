@@ -1,4 +1,4 @@
-"""Collecting: what is minted once and kept, what vanishes, and who is asked."""
+"""Collecting: ids that are made once and kept, items that vanish, and questions to a person."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def found(ref: str, **values: object) -> SourceItem:
-    """An item at `NAME.LANG`; its fingerprint is over everything but where it stands."""
+    """An item at `NAME.LANG`. Its fingerprint covers everything except its place."""
     name, language = ref.rsplit("/", 1)[-1].rsplit(".", 1)
     base = SourceItem(
         ref=ref, name=name, language=language, title=f"Title of {name}", summary="", body="<p>Body</p>", kind="story",
@@ -43,7 +43,7 @@ def found(ref: str, **values: object) -> SourceItem:
 
 
 class Shelf:
-    """A source that holds what a test puts there."""
+    """A source with the items that a test puts into it."""
 
     def __init__(self, *content: SourceItem) -> None:
         self.content = {one.ref: one for one in content}
@@ -80,7 +80,7 @@ def run(store: Store, shelf: Shelf, now: datetime = NOW, *, accept: bool = False
 
 
 def rows(store: Store) -> dict[str, items.Item]:
-    """Items by ref, gone ones too."""
+    """Return items by ref, also those that are gone."""
     with store.read() as connection:
         return {item.ref: item for item in items.load_items(connection, include_gone=True)}
 
@@ -154,14 +154,14 @@ def test_an_item_that_left_a_website_goes_after_a_minute(store: Store, monkeypat
         assert (rows(store)["a.en"].gone_at is not None) == (seconds == 70), seconds
 
 
-def test_first_seen_published_out_and_changed_are_four_things(store: Store) -> None:
+def test_an_item_has_four_different_dates(store: Store) -> None:
     published = NOW - 30 * 24 * HOUR
     run(store, Shelf(found("a.en", published=published, updated=published + HOUR)))
     item = rows(store)["a.en"]
     assert (item.published, item.changed, item.first_seen, item.out_at) == (published, published + HOUR, NOW, NOW)
 
 
-def test_a_draft_is_new_from_the_moment_it_is_none(store: Store) -> None:
+def test_a_draft_is_new_once_it_is_ready(store: Store) -> None:
     shelf = Shelf(found("a.en", draft=True, published=NOW - HOUR))
     run(store, shelf)
     assert rows(store)["a.en"].out_at is None
@@ -185,7 +185,7 @@ def test_out_moment_follows_date_and_embargo_until_passed(store: Store) -> None:
     assert rows(store)["a.en"].out_at == NOW + 2 * HOUR
 
 
-def test_a_bumped_date_reposts_nothing(store: Store) -> None:
+def test_a_later_date_sends_nothing_again(store: Store) -> None:
     shelf = Shelf(found("a.en", published=NOW - HOUR))
     run(store, shelf)
     shelf.put(found("a.en", published=NOW + 5 * HOUR))
@@ -209,12 +209,12 @@ def test_a_bare_edit_changes_the_text_but_not_the_feed_date(store: Store) -> Non
     ("values", "changed"),
     [
         ({"updated": NOW + HOUR}, NOW + HOUR),
-        ({"updated": NOW - 9 * HOUR}, NOW + 2 * HOUR),  # said by the day: midnight lies before what readers have
+        ({"updated": NOW - 9 * HOUR}, NOW + 2 * HOUR),  # a day alone: midnight is before the date in the feed
         ({"correction": "66, not 60."}, NOW + 2 * HOUR),
         ({"withdrawn": "In error."}, NOW + 2 * HOUR),
     ],
 )
-def test_what_is_significant_moves_the_feed_date(store: Store, values: dict[str, object], changed: datetime) -> None:
+def test_a_significant_change_moves_the_feed_date(store: Store, values: dict[str, object], changed: datetime) -> None:
     shelf = Shelf(found("a.en"))
     run(store, shelf)
     shelf.put(found("a.en", **values))
@@ -263,17 +263,17 @@ def test_ids_keys_and_slugs_survive_renames_and_edits(store: Store) -> None:
     run(store, shelf, NOW + 2 * HOUR)
     kept("renamed.en")
     assert rows(store)["renamed.en"].url == "https://elsewhere.example/x"
-    del shelf.content["renamed.en"]  # moved to a folder and edited at once
+    del shelf.content["renamed.en"]  # moved to a folder and edited at the same time
     shelf.put(found("2023/first.en", title="Third title"))
     run(store, shelf, NOW + 3 * HOUR)
     kept("2023/first.en")
-    del shelf.content["2023/first.en"]  # renamed and edited at once: title and date tell
+    del shelf.content["2023/first.en"]  # renamed and edited at the same time: title and date identify it
     shelf.put(found("quite-new.en", title="Third title", published=NOW, body="<p>New</p>"))
     run(store, shelf, NOW + 4 * HOUR)
     kept("quite-new.en")
 
 
-def test_a_chain_of_renames_and_a_swap_keep_each_items_id(store: Store) -> None:
+def test_chained_and_swapped_names_keep_each_items_id(store: Store) -> None:
     shelf = Shelf(found("a.en"), found("b.en"))
     run(store, shelf)
     ids = {item.title: item.id for item in rows(store).values()}
@@ -299,7 +299,7 @@ def test_item_moved_over_another_keeps_its_id(store: Store) -> None:
     assert run(store, shelf, NOW + 2 * HOUR).gone == [ids["Title of b"]]
 
 
-def test_an_explicit_id_is_the_items_wherever_it_stands(store: Store) -> None:
+def test_an_explicit_id_identifies_an_item_in_any_place(store: Store) -> None:
     shelf = Shelf(found("a.en", explicit_id="tag:x,1"))
     run(store, shelf)
     del shelf.content["a.en"]
@@ -461,7 +461,7 @@ def test_another_site_url_moves_every_page(store: Store) -> None:
     assert rows(store)["b.en"].url == "https://elsewhere.example/"
 
 
-def test_who_decided_on_an_older_state_decides_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_on_an_older_state_is_made_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes collect the same new file at once: one item."""
     shelf = Shelf(found("a.en"))
     overtaken = []

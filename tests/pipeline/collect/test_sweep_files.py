@@ -1,4 +1,4 @@
-"""A sweep by what changed gives the items of a whole sweep, and reads only what changed."""
+"""A sweep of changed files gives the same items as a full sweep, and reads only files that changed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOUR = timedelta(hours=1)
 
 
 class WholeSource:
-    """The same folder, which is always read as a whole."""
+    """The same folder, which is always read in full."""
 
     def __init__(self, source: FolderSource) -> None:
         self._source = source
@@ -41,7 +41,7 @@ class WholeSource:
 
 
 class Folder:
-    """A folder that is swept into one store by what changed, and into another one as a whole."""
+    """A folder that is swept into one store by changes, and into another one in full."""
 
     def __init__(self, root: Path, stores: tuple[Store, Store]) -> None:
         self.root = root
@@ -65,7 +65,7 @@ class Folder:
         return mint
 
     def collect(self, *, accept: bool = False, whole: bool = True) -> SweepResult:
-        """Collect an hour later, as a new process does: nothing is known but what is in the store."""
+        """Collect an hour later, as a new process that only knows what is in the store."""
         self.now += HOUR
         source = self._source()
         read = source.read_files
@@ -116,7 +116,7 @@ def room(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _edit(random_: random.Random, room: Folder, number: int) -> None:
-    """Make one of the changes that people make."""
+    """Make one of the changes that people make to files."""
     paths = sorted(path for path in room.content.rglob("*.md"))
     path = random_.choice(paths) if paths else None
     kind = random_.choice(
@@ -174,7 +174,7 @@ def test_a_sweep_by_parts_is_a_whole_sweep(room: Folder, seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("seed", range(5, 10))  # 5: a moved file was refused, and another one had its former place
+@pytest.mark.parametrize("seed", range(5, 10))  # 5: a moved file was refused, as another file had its old place
 def test_many_sweeps_by_parts_are_whole_sweeps(room: Folder, seed: int) -> None:
     _live(room, seed, 30)
 
@@ -212,7 +212,7 @@ def test_files_are_read_by_parts(room: Folder, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_old_time_put_back_is_seen(room: Folder) -> None:
-    """A tool that synchronises folders sets the time of modification back, but not that of the inode."""
+    """A tool that synchronises folders restores the modification time, but not the inode time."""
     path = room.write("a.en.md", "title: One")
     room.collect()
     status = path.stat()

@@ -1,4 +1,4 @@
-"""Collecting a real folder: from files to items, through every kind of change that people make to files."""
+"""Collect a real folder through every change that people make to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Editions: frozen, numbered, held and let go, superseded, recomposed, cancelled; by the contract."""
+"""Editions are frozen, numbered, held, released, superseded, recomposed and cancelled, as the contract says."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def on_both(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
 
 
 def begun(newsroom: RunningNewsroom, schedule: str = DAILY, *, readers: int = 1) -> list[str]:
-    """The schedule `daily` with its baseline, and readers."""
+    """Open a newsroom with the schedule `daily`, its baseline and readers."""
     newsroom.schedule("daily", schedule)
     people = [newsroom.reader(f"reader{number}") for number in range(readers)]
     newsroom.tick(MONDAY - 12 * HOUR)
@@ -47,7 +47,7 @@ def holds(newsroom: RunningNewsroom, name: str) -> list[str]:
     return [hold.reason.value for hold in newsroom.edition(name).holds]
 
 
-# -- by a gate --------------------------------------------------------------------------------------------------------
+# -- held by a gate ---------------------------------------------------------------------------------------------------
 
 
 def test_failing_gate_holds_until_corrected(on_both: RunningNewsroom) -> None:
@@ -80,7 +80,7 @@ def test_a_template_that_cannot_be_rendered_holds(newsroom: RunningNewsroom) -> 
     assert "nothing" in newsroom.edition("daily/1").holds[0].detail
 
 
-# -- by lateness ------------------------------------------------------------------------------------------------------
+# -- held for lateness ------------------------------------------------------------------------------------------------
 
 
 def test_late_slot_is_held_until_released(on_both: RunningNewsroom) -> None:
@@ -110,7 +110,7 @@ def test_missed_slots_merge_into_the_latest(newsroom: RunningNewsroom) -> None:
     assert newsroom.read(reader) == [["one"]]
 
 
-# -- by approval ------------------------------------------------------------------------------------------------------
+# -- held for approval ------------------------------------------------------------------------------------------------
 
 
 def test_approval_composes_ahead_and_sends_at_the_slot(on_both: RunningNewsroom) -> None:
@@ -140,8 +140,8 @@ def test_silence_holds_unless_it_may_send(newsroom: RunningNewsroom) -> None:
     assert newsroom.read(reader) == [["one"]]
 
 
-def test_silence_is_no_answer_before_there_was_time_for_one(newsroom: RunningNewsroom) -> None:
-    """Nothing ran when the edition should have been shown to the boss: it gets its three hours all the same."""
+def test_silence_counts_only_after_time_for_an_answer(newsroom: RunningNewsroom) -> None:
+    """Nothing ran when the edition should have been shown to the boss. The boss still gets three hours."""
     (reader,) = begun(newsroom, APPROVED % ", silence: send")
     newsroom.item("one")
     newsroom.tick(MONDAY)
@@ -152,7 +152,7 @@ def test_silence_is_no_answer_before_there_was_time_for_one(newsroom: RunningNew
     assert newsroom.read(reader) == [["one"]]
 
 
-# -- by withdrawal ----------------------------------------------------------------------------------------------------
+# -- held after a withdrawal ------------------------------------------------------------------------------------------
 
 
 def test_a_withdrawn_story_holds_what_is_not_sent_yet(on_both: RunningNewsroom) -> None:
@@ -174,7 +174,7 @@ def test_a_withdrawn_story_holds_what_is_not_sent_yet(on_both: RunningNewsroom) 
 
 
 class Half(MailServer):
-    """Takes no more than `limit` mails, and puts the others off."""
+    """A catcher that accepts at most `limit` mails, and defers the others."""
 
     limit = 3
 
@@ -185,7 +185,7 @@ class Half(MailServer):
 
 
 def limit(newsroom: RunningNewsroom, count: int) -> None:
-    """Let the catcher take `count` mails in all."""
+    """Let the catcher accept `count` mails in all."""
     newsroom.folder.mails.__class__ = Half
     newsroom.folder.mails.limit = count  # type: ignore[attr-defined]
 
@@ -210,7 +210,7 @@ def test_withdrawal_during_sending_stops_the_rest(on_both: RunningNewsroom) -> N
     newsroom.runtime.editions.cancel(newsroom.edition("daily/1"), newsroom.now, "me")
     newsroom.item("three")
     newsroom.tick(MONDAY + DAY)
-    # Who had `two` does not get it again; who did not gets it now. `one` reaches nobody any more.
+    # Readers who had `two` do not get it again. Readers who did not have it get it now. Nobody gets `one` any more.
     assert {tuple(sorted(newsroom.read(reader)[-1])) for reader in got} == {("three",)}
     assert {tuple(map(tuple, newsroom.read(one))) for one in readers if one not in got} == {(("three", "two"),)}
     assert {entry.state for entry in newsroom.entries(edition="daily/1")} == {"accepted", "cancelled"}
@@ -276,7 +276,7 @@ def test_held_stories_are_reserved(newsroom: RunningNewsroom) -> None:
 # -- frozen -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_frozen_is_sent_whatever_is_edited_after(newsroom: RunningNewsroom) -> None:
+def test_a_frozen_mail_is_sent_despite_later_edits(newsroom: RunningNewsroom) -> None:
     (reader,) = begun(newsroom, APPROVED % "")
     newsroom.item("one", title="As it was approved")
     newsroom.tick(MONDAY - 3 * HOUR)
@@ -291,7 +291,7 @@ def test_what_is_frozen_is_sent_whatever_is_edited_after(newsroom: RunningNewsro
     assert newsroom.mails(late) == []
 
 
-def test_what_was_previewed_is_what_is_sent(newsroom: RunningNewsroom) -> None:
+def test_the_sent_mail_is_the_previewed_one(newsroom: RunningNewsroom) -> None:
     begun(newsroom, APPROVED % "")
     russian = newsroom.reader("russian", language="ru")
     newsroom.item("one", title="The flood")
@@ -309,14 +309,14 @@ def test_what_was_previewed_is_what_is_sent(newsroom: RunningNewsroom) -> None:
 
 
 def parts(mail: bytes) -> list[str]:
-    """Subject, text and HTML of a mail, without what is the reader's own."""
+    """Return subject, text and HTML of a mail, without its personal parts."""
     message = email.message_from_bytes(mail, policy=email.policy.default)
     bodies = [message.get_body((kind,)) for kind in ("plain", "html")]
     texts = [str(message["Subject"]), *(body.get_content() for body in bodies if body is not None)]
     return [re.sub(r"(?<=/unsubscribe/|/preferences/)[\w.~-]+", "TOKEN", text) for text in texts]
 
 
-def test_a_crash_while_composing_is_composed_anew(on_both: RunningNewsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edition_is_composed_again_after_a_crash(on_both: RunningNewsroom, monkeypatch: pytest.MonkeyPatch) -> None:
     newsroom = on_both
     (reader,) = begun(newsroom)
     newsroom.item("one")
@@ -330,7 +330,7 @@ def test_a_crash_while_composing_is_composed_anew(on_both: RunningNewsroom, monk
         with pytest.raises(KeyboardInterrupt):
             tick(doomed, MONDAY)
         assert newsroom.editions() == ["daily/1 composing"]
-        # Its owner lives: nobody takes the edition from it.
+        # Its owner is alive, so nobody takes the edition from it.
         newsroom.tick(MONDAY)
         assert newsroom.editions() == ["daily/1 composing"]
     newsroom.tick(MONDAY)
@@ -354,7 +354,7 @@ def test_nothing_starts_outside_the_window(newsroom: RunningNewsroom) -> None:
     assert newsroom.read(reader) == [["one"]]
 
 
-def test_a_window_that_shuts_stops_what_is_half_sent(on_both: RunningNewsroom) -> None:
+def test_a_closing_window_stops_a_half_sent_edition(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     windowed = 'cadence: {daily: "09:00", window: "08:00-10:00"}\ndeliver: [{list: digest, frequency: daily}]\n'
     begun(newsroom, windowed, readers=5)
@@ -369,7 +369,7 @@ def test_a_window_that_shuts_stops_what_is_half_sent(on_both: RunningNewsroom) -
     assert len({mail.recipient for mail in newsroom.folder.mails.received}) == 5
 
 
-def test_what_a_person_sends_heeds_no_window(newsroom: RunningNewsroom) -> None:
+def test_a_person_may_send_outside_the_window(newsroom: RunningNewsroom) -> None:
     windowed = 'cadence: {daily: "09:00", window: "08:00-10:00"}\ndeliver: [{list: digest, frequency: daily}]\n'
     begun(newsroom, windowed, readers=5)
     limit(newsroom, 3)
@@ -382,7 +382,7 @@ def test_what_a_person_sends_heeds_no_window(newsroom: RunningNewsroom) -> None:
     assert len(newsroom.folder.mails.received) == 5
 
 
-def test_who_leaves_between_freezing_and_sending_gets_nothing(newsroom: RunningNewsroom) -> None:
+def test_a_reader_who_leaves_before_sending_gets_nothing(newsroom: RunningNewsroom) -> None:
     from tidings.store.people import subscribers
 
     stays, leaves = begun(newsroom, APPROVED % "", readers=2)

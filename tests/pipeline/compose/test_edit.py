@@ -1,4 +1,4 @@
-"""An editor changes a held edition: what readers then get, and what is frozen, asked and recorded again."""
+"""An editor changes a held edition: it is frozen and approved again, the change is recorded, and readers get it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def edit(newsroom: RunningNewsroom, **changes: object) -> Edition:
     return newsroom.runtime.composer.edit(held, schedule, wanted, newsroom.now, "vera")
 
 
-def test_a_waiting_edition_could_not_be_changed(held: RunningNewsroom) -> None:
+def test_a_waiting_edition_can_be_changed(held: RunningNewsroom) -> None:
     asked = len(held.mails("boss@example.org"))
     edition = edit(
         held,
@@ -69,7 +69,7 @@ def test_a_waiting_edition_could_not_be_changed(held: RunningNewsroom) -> None:
     assert misfits(about, make_schemas()["edition show --json"]) == []
     (event,) = [event for event in about["history"] if event["what"].startswith("edited")]
     assert event["who"] == "vera" and "dropped two; lead one; note: Good <morning>." in event["what"]
-    # What was dropped is new again.
+    # A dropped story is new again.
     held.tick(MONDAY + DAY - 3 * HOUR)
     assert held.edition("daily/2").stories == ("two",)
 
@@ -77,7 +77,7 @@ def test_a_waiting_edition_could_not_be_changed(held: RunningNewsroom) -> None:
 def test_changes_add_up_and_can_be_taken_back(held: RunningNewsroom) -> None:
     edit(held, order=("three", "one"), subject={"ru": "Раз", "en": "One"}, note={"": "Hello"})
     edit(held, lead="two", subject={"ru": ""}, note={"": ""})
-    # Composing again keeps what the editor decided.
+    # Composing again keeps the editor's decisions.
     schedule = held.runtime.newsroom.schedules["daily"]
     again = held.runtime.composer.recompose(held.edition("daily/1"), schedule, held.now, "vera")
     assert again.holds[0].reason == "approval"
@@ -88,7 +88,7 @@ def test_changes_add_up_and_can_be_taken_back(held: RunningNewsroom) -> None:
     assert anna.message["Subject"] == "One" and "two" in ivan.message["Subject"] and "Hello" not in ivan.text
 
 
-def test_an_edited_edition_waits_until_somebody_looked(tmp_path: Path) -> None:
+def test_an_edited_edition_waits_until_somebody_has_checked_it(tmp_path: Path) -> None:
     with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as newsroom:
         newsroom.schedule("daily", DAILY)
         newsroom.reader("anna")

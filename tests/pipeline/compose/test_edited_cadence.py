@@ -1,4 +1,4 @@
-"""An edited cadence counts from the edit: no slot of the new rule before it fires."""
+"""An edited cadence counts from the edit: no slot of the new rule before the edit fires."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_corrected_time_zone_mails_nobody_at_once(newsroom: RunningNewsroom) -
 
 @pytest.mark.parametrize("move", ["window: '13:00-18:00'", "skip_dates: [2026-03-06], on_holiday: after"])
 def test_a_move_takes_no_older_slot_past_an_edit(newsroom: RunningNewsroom, move: str) -> None:
-    """The slot of 09:00 was moved to 13:00, after the edit at 12:00, and went out."""
+    """The slot of 09:00 was moved to 13:00, after the edit at 12:00, and was sent."""
     ada = newsroom.reader("ada")
     newsroom.item("one")
     newsroom.tick(FRIDAY)

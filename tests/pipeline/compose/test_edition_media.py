@@ -1,4 +1,4 @@
-"""An edition that waits keeps the pictures of its frozen bytes."""
+"""An edition that waits keeps the pictures of its frozen mail."""
 
 from __future__ import annotations
 

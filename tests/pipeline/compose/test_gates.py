@@ -21,7 +21,7 @@ from tidings.testing.http_sink import HttpSink, Received, Step
 
 
 def _site(request: Received) -> Step:
-    """A website with every sort of answer."""
+    """A website with every type of answer."""
     path = request.path.partition("?")[0]
     is_browser = "Mozilla" in request.headers.get("User-Agent", request.headers.get("user-agent", ""))
     if path == "/shy":

@@ -1,4 +1,4 @@
-"""An edition to one list or channel alone, and a refused delivery that goes again after the mend."""
+"""Send an edition to one list or channel alone, and send a refused delivery again after the cause is removed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_channel_alone_gets_it_and_the_list_later(newsroom: RunningNewsroom) -
     _send(newsroom, "channel:desk")
     assert _posted(newsroom) == [("one", "accepted")]
     assert newsroom.read(ada) == []
-    # Nothing new comes out, and still the readers get the story at their slot, the channel only once.
+    # Nothing new is published. The readers still get the story at their slot, and the channel gets it only once.
     newsroom.tick(MONDAY)
     assert newsroom.read(ada) == [["one"]]
     newsroom.tick(MONDAY + DAY)
@@ -68,14 +68,14 @@ def test_a_list_alone_gets_it_and_the_channel_later(newsroom: RunningNewsroom) -
     assert newsroom.read(ada) == [["one"]] and _posted(newsroom) == [("one", "accepted")]
 
 
-def test_what_a_channel_refused_goes_again_to_it_alone(newsroom: RunningNewsroom) -> None:
+def test_a_refused_post_goes_again_to_its_channel_alone(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.folder.hook.plan[:] = [Step(400, b"invalid_payload")]
     newsroom.item("one")
     newsroom.tick(MONDAY)
     assert _posted(newsroom) == [("one", "rejected")]
     newsroom.folder.hook.plan[:] = [Step()]
-    # No later edition sends it by itself.
+    # No later edition sends it automatically.
     newsroom.item("two")
     newsroom.tick(MONDAY + DAY)
     assert _posted(newsroom) == [("one", "rejected"), ("two", "accepted")]

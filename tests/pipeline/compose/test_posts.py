@@ -1,4 +1,4 @@
-"""What channels are asked to carry: the words meant for them."""
+"""Texts of posts: own words, hashtags, corrections, pictures, and limits for an hour."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tidings.store import schema as t
 from tidings.store.content.items import load_items
 
 ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""Where the database makes no difference."""
+"""For rules that do not depend on the database."""
 
 POSTS = 'cadence: {daily: "09:00"}\ndeliver: [{channel: team, per: item}]\n'
 
@@ -33,7 +33,7 @@ def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
 
 
 def said(newsroom: RunningNewsroom) -> list[str]:
-    """The bodies that the sink got."""
+    """Return the bodies that the sink got."""
     return [json.dumps(json.loads(request.body), ensure_ascii=False) for request in newsroom.folder.hook.received]
 
 
@@ -100,7 +100,7 @@ def test_a_label_becomes_a_hashtag_in_any_script(label: str, tag: str) -> None:
     assert hashtag_of_label(label) == tag
 
 
-# -- what stands is corrected and taken down --------------------------------------------------------------------------
+# -- published posts are corrected and deleted ------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def network() -> MastodonServer:
 
 @pytest.fixture
 def social(tmp_path: Path, database_url: str, network: MastodonServer) -> Iterator[RunningNewsroom]:
-    """A desk that posts each story to Mastodon."""
+    """Open a newsroom that posts each story to Mastodon."""
     with open_mastodon_newsroom(tmp_path / "n", database_url, network) as newsroom:
         yield newsroom
 
@@ -126,7 +126,7 @@ def test_correction_edits_and_withdrawal_removes_a_post(social: RunningNewsroom,
     [edited] = [text for text in network.texts if "/en/one/" in text]
     assert "Correction: 66 per cent, not 60." in edited and len(network.texts) == 2
     assert sum(call.startswith("PUT") for call in network.calls) == 1
-    # A second correction is a second edit; what is posted is never posted anew.
+    # A second correction is a second edit. A published post is never posted again.
     social.item("one", correction="66.5 per cent, not 60.")
     social.tick(MONDAY + 2 * HOUR)
     assert any("66.5 per cent" in text for text in network.texts)
@@ -139,9 +139,7 @@ def test_correction_edits_and_withdrawal_removes_a_post(social: RunningNewsroom,
     assert states == {("story", "accepted"), ("correction", "accepted"), ("retraction", "accepted")}
 
 
-def test_what_was_corrected_before_it_was_posted_is_not_edited(
-    social: RunningNewsroom, network: MastodonServer
-) -> None:
+def test_a_correction_before_the_post_makes_no_edit(social: RunningNewsroom, network: MastodonServer) -> None:
     social.item("one", correction="66 per cent, not 60.")
     social.tick(MONDAY)
     social.tick(MONDAY + HOUR)
@@ -178,7 +176,7 @@ def test_the_newsroom_says_what_happens_to_its_posts(
     assert len(told) == 1 and "https://social.example/@news/1" in told[0]
 
 
-def test_a_room_that_cannot_take_back_leaves_it_to_a_person(newsroom: RunningNewsroom) -> None:
+def test_a_person_withdraws_where_the_channel_cannot(newsroom: RunningNewsroom) -> None:
     newsroom.item("one")
     newsroom.tick(MONDAY)
     newsroom.item("one", withdrawn="In error.")
@@ -270,12 +268,10 @@ def test_no_picture_is_read_from_elsewhere(tmp_path: Path) -> None:
     assert picture("https://elsewhere.example/media/abc/x.png", 10**6) is None
 
 
-# -- spread -----------------------------------------------------------------------------------------------------------
+# -- posts are spread -------------------------------------------------------------------------------------------------
 
 
-def test_what_is_too_much_for_an_hour_waits_and_nothing_is_lost(
-    social: RunningNewsroom, network: MastodonServer
-) -> None:
+def test_posts_above_the_hourly_limit_wait_and_none_is_lost(social: RunningNewsroom, network: MastodonServer) -> None:
     social.configure("type: mastodon,", 'type: mastodon, max_per_hour: 2, quiet_hours: "11:00-13:00",')
     for number in range(5):
         social.item(f"s{number}")
@@ -283,7 +279,7 @@ def test_what_is_too_much_for_an_hour_waits_and_nothing_is_lost(
     for minute in range(0, 60 * 6, 30):
         social.tick(MONDAY + timedelta(minutes=minute))
         seen.append(len(network.texts))
-    # From 09:00 on, each half an hour; quiet from 11:00 to 13:00.
+    # From 09:00 on, one each half hour; quiet from 11:00 to 13:00.
     assert seen == [2, 2, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5]
     assert {one.state for one in social.entries_of("social")} == {"accepted"}
     assert {one.attempts for one in social.entries_of("social")} == {1}

@@ -1,4 +1,4 @@
-"""Who is offered which story: the contract's rules of selection, on real stores, mails and posts."""
+"""Which reader is offered which story: the contract's rules of selection, with real stores, mails and posts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def posts(newsroom: RunningNewsroom, path: str = "/hook/") -> list[list[str]]:
 # -- baseline, backfill, once -----------------------------------------------------------------------------------------
 
 
-def test_what_was_out_before_the_first_tick_does_not_go_out(on_both: RunningNewsroom) -> None:
+def test_stories_from_before_the_first_tick_are_not_sent(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     newsroom.item("old")
     newsroom.tick()
@@ -61,8 +61,8 @@ def test_backfill_takes_the_newest_that_the_schedule_wants(newsroom: RunningNews
     assert newsroom.read(anna) == [["old-1"]]
 
 
-def test_what_stood_aside_at_the_baseline_is_not_new_later(newsroom: RunningNewsroom) -> None:
-    """Expired or withdrawn at the first tick, and mended after: it had been out before all the same."""
+def test_a_story_hidden_at_the_baseline_is_not_new_later(newsroom: RunningNewsroom) -> None:
+    """Expired or withdrawn at the first tick, and corrected later: it had been published before the baseline."""
     newsroom.item("expired", published="2026-02-01", expires="2026-02-02")
     newsroom.item("withdrawn", published="2026-02-01", withdrawn="In error.")
     newsroom.tick()
@@ -102,7 +102,7 @@ def test_a_second_tick_at_the_same_moment_does_nothing(on_both: RunningNewsroom)
     assert len(newsroom.mails(anna)) == 1
 
 
-# -- what a reader changes --------------------------------------------------------------------------------------------
+# -- a reader changes their choices -----------------------------------------------------------------------------------
 
 
 def test_daily_to_weekly_to_daily_neither_repeats_nor_skips(newsroom: RunningNewsroom) -> None:
@@ -112,7 +112,7 @@ def test_daily_to_weekly_to_daily_neither_repeats_nor_skips(newsroom: RunningNew
     newsroom.tick(MONDAY - HOUR)
     day = MONDAY
     for number in range(1, 17):
-        # The story of the day comes after the daily of that day.
+        # This story comes after the daily edition of its day.
         newsroom.tick(day + HOUR if number % 7 == 1 else day)
         newsroom.item(f"day-{number}")
         if number == 4:
@@ -154,7 +154,7 @@ def test_a_change_of_topics_neither_repeats_nor_skips(on_both: RunningNewsroom) 
     newsroom.change(reader, topics=[])
     newsroom.item("dry", topics="[climate]")
     newsroom.tick(MONDAY + DAY)
-    # What was used before the mark was not wanted then, and is not sent after the fact.
+    # A story from before the mark, which the reader had not chosen then, is not sent later.
     assert newsroom.fresh(reader) == [["dry"]]
 
 
@@ -188,7 +188,7 @@ def test_a_change_of_language_neither_repeats_nor_skips(newsroom: RunningNewsroo
     assert "/en/two/" in second.text and "/one/" not in second.text
 
 
-def test_fallback_stands_in_and_without_it_the_story_is_left_out(newsroom: RunningNewsroom) -> None:
+def test_a_fallback_language_is_used_or_the_story_left_out(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("daily", DAILY)
     reader = newsroom.reader("reader", language="kk")
     newsroom.tick(MONDAY - HOUR)
@@ -204,7 +204,7 @@ def test_fallback_stands_in_and_without_it_the_story_is_left_out(newsroom: Runni
     assert skipped.reason == "nothing_for_reader"
 
 
-def test_an_english_fallback_led_a_russian_digest(newsroom: RunningNewsroom) -> None:
+def test_a_fallback_is_not_the_lead_and_names_its_language(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("daily", DAILY)
     anna, boris = newsroom.reader("anna"), newsroom.reader("boris", language="ru")
     newsroom.tick(MONDAY - HOUR)
@@ -237,7 +237,7 @@ def test_a_new_subscriber_gets_no_old_editions(on_both: RunningNewsroom) -> None
     assert newsroom.read(late) == [["two"]]
 
 
-def test_who_is_on_two_lists_of_one_edition_gets_one(on_both: RunningNewsroom) -> None:
+def test_a_reader_on_two_lists_of_an_edition_gets_one_mail(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     newsroom.schedule(
         "daily",
@@ -282,10 +282,10 @@ def test_suppressed_readers_get_nothing_even_after_an_import(
     assert {e.address: e.reason for e in newsroom.entries(state="skipped")} == {bounced: "suppressed"}
 
 
-# -- how much ---------------------------------------------------------------------------------------------------------
+# -- limits of an edition ---------------------------------------------------------------------------------------------
 
 
-def test_beyond_max_items_stories_are_titles_and_count_as_had(newsroom: RunningNewsroom) -> None:
+def test_stories_beyond_max_items_are_titles_and_count_as_had(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("daily", DAILY + "select: {max_items: 2, order: newest}\n")
     reader = newsroom.reader("reader")
     newsroom.tick(MONDAY - HOUR)
@@ -319,7 +319,7 @@ def test_waiting_stories_go_next_oldest_first(on_both: RunningNewsroom) -> None:
     assert flat(newsroom.read(picky)) == ["n0", "n1", "s4", "s5"]
 
 
-def test_what_waits_goes_at_the_next_slot_though_nothing_is_new(on_both: RunningNewsroom) -> None:
+def test_waiting_stories_go_at_the_next_slot_without_news(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     newsroom.schedule("daily", DAILY + "select: {max_items: 1, overflow: wait}\n")
     reader, other = newsroom.reader("reader"), newsroom.reader("other", topics=["youth"])
@@ -384,7 +384,7 @@ def test_order_and_lead(newsroom: RunningNewsroom, order: str, expected: list[st
     assert newsroom.read(reader)[0][0] == "lead"
 
 
-# -- what stays out ---------------------------------------------------------------------------------------------------
+# -- stories that are left out ----------------------------------------------------------------------------------------
 
 
 def test_not_in_keeps_a_story_out_of_a_list_or_channel(newsroom: RunningNewsroom) -> None:
@@ -518,7 +518,7 @@ def test_send_story_repeats_it_and_keeps_a_held_edition(on_both: RunningNewsroom
         composer.compose(settings.schedules["request"], newsroom.now, stories=["oen"])
 
 
-def test_a_named_story_does_not_supersede_what_is_held(newsroom: RunningNewsroom) -> None:
+def test_a_named_story_does_not_supersede_a_held_edition(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("daily", DAILY + "approval: {by: [boss@example.org]}\n")
     newsroom.reader("reader")
     newsroom.tick(MONDAY - HOUR)
@@ -554,7 +554,7 @@ def test_select_stories_sends_exactly_these_again(newsroom: RunningNewsroom) -> 
     assert newsroom.read(weekly) == [["one"]]
 
 
-def test_everyone_gets_it_whatever_they_chose_but_never_who_left(newsroom: RunningNewsroom) -> None:
+def test_everyone_gets_it_except_readers_who_left(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("alert", "cadence: {on: new, settle: 1m}\ndeliver: [{list: digest, everyone: true}]\n")
     picky, weekly = newsroom.reader("picky", topics=["water"]), newsroom.reader("weekly", frequency="weekly")
     left = newsroom.reader("left")
@@ -573,7 +573,7 @@ def test_everyone_gets_it_whatever_they_chose_but_never_who_left(newsroom: Runni
 # -- by item, channels ------------------------------------------------------------------------------------------------
 
 
-def test_by_item_each_story_is_a_mail_and_a_post_of_its_own(on_both: RunningNewsroom) -> None:
+def test_by_item_each_story_has_its_own_mail_and_post(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     newsroom.schedule(
         "press",
@@ -593,7 +593,7 @@ def test_by_item_each_story_is_a_mail_and_a_post_of_its_own(on_both: RunningNews
     ]  # fmt: skip
 
 
-def test_posts_over_max_posts_wait_and_none_starves(newsroom: RunningNewsroom) -> None:
+def test_posts_over_max_posts_wait_and_each_is_sent(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("daily", 'cadence: {daily: "09:00"}\ndeliver: [{channel: desk, per: item, max_posts: 2}]\n')
     newsroom.tick(MONDAY - HOUR)
     for number in range(1, 4):
@@ -607,7 +607,7 @@ def test_posts_over_max_posts_wait_and_none_starves(newsroom: RunningNewsroom) -
     days = posts(newsroom)
     assert [sorted(one for (one,) in days[n : n + 2]) for n in (0, 2, 4)] == [["s1", "s2"], ["a0", "s3"], ["a1", "b0"]]
     assert [e.story for e in newsroom.entries(edition="daily/1", state="skipped")] == ["s3"]
-    # At the end of the line what waits goes though nothing is new.
+    # In the end, waiting stories are sent although nothing is new.
     for day in range(3, 7):
         newsroom.tick(MONDAY + day * DAY)
     everything = [story for (story,) in posts(newsroom)]
@@ -633,7 +633,7 @@ def test_an_explicit_post_goes_out_again(newsroom: RunningNewsroom) -> None:
 # -- renamed ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_renamed_schedule_goes_on_where_it_was(on_both: RunningNewsroom) -> None:
+def test_a_renamed_schedule_continues(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     newsroom.schedule("daily", DAILY)
     reader = newsroom.reader("reader")
@@ -648,7 +648,7 @@ def test_a_renamed_schedule_goes_on_where_it_was(on_both: RunningNewsroom) -> No
     assert newsroom.editions() == ["morning/1 done", "morning/2 done"]
 
 
-def test_a_renamed_list_and_a_renamed_channel_keep_what_they_had(on_both: RunningNewsroom) -> None:
+def test_renamed_lists_and_channels_keep_their_history(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     deliver = (
         'cadence: {{daily: "09:00"}}\ndeliver:\n  - {{list: {}, frequency: daily}}\n  - {{channel: {}, per: item}}\n'
@@ -681,7 +681,7 @@ def test_a_renamed_list_and_a_renamed_channel_keep_what_they_had(on_both: Runnin
         )
 
 
-# -- events to come ---------------------------------------------------------------------------------------------------
+# -- future events ----------------------------------------------------------------------------------------------------
 
 
 def test_events_of_the_next_days_go_once_in_their_order(newsroom: RunningNewsroom) -> None:

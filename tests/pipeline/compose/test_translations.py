@@ -1,4 +1,4 @@
-"""A story in several languages on one channel: once, as a thread, or once all are there. Nothing doubled, none lost."""
+"""A story in several languages on one channel: once, as a thread, or once all translations exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tidings.runtime.check import check_newsroom
 from tidings.runtime.preview.plan import plan
 
 ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""Where the database makes no difference."""
+"""For rules that do not depend on the database."""
 THREAD = "languages: [kk, ru, en], translations: thread"
 
 
@@ -31,13 +31,13 @@ def network() -> MastodonServer:
 
 @pytest.fixture
 def threads(tmp_path: Path, database_url: str, network: MastodonServer) -> Iterator[RunningNewsroom]:
-    """A desk that posts each story as a thread."""
+    """Open a newsroom that posts each story as a thread."""
     with open_mastodon_newsroom(tmp_path / "n", database_url, network, more=THREAD) as newsroom:
         yield newsroom
 
 
 def told(newsroom: RunningNewsroom, name: str, *languages: str, **fields: str) -> None:
-    """A story in these languages."""
+    """Write a story in these languages."""
     for language in languages:
         newsroom.item(name, language, **fields)
 
@@ -63,12 +63,12 @@ def test_story_goes_in_its_first_available_language(tmp_path: Path, database_url
         told(newsroom, "late", "kk")
         newsroom.item("late", "ru", correction="66, not 60.")
         newsroom.tick(MONDAY + DAY)
-    # Not sent again; and the correction reaches the post in the language in which it stands.
+    # It is not sent again. The correction reaches the post in the language of the post.
     assert len(network.statuses) == 2
     assert any("66, not 60." in text for text in network.texts)
 
 
-def test_translations_answer_the_first_post(threads: RunningNewsroom, network: MastodonServer) -> None:
+def test_translations_reply_to_the_first_post(threads: RunningNewsroom, network: MastodonServer) -> None:
     told(threads, "one", "en", "ru", "kk")
     told(threads, "two", "en", "ru")
     for minute in range(3):
@@ -118,13 +118,11 @@ def test_an_edition_in_several_languages_is_a_thread_of_editions(
     threads.tick(MONDAY)
     assert network.threads == {"1": ["kk", "ru", "en"]}
     shown = [{name for name in ("one", "two") if f"/{name}/" in text} for text in network.texts]
-    # What the first post shows for want of a translation is not said again.
+    # The stories that the first post already shows in another language are not repeated.
     assert shown == [{"one", "two"}, {"one"}, {"one", "two"}]
 
 
-def test_an_answer_waits_until_the_first_post_is_known_to_stand(
-    threads: RunningNewsroom, network: MastodonServer
-) -> None:
+def test_a_reply_waits_until_the_first_post_is_published(threads: RunningNewsroom, network: MastodonServer) -> None:
     network.lose = 1
     told(threads, "one", "en", "ru", "kk")
     threads.tick(MONDAY)
@@ -137,7 +135,7 @@ def test_an_answer_waits_until_the_first_post_is_known_to_stand(
 
 
 @ONE
-def test_where_the_first_post_is_refused_none_answers_it(threads: RunningNewsroom, network: MastodonServer) -> None:
+def test_a_refused_first_post_has_no_replies(threads: RunningNewsroom, network: MastodonServer) -> None:
     network.refuse = 1
     told(threads, "one", "en", "ru", "kk")
     threads.tick(MONDAY)
@@ -216,20 +214,18 @@ def test_kill_9_anywhere_in_a_thread_neither_doubles_nor_loses(
     assert {state for state, _ in states(threads)} == {"accepted"}
 
 
-# -- once all are there -----------------------------------------------------------------------------------------------
+# -- waiting for translations -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def patient(tmp_path: Path, database_url: str, network: MastodonServer) -> Iterator[RunningNewsroom]:
-    """A desk whose channel waits for two days."""
+    """Open a newsroom whose channel waits for two days."""
     more = "languages: [kk, en], translations: thread, wait_for_translations: 48h"
     with open_mastodon_newsroom(tmp_path / "n", database_url, network, more=more) as newsroom:
         yield newsroom
 
 
-def test_a_story_waits_for_its_translation_visibly_and_then_goes(
-    patient: RunningNewsroom, network: MastodonServer
-) -> None:
+def test_a_story_visibly_waits_for_its_translation(patient: RunningNewsroom, network: MastodonServer) -> None:
     told(patient, "one", "en")
     told(patient, "two", "en", "kk")
     patient.tick(MONDAY - HOUR / 2)
@@ -250,7 +246,7 @@ def test_a_story_waits_for_its_translation_visibly_and_then_goes(
 
 
 @ONE
-def test_nothing_waits_for_ever(patient: RunningNewsroom, network: MastodonServer) -> None:
+def test_waiting_for_translations_ends(patient: RunningNewsroom, network: MastodonServer) -> None:
     told(patient, "one", "en")
     for day in range(2):
         patient.tick(MONDAY + day * DAY)
@@ -295,7 +291,7 @@ def test_a_story_that_a_person_sends_does_not_wait(patient: RunningNewsroom, net
     assert network.threads == {"1": ["en"]}
 
 
-# -- what check says --------------------------------------------------------------------------------------------------
+# -- the check --------------------------------------------------------------------------------------------------------
 
 
 def test_check_refuses_impossible_threads(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A real delivering process that ends itself with kill -9 at a named point: `URL ROOT PORT POINT NTH`.
 
-POINT is a name or `any`; it dies when it gets there for the NTH time. With `none` it runs to its end.
+POINT is a name or `any`. The process is killed when it reaches that point for the NTH time; with `none`, never.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tidings.store.engine import Store
 
 
 def main(url: str, root: str, port: str, point: str, nth: str) -> None:
-    """What a start of the service does, for delivery."""
+    """Recover deliveries, as the service does at its start."""
     left = int(nth)
     mutex = threading.Lock()
 

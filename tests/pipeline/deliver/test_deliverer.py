@@ -1,4 +1,4 @@
-"""What becomes of each delivery, whatever the other side does, and whoever else is at work."""
+"""The outcome of each delivery, for all answers of the other side and with other processes at work."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def _closed() -> Iterator[None]:
 
 
 def deliverer(*args: Any, **options: Any) -> Deliverer:
-    """One that is closed after the test."""
+    """A deliverer that is closed after the test."""
     made.append(ledger_fixtures.deliverer(*args, **options))
     return made[-1]
 
 
 class Clock:
-    """One that a test moves."""
+    """A clock that a test moves."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -64,7 +64,7 @@ class Clock:
         return self.now
 
     def real(self) -> datetime:
-        """Real time that jumps together with the clock, so that a rate learned from a busy relay recovers."""
+        """Move real time together with the clock, so that a rate learned from a busy relay recovers."""
         return datetime.now(UTC) + (self.now - NOW)
 
 
@@ -85,7 +85,7 @@ def test_each_verdict_ends_in_its_state(store: Store, alive: locks.Liveness, sin
         "rcpt-450": "deferred",
         "dot-451": "deferred",
         "rst-rcpt": "deferred",
-        # In doubt, sent once more with the same Message-ID, and taken.
+        # In doubt, sent once more with the same Message-ID, and accepted.
         "once-lost.x": "accepted",
         # In doubt twice: now a person decides.
         "lost.y": "in_doubt",
@@ -163,7 +163,7 @@ def test_two_deliverers_on_one_store_deliver_each_once(store: Store, sink: SmtpS
 
 
 def _at(wanted: str, nth: int, act: Callable[[], None]) -> Callable[[str], None]:
-    """Do something when a point is reached for the nth time."""
+    """Call a function when a point is reached for the nth time."""
     left = nth
 
     def reached(point: str) -> None:
@@ -224,7 +224,7 @@ def test_in_doubt_stays_after_an_unsubscribe(store: Store, alive: locks.Liveness
 
 
 @pytest.mark.parametrize("then", ["pause", "cancel"])
-def test_closing_an_edition_stops_what_is_half_sent(
+def test_a_pause_or_cancel_stops_a_half_sent_edition(
     store: Store, alive: locks.Liveness, sink: SmtpSink, then: str
 ) -> None:
     edition = add_edition(store)
@@ -269,13 +269,13 @@ def test_stopping_finishes_messages_and_doubles_none(store: Store, alive: locks.
 
 
 def test_a_process_that_hangs_past_its_lease_writes_nothing(store: Store, sink: SmtpSink) -> None:
-    """SIGSTOP past the lease: another takes over, and what the sleeper brings afterwards is void."""
+    """SIGSTOP until the lease is over: another process takes over, and later writes of the stopped process are void."""
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(10)]), add_edition(store))
     sleeper, other = locks.acquire_liveness(store), locks.acquire_liveness(store)
     seconds = 0.0
 
     def sleep() -> None:
-        # After the dot of its third message it stands still for an hour; meanwhile the other does all the work.
+        # It stops for an hour after the dot of its third message. The other process sends the rest.
         nonlocal seconds
         seconds += 3_600
         later = datetime.now(UTC) + timedelta(hours=1)
@@ -290,7 +290,7 @@ def test_a_process_that_hangs_past_its_lease_writes_nothing(store: Store, sink: 
     assert done.too_late >= 1
     assert Counter(_states(store).values()) == {"accepted": 10}
     copies = Counter(entry["to"] for entry in sink.taken())
-    # The two that it had finished stood in its journal; only the one on the wire went twice, and was in doubt.
+    # Its journal had two finished messages. Only the third, which was being sent, went twice and was in doubt.
     assert sum(copies.values()) == 11
     (row,) = [row for row in rows(store) if copies[row["address"]] == 2]
     assert row["doubts"] == 1
@@ -311,7 +311,7 @@ def test_an_expired_lease_is_noticed_before_a_message_begins(store: Store, sink:
         store, alive, sink.port, connections=1, boot_clock=lambda: seconds, reached=_at("after-outcome", 1, sleep)
     )
     stale.run_until_idle()
-    # The first went; then its lease was over, it gave the rest back, and claimed them anew.
+    # The first message was sent. Then its lease was over, so it returned the others and claimed them again.
     assert Counter(_states(store).values()) == {"accepted": 5}
     assert sorted(row["fence"] for row in rows(store)) == [1, 2, 2, 2, 2]
     assert len(sink.taken()) == 5
@@ -355,7 +355,7 @@ def test_a_transport_bug_raises_and_leaves_doubt(store: Store, alive: locks.Live
     assert Counter(_states(store).values()) == {"in_doubt": 1, "pending": 1}
 
 
-# -- recovery of what a dead process left, state by state -------------------------------------------------------------
+# -- recovery after a dead process, state by state --------------------------------------------------------------------
 
 
 def _leave_in_hand(
@@ -371,7 +371,7 @@ def _leave_in_hand(
     if note is not None:
         writer.end_preparing(preparing)
         note(writer, row)
-    # As the end of a process closes it: nothing is tidied up.
+    # The process ends without any clean-up.
     writer._connection.close()
     return row
 
@@ -410,7 +410,7 @@ def test_deliveries_of_a_dead_process_are_recovered(
 def test_after_a_power_loss_permitted_mail_is_in_doubt(
     store: Store, alive: locks.Liveness, monkeypatch: pytest.MonkeyPatch, is_prepared: bool
 ) -> None:
-    # The intent of a message, and the end of its preparing, are not synced to the disk.
+    # The intent of a message, and the end of its preparation, are not synced to the disk.
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     _leave_in_hand(store, "gone-1-ff", (lambda writer, row: None) if is_prepared else None)
     monkeypatch.setattr(Journal, "boot", lambda self: "another boot")
@@ -460,7 +460,7 @@ def test_an_edition_is_done_after_its_last_delivery(store: Store, alive: locks.L
 
 
 class _Room:
-    """A channel that says what a test told it to."""
+    """A channel that answers as a test says."""
 
     def __init__(self, idempotency: Idempotency, outcomes: Sequence[Outcome], window: float = 0.0) -> None:
         self.name = "team"
@@ -532,7 +532,7 @@ def test_a_post_is_repeated_only_with_a_valid_key(
     assert (row["state"], len(room.keys)) == (state, calls)
     assert len(set(room.keys)) == 1
     assert row["next_at"] is None
-    # And it stays so.
+    # It stays in this state.
     clock.now += timedelta(days=3)
     sender.run_until_idle()
     assert len(room.keys) == calls
@@ -567,7 +567,7 @@ def test_a_gone_or_unknown_channel_is_reported(store: Store, alive: locks.Livene
 
 @pytest.mark.parametrize("disable", [False, True])
 def test_a_channels_refusal_names_the_delivery(store: Store, alive: locks.Liveness, disable: bool) -> None:
-    """If the cause is in the post, a person can cancel that one, and the channel goes on."""
+    """If the cause is in the post, a person can cancel that post, and the channel continues."""
     _post(store)
     room = _Room(Idempotency.NONE, [Outcome(Verdict.NOT_STARTED, reason="HTTP 403: not allowed", disable=disable)])
     done = _poster(store, alive, room, Clock()).run_until_idle()
@@ -591,7 +591,7 @@ def test_a_post_sent_during_a_crash_is_never_doubled(
 
 
 def test_suspended_before_its_intent_sends_nothing(store: Store, sink: SmtpSink) -> None:
-    """SIGSTOP right there: the other process found no intent, gave the row back and sent it."""
+    """SIGSTOP exactly there: the other process found no intent, returned the row and sent the mail."""
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     sleeper, other = locks.acquire_liveness(store), locks.acquire_liveness(store)
     seconds = 0.0

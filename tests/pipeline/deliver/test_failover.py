@@ -1,4 +1,4 @@
-"""A standby that was behind takes over: what it has forgotten is found by the sender, before anybody claims again."""
+"""A standby that was behind takes over: senders report what it has forgotten, before anybody claims again."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def memory() -> SenderMemory:
 
 @pytest.fixture
 def sender(store: Store, alive: Liveness, sink: SmtpSink, memory: SenderMemory) -> Iterator[Deliverer]:
-    """A sender that has mailed four readers. One connection was lost, so that mail went out twice."""
+    """A sender that has mailed four readers. One connection was lost, so that mail was sent twice."""
     add_mailing(store, add_readers(store, READERS), add_edition(store))
     with store.write() as connection:
         record_heartbeat(connection, Heartbeat(alive.owner, NOW, NOW, role=ProcessRole.WORKER))
@@ -57,7 +57,7 @@ def sender(store: Store, alive: Liveness, sink: SmtpSink, memory: SenderMemory) 
 
 
 def fail_over(store: Store, memory: SenderMemory) -> None:
-    """Let the present server be one that took over and has forgotten every claim."""
+    """Make the present server look like one that took over and has forgotten every claim."""
     with store.write() as connection:
         connection.execute(
             update(t.deliveries).values(state="pending", fence=0, receipt="", attempts=0, doubts=0, at=NOW)
@@ -125,7 +125,7 @@ def test_nothing_is_claimed_until_all_have_reported(
     now = datetime.now(UTC)
     assert sender.run_until_idle(seconds=0).states == {}
     assert Counter(row["state"] for row in rows(store)) == {"accepted": 4, "pending": 1}
-    # The other one looks dead because it has not connected again. It knows what became of its deliveries.
+    # The other one looks dead because it has not connected again. It knows the outcomes of its deliveries.
     with store.write() as connection:
         connection.execute(
             update(t.deliveries).where(t.deliveries.c.state == "pending").values(state="handed", owner="x")
@@ -186,8 +186,8 @@ def test_a_server_without_timelines_is_asked_only_once(store: Store, monkeypatch
         assert failover.server_timeline(connection) == ""
 
 
-def test_a_session_that_ends_at_the_question_is_no_standby(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its transaction is over. It went on, and the next statement failed with PendingRollbackError."""
+def test_a_session_that_ends_during_the_look_up_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its transaction had ended. The look-up continued, and the next statement failed with PendingRollbackError."""
     monkeypatch.setattr(failover, "_TIMELINE", "SELECT pg_terminate_backend(pg_backend_pid())")
     with pytest.raises(OperationalError), store.write() as connection:
         failover.server_timeline(connection)

@@ -1,4 +1,4 @@
-"""kill -9 of a real process at each named point of the delivery path: nobody lost, what is doubled was in doubt."""
+"""kill -9 of a real process at each named point of delivery: nobody is lost, and every doubled mail was in doubt."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ POINTS = {
     "before-settle": 2,
     "after-settle": 2,
 }
-"""Each point, and the how manieth time it is reached: always before the end, for there are at least four groups."""
+"""Each point, and how often it is reached before the kill. At least four groups: this is before the end."""
 
 
 class SinkProcess:
-    """The recording server as a process of its own: it outlives the senders."""
+    """The SMTP sink as a process of its own, so that it outlives the senders."""
 
     def __init__(self, folder: Path) -> None:
         self.journal = folder / "sink.journal"
@@ -87,7 +87,7 @@ def _run_child(url: str, root: Path, port: int, point: str, nth: int) -> int:
 
 
 def _finish_here(store: Store, port: int) -> None:
-    """What the next start does."""
+    """Recover as the next start does."""
     alive = locks.acquire_liveness(store)
     recover(store, alive, now=NOW, policies=ResendPolicies())
     sender = deliverer(store, alive, port)
@@ -102,8 +102,8 @@ def _check(store: Store, sink: SinkProcess, kills: int) -> None:
     taken = smtp.read(sink.journal)
     by_id = {entry["id"]: entry for entry in taken}
     copies = Counter(entry["to"] for entry in taken)
-    # Nobody is lost: every row ends, and ends well, for the sink refuses nobody. Only who was on the wire at two
-    # crashes waits for a person, and who was in hand at three is set aside.
+    # Nobody is lost: every row ends well, because the sink refuses nobody. Only a mail that was being sent at two
+    # crashes waits for a person, and a mail that was being prepared at three crashes is set aside.
     assert len(ledger) == READERS
     for row in ledger:
         if row["state"] == "in_doubt":
@@ -113,10 +113,10 @@ def _check(store: Store, sink: SinkProcess, kills: int) -> None:
         else:
             assert row["state"] == "accepted"
             assert copies[row["address"]] >= 1
-    # None is said to be accepted without a receipt of the sink for this very reader.
+    # Each accepted row has a receipt of the sink for the same reader.
     for row in [row for row in ledger if row["state"] == "accepted"]:
         assert by_id[row["receipt"].rpartition(" ")[2]]["to"] == row["address"]
-    # At most one for each connection is doubled, and the ledger knew it to be in doubt before it went again.
+    # At most one mail for each connection is doubled. The ledger knew the doubt before it was sent again.
     doubled = [row for row in ledger if copies[row["address"]] > 1]
     assert sum(count - 1 for count in copies.values()) <= kills * CONNECTIONS
     for row in doubled:

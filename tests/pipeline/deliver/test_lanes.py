@@ -1,4 +1,4 @@
-"""Several senders, and how fast each may go: who takes what, who takes over, and what a refusal for now teaches."""
+"""Several senders with rates: their shares, failover, and slowing down after a temporary refusal."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_first_sender_takes_all_and_the_second_takes_over(
     assert done.stalled == {}
     assert "421" in done.failed_senders["one"]
     assert (len(sinks[0].taken()), len(sinks[1].taken())) == (0, 20)
-    # Its rest is kept: the next run does not ask it again, though it is back.
+    # Its rest period is stored: the next run does not ask it again, though it works again.
     sinks[0].greeting = "220 sink.example ESMTP"
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store, 2))
     assert sender.run_until_idle().states == {"accepted": 1}
@@ -114,7 +114,7 @@ def test_mail_in_doubt_is_repeated_by_the_same_sender(
     one, two = _sender("one", sinks[0]), _sender("two", sinks[1])
     _deliverer(store, alive, one, two).run_until_idle()
     assert [len(sink.taken()) for sink in sinks] == [2, 0]
-    # Also if the other one is preferred now. One whose sender is configured no more is anybody's.
+    # The same sender is used even if the other one is preferred now. If it is no longer configured, any may send.
     for former, order, count in (("one", (two, one), 3), ("former", (one, two), 4)):
         again = {"state": "in_doubt", "next_at": ledger_fixtures.NOW, "sender": former}
         with store.write() as connection:
@@ -136,7 +136,7 @@ def test_a_busy_domain_slows_only_its_own_mail(
         learnt = rates.load_paces(connection, "one")
     assert set(learnt) == {"example.org.busy"}
     assert learnt["example.org.busy"].rate <= 5
-    # Others go at once.
+    # Mail to other domains is sent at once.
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(30)]), add_edition(store, 2))
     assert set(SendRates(_sender("one", sinks[0]), learnt).limits(time.time())) <= {"example.org.busy"}
     assert _deliverer(store, alive, _sender("one", sinks[0])).run_until_idle().states["accepted"] == 30
@@ -197,5 +197,5 @@ def test_a_confirmation_overtakes_an_edition(
     sender = _sender("one", sinks[0], connections=1, rate=40.0)
     assert _deliverer(store, alive, sender, reached=reached).run_until_idle().states["accepted"] == 101
     order = [entry["to"].partition("@")[0] for entry in sinks[0].taken()]
-    # What was permitted and leased before, a second and a half of sending, goes first; the rest of the edition waits.
+    # Mail that was already claimed, a second and a half of sending, goes first. The rest of the edition waits.
     assert order.index("urgent") < 90

@@ -1,4 +1,4 @@
-"""Messages are made by several threads, and each is its reader's own."""
+"""Several threads make the messages, and each message is its reader's own."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_several_threads_sign_each_mail_for_its_reader(tmp_path: Path, monkeypat
 
 
 def test_a_mail_is_made_again_with_the_same_bytes(tmp_path: Path) -> None:
-    """A mail in doubt is sent once more: by its Message-ID a mail program shows one of the two."""
+    """A mail in doubt is sent once more. With the same Message-ID, a mail program shows one of the two."""
     with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}, public=False) as newsroom:
         runtime, reader = newsroom.runtime, newsroom.reader("ada")
         newsroom.item("flood", title="The flood")

@@ -1,4 +1,4 @@
-"""Which sender takes the mail: order, weights, failover and failback."""
+"""Which sender sends a mail: order, weights, failover and failback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trouble on the way: who leaves at the worst moment, a journal that fails, a lease that runs out, a slow relay."""
+"""Delivery with trouble: an unsubscription at the worst moment, a failing journal, an expired lease, a slow relay."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tidings.store.people import consent
 
 
 def test_no_message_begins_after_an_unsubscribe(store: Store, alive: locks.Liveness, tmp_path: Path) -> None:
-    """Between announcing and sending, the sender never waits for the ledger: who leaves may be before it there."""
+    """The sender does not wait for the ledger between announcing and sending, so an unsubscription may come first."""
     add_mailing(store, add_readers(store, [f"reader{number}" for number in range(12)]), add_edition(store))
     left: dict[str, float] = {}
     meanwhile: set[str] = set()
@@ -49,7 +49,7 @@ def test_no_message_begins_after_an_unsubscribe(store: Store, alive: locks.Liven
                 for address in leaving:
                     consent.suppress(connection, consent.address_hash(address), "digest", "unsubscribed", NOW)
             left.update(dict.fromkeys(leaving, time.time()))
-            # What was on the wire already arrives now.
+            # The message that was already being sent arrives now.
             before = -1
             while len(sink.taken()) != before:
                 before = len(sink.taken())
@@ -67,7 +67,7 @@ def test_no_message_begins_after_an_unsubscribe(store: Store, alive: locks.Liven
 
 
 def test_journal_entries_survive_a_reload(store: Store, alive: locks.Liveness, tmp_path: Path) -> None:
-    """A new deliverer of the same process, while another process looks at a lease that has run out."""
+    """A new deliverer of the same process, while another process checks an expired lease."""
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     is_broken, looked = True, False
 
@@ -116,7 +116,7 @@ def test_permitted_rows_survive_a_failing_journal(
         taken = {entry["to"] for entry in sink.taken()}
     assert "No space left" in summary.stalled[""]
     states = {row["address"]: row["state"] for row in rows(store)}
-    # Deferred: what stood on the two connections when the run ended.
+    # Deferred: the messages on the two connections when the run ended.
     assert Counter(states.values())["deferred"] <= 2
     assert set(states.values()) <= {"pending", "accepted", "in_doubt", "deferred"}
     assert {address for address, state in states.items() if state in ("accepted", "in_doubt")} == taken
@@ -124,7 +124,7 @@ def test_permitted_rows_survive_a_failing_journal(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_own_claims_of_a_broken_run_are_sent_at_once(store: Store, alive: locks.Liveness, tmp_path: Path) -> None:
-    """After a restart of the database, a claim may be committed although its sender knows nothing of it."""
+    """After a restart of the database, a claim may be committed although its sender does not know it."""
     add_mailing(store, add_readers(store, ["ada", "bob"]), add_edition(store))
     with store.write() as connection:
         claim = Claimant(alive.owner, "").claim(connection, 1, now=NOW, real_now=NOW, until=NOW + timedelta(minutes=20))
@@ -140,7 +140,7 @@ def test_own_claims_of_a_broken_run_are_sent_at_once(store: Store, alive: locks.
 def test_a_long_lock_of_the_file_leaves_no_doubt(
     store: Store, alive: locks.Liveness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever holds the file for long makes a batch wait; the replies that it knows already are not forgotten."""
+    """A long lock makes a batch wait. The replies that arrived before are not forgotten."""
     add_mailing(store, add_readers(store, [f"reader{number}" for number in range(9)]), add_edition(store))
     monkeypatch.setattr(batch, "_MAX_RETRIES", 1)
     is_free = threading.Event()
@@ -206,13 +206,13 @@ def test_a_lost_journal_connection_leaves_no_row(
 
 
 def test_a_slow_relay_keeps_all_connections_busy() -> None:
-    """It is not asked for less because each message takes longer than a second."""
+    """A relay that needs more than a second for a message does not get fewer messages."""
     window = SendWindow(400, least=40)
     window.seconds = 2.0
     assert window.room(0, 0, math.inf) == 40
     assert window.room(20, 0, math.inf) == 20
     assert window.room(21, 0, math.inf) == 0
-    # Where a rate is set, that is what counts.
+    # A configured rate decides.
     assert window.room(0, 0, 0.5) == 1
 
 
@@ -222,7 +222,7 @@ def test_a_claim_takes_all_of_the_window_that_is_free() -> None:
     window.seconds = 1 / 4_000
     assert [window.room(permitted, 0, math.inf) for permitted in (0, 100, 101)] == [200, 100, 0]
     assert [window.room(0, scheduled, 100.0) for scheduled in (0, 25, 26)] == [50, 25, 0]
-    # Mail that waits for a slow domain stops no other mail below the limit.
+    # Mail that waits for a slow domain does not stop mail to other domains.
     assert [window.room(0, scheduled, math.inf) for scheduled in (0, 300, 400)] == [200, 100, 0]
 
 

@@ -1,4 +1,4 @@
-"""A picture is uploaded once: what a service took is remembered over refusals, lost answers and kill -9."""
+"""A picture is uploaded once: the upload is remembered over refusals, lost answers and kill -9."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tidings.testing.http_sink import HttpSink, Received, Step
 
 
 class Sky:
-    """Bluesky as the registry has it; `fail` gives the next posts another answer."""
+    """Bluesky as in the registry. `fail` gives the next posts another answer."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -111,7 +111,7 @@ def test_linkedin_reuses_its_picture(database_url: str, tmp_path: Path) -> None:
     at = datetime.now(UTC)
     with HttpSink(answer=linkedin) as sink:
         for verdict in (Verdict.DEFERRED, Verdict.ACCEPTED):
-            # As after a crash: nothing but the store remembers.
+            # As after a crash, only the store remembers it.
             channel = room("linkedin", sink.url)
             attempt = Attempt("k", at, picture=lambda url, most: b"\xff\xd8", uploads=StoredUploads(store, 7, at))
             assert channel.send(channel.prepare(sample_post()), attempt).verdict is verdict

@@ -1,7 +1,7 @@
-"""Beats of a newsroom in processes of their own, for `ROOT ENV`: each line of input is a moment and a number.
+"""Ticks of a newsroom in processes of their own, for `ROOT ENV`: each line of input has a time and a number.
 
-The beat ends itself with kill -9 when it passes a named point for the so manieth time; 0: never. Each is a fork of a
-process that has imported everything; what it ended with is said on a line.
+The tick kills itself with kill -9 when it passes a named point for the nth time; 0: never. Each tick is a fork of a
+process that has imported everything. A line of output has its exit status.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tidings.runtime.tick import tick
 
 
 def beat(root: Path, env: dict[str, str], now: datetime, nth: int) -> None:
-    """One beat that may end early."""
+    """One tick that may end early."""
     left = nth
 
     def reached(point: str) -> None:
@@ -36,7 +36,7 @@ def beat(root: Path, env: dict[str, str], now: datetime, nth: int) -> None:
 
 
 def main() -> None:
-    """Until there is no more input."""
+    """Run until the input ends."""
     root, env = Path(sys.argv[1]), json.loads(sys.argv[2])
     for line in sys.stdin:
         moment, nth = line.split()

@@ -1,4 +1,4 @@
-"""A reader's pause: nothing comes meanwhile, nothing is lost by it, and everyone else goes on."""
+"""A reader's pause: they get nothing during it, miss nothing by it, and nobody else waits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pause(newsroom: RunningNewsroom, address: str, until: datetime | None) -> No
         )
 
 
-def test_what_comes_out_meanwhile_waits_for_them(newsroom: RunningNewsroom) -> None:
+def test_stories_during_a_pause_wait_for_the_reader(newsroom: RunningNewsroom) -> None:
     ada, eve = newsroom.reader("ada"), newsroom.reader("eve")
     newsroom.tick(MONDAY - HOUR)
     pause(newsroom, ada, MONDAY + 2 * DAY - HOUR)
@@ -65,7 +65,7 @@ def test_pause_can_end_and_never_delays_mail_for_everyone(newsroom: RunningNewsr
     assert flat(newsroom.read(ada)) == ["flood", "news"]
 
 
-def test_who_left_in_a_pause_comes_back_without_it(newsroom: RunningNewsroom) -> None:
+def test_a_reader_who_left_in_a_pause_returns_without_it(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     pause(newsroom, ada, MONDAY + 30 * DAY)
     with newsroom.runtime.store.write() as connection:
@@ -80,7 +80,7 @@ def test_who_left_in_a_pause_comes_back_without_it(newsroom: RunningNewsroom) ->
     assert back is not None and [one.list for one in back.subscriptions] == ["digest"] and back.paused_until is None
 
 
-def test_the_pauses_to_choose_from_stand_in_order_each_once(newsroom: RunningNewsroom) -> None:
+def test_the_offered_pauses_are_in_order_and_unique(newsroom: RunningNewsroom) -> None:
     def offered(until: datetime | None) -> list[tuple[str, bool]]:
         found = preferences.pause_choices(newsroom.runtime.newsroom, until, MONDAY, "en")
         return [(one["name"], one["checked"]) for one in found]

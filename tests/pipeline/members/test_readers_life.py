@@ -1,4 +1,4 @@
-"""A reader's life in any order, on any day: the pages promise only what happens, and nobody who left is mailed.
+"""A reader's life in any order, on any day: pages promise only what happens, and nobody who left is mailed.
 
 The model knows from the actions alone who agreed to what and who left. The store is compared with it after
 each action.
@@ -46,14 +46,14 @@ ADA, ERASED = "ada@example.org", "bob@example.org"
 LISTS = ("digest", "press")
 KEYS = TokenKeys({1: b"k" * 32})
 addresses, lists = st.sampled_from((ADA, ADA, ERASED)), st.sampled_from(LISTS)
-"""Only one of them is ever erased, because nothing happens to them afterwards."""
+"""Only one of them is ever erased, because nothing more can happen to an erased person."""
 Key = tuple[str, str]
 """An address and a list."""
 
 
 @cache
 def _template() -> Path:
-    """A folder with an empty store: making its tables takes most of the time."""
+    """A folder with an empty store. Making its tables takes most of the time."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     open_store("sqlite:///tidings.db", folder).close()
@@ -77,11 +77,11 @@ class ReadersLife(RuleBasedStateMachine):
         )
         self.step = 0
         self.composed = False
-        """Whether an edition goes after the next action."""
+        """Whether an edition is sent after the next action."""
         self.agreed: dict[Key, bool] = {}
-        """Whether they want the list now, by their last word."""
+        """Whether they want the list now, by their last decision."""
         self.left: dict[Key, int] = {}
-        """The step of the last leaving."""
+        """The step at which they last left."""
         self.lapsed: set[Key] = set()
         self.asked_until: dict[Key, datetime] = {}
         self.paused: dict[Key, datetime] = {}
@@ -100,7 +100,7 @@ class ReadersLife(RuleBasedStateMachine):
             return subscribers.find_id(connection, address)
 
     def deliver(self) -> None:
-        """Send what may be sent, by the real rules, and close what is finished."""
+        """Send all allowed mails by the real rules, and close finished mailings."""
         p = t.subscribers.c
         until = self.now + timedelta(minutes=20)
         with self.store.write() as connection:
@@ -125,7 +125,7 @@ class ReadersLife(RuleBasedStateMachine):
 
     @rule(name=lists)
     def compose(self, name: str) -> None:
-        """An edition is addressed. It goes after the next action: who leaves meanwhile gets nothing."""
+        """Address an edition. It is sent after the next action, and people who leave before that get nothing."""
         self.step += 1
         self.editions += 1
         edition = add_edition(self.store, self.editions)
@@ -151,7 +151,7 @@ class ReadersLife(RuleBasedStateMachine):
 
     @rule(address=addresses, language=st.sampled_from(["en", "ru"]), pause=st.sampled_from(["0", "14", "90", "keep"]))
     def choose(self, address: str, language: str, pause: str) -> None:
-        """The page of preferences: another language, and a pause of every list that they are on."""
+        """The preferences page: another language, and a pause of every list that they are on."""
         self.step += 1
         number = self.find(address)
         if number is None:
@@ -184,7 +184,7 @@ class ReadersLife(RuleBasedStateMachine):
         follow=st.booleans(),
     )
     def ask(self, address: str, names: list[str], language: str, follow: bool) -> None:
-        """The form: whatever happened before, the mail that the page promises is there."""
+        """The form: whatever happened before, the mail that the page promises was sent."""
         self.step += 1
         before = self.find(address)
         is_reader = any(self.agreed.get((address, name)) for name in LISTS)
@@ -229,7 +229,7 @@ class ReadersLife(RuleBasedStateMachine):
         self.confirm(which)
 
     def confirm(self, which: int) -> None:
-        """Press the button behind any link that was ever sent. One from before leaving confirms nothing."""
+        """Press the button of any earlier link. A link from before leaving confirms nothing."""
         self.step += 1
         links = [(mail, link) for mail in self.inbox for link in self.links(mail[2], "confirm")]
         if not links:
@@ -272,7 +272,7 @@ class ReadersLife(RuleBasedStateMachine):
 
     @rule(address=addresses, name=lists, which=st.integers(1, 2))
     def come_back_by_an_old_link(self, address: str, name: str, which: int) -> None:
-        """Not by chance alone: somebody types the address of who left, and an older link is pressed."""
+        """A stranger types the address of a person who left, and an older link is pressed. Chance alone is too rare."""
         self.leave(address, name)
         self.ask(address, [name], "en", False)
         self.confirm(which)
@@ -401,7 +401,7 @@ def _live(monkeypatch: pytest.MonkeyPatch, examples: int, steps: int, *phases: P
 
 
 def test_a_readers_life_in_some_orders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slow test makes a failure short."""
+    """The slow test shortens a failing sequence."""
     _live(monkeypatch, 8, 25)
 
 

@@ -1,4 +1,4 @@
-"""The archive: what was sent, as it was sent, without anything of one reader; and what is kept out of it."""
+"""The edition archive shows what was sent, without any personal part, and leaves some editions out."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_archive_root_names_the_public_lists(newsroom: RunningNewsroom) -> None:
         assert httpx.get(f"{url}archive/").status_code == 404
 
 
-def test_twice_writes_nothing_and_an_edition_is_rendered_once(
+def test_an_edition_is_rendered_once_for_the_archive(
     newsroom: RunningNewsroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newsroom.tick(MONDAY)

@@ -1,4 +1,4 @@
-"""The bucket of `publish` holds what public/ holds, and nothing points to what is not there yet."""
+"""The bucket of `publish` holds the same as public/, and no file in it links to one that is still missing."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_files_keep_type_and_age_in_the_bucket(store: Store, tmp_path: Path, buc
 def test_feeds_wait_for_the_pages_they_name(
     store: Store, tmp_path: Path, bucket: MotoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store fails in the midst of it: no feed may name a page that is not there. The next call ends the work."""
+    """The object store fails in the middle: no feed may name a missing page. The next call finishes the work."""
     newsroom = make_newsroom(tmp_path)
     put(store, *(sample(number) for number in range(1, 31)))
     publish(store, newsroom, now=NOW)
@@ -162,7 +162,7 @@ def test_a_tick_copies_the_site(folder: NewsroomFolder, bucket: MotoStore) -> No
     assert b"Youth forum" in bucket.get("feeds/en/all.atom")["Body"]
 
 
-def test_an_unknown_bucket_is_told_and_stops_no_mail(folder: NewsroomFolder) -> None:
+def test_an_unknown_bucket_is_reported_and_stops_no_mail(folder: NewsroomFolder) -> None:
     text = (folder.root / "tidings.yaml").read_text()
     folder.write("tidings.yaml", text.replace("bucket: news", "bucket: other"))
     with folder.runtime() as runtime:
@@ -172,14 +172,14 @@ def test_an_unknown_bucket_is_told_and_stops_no_mail(folder: NewsroomFolder) -> 
 
 
 def test_only_a_copy_needs_the_library(folder: NewsroomFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its client was made whenever a command opened the newsroom."""
+    """Every command that opened the newsroom made its client."""
     monkeypatch.setitem(sys.modules, "boto3", None)
     with folder.runtime() as runtime:
         assert "tidings[s3]" in tick(runtime, datetime.now(UTC)).unpublished
         assert runtime.newsroom.public.joinpath("feeds/en/all.atom").exists()
 
 
-def test_a_page_that_fails_keeps_no_other_back(
+def test_a_page_that_fails_does_not_hold_others_back(
     folder: NewsroomFolder, bucket: MotoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A withdrawn story must leave the bucket although another file cannot be written."""
@@ -203,7 +203,7 @@ def test_nothing_is_copied_while_mail_is_caught(folder: NewsroomFolder, bucket: 
     assert bucket.list() == {}
 
 
-def test_another_day_is_not_shown_to_the_world(folder: NewsroomFolder) -> None:
+def test_a_future_clock_is_refused_with_a_bucket(folder: NewsroomFolder) -> None:
     loaded = load_newsroom(folder.root, folder.env)
     assert loaded.newsroom is not None
     real = datetime.now(UTC)

@@ -55,7 +55,7 @@ def test_the_sitemap_names_pages_languages_and_news(store: Store, newsroom: News
     assert links == {"en": URL + "en/story-1/", "ru": URL + "ru/%D1%80%D0%B5%D0%BA%D0%B0/"}
     assert [url for url, each in entries.items() if each.find(f"{NEWS}news") is not None] == [URL + "en/story-4/"]
     assert entries[URL + "en/story-4/"].findtext(f".//{NEWS}title") == "Story number 4"
-    # After two days a story is no news. Nothing else changed, and the file is written once more.
+    # After two days a story is no longer news. Nothing else changed, and the file is written once more.
     done = publish(store, newsroom, now=NOW + 48 * HOUR)
     assert "sitemap.xml" in done.written
     assert URL + "en/story-6/" in sitemap(newsroom)

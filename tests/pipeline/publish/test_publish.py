@@ -1,4 +1,4 @@
-"""public/ is what readers may see, atomically, and nothing else."""
+"""public/ holds exactly the files that readers may see. Each file is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def newsroom(tmp_path: Path) -> Newsroom:
 
 
 def tree(public: Path) -> dict[str, tuple[bytes, int]]:
-    """Every file with its bytes and its time."""
+    """Return every file with its bytes and its time."""
     return {
         path.relative_to(public).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in sorted(public.rglob("*"))
@@ -74,7 +74,7 @@ def gone(store: Store, one: Item, now: datetime) -> None:
         advance_version(connection, items_version(connection))
 
 
-def test_twice_changes_nothing(store: Store, newsroom: Newsroom) -> None:
+def test_a_second_publish_changes_nothing(store: Store, newsroom: Newsroom) -> None:
     put(store, *(item(number) for number in range(1, 5)))
     first = publish(store, newsroom, now=NOW)
     before, rows = tree(newsroom.public), documents(store)
@@ -133,7 +133,7 @@ def test_an_embargoed_item_leaves_no_trace_before(store: Store, newsroom: Newsro
     put(store, hidden)
     publish(store, newsroom, now=NOW + HOUR)
     assert tree(newsroom.public) == before
-    # The moment itself is enough: nobody changed anything.
+    # At its time it appears, though nobody changed anything.
     publish(store, newsroom, now=opens - timedelta(seconds=1))
     assert tree(newsroom.public) == before
     publish(store, newsroom, now=opens)
@@ -166,7 +166,7 @@ def test_a_deletion_moves_the_feeds_date(store: Store, newsroom: Newsroom) -> No
     assert not (newsroom.public / "en/story-1").exists()
 
 
-def test_what_comes_back_stands_again(store: Store, newsroom: Newsroom) -> None:
+def test_an_item_that_returns_is_published_again(store: Store, newsroom: Newsroom) -> None:
     from tidings.store.content.items import advance_version, items_version
 
     put(store, item(1))
@@ -180,7 +180,7 @@ def test_what_comes_back_stands_again(store: Store, newsroom: Newsroom) -> None:
     assert titles(newsroom, "en/all") == ["Story number 1"]
 
 
-def test_withdrawn_is_taken_down_everywhere_and_says_why(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
+def test_a_withdrawn_item_is_removed_and_its_page_says_why(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
     picture = media_file(tmp_path, "a.pdf", b"%PDF", "application/pdf")
     one = item(1, title="Unfit words", media=(picture,))
     put(store, one, item(2))
@@ -198,7 +198,7 @@ def test_withdrawn_is_taken_down_everywhere_and_says_why(store: Store, newsroom:
     assert datetime.fromisoformat(updated(newsroom)) == NOW + HOUR
 
 
-def test_media_stand_once_an_item_that_is_out_uses_them(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
+def test_media_appear_once_a_published_item_uses_them(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
     shared = media_file(tmp_path, "shared & ours.png", b"PNG", "image/png")
     put(store, item(1, media=(shared,)), item(2, media=(shared,)))
     publish(store, newsroom, now=NOW)
@@ -233,7 +233,7 @@ def test_an_edition_keeps_its_pictures(store: Store, newsroom: Newsroom, tmp_pat
         raw = json.dumps(f'<img src="https://n.example/{quote(path)}">').encode()
         freeze_document(connection, 7, "list:digest", "en", "", raw)
     publish(store, newsroom, now=NOW)
-    # The file is overwritten, and public/ is made anew, as after a restore.
+    # The file is overwritten, and public/ is built again, as after a restore.
     media_file(tmp_path, "a b.png", b"second", "image/png")
     gone(store, item(1), NOW + HOUR)
     for again in (1, 2):
@@ -256,7 +256,7 @@ def test_a_withdrawn_story_loses_its_pictures_everywhere(store: Store, newsroom:
     assert not (newsroom.public / "media").exists()
 
 
-def test_mails_that_are_out_keep_a_former_logo(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
+def test_sent_mails_keep_a_former_logo(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
     old, new = (media_file(tmp_path, name, name.encode(), "image/png") for name in ("old.png", "new.png"))
     for logo in (old, new):
         publish(store, newsroom.model_copy(update={"logo": logo}), now=NOW)
@@ -276,7 +276,7 @@ def test_a_picture_has_a_jpeg_copy_for_mails(store: Store, newsroom: Newsroom, t
     assert f"media/{picture.digest}/a.webp.jpg" not in publish(store, newsroom, now=NOW + HOUR).written
 
 
-def test_a_copy_of_a_file_that_is_away_is_made_later(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
+def test_the_copy_of_a_missing_file_is_made_later(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
     made = io.BytesIO()
     Image.new("RGB", (40, 30)).save(made, "WEBP")
     picture = media_file(tmp_path, "a.webp", made.getvalue(), "image/webp")
@@ -303,7 +303,7 @@ def test_a_broken_picture_is_tried_once_for_its_bytes(
     put(store, item(1, media=(picture,)))
     for hours in range(3):
         publish(store, newsroom, now=NOW + hours * HOUR)
-    # Not even if other stories change, and not by another process.
+    # It is not tried again if other stories change, or by another process.
     put(store, item(2))
     publish(store, newsroom, now=NOW + 4 * HOUR, force=True)
     assert len(tried) == 1
@@ -323,7 +323,7 @@ def test_a_missing_or_tampered_file_is_restored(store: Store, newsroom: Newsroom
     done = publish(store, newsroom, now=NOW + HOUR)
     assert done.written == ("en/index.html", "feeds/en/all.atom", "feeds/en/all.rss")
     assert tree(newsroom.public) == before
-    # The bytes are what they were, so readers need not fetch again.
+    # The bytes are the same as before, so readers need not fetch them again.
     assert documents(store) == rows
 
 
@@ -391,7 +391,7 @@ def test_one_new_item_does_not_render_the_others_again(
     rendered.clear()
     put(store, item(4), item(5, language="ru", story="story-2", slug="vtoroe"))
     publish(store, newsroom, now=NOW)
-    # The second has a translation now, and says so.
+    # The second story has a translation now, and links it.
     assert sorted(rendered) == ["story-2", "story-4", "vtoroe"]
     rendered.clear()
     put(store, replace(item(1), summary="Mended."), had=[item(1).id])
@@ -403,7 +403,7 @@ def test_one_new_item_does_not_render_the_others_again(
     assert len(rendered) == 5
 
 
-def test_two_publishers_at_once_end_as_one(store: Store, newsroom: Newsroom) -> None:
+def test_two_publishers_at_once_give_the_same_files(store: Store, newsroom: Newsroom) -> None:
     put(store, *(item(number) for number in range(1, 6)))
     threads = [threading.Thread(target=publish, args=(store, newsroom), kwargs={"now": NOW}) for _ in range(4)]
     for thread in threads:
@@ -460,7 +460,7 @@ def test_nothing_half_written_is_left(store: Store, newsroom: Newsroom) -> None:
     assert leftovers == []
 
 
-def test_dates_of_an_empty_newsroom_stand_still(store: Store, newsroom: Newsroom) -> None:
+def test_dates_of_an_empty_newsroom_do_not_change(store: Store, newsroom: Newsroom) -> None:
     publish(store, newsroom, now=NOW.astimezone(UTC))
     before = tree(newsroom.public)
     publish(store, newsroom, now=NOW + timedelta(days=3), force=True)

@@ -45,7 +45,7 @@ def test_pages_have_each_item_once_and_older_ones_stay(count: int) -> None:
     numbers = list(range(count))  # newest first
     shown = [each for _, part in sorted(pages, key=lambda page: -page[0] or -99) for each in numbers[part]]
     assert sorted(shown) == numbers
-    # Counted from the oldest, each older page has the same items after one more was published.
+    # Pages are counted from the oldest, so older pages keep their items after one more was published.
     for number, part in pages[1:]:
         new = dict(after)[number]
         assert len(numbers[part]) == 30
@@ -83,7 +83,7 @@ def test_a_story_links_to_the_pages_of_its_sections(store: Store, newsroom: News
         "en": url + "en/topics/water/",
         "ru": url + "ru/topics/water/",
     }
-    # Without stories in Kazakh, the language leads to its front page.
+    # Kazakh has no stories here, so the language link leads to its front page.
     assert {each.get("hreflang"): each.get("href") for each in water.cssselect(".languages a")} == {
         "ru": url + "ru/topics/water/",
         "kk": url + "kk/",
@@ -125,7 +125,7 @@ def test_a_new_story_rewrites_its_own_sections_alone(store: Store, newsroom: New
         "en/topics/youth/index.html",
         *(f"feeds/en/topics/youth.{ending}" for ending in FORMATS),
     }
-    # A page that nothing shows any more goes, with its feeds.
+    # A page without items is removed, with its feeds.
     put(store, *(replace(item(number), draft=True) for number in (200, 201)), had=[item(200).id, item(201).id])
     publish(store, newsroom, now=NOW + 2 * HOUR)
     assert not list(newsroom.public.rglob("*youth*"))

@@ -1,4 +1,4 @@
-"""Publishing what changed gives, byte for byte, what a build from nothing gives; and an idle call does little."""
+"""Publishing only changes gives the same bytes as a full build, and a call without changes does little."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def newsroom(tmp_path: Path) -> Newsroom:
 
 
 def build(store: Store, newsroom: Newsroom, now: datetime) -> dict[str, bytes]:
-    """Render every file from nothing."""
+    """Render every file from the beginning."""
     with store.read() as connection:
         items = load_items(connection, include_gone=True)
         identity = find_identity(connection)
@@ -123,7 +123,7 @@ def test_many_changes_give_the_bytes_of_a_build(store: Store, newsroom: Newsroom
 
 @pytest.mark.slow
 def test_feeds_of_the_newest_items_are_those_of_a_build(store: Store, newsroom: Newsroom) -> None:
-    """They are written first, so other bytes would reach readers for a moment."""
+    """They are written first. Other bytes would reach readers for a moment."""
     random_ = random.Random(3)
     put(store, *(item(number, topics=("water",)) for number in range(1, 55)))
     publish(store, newsroom, now=NOW)
@@ -143,7 +143,7 @@ def test_feeds_of_the_newest_items_are_those_of_a_build(store: Store, newsroom: 
 def test_a_new_story_is_in_the_feeds_before_all_items_are_read(
     store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look at 50,000 items takes seconds."""
+    """Reading 50,000 items takes seconds."""
     put(store, item(1))
     publish(store, newsroom, now=NOW)
     put(store, item(2, title="Fresh"))
@@ -156,7 +156,7 @@ def test_a_new_story_is_in_the_feeds_before_all_items_are_read(
 def test_only_pages_that_show_a_story_are_rendered(
     store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is kept in memory, so a new process does not render a newsroom again for one story."""
+    """Nothing is kept in memory: a new process does not render a newsroom again for one story."""
     put(store, *(item(number) for number in range(1, 9)))
     publish(store, newsroom, now=NOW)
     rendered: list[str] = []

@@ -36,13 +36,13 @@ def join(folder: NewsroomFolder, hub: str) -> None:
 
 
 def pinged(hub: HttpSink) -> list[str]:
-    """The addresses that a hub heard of."""
+    """Return the addresses that a hub was pinged about."""
     asked = [parse_qs(one.body.decode()) for one in hub.received]
     assert {one["hub.mode"][0] for one in asked} <= {"publish"}
     return [one["hub.url"][0] for one in asked]
 
 
-def test_a_hub_hears_of_what_changed_and_finds_itself_in_it(folder: NewsroomFolder) -> None:
+def test_a_hub_is_pinged_for_changed_feeds_that_name_it(folder: NewsroomFolder) -> None:
     with HttpSink([Step(204)]) as hub:
         join(folder, hub.url)
         folder.write("content/one.en.md", item("One"))

@@ -1,4 +1,4 @@
-"""Every reply of the corpus as it comes back: in a report, in plain text, and with a reporter that says otherwise."""
+"""Every reply of the corpus as a bounce: in a report, in plain text, and from a reporter that contradicts it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _effect(raw: bytes) -> Effect | None:
 
 
 @pytest.mark.parametrize(("status", "step"), [("", 3), ("5.0.0", 3), ("5.1.1", 1)])
-def test_a_report_says_what_the_reply_said(status: str, step: int) -> None:
+def test_a_report_gives_the_same_result_as_the_reply(status: str, step: int) -> None:
     for sample in list(samples())[::step]:
         expected = classify(sample.text.replace("{r}", READER), status=status, recipient=READER).effect
         assert _effect(_report(sample, status)) is expected, sample
@@ -110,7 +110,7 @@ def test_the_refused_command_in_a_report_counts(words: str) -> None:
     assert _effect(_statuses(_DEAD.replace("550 no such user", words))) is Effect.BLOCKED
 
 
-def test_what_a_person_writes_is_no_refusal() -> None:
+def test_a_persons_mail_is_no_refusal() -> None:
     letter = _HEAD.format(sender="Ada <ada@shop.example>") + "\r\nOnly 550 euros! No such user was ever sorry.\r\n"
     assert _effect(letter.encode()) is None
 
@@ -122,7 +122,7 @@ def test_a_complaint_of_a_rare_kind_is_one(kind: str) -> None:
     assert parse_report(raw.encode()).complaint
 
 
-def test_what_nobody_understands_is_left_to_a_person() -> None:
+def test_an_unknown_bounce_is_left_to_a_person() -> None:
     raw = _HEAD.format(sender="postmaster@gate.example").encode() + b"\r\nDie Post kam zur\xc3\xbcck.\r\n"
     found = parse_report(raw, READER, is_signed=True)
     assert not found.is_feedback

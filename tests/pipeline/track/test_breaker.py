@@ -1,4 +1,4 @@
-"""A relay that is wrong about us, or about everybody, takes nobody off the list and loses nobody."""
+"""A relay that wrongly refuses us or everybody takes no reader off the list and loses none."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ WAITING = [
 
 
 class Relay:
-    """A transport that answers as told: `answer` gets the address and how many mails came before."""
+    """A transport that answers with `answer`, which gets the address and the number of earlier mails."""
 
     def __init__(self, answer: Callable[[str, int], str]) -> None:
         self.answer = answer
@@ -124,7 +124,7 @@ def _mailing(store: Store, count: int, number: int = 1) -> None:
 @pytest.mark.parametrize("reply", ABOUT_US)
 @ONE
 def test_a_wrong_name_of_ours_holds_the_edition(store: Store, alive: locks.Liveness, reply: str) -> None:
-    """It took all eight of eight readers off, in one case off all lists for ever."""
+    """All eight readers were taken off, in one case off all lists for ever."""
     _mailing(store, 8)
     done = _run(store, alive, Relay(lambda address, before: reply))
     edition = _edition(store)
@@ -187,14 +187,14 @@ def test_one_domain_that_blocks_us_stops_no_other(store: Store, alive: locks.Liv
     assert _states(store) == {"accepted": 7, "deferred": 1}
 
 
-def test_a_relay_that_says_all_are_gone_holds(store: Store, alive: locks.Liveness) -> None:
+def test_a_relay_that_says_all_are_gone_holds_the_edition(store: Store, alive: locks.Liveness) -> None:
     _mailing(store, 40)
     relay = Relay(lambda address, before: GONE.format(address))
     _run(store, alive, relay)
     assert len(relay.seen) <= 12
     assert _edition(store).state is EditionState.HELD
     assert (_suppressed(store), _states(store)) == (0, {"pending": 40})
-    # Believed by a person: those who were refused leave, and the rest is tried.
+    # A person accepts it: the refused readers leave, and the others are tried.
     count = believe_bounces(store, _edition(store), LATER)
     assert count == len(relay.seen) == _suppressed(store)
     _release(store)
@@ -203,8 +203,8 @@ def test_a_relay_that_says_all_are_gone_holds(store: Store, alive: locks.Livenes
 
 
 @ONE
-def test_more_than_a_list_can_have_holds(store: Store, alive: locks.Liveness) -> None:
-    """Over 5 % and 20 readers."""
+def test_more_refusals_than_plausible_hold_the_edition(store: Store, alive: locks.Liveness) -> None:
+    """More than 5 % and 20 readers."""
     _mailing(store, 200)
     relay = Relay(lambda address, before: GONE.format(address) if before % 5 == 4 else "")
     _run(store, alive, relay)
@@ -224,7 +224,7 @@ def _bounce(store: Store, delivery: int, address: str) -> str:
     return receive_message(store, KEYS, raw.encode(), recipients=[path], rules=RULES, via="lmtp", now=LATER).kind
 
 
-def test_bounces_of_everybody_that_come_later_are_not_believed(store: Store, alive: locks.Liveness) -> None:
+def test_later_bounces_of_everybody_suppress_nobody(store: Store, alive: locks.Liveness) -> None:
     _mailing(store, 30)
     _run(store, alive, Relay(lambda address, before: ""))
     assert _edition(store).state is EditionState.DONE
@@ -237,7 +237,7 @@ def test_bounces_of_everybody_that_come_later_are_not_believed(store: Store, ali
     _release(store)
     finish_editions(store, LATER)
     assert _edition(store).state is EditionState.DONE
-    # Believed once, the rest of them is believed too.
+    # After a person accepted one, the rest is accepted too.
     row = rows(store)[27]
     assert _bounce(store, row["id"], row["address"]) == "hard"
 
@@ -254,7 +254,7 @@ def test_released_bounces_suppress_nobody(store: Store, alive: locks.Liveness) -
 
 
 @ONE
-def test_a_few_bounces_are_believed_at_once(store: Store, alive: locks.Liveness) -> None:
+def test_a_few_bounces_suppress_at_once(store: Store, alive: locks.Liveness) -> None:
     _mailing(store, 30)
     _run(store, alive, Relay(lambda address, before: ""))
     for row in rows(store)[:4]:
@@ -268,7 +268,7 @@ REPLIES = [*ABOUT_US, *WAITING, "550 5.7.1 policy (RCPT)", "550 go away (RCPT)",
 def _simulate(
     chance: random.Random, replies: list[str], count: int, first: int
 ) -> tuple[set[int], set[int], dict[int, str]]:
-    """One session without a database: who is named as gone, who is suppressed, and the state of each reader."""
+    """One session without a database. Returns addresses named as gone, suppressed ones, and each reader's state."""
     states = dict.fromkeys(range(count), "pending")
     named_gone: set[int] = set()
     streak: list[tuple[int, Refusal, str]] = []

@@ -1,4 +1,4 @@
-"""What comes back acts once, for the right reader alone, and only if it proves to be about a mail of ours."""
+"""Feedback has an effect once, for the right reader only, and only if it proves to be about a mail of ours."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ SOFT_LIMIT = SoftBounces(days=3, within=timedelta(days=30))
 KEYS = TokenKeys({1: b"k" * 32})
 ADA = "ada@example.org"
 ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""Where the database makes no difference."""
+"""For rules that do not depend on the database."""
 
 
 @pytest.fixture
 def ada(store: Store) -> int:
-    """Her id; she is on `digest` and `press` and had one mail of `digest`, which is delivery 1."""
+    """Add Ada on `digest` and `press`, with one accepted mail of `digest` (delivery 1). Returns her id."""
     readers = add_readers(store, ["ada", "eve"])
     with store.write() as connection:
         subscribers.add(
@@ -131,13 +131,13 @@ def test_a_wrong_hard_bounce_can_be_lifted(store: Store, ada: int) -> None:
     _hear(store, "postfix-unknown", _path(1))
     assert _lists(store) == {"digest": "unsubscribed", "press": "unsubscribed"}
     assert _lift(store) == ["digest"]
-    # Who left a list by themselves stays away from it.
+    # A person who left a list themselves stays away from it.
     assert _lists(store) == {"digest": "confirmed", "press": "unsubscribed"}
     assert _suppressed(store) == {"press": "unsubscribed"}
     with store.read() as connection:
         assert subscribers.consents_of(connection, ADA)[-1][1:] == ("", "lifted", "she rang (op)")
         assert next(reader.mark for reader in subscribers.readers(connection, "digest", None)) == 1
-    # The same report, once more, is no news; and nothing is left to lift.
+    # The same report a second time is ignored, and nothing is left to lift.
     assert _hear(store, "postfix-unknown", _path(1)) == FeedbackResult("known")
     with pytest.raises(RefusedError, match="list press: they unsubscribed"):
         _lift(store)
@@ -151,7 +151,7 @@ def test_other_suppressions_cannot_be_lifted(store: Store, ada: int, complained:
     with store.write() as connection:
         whom = feedback.Recipient(consent.address_hash(ADA), "digest", ada)
         feedback.suppress_recipient(connection, whom, "digest", "hard", "lmtp", NOW)
-    # They may complain of an earlier mail, or leave by its link, once the mailbox was said not to be there.
+    # They may complain about an earlier mail, or leave by its link, after a bounce said that the mailbox is gone.
     if complained:
         _hear(store, "arf-yahoo", _path(1))
         refusal = "list digest: they complained"
@@ -163,7 +163,7 @@ def test_other_suppressions_cannot_be_lifted(store: Store, ada: int, complained:
         _lift(store)
     assert _lists(store)["digest"] == "unsubscribed"
     with store.write() as connection:
-        # A provider says that they left: that is their word too, though the mailbox was said not to be there.
+        # A provider's report that they left counts as their own decision, also after a hard bounce.
         consent.suppress(connection, consent.address_hash(ADA), "", "hard", NOW)
         consent.suppress(connection, consent.address_hash(ADA), "", "unsubscribed", NOW)
     with pytest.raises(RefusedError, match="every list: they unsubscribed"):
@@ -178,7 +178,7 @@ def test_feedback_that_comes_twice_counts_once(store: Store, ada: int) -> None:
     assert _hear(store, "postfix-full", _path(1)) == FeedbackResult("soft")
     assert _hear(store, "zimbra-quota", _path(1), now=NOW + DAY) == FeedbackResult("known")
     assert _count(store, t.feedback) == 1
-    # Worse news of the same mail counts.
+    # A worse result for the same mail counts.
     assert _hear(store, "postfix-unknown", _path(1)) == FeedbackResult("hard")
     assert _hear(store, "arf-yahoo", _path(1)) == FeedbackResult("complaint")
     assert _hear(store, "postfix-unknown", _path(1)) == FeedbackResult("known")
@@ -243,7 +243,7 @@ def test_a_complaint_suppresses_and_notifies(store: Store, ada: int) -> None:
 
 
 def _copied(subscriber: int, list_name: str, message_id: str = "") -> bytes:
-    """A complaint to another address than the return path, with the header of the mail in it."""
+    """A complaint to another address than the return path, with the original header in it."""
     raw = (FOLDER / "arf-redacted.eml").read_bytes()
     token = KEYS.sign(TokenPurpose.UNSUBSCRIBE, subscriber, list_name).encode()
     old = raw.partition(b"/unsubscribe/")[2].partition(b">")[0]
@@ -253,7 +253,7 @@ def _copied(subscriber: int, list_name: str, message_id: str = "") -> bytes:
 def test_the_unsubscribe_link_proves_a_complaint(store: Store, ada: int) -> None:
     with store.read() as connection:
         [sent] = feedback.recent_mails(connection, ada, "digest")
-    # The list was called `news` when the mail went out.
+    # The list was called `news` when the mail was sent.
     assert _hear(store, "", raw=_copied(ada, "news", message_id_local_part(sent.key).decode())) == FeedbackResult(
         "complaint"
     )
@@ -333,7 +333,7 @@ def test_a_session_refusal_counts_like_a_bounce(store: Store, ada: int, reason: 
     assert _suppressed(store) == suppressed
     with store.read() as connection:
         assert connection.execute(select(t.feedback.c.kind)).scalars().all() == ([kind] if kind else [])
-    # The ledger says so already: `returned` is for what was taken first.
+    # The ledger has the refusal already: `returned` is only for mail that was accepted first.
     assert rows(store)[0]["returned"] == ""
 
 
@@ -396,7 +396,7 @@ def _notices(store: Store) -> list[str]:
 @pytest.mark.parametrize("subject", ["Subject: unsubscribe\r\n", "", "Subject: =?utf-8?q?=D0=9E=D1=82?=\r\n"])
 @ONE
 def test_a_hand_written_mail_to_leave_is_seen(store: Store, ada: int, subject: str) -> None:
-    """It was answered `250 ignored`, and nobody saw it."""
+    """It was answered `250 ignored`, and nobody read it."""
     assert _leave(store, f"{subject}From: Ada <{ADA}>").kind == "shown"
     assert _leave(store, f"{subject}From: Ada <{ADA}>").is_feedback
     assert _lists(store) == {"digest": "confirmed", "press": "confirmed"}
@@ -445,7 +445,7 @@ def test_an_automatic_reply_to_leave_is_no_wish(store: Store, ada: int) -> None:
 
 @ONE
 def test_a_forwarded_mail_proves_leaving_one_list_only(store: Store, ada: int) -> None:
-    """Anybody with such a token could forge a bounce that suppresses its reader on all lists."""
+    """Otherwise anybody with such a token could forge a bounce that suppresses its reader on all lists."""
     link = f"https://news.example.org/unsubscribe/{KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, 'digest')}"
     raw = (FOLDER / "postfix-unknown.eml").read_bytes().replace(b"ada@example.net", ADA.encode())
     raw = re.sub(rb"\+[A-Za-z2-7]{24}@", b"@", raw) + f"\r\nList-Unsubscribe: <{link}>\r\n".encode()

@@ -1,4 +1,4 @@
-"""Samples in the styles of many mail systems, each read as what it is; and what somebody sends to harm us."""
+"""Samples in the styles of many mail systems are read correctly, and hostile messages do no harm."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Random sessions with a relay that is wrong about us: nobody is taken off or lost.
+"""Random sessions with a relay that wrongly refuses us: no reader is taken off or lost.
 
-The relay is scripted, in this process, and each SMTP session with it has a script of its own. Everything else is real:
-the session, the deliverer, the ledger, and what acts on refusals and bounces.
+The relay runs in this process and follows a script for each SMTP session. Everything else is real: the session, the
+deliverer, the ledger, and the code that reads refusals and bounces.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ OTHERS = tuple(sample.text for sample in samples() if sample.about != "us" and s
 
 @dataclass
 class Edition:
-    """An edition with readers of its own, and what the relay did to it in all its sessions."""
+    """An edition with its own readers, and the actions of the relay in all its sessions."""
 
     number: int
     """Also the id of its mailing."""
@@ -67,17 +67,17 @@ class Edition:
 
 @dataclass
 class Script:
-    """How the relay answers in one session: a fitting reply for each stage of each mail, or '' to go on."""
+    """The relay's answers in one session: a reply for each stage of each mail, or '' to accept."""
 
     chance: random.Random
     edition: Edition = field(repr=False)
     replies: list[str]
     stages: list[str]
     first: int
-    """How many mails are treated well."""
+    """Number of mails that are accepted before the trouble begins."""
     share: float
     most: int
-    """After how many mails the relay ends the session."""
+    """Number of mails after which the relay ends the session."""
     end: str
     seen: int = 0
 
@@ -113,7 +113,7 @@ def _write_script(number: int, edition: Edition) -> Script:
 
 
 class ScriptedRelay:
-    """An SMTP server on loopback in one thread, for one connection after the other."""
+    """An SMTP server on loopback with one thread, for one connection at a time."""
 
     def __init__(self) -> None:
         self.seed = self.sessions = 0
@@ -206,7 +206,7 @@ _hash = cache(consent.address_hash)
 
 
 def _add_editions(store: Store, chance: random.Random) -> list[Edition]:
-    """Write the editions with their readers and deliveries, all at once. Their mailings are closed."""
+    """Write all editions with their readers and deliveries. Their mailings are closed."""
     result, people, deliveries = [], [], []
     for number in range(1, _TOGETHER + 1):
         count = chance.choice([*range(1, 20), 30])
@@ -254,7 +254,7 @@ def _bounce(store: Store, delivery: int, address: str, reply: str) -> None:
 
 
 def _find_states(store: Store) -> dict[int, dict[int, tuple[int, str]]]:
-    """The delivery and its state by reader, by edition."""
+    """Return the delivery and its state by reader, for each edition."""
     d = t.deliveries.c
     states: dict[int, dict[int, tuple[int, str]]] = {}
     with store.read() as connection:
@@ -264,7 +264,7 @@ def _find_states(store: Store) -> dict[int, dict[int, tuple[int, str]]]:
 
 
 def _bounce_some(store: Store, edition: Edition, states: Mapping[int, tuple[int, str]], chance: random.Random) -> None:
-    """Some of the accepted mails come back."""
+    """Return some of the accepted mails as bounces."""
     for reader, (number, state) in states.items():
         if state == "accepted" and chance.random() < 0.05:
             address = edition.readers[reader]
@@ -275,7 +275,7 @@ def _bounce_some(store: Store, edition: Edition, states: Mapping[int, tuple[int,
 
 
 def _send(sender: Deliverer, store: Store, edition: Edition) -> set[int]:
-    """Send one edition. Nothing of the sessions before is remembered, and nothing that they left is sent."""
+    """Send one edition. No session remembers an earlier one, and unsent mail of earlier sessions stays unsent."""
     mailings = t.mailings.c
     with store.write() as connection:
         connection.execute(update(t.mailings).values(open=mailings.id == edition.number))
@@ -286,7 +286,7 @@ def _send(sender: Deliverer, store: Store, edition: Edition) -> set[int]:
 
 
 def _play(folder: Path, relay: ScriptedRelay, chance: random.Random) -> None:
-    """One edition after the other, in a new store: in one with many old deliveries each takes longer."""
+    """Play editions in a new store: with many old deliveries, each one takes longer."""
     store = open_store("sqlite:///tidings.db", folder)
     alive = locks.acquire_liveness(store)
     try:
@@ -330,7 +330,7 @@ def _check(store: Store, editions: Sequence[Edition]) -> None:
 
 
 SESSIONS = int(os.environ.get("SESSIONS", "10000"))
-"""How many `make test-all` plays."""
+"""The number of editions that `make test-all` plays."""
 _TOGETHER = 50
 """Editions in one store."""
 
@@ -340,8 +340,8 @@ def test_random_sessions_suppress_and_lose_nobody(
     tmp_path: Path, relay: ScriptedRelay, part: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SendRates, "learn", lambda *_: None)  # nothing waits for a slowed domain
-    monkeypatch.setattr(threads, "decided_replies", lambda connection: [])  # no mail answers another
-    # All claim in the same way. Working out how takes longer than a session.
+    monkeypatch.setattr(threads, "decided_replies", lambda connection: [])  # no mail is a reply to another one
+    # All claim in the same way. Choosing the way takes longer than a session.
     monkeypatch.setattr(batch, "Claimant", cache(batch.Claimant))
     relay.seed = part * 1_000_003
     chance = random.Random(part)

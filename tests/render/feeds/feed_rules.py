@@ -1,6 +1,6 @@
 """The errors and warnings of the W3C feed validator that our feeds could cause.
 
-The validator itself is a separate server. `problems` reads only the bytes of a feed, independent of our code.
+The validator itself is a separate server. `problems` reads only the bytes of a feed, without our code.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _DANGEROUS = re.compile(
 
 
 def problems(document: bytes, url: str, content_type: str) -> list[str]:
-    """Every error and warning for a feed that was served at `url` with this Content-Type; empty if it is clean."""
+    """Return every error and warning for a feed served at `url` with this Content-Type."""
     media_type, _, parameter = content_type.partition(";")
     faults = [] if parameter.strip() == "charset=utf-8" else ["no charset in Content-Type"]
     if len(document) > 5_000_000:
@@ -58,7 +58,7 @@ def problems(document: bytes, url: str, content_type: str) -> list[str]:
 
 
 def xml_problems(document: bytes, site: str) -> list[str]:
-    """Every error and warning for OPML 2.0, a sitemap (its schema and Google's rules) or an index of sitemaps."""
+    """Return errors and warnings for OPML 2.0, a sitemap (its schema and Google's rules) or an index of sitemaps."""
     root = etree.fromstring(document)
     if len(document) > 50_000_000:
         return ["larger than the protocol allows"]
@@ -71,7 +71,7 @@ def xml_problems(document: bytes, site: str) -> list[str]:
 
 
 def _opml(root: Any, site: str) -> list[str]:
-    """The validator's rules: a version, a head, a body; each outline has text and type, an RSS one its address."""
+    """Check OPML: version, head and body. Each outline has text and type, and an RSS outline its address."""
     faults = [] if root.get("version") == "2.0" else ["no OPML 2.0"]
     faults += [] if [each.tag for each in root] == ["head", "body"] else ["not a head and a body"]
     if not root.findtext("head/title"):
@@ -93,7 +93,7 @@ def _sitemap(root: Any, site: str) -> list[str]:
     }
     for each in root:
         names = [part.tag for part in each]
-        # The schema is a sequence, with other namespaces after its own.
+        # The schema is a sequence, followed by elements of other namespaces.
         order = [f"{SITEMAP}loc", f"{SITEMAP}lastmod", f"{NEWS}news", f"{XHTML}link"]
         if any(name not in order for name in names) or names != sorted(names, key=order.index):
             faults.append(f"parts in a wrong order: {names}")
@@ -290,7 +290,7 @@ def _html(value: str | None) -> list[str]:
     for element in lxml_html.fragment_fromstring(value, create_parent="div").iter():
         for name in ("href", "src", "poster"):
             target = element.get(name)
-            # The validator misses relative images; readers show them broken.
+            # The validator misses relative images, and feed readers show them broken.
             if target is not None and not target.startswith("#") and not urlsplit(target).scheme:
                 faults.append(f"a relative address: {target}")
     return faults

@@ -1,4 +1,4 @@
-"""Events as iCalendar files, read back by the rules of RFC 5545."""
+"""Events as iCalendar files, read by the rules of RFC 5545."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DATE_TIME = r"\d{8}T\d{6}Z"
 
 
 def events(content: bytes) -> list[dict[str, str]]:
-    """The properties of each event, unescaped. Fails for anything that RFC 5545 does not allow."""
+    """Return the properties of each event, unescaped. Fails for anything that RFC 5545 does not allow."""
     assert content.endswith(b"\r\n") and b"\n" not in content.replace(b"\r\n", b"")
     lines = content.removesuffix(b"\r\n").split(b"\r\n")
     assert all(len(line) <= 75 for line in lines)
@@ -63,7 +63,7 @@ def test_long_lines_break_between_letters() -> None:
 
 
 def test_days_without_times_are_days() -> None:
-    # In Almaty; the end of a date alone is its last second.
+    # In Almaty. An end without a time is the last second of its day.
     starts = datetime(2026, 5, 9, 19, tzinfo=UTC)
     ends = starts + timedelta(days=3, seconds=-1)
     (days,) = events(render_calendar([event(1, starts=starts, ends=ends)], SITE))

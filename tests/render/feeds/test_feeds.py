@@ -39,7 +39,7 @@ SAMPLES = [item(number) for number in range(1, 6)]
 
 
 def check(view: FeedView, site: SiteView = SITE) -> None:
-    """No error and no warning in any format."""
+    """Fail for any error or warning, in any format."""
     for ending, render in RENDERERS.items():
         url = site.url + feed_path(site.language, view.name, ending)
         assert problems(render(view, site), url, FORMATS[ending] + "; charset=utf-8") == [], ending
@@ -76,7 +76,7 @@ words = st.text(min_size=1, max_size=30).filter(lambda text: any(letter.isalnum(
 def test_the_validator_accepts_any_text(
     title: str, summary: str, body: str, credit: str, name: str, topic: str, place: str, author: str
 ) -> None:
-    # Tags in a title are always a warning; this test does not look for them.
+    # A title with tags always gives a warning, so this test leaves tags out.
     title = title.replace("<", "(").replace("&", "+")
     escaped = body.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     sample = item(
@@ -195,7 +195,7 @@ def test_pictures_are_directly_in_the_item_with_alt() -> None:
 
 
 def test_namespaces_only_where_they_are_used() -> None:
-    # A declared but unknown namespace is a warning. Ours are known, and none is unused.
+    # An unknown namespace gives a warning. Ours are known, and each is used.
     assert "media" not in atom(*SAMPLES).nsmap
     assert set(rss(*SAMPLES).nsmap) == {"dc", "atom", "content"}
     assert "media" in atom(RICH).nsmap
@@ -343,7 +343,7 @@ def test_a_translation_is_not_taken_for_the_items_own_link() -> None:
         if link.get("rel") == "alternate"
     ]
     assert links == [("en", RICH.url), *((each.language, each.url) for each in TRANSLATIONS), (None, RICH.url)]
-    # Miniflux and SimplePie take the first, newsboat and feedparser the last.
+    # Miniflux and SimplePie use the first one, newsboat and feedparser the last.
     assert feedparser.parse(render_atom(feed(RICH), SITE)).entries[0].link == RICH.url
     assert feedparser.parse(render_rss(feed(RICH), SITE)).entries[0].link == RICH.url
 
@@ -371,7 +371,7 @@ def test_feedparser_reads_the_same_values() -> None:
 
 
 def test_feedgens_own_extensions_are_not_imported() -> None:
-    # `import feedgen.ext.media` before feedgen.feed fails; and its syndication writes what validators refuse.
+    # `import feedgen.ext.media` before feedgen.feed fails, and its syndication module writes invalid feeds.
     importlib.import_module("tidings.render.feeds.rss_atom")
     code = (
         "import sys, tidings.render.feeds.rss_atom; "
@@ -386,7 +386,7 @@ def test_pub_dates_are_the_published_moment() -> None:
     assert parsedate_to_datetime(text) == RICH.published
 
 
-def test_an_archived_edition_without_a_preview_line_had_no_text() -> None:
+def test_an_archived_edition_without_preview_line_has_a_text() -> None:
     entry = ArchiveEntry("archive/digest/1/en", "en", "One & two", "", item().published)
     path = "archive/digest/en.atom"
     raw = render_archive_feed(SITE, "Digest", path, "archive/digest", [entry])

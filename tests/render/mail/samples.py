@@ -44,7 +44,7 @@ _PICTURE = Image("https://news.example.org/media/a.jpg", "Children at a tap", "T
 
 
 def item(name: str = "water", **changes: Any) -> Item:
-    """A story with a picture; `changes` are fields."""
+    """Return a story with a picture; `changes` are fields."""
     base = Item(
         id=name,
         story=name,
@@ -67,7 +67,7 @@ def item(name: str = "water", **changes: Any) -> Item:
 
 
 def many(count: int, **changes: Any) -> list[Item]:
-    """Items of three kinds in turn."""
+    """Return items of three kinds, in turn."""
     kinds = ("story", "publication", "press-release")
     return [item(f"s{n}", **{"kind": kinds[n % 3], **changes}) for n in range(count)]
 
@@ -106,26 +106,26 @@ def message(
     templates: MailTemplates = TEMPLATES,
     **changes: Any,
 ) -> bytes:
-    """A reader's whole mail."""
+    """Return a reader's whole mail."""
     arrangement = build_layout(doc, selection, templates=templates)
     return merged(MailMerge(doc), arrangement, name, **changes)
 
 
 def merged(merge: MailMerge, layout: MailLayout, name: str = NAME, **changes: Any) -> bytes:
-    """A reader's whole mail, merged as for delivery."""
+    """Return a reader's whole mail, merged as for delivery."""
     mail = merge.prepare(layout, headers(**changes), named=bool(name), **PREFIXES)
     tokens = UNSUBSCRIBE_TOKEN.encode(), PREFERENCES_TOKEN.encode()
     return b"".join(mail.render("reader@example.net", name, b"abc1", *tokens))
 
 
 def parts(raw: bytes) -> tuple[str, str]:
-    """The text and the HTML of a mail, read by Python's own parser."""
+    """Return the text and the HTML of a mail, read by Python's own parser."""
     text, html = (part.get_payload(decode=True) for part in message_from_bytes(raw).get_payload())  # type: ignore[union-attr]
     return text.decode(), html.decode()  # type: ignore[union-attr]
 
 
 def own_templates(root: Path, **files: str) -> MailTemplates:
-    """A newsroom whose template `own` is the shipped digest with some files replaced (`html`, `txt`, `subject`)."""
+    """A newsroom with a template `own`: the shipped digest with replaced files (`html`, `txt`, `subject`)."""
     names = {"html": "body.html.j2", "txt": "body.txt.j2", "subject": "subject.txt.j2"}
     folder = root / "templates" / "own"
     folder.mkdir(parents=True)

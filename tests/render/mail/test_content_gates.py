@@ -1,4 +1,4 @@
-"""Words left over from a draft, in the readers' languages, and contrast by day, by night and inverted."""
+"""The gates for parts of a draft in the readers' languages, and for contrast by day, by night and inverted."""
 
 from __future__ import annotations
 

@@ -323,7 +323,7 @@ def test_a_templates_error_names_file_and_line(tmp_path: Any) -> None:
 
 
 def test_a_picture_in_the_text_is_never_wider_than_the_column() -> None:
-    """Classic Outlook obeys the attribute alone, and some programs strip styles."""
+    """Classic Outlook only reads the attribute, and some programs remove styles."""
     body = (
         '<p>A</p><img src="https://n.example/media/0123456789abcdef/a%20b.webp" alt="A" width="1600" height="800"'
         ' srcset="https://n.example/b.webp 2x"><img src="https://n.example/small.png" alt="B" width="40" height="30">'
@@ -334,7 +334,7 @@ def test_a_picture_in_the_text_is_never_wider_than_the_column() -> None:
     assert 'src="https://n.example/media/0123456789abcdef/a%20b.webp.jpg"' in view.body
     assert 'width="536" height="268"' in view.body
     assert 'width="40" height="30"' in view.body
-    # Of unknown size: an icon would be blown up by a width.
+    # A picture of unknown size gets no width, because an icon would be enlarged.
     assert 'alt="C" style="max-width:100%' in view.body
     assert view.body.count("max-width:100%") == 3
     assert not any(word in view.body for word in ("srcset", "<video", "1600"))

@@ -1,4 +1,4 @@
-"""dkimpy and OpenDKIM verify our signatures, and do not after a change."""
+"""dkimpy and OpenDKIM verify our signatures, and reject them after a change."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_added_field_breaks_the_signature(field: str) -> None:
 @pytest.mark.parametrize("name", ["", "Ada", "Айгүл", "Ada  (of  Almaty), Ph.D.", "Қазақстан " * 9], ids=len)
 @pytest.mark.parametrize("address", ["a@b.org", "x" * 60 + "@" + "mail." * 12 + "example.org"], ids=len)
 def test_every_name_and_address_gives_a_valid_signature(name: str, address: str) -> None:
-    """Long names and addresses are folded, and the relaxed form joins them again."""
+    """Long names and addresses are folded. DKIM's relaxed form joins them again."""
     message = _signed(RSA, address=address, name=name)
     assert verify(message, [RSA]) == ""
 

@@ -71,42 +71,42 @@ def test_size_is_judged_decoded_and_encoded() -> None:
 
 
 @pytest.mark.parametrize("left", ["@@tidings.name@@", "%40%40tidings.name%40%40", "@@tidings.if.name@@"])
-def test_leftover_placeholder(left: str) -> None:
+def test_a_placeholder_that_is_left_is_found(left: str) -> None:
     assert "placeholder" in gates(mail(html=HTML.replace("</body>", f"<p>{left}</p></body>")))
     assert "placeholder" in gates(mail(text=TEXT + left))
 
 
 @pytest.mark.parametrize("image", ['<img src="https://x/a.png">', '<img src="https://x/a.png" alt=" ">'])
-def test_image_without_alt(image: str) -> None:
+def test_an_image_without_alt_is_found(image: str) -> None:
     assert "alt" in gates(mail(html=HTML.replace("</body>", f"{image}</body>")))
 
 
 @pytest.mark.parametrize(
     "href", ["/en/a/", "a.html", "//x/a", "", " ", "#", "javascript:alert(1)", "https://", "https://x/a b"]
 )
-def test_relative_and_empty_links(href: str) -> None:
+def test_relative_and_empty_links_are_found(href: str) -> None:
     assert "links" in gates(
         mail(html=HTML.replace("</body>", f'<a href="{href}">x</a></body>'), text=TEXT + "\n" + href)
     )
 
 
-def test_a_relative_picture() -> None:
+def test_a_relative_picture_is_found() -> None:
     assert "links" in gates(mail(html=HTML.replace("</body>", '<img src="/a.png" alt="a"></body>')))
 
 
 @pytest.mark.parametrize("attribute", ['lang="en"', 'dir="ltr"'])
 @pytest.mark.parametrize("element", ["<html", '<div role="article"'])
-def test_lang_and_dir_on_html_and_wrapper(element: str, attribute: str) -> None:
+def test_missing_lang_and_dir_are_found(element: str, attribute: str) -> None:
     broken = re.sub(rf"({re.escape(element)}[^>]*?) {attribute}", r"\1", HTML, count=1)
     assert broken != HTML
     assert "language" in gates(mail(html=broken))
 
 
-def test_text_part_lacks_a_link() -> None:
+def test_a_link_missing_in_the_text_is_found() -> None:
     assert "text" in gates(mail(text=TEXT.replace(FEW[1].url, "")))
 
 
-def test_text_part_lacks_a_personal_link() -> None:
+def test_a_personal_link_missing_in_the_text_is_found() -> None:
     assert "text" in gates(mail(text=TEXT.replace(UNSUBSCRIBE_URL, "")))
 
 
@@ -146,16 +146,16 @@ def test_an_injected_header_is_found() -> None:
     assert "headers" in gates(GOOD.replace(b"Date: ", b"X-Date: ", 1))
 
 
-def test_another_charset() -> None:
+def test_another_charset_is_found() -> None:
     assert "charset" in gates(GOOD.replace(b"text/html; charset=utf-8", b"text/html; charset=iso-8859-1"))
 
 
-def test_bare_line_feeds_and_long_lines() -> None:
+def test_bare_line_feeds_and_long_lines_are_found() -> None:
     assert "lines" in gates(GOOD.replace(b"\r\n", b"\n"))
     assert "lines" in gates(GOOD + b"x" * 1000 + b"\r\n")
 
 
-def test_a_missing_part() -> None:
+def test_a_missing_part_is_found() -> None:
     assert "mime" in gates(plain_message(headers(subject="s"), TEXT))
 
 

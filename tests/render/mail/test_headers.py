@@ -1,4 +1,4 @@
-"""Header fields and addresses, read back by parsers that we did not write."""
+"""Header fields and addresses, read by parsers of other projects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole mails, read back by parsers that we did not write."""
+"""Whole mails, read by parsers of other projects."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_control_characters_in_a_name_are_refused(value: str) -> None:
     names=st.lists(st.text(alphabet="aя€😀", max_size=90), min_size=2, max_size=2),
 )
 def test_placeholders_of_any_length_at_any_alignment_round_trip(literals: list[str], names: list[str]) -> None:
-    """Quoted-printable would split a placeholder at a soft break; base64 is spliced at each of three alignments."""
+    """Quoted-printable would split a placeholder at a soft line break. Base64 is merged at each of three alignments."""
     literals = [re.sub(r"[\r\n@]|[\ud800-\udfff]", "", literal) for literal in literals]
     keys = [f"k{number}" for number in range(len(literals))]
     fragments = {
@@ -140,7 +140,7 @@ def test_a_fragment_is_encoded_at_most_three_times(
         selection = Selection("en", chosen[0], tuple(chosen[1:]))
         merged(compiled, build_layout(DOCUMENT, selection, templates=TEMPLATES), "n" * number)
     big = [size for size in sizes if size > 1000]
-    # Each of the fragments' literals, three alignments, two forms.
+    # Each literal of the fragments, with three alignments and two forms.
     assert (
         len(big) <= 3 * sum(1 for f in DOCUMENT.fragments.values() for part in (f.html, f.text) if len(part) > 1000) * 2
     )

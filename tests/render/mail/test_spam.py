@@ -10,7 +10,7 @@ from tidings.model.edition import Selection
 
 
 def score(raw: bytes) -> tuple[float, set[str]]:
-    """The points, and the rules that gave them."""
+    """Return the points, and the rules that gave them."""
     verdict = spamassassin(raw)
     return verdict.score, set(verdict.rules)
 
@@ -27,7 +27,7 @@ def test_local_rules_give_at_most_minus_0_9(template: str) -> None:
 
 @pytest.mark.slow
 def test_preheader_and_base64_cost_no_spam_points() -> None:
-    """MIXED_ES (+1.0) looks for look-alike letters, and mistakes Cyrillic beside Latin URLs for them."""
+    """MIXED_ES (+1.0) looks for disguised letters, and mistakes Cyrillic text beside Latin URLs for them."""
     title = "Три села получили чистую воду из нового горного трубопровода"
     items = [item(f"s{n}", language="ru", title=title, summary=f"{title}. " * 3) for n in range(6)]
     doc = document(items, language="ru", subject="{{ lead.title }}")

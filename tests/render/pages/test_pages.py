@@ -51,7 +51,7 @@ def text(page: Any, query: str) -> list[str]:
 
 
 def write_all(folder: Path, language: str) -> list[Path]:
-    """Write sample page of each sort."""
+    """Write a sample page of each type."""
     frame, pages = PageContext(site(language), FEEDS), Pages()
     others = [item(number, language=language, kind=kind) for number, kind in enumerate(("story", "speech", "x-ray"), 1)]
     own = replace(RICH, language=language)
@@ -93,7 +93,7 @@ def test_pages_declare_language_and_direction() -> None:
 
 
 def test_discovery_links_have_the_pages_language_first() -> None:
-    # Liferea takes the first sample (getnikola/nikola#3248).
+    # Liferea takes the first feed (getnikola/nikola#3248).
     for language in TITLES:
         links = front_page(language=language).cssselect("link[rel=alternate][type][title]")
         assert links[0].get("hreflang") == language
@@ -137,7 +137,7 @@ def test_translations_are_linked_and_known_to_search_engines() -> None:
         (each.language, f"../../{each.language}/{each.slug}/", language_name(each.language)) for each in TRANSLATIONS
     ]
     alternates = page.cssselect("link[rel=alternate]:not([type])")
-    # Search engines want each version to name itself too.
+    # Search engines want each version to list itself too.
     assert [(link.get("hreflang"), link.get("href")) for link in alternates] == [
         ("en", RICH.url),
         *((each.language, each.url) for each in TRANSLATIONS),
@@ -182,7 +182,7 @@ def test_item_text_never_becomes_markup(title: str, words: str) -> None:
     assert data["name"].startswith("</script><script>alert(1)</script>")
 
 
-def test_structured_data() -> None:
+def test_stories_have_structured_data() -> None:
     event = json.loads(item_page().cssselect("script")[0].text)
     assert (event["@type"], event["startDate"], event["location"]["name"]) == (
         "Event", "2026-04-01T09:00:00+05:00", "Almaty, Abay square",

@@ -1,4 +1,4 @@
-"""Backup files: complete, private, made while everything runs; damaged and hostile ones are refused."""
+"""Backup files are complete, private and made while everything runs. Damaged and hostile ones are refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def small(tmp_path: Path) -> Iterator[RunningNewsroom]:
 
 
 def quiet(what: str, done: int, total: int) -> None:
-    """No bar."""
+    """Show no progress bar."""
 
 
 def refuse(question: str) -> None:
@@ -84,7 +84,7 @@ def test_the_members_of_a_backup(newsroom: RunningNewsroom) -> None:
 
 
 def test_a_backup_of_a_running_newsroom_is_consistent(newsroom: RunningNewsroom) -> None:
-    """Readers are added in pairs. A backup of two moments would hold half a pair."""
+    """Readers are added in pairs. A backup of two moments would contain half a pair."""
     stop, begun = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -145,11 +145,11 @@ def test_an_interrupted_backup_keeps_the_old_one(small: RunningNewsroom) -> None
     assert sorted(one.name for one in path.parent.iterdir() if one.name.startswith(".")) == []
 
 
-# -- what is refused ----------------------------------------------------------------------------------------------
+# -- refused backups --------------------------------------------------------------------------------------------------
 
 
 def rewritten(path: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], *, sums: bool = True) -> None:
-    """Rewrite a backup file with other members. `sums` writes a manifest that fits them."""
+    """Rewrite a backup file with other members. `sums` writes a manifest that matches them."""
     members = []
     with tarfile.open(path) as tar:
         for info in tar:
@@ -265,7 +265,7 @@ def test_a_damaged_backup_is_refused(small: RunningNewsroom, what: str) -> None:
 
 
 def test_an_unknown_store_address_is_not_guessed(small: RunningNewsroom) -> None:
-    """Without the variable of `store: {env: NAME}` another database would become a second newsroom."""
+    """If the variable of `store: {env: NAME}` is missing, another database would become a second newsroom."""
     env = {**small.folder.env, "NEWS_STORE": "sqlite:///tidings.db"}
     path = small.folder.root / "tidings.yaml"
     path.write_text(path.read_text().replace("store: sqlite:///tidings.db", "store: {env: NEWS_STORE}"))

@@ -1,4 +1,4 @@
-"""A restored newsroom is as it was, and sends nothing a second time."""
+"""A restored newsroom is the same as before, and sends nothing a second time."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def small(tmp_path: Path) -> Iterator[RunningNewsroom]:
 
 
 def quiet(what: str, done: int, total: int) -> None:
-    """No bar."""
+    """Show no progress bar."""
 
 
 def yes(question: str) -> None:
-    """A person who agrees."""
+    """Answer yes."""
 
 
 def never(question: str) -> None:
@@ -126,7 +126,7 @@ def test_editions_sent_since_the_backup_are_held(newsroom: RunningNewsroom) -> N
 
 
 def test_an_edition_that_was_sent_can_be_resolved(newsroom: RunningNewsroom) -> None:
-    """A person saw in the mail host's log that it was sent. Nobody gets it again, also not in later editions."""
+    """A person saw in the mail host's log that it was sent. Nobody gets it again, not even in later editions."""
     ada = newsroom.reader("ada")
     newsroom.item("one")
     archive = saved(newsroom)
@@ -147,7 +147,7 @@ def test_an_edition_that_was_sent_can_be_resolved(newsroom: RunningNewsroom) -> 
 
 
 def test_pictures_of_sent_mails_come_back_with_a_restore(newsroom: RunningNewsroom) -> None:
-    """The originals were changed long ago: only the kept copies have what the mails show."""
+    """The originals were changed long ago. Only the kept copies have the pictures of the mails."""
     newsroom.reader("ada")
     media = newsroom.folder.root / "content" / "media"
     media.mkdir(exist_ok=True)
@@ -181,8 +181,8 @@ def test_stories_put_back_after_a_restore_are_held(small: RunningNewsroom) -> No
     brought_back(small, archive)
     small.tick(MONDAY + HOUR)
     assert small.editions() == []
-    # Somebody misses the story and puts it back. The slot that had come due found nothing to send,
-    # the next edition is held all the same.
+    # A person puts the missing story back. The slot that had come due found nothing to send,
+    # and the next edition is still held.
     small.item("one")
     small.item("two")
     small.tick(MONDAY + DAY)
@@ -209,7 +209,7 @@ def test_an_edition_that_was_not_due_is_not_held(small: RunningNewsroom) -> None
 
 
 def test_a_backup_made_while_sending_is_restored(newsroom: RunningNewsroom) -> None:
-    """Some deliveries were accepted, some in progress, some waiting. Those in progress are in doubt; others wait."""
+    """Accepted deliveries stay accepted, deliveries in progress are in doubt, and waiting ones still wait."""
     readers = [newsroom.reader(f"r{number}") for number in range(6)]
     newsroom.item("one")
     newsroom.tick(MONDAY, deliver=False)
@@ -275,7 +275,7 @@ def test_waiting_test_mails_are_dropped(newsroom: RunningNewsroom) -> None:
 
 
 def test_ids_used_since_the_backup_are_not_reused(newsroom: RunningNewsroom) -> None:
-    """Unsubscribe links contain a reader's id, Message-IDs a mailing's. Neither may belong to another one later."""
+    """Unsubscribe links contain a reader's id, Message-IDs a mailing's. Nobody else may get the same id later."""
     archive = saved(newsroom)
     lost = newsroom.reader("lost")
     newsroom.item("one")
@@ -362,7 +362,7 @@ def test_the_old_newsroom_is_kept_aside(small: RunningNewsroom) -> None:
 
 
 class Killed(BaseException):
-    """Plays kill -9 in this process: after it nothing is moved and nothing is undone."""
+    """Act like kill -9 in this process: after it, nothing is moved and nothing is undone."""
 
 
 @pytest.mark.parametrize("step", range(1, 13))
@@ -370,7 +370,7 @@ class Killed(BaseException):
 def test_a_crash_leaves_the_old_or_the_new(
     newsroom: RunningNewsroom, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a crash at any move nothing starts. The next restore first puts the old newsroom back."""
+    """After a crash at any move, nothing starts. The next restore first puts the old newsroom back."""
     newsroom.reader("ada")
     newsroom.item("one")
     newsroom.tick(MONDAY - HOUR)

@@ -45,7 +45,7 @@ def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
 
 @pytest.fixture
 def newer(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
-    """From here on the program has one more migration."""
+    """Add one migration to the program, from here on."""
     scripts = tmp_path / "migrations"
     shutil.copytree(Path(str(migrations.__file__)).parent, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / f"m{NEW}_next.py").write_text(NEXT_STEP)
@@ -56,11 +56,11 @@ def newer(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
 
 
 def quiet(what: str, done: int, total: int) -> None:
-    """No bar."""
+    """Show no progress bar."""
 
 
 def yes(question: str) -> None:
-    """A person who agrees."""
+    """Answer yes."""
 
 
 def columns(newsroom: RunningNewsroom) -> set[str]:
@@ -110,7 +110,7 @@ def test_an_upgrade_makes_a_backup_first(newsroom: RunningNewsroom, request: pyt
 
 
 def test_an_additive_upgrade_leaves_the_service_running(newsroom: RunningNewsroom, newer: pytest.MonkeyPatch) -> None:
-    """A fleet had to stop for each change of the schema."""
+    """Before, a fleet had to stop for each change of the schema."""
     ada = newsroom.reader("ada")
     newsroom.item("one")
     newsroom.tick(MONDAY)
@@ -122,7 +122,7 @@ def test_an_additive_upgrade_leaves_the_service_running(newsroom: RunningNewsroo
     assert upgrade(root, quiet, env) is None, "nobody has to stop for nothing to do"
     assert "shoe_size" in columns(newsroom)
 
-    # The version before works on, can be started again, and does not touch the schema.
+    # The previous version continues, can be started again, and does not change the schema.
     newer.undo()
     newsroom.item("two")
     newsroom.tick(MONDAY + DAY)

@@ -80,7 +80,7 @@ def test_bounce_to_the_return_path_is_handled(
     finally:
         assert ears.stop(120)
     assert {entry.address: entry.returned for entry in newsroom.entries()} == {ada: "hard", eve: ""}
-    # Who is gone gets no more.
+    # A person whose mailbox is gone gets no more mail.
     newsroom.item("two")
     newsroom.tick(MONDAY + timedelta(days=1))
     assert (len(newsroom.mails(ada)), len(newsroom.mails(eve))) == (1, 2)
@@ -151,7 +151,7 @@ def test_the_service_listens(newsroom: RunningNewsroom) -> None:
 
 @pytest.fixture
 def box() -> Iterator[Path]:
-    """An empty maildir. Not below pytest's own folder, which is closed to the server's user."""
+    """An empty maildir, outside of pytest's own folder, which the server's user cannot open."""
     folder = Path(tempfile.mkdtemp(prefix="tidings-box-", dir="/tmp"))
     folder.chmod(0o755)
     for name in ("", "new", "cur", "tmp"):
@@ -191,7 +191,7 @@ def test_mailbox_is_read_once_and_other_mail_stays_unread(newsroom: RunningNewsr
         store = newsroom.runtime.store
         assert read_mailbox(store, _settings(server.port), receive) == 3
         assert [raw.split(b"\r\n")[0] for raw in heard] == [b"Subject: bounce", b"Subject: spam", b"Subject: bounce"]
-        # Of a huge one the beginning is read.
+        # Only the beginning of a huge message is read.
         assert max(map(len, heard)) == 1 << 20
         assert server.flags() == [r"\Seen", "", r"\Seen"]
         assert read_mailbox(store, _settings(server.port), receive) == 0

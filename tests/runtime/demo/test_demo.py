@@ -1,4 +1,4 @@
-"""`tidings demo --once`: the two weeks that the README promises."""
+"""`tidings demo --once` plays the two weeks that the README promises."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tidings.web.inbox import inbox_router
 def test_the_demo_of_a_fleet_ends_with_all_agreeing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Three workers send what one process sends, by RabbitMQ and PostgreSQL, and nothing is left running."""
+    """Three workers send the same as one process, with RabbitMQ and PostgreSQL, and no process stays."""
     if not PrivateRabbitMq.is_installed():
         missing("RabbitMQ")
     monkeypatch.chdir(tmp_path)
@@ -78,7 +78,7 @@ def test_a_killed_demo_leaves_no_servers(tmp_path: Path) -> None:
         assert probe.connect_ex(("127.0.0.1", int(port))) != 0
 
 
-def test_a_watchman_who_is_dismissed_does_nothing(tmp_path: Path) -> None:
+def test_a_dismissed_watch_process_does_nothing(tmp_path: Path) -> None:
     watchman = Watchman(f"touch {tmp_path / 'seen'}")
     watchman.dismiss()
     assert not (tmp_path / "seen").exists()
@@ -155,7 +155,7 @@ def test_the_receiver_refuses_an_unsigned_post() -> None:
         assert not receiver.posts
 
 
-def test_a_notice_in_the_inbox_was_an_empty_white_box(tmp_path: Path) -> None:
+def test_the_inbox_shows_the_text_of_a_notice(tmp_path: Path) -> None:
     from smtplib import SMTP
 
     link = "https://x.example/?a=1&b=2"
@@ -196,5 +196,5 @@ def test_the_inbox_names_a_list_in_the_mails_language(tmp_path: Path) -> None:
             with served(app) as url:
                 page = httpx.get(f"{url}inbox/").text
             assert f'<bdi lang="ar">{shown}</bdi>' in page
-            # A table of six columns is cut off on a phone.
+            # A table with six columns is cut off on a phone.
             assert "<table" not in page

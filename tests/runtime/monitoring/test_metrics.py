@@ -1,4 +1,4 @@
-"""What Prometheus gets: valid, true, on its own address, from each process, and without a name of anybody."""
+"""The metrics for Prometheus are valid and true, on their own address, from each process, and name nobody."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tidings.web.app import newsroom_app
 
 
 def scraped(text: str) -> dict[str, float]:
-    """Each sample by its name and labels as they are written."""
+    """Return each sample by its name and labels, as they are written."""
     return {
         sample.name + "".join(f"{{{key}={value}}}" for key, value in sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -42,7 +42,7 @@ def samples(runtime: Runtime) -> dict[str, float]:
     return scraped(Metrics(runtime).exposition("")[0].decode())
 
 
-def test_how_a_website_fares_shows(tmp_path: Path, database_url: str) -> None:
+def test_the_state_of_a_website_is_shown(tmp_path: Path, database_url: str) -> None:
     site = Website()
     told = [Story(f"s{n}", f"Story {n}", published=datetime(2026, 1, 1 + n, tzinfo=UTC)) for n in range(9)]
     site.pages["/feed"] = Page(rss(told, site.url))
@@ -66,7 +66,7 @@ def test_how_a_website_fares_shows(tmp_path: Path, database_url: str) -> None:
     site.close()
 
 
-def test_what_happened_shows(tmp_path: Path, database_url: str) -> None:
+def test_deliveries_and_editions_are_counted(tmp_path: Path, database_url: str) -> None:
     with make_newsroom_folder(tmp_path / "n", database_url) as folder:
         prepared(folder)
         folder.write(
@@ -95,7 +95,7 @@ def test_what_happened_shows(tmp_path: Path, database_url: str) -> None:
             assert -60 < before["tidings_clock_ahead_seconds"] <= 0
             assert before["tidings_disk_free_bytes{place=newsroom}"] > 0
             assert before["tidings_store_size_bytes"] > 100_000
-            # A fortnight passes and nobody is there.
+            # Two weeks pass without a process.
             runtime.set_clock(datetime.now(UTC) + timedelta(days=14))
             assert samples(runtime)["tidings_schedule_overdue_seconds{schedule=weekly}"] > 6 * 86_400
             with runtime.store.write() as connection:
@@ -107,7 +107,7 @@ def test_what_happened_shows(tmp_path: Path, database_url: str) -> None:
             assert doubted["tidings_in_doubt_since_timestamp_seconds"] == pytest.approx(runtime.now().timestamp())
 
 
-def test_a_held_edition_and_a_source_that_is_gone(tmp_path: Path) -> None:
+def test_a_held_edition_and_a_removed_source_are_shown(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         prepared(folder)
         with folder.runtime() as runtime:
@@ -123,7 +123,7 @@ def test_a_held_edition_and_a_source_that_is_gone(tmp_path: Path) -> None:
             assert samples(runtime)["tidings_source_read_timestamp_seconds{source=newsroom}"] < found.at.timestamp()
 
 
-def test_no_name_and_no_address_of_anybody_is_told(tmp_path: Path) -> None:
+def test_no_name_or_address_of_a_person_is_shown(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         prepared(folder)
         with folder.runtime() as runtime:
@@ -137,7 +137,7 @@ def test_no_name_and_no_address_of_anybody_is_told(tmp_path: Path) -> None:
         assert secret not in text
 
 
-def test_a_store_that_is_gone_is_told_and_no_error(tmp_path: Path) -> None:
+def test_a_missing_store_is_a_metric_and_no_error(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder, folder.runtime() as runtime:
         own = heartbeat.Heartbeat("me", datetime.now(UTC), datetime.now(UTC), faults={"beat": "OperationalError"})
         metrics = Metrics(runtime, lambda: own)
@@ -152,7 +152,7 @@ def test_a_store_that_is_gone_is_told_and_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path, database_url: str) -> None:
+def test_each_process_answers_on_its_own_address(tmp_path: Path, database_url: str) -> None:
     log, other = tmp_path / "log", tmp_path / "other"
     with make_newsroom_folder(tmp_path / "n", database_url) as folder:
         port = prepared(folder)
@@ -185,7 +185,7 @@ def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path,
                 wait_until(lambda: other.exists() and "Metrics:" in other.read_text(encoding="utf-8"))
                 wait_until(lambda: scraped(httpx.get(second).text).get("tidings_services{kind=pages}") == 1)
                 assert scraped(httpx.get(second).text)["tidings_services{kind=full}"] == 1
-                # Killed: it cannot say so, the other one can.
+                # It was killed, so the other process must report it.
                 full.send_signal(signal.SIGKILL)
                 full.wait()
                 wait_until(lambda: scraped(httpx.get(second).text)["tidings_services_died"] == 1)
@@ -200,7 +200,7 @@ def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_a_taken_address_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_used_address_is_refused_with_a_message(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         port = prepared(folder)
         path = folder.root / "tidings.yaml"
@@ -212,7 +212,7 @@ def test_a_taken_address_is_refused_in_words(tmp_path: Path) -> None:
         assert where in (tmp_path / "log").read_text() and "metrics" in (tmp_path / "log").read_text()
 
 
-def test_when_signs_of_life_are_too_old() -> None:
+def test_a_heartbeat_can_be_too_old() -> None:
     signs = CycleHealth(cycle_ended=1000.0, tick_ended=1000.0)
     assert signs.health(1030.0, only_pages=False) == {"ok": True, "beat_age": 30.0, "tick_age": 30.0}
     late = signs.health(1000.0 + MAX_SILENCE + 1, only_pages=False)
@@ -227,7 +227,7 @@ def test_when_signs_of_life_are_too_old() -> None:
     assert failing.health(2001.0, only_pages=True)["ok"] is True, "who only serves pages never ticks"
 
 
-def test_a_service_that_stands_still_says_so_at_healthz(tmp_path: Path) -> None:
+def test_a_stopped_service_fails_healthz(tmp_path: Path) -> None:
     signs = CycleHealth(cycle_ended=0.0, tick_ended=0.0)
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder, folder.runtime() as runtime:
         app = newsroom_app(runtime, lambda: signs.health(1_000.0, only_pages=False))
@@ -242,7 +242,7 @@ def test_a_service_that_stands_still_says_so_at_healthz(tmp_path: Path) -> None:
     }
 
 
-def test_a_broker_and_its_queues_show() -> None:
+def test_a_broker_and_its_queues_are_shown() -> None:
     found = {
         (sample.name, *sample.labels.values()): sample.value
         for family in _broker_metrics(QueueReport({"mail": 4, "tidings.dead": 2}))

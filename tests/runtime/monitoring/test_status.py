@@ -1,4 +1,4 @@
-"""What an operator reads at night: what is wrong first, with what mends it; and nothing when all is well."""
+"""`tidings status` shows problems first, each with its remedy, and nothing else when all is well."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOURLY = "cadence: {every: 1h}\ndeliver:\n  - {list: digest, frequency: all}\n"
 
 
 def wrong(runtime: Runtime) -> list[tuple[str, str]]:
-    """(what, mend) of each thing that is wrong; and the JSON is of its shape, whatever happened."""
+    """Return (problem, remedy) of each problem. Checks that the JSON fits its schema."""
     found = status(runtime, runtime.now())
     plain = {key: _through_json(value) for key, value in found.items()}
     assert misfits(plain, make_schemas()["status --json"]) == []
@@ -52,7 +52,7 @@ def folder(tmp_path: Path, database_url: str):  # type: ignore[no-untyped-def]
         yield found
 
 
-def test_a_fresh_newsroom_and_one_that_has_sent_are_well(folder: NewsroomFolder) -> None:
+def test_a_new_and_a_running_newsroom_have_no_problem(folder: NewsroomFolder) -> None:
     with folder.runtime() as runtime:
         assert wrong(runtime) == []
         tick(runtime, datetime.now(UTC))
@@ -66,7 +66,7 @@ def test_a_fresh_newsroom_and_one_that_has_sent_are_well(folder: NewsroomFolder)
     assert [(one["sender"], one["up"]) for one in found["senders"]] == [("127.0.0.1", True)]
 
 
-def test_what_is_due_and_nobody_does(folder: NewsroomFolder) -> None:
+def test_due_work_without_a_service_is_reported(folder: NewsroomFolder) -> None:
     folder.write("schedules/alert.yaml", HOURLY)
     with folder.runtime() as runtime:
         start = datetime.now(UTC)
@@ -79,7 +79,7 @@ def test_what_is_due_and_nobody_does(folder: NewsroomFolder) -> None:
         assert wrong(runtime) == [], "what a person has paused is not overdue"
 
 
-def test_a_service_that_died_and_one_that_stands_still(folder: NewsroomFolder) -> None:
+def test_dead_and_stopped_services_are_reported(folder: NewsroomFolder) -> None:
     now = datetime.now(UTC)
     with folder.runtime() as runtime:
         dead = acquire_liveness(runtime.store)
@@ -99,7 +99,7 @@ def test_a_service_that_died_and_one_that_stands_still(folder: NewsroomFolder) -
         assert [what for what, _ in wrong(runtime)] == ["died"]
 
 
-def test_what_waits_for_a_person(folder: NewsroomFolder) -> None:
+def test_work_that_waits_for_a_person_is_reported(folder: NewsroomFolder) -> None:
     with folder.runtime() as runtime:
         tick(runtime, datetime.now(UTC))
         folder.write("content/fresh.en.md", item("Fresh", images='[{src: https://example.org/a.png, alt: ""}]'))
@@ -129,7 +129,7 @@ def _held(runtime: Runtime):  # type: ignore[no-untyped-def]
         return editions.list_editions(connection, states=["held"])
 
 
-def test_senders_sources_the_clock_and_the_disk(folder: NewsroomFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_senders_sources_clock_and_disk_are_checked(folder: NewsroomFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     with folder.runtime() as runtime:
         now = datetime.now(UTC)

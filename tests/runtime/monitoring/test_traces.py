@@ -1,4 +1,4 @@
-"""Traces of OpenTelemetry: what a collector gets from a send."""
+"""The OpenTelemetry traces that a collector gets from a send."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 class Collector:
-    """Takes spans at /v1/traces, as a collector of OpenTelemetry does."""
+    """An HTTP server that accepts spans at /v1/traces, as a collector does."""
 
     def __init__(self) -> None:
         self.requests: list[bytes] = []
@@ -46,7 +46,7 @@ class Collector:
 
     @property
     def spans(self) -> list[Span]:
-        """All spans, in the order of their arrival."""
+        """Return all spans, in the order of arrival."""
         parsed = [ExportTraceServiceRequest.FromString(body) for body in self.requests]
         return [s for one in parsed for r in one.resource_spans for scope in r.scope_spans for s in scope.spans]
 
@@ -115,7 +115,7 @@ def test_a_dead_collector_stops_no_mail(tmp_path: Path, database_url: str, monke
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_traces_are_off_unless_asked_for(
+def test_traces_are_off_by_default(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:

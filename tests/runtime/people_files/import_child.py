@@ -16,7 +16,7 @@ from tidings.store.people import bulk_import
 
 
 def main(url: str, root: str, file: str, point: str, chunk: str) -> None:
-    """Die in the CHUNKth chunk: before its commit, or after the commit of the chunk before it."""
+    """Kill this process in the CHUNKth chunk: before its commit, or after the commit of the chunk before it."""
     import_chunk, left = bulk_import.import_people, int(chunk)
 
     def dying(*arguments: Any, **options: Any) -> Any:

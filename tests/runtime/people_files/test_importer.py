@@ -1,4 +1,4 @@
-"""Imports: bad lines and files are reported, dry runs are right, and leavers stay away."""
+"""Imports: bad lines and files are reported, dry runs are right, and people who left stay away."""
 
 from __future__ import annotations
 
@@ -191,8 +191,8 @@ STATUS_COLUMNS = [
 ]
 
 
-def test_a_column_of_who_left_is_understood(world: ImportWorld) -> None:
-    """They were added as confirmed."""
+def test_a_column_of_people_who_left_is_understood(world: ImportWorld) -> None:
+    """They were added as confirmed subscribers."""
     for number, (header, stays, leaves, state) in enumerate(STATUS_COLUMNS):
         world.run(f"email,{header}\nstays{number}@example.org,{stays}\nleaves{number}@example.org,{leaves}\n")
         with world.store.read() as connection:
@@ -222,7 +222,7 @@ def test_an_unclear_column_is_a_question(world: ImportWorld) -> None:
     ("column", "value"),
     [("type", "unsubscribed"), ("Tags", "vip; Opted out"), ("Сегмент", "Отписался"), ("Bounce reason", "no such user")],
 )
-def test_a_value_of_who_left_is_a_question_in_any_column(world: ImportWorld, column: str, value: str) -> None:
+def test_a_value_like_unsubscribed_is_a_question_in_any_column(world: ImportWorld, column: str, value: str) -> None:
     text = f'email,{column}\na@example.org,reader\nb@example.org,"{value}"\n'
     with pytest.raises(InputError, match=f"the column '{column}' may say who has left"):
         world.run(text)

@@ -44,7 +44,7 @@ LISTMONK = """uuid,email,name,attributes,status,created_at,updated_at
 """
 
 
-def test_listmonk(world: ImportWorld) -> None:
+def test_an_export_of_listmonk_is_imported(world: ImportWorld) -> None:
     before = world.rows()
     assert world.run(LISTMONK, tool="listmonk", dry_run=True).counts == {"added": 1, "away": 1, "refused": 2}
     assert world.rows() == before
@@ -95,7 +95,7 @@ dead@example.org,,,,,2,,,"2015-03-16 14:40:47",,"2020-01-02 03:04:05",News,17,2,
 """
 
 
-def test_mailchimp(world: ImportWorld) -> None:
+def test_an_export_of_mailchimp_is_imported(world: ImportWorld) -> None:
     done = world.run(MAILCHIMP, "subscribed_members_export_0e63.csv", tool="mailchimp", confirmed=False)
     assert done.counts == {"added": 2, "refused": 1}
     assert "Did a spreadsheet change" in world.refused[5]
@@ -105,7 +105,7 @@ def test_mailchimp(world: ImportWorld) -> None:
     assert state_of(world, "anna@example.org") == ("confirmed", at, ["water", "youth"])
     assert world.rows()["subscribers"][0][2:4] == ("Anna Petrova", "ru")
     assert ("192.0.2.2", at) in [row[5:] for row in world.rows()["consents"]]
-    # They left there before the import. People who leave later stay away too.
+    # They left that tool before the import. People who leave later stay away too.
     done = world.run(UNSUBSCRIBED, "unsubscribed_members_export_0e63.csv", tool="mailchimp")
     assert done.counts == {"away": 2}
     assert state_of(world, "single@example.org")[0] == "unsubscribed"
@@ -174,7 +174,7 @@ created_at,deleted_at,labels,tiers
          "e@x.org,E,,\n", {"a": "confirmed", "c": "pending"}, "b"),
     ],
 )  # fmt: skip
-def test_who_left_in_another_tool_stays_out(
+def test_people_who_left_in_another_tool_are_not_added(
     world: ImportWorld, tool: str, text: str, kept: dict[str, str], away: str
 ) -> None:
     world.run(text, tool=tool, confirmed=False)
@@ -183,7 +183,7 @@ def test_who_left_in_another_tool_stays_out(
         assert found == kept
         for letter in away:
             assert consent.suppression(connection, consent.address_hash(f"{letter}@x.org"), "digest")
-    # Without `--from` nobody who left is added either, or the file is refused.
+    # Without `--from`, nobody who left is added, or the file is refused.
     with suppress(InputError):
         world.run(text, confirmed=True)
     with world.store.read() as connection:
@@ -197,7 +197,7 @@ def test_an_export_without_its_status_column_is_refused(world: ImportWorld) -> N
         world.run("email,confirmed\na@x.org,1\n", tool="phplist")
 
 
-def test_ghost(world: ImportWorld) -> None:
+def test_an_export_of_ghost_is_imported(world: ImportWorld) -> None:
     done = world.run(GHOST, tool="ghost", confirmed=False)
     assert done.counts == {"added": 1, "away": 2, "refused": 1}
     assert done.labels == {"Gala": 1}
@@ -206,7 +206,7 @@ def test_ghost(world: ImportWorld) -> None:
     assert set(suppressed(world).values()) == {("digest", "unsubscribed")}
 
 
-def test_mailman3(world: ImportWorld) -> None:
+def test_an_export_of_mailman3_is_imported(world: ImportWorld) -> None:
     text = 'Anne Person <anne@example.com>\n"Bart, P." <bart@example.com>\ncris@example.com\n\nnobody\n'
     done = world.run(text, "members.txt", tool="mailman3", confirmed=False)
     assert done.counts == {"added": 3, "refused": 1}

@@ -1,4 +1,4 @@
-"""`plan` and `explain` tell the truth ahead: embargoed, held, waiting for approval, left over."""
+"""`plan` and `explain` are right about the future: embargoed, held, waiting for approval, left over."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _start(newsroom: RunningNewsroom, name: str, text: str) -> str:
     return ada
 
 
-def test_an_embargoed_release_is_named_with_its_moment(newsroom: RunningNewsroom) -> None:
+def test_an_embargoed_release_is_named_with_its_time(newsroom: RunningNewsroom) -> None:
     ada = _start(newsroom, "daily", DAILY)
     newsroom.item("soon", embargo="2026-03-02T08:30")
     newsroom.item("later", embargo="2026-03-02T12:00")
@@ -69,13 +69,13 @@ def test_an_edition_that_waits_for_approval_is_planned(newsroom: RunningNewsroom
     assert (held.edition, held.at) == ("daily/1", MONDAY)
     assert "boss@example.org" in held.note and "asked on Mon 2026-03-02 07:00" in held.note
     assert [(outlet.name, outlet.recipients.total()) for outlet in held.outlets] == [("list digest", 1)]
-    # Should it still wait at the next slot, the next edition has its story.
+    # If it still waits at the next slot, the next edition has its story.
     assert [key for key, _ in following.stories or ()] == ["one"]
     assert following.outlets[0].recipients.total() == 1 and "daily/1" in following.note
     assert "the edition is held: waits for boss@example.org" in _explained(newsroom, ada, "one")
 
 
-def test_what_max_items_leaves_over_goes_next(newsroom: RunningNewsroom) -> None:
+def test_stories_beyond_max_items_are_planned_next(newsroom: RunningNewsroom) -> None:
     ada = _start(newsroom, "news", ON_NEW)
     newsroom.item("one")
     newsroom.item("two")
@@ -91,7 +91,7 @@ def test_what_max_items_leaves_over_goes_next(newsroom: RunningNewsroom) -> None
     newsroom.tick(MONDAY + 21 * MINUTE)
     assert newsroom.read(ada) == [[first], [second]]
     assert sorted(entry.story for entry in newsroom.entries_of("desk") if entry.story) == ["one", "two"]
-    # Then all is out, and nothing more is due.
+    # Then all stories are out, and nothing more is due.
     assert _planned(newsroom).slots == []
     assert not newsroom.tick(MONDAY + DAY).composed
 

@@ -1,4 +1,4 @@
-"""`plan` uses the functions of `tick`, so it foretells what happens."""
+"""`plan` uses the functions of `tick`, so it predicts correctly."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def stories(one: PlannedSchedule) -> list[str]:
 
 
 def foretold(newsroom: RunningNewsroom, name: str, before: datetime, at: datetime) -> None:
-    """Check that `tick` does what `plan` said an hour before."""
+    """Check that `tick` does what `plan` predicted an hour before."""
     slot = planned(newsroom, before)[name].slots[0]
     assert slot.at == at
     (composed,) = newsroom.tick(at).composed
@@ -52,7 +52,7 @@ def foretold(newsroom: RunningNewsroom, name: str, before: datetime, at: datetim
 
 
 def test_a_look_ahead_neither_copies_nor_changes_the_ledger(newsroom: RunningNewsroom) -> None:
-    """It copied the whole store: some gigabytes for each `plan`."""
+    """Each `plan` copied the whole store, which may have some gigabytes."""
     newsroom.reader("anna")
     newsroom.item("one")
     newsroom.tick(MONDAY)
@@ -133,7 +133,7 @@ def test_stories_of_a_held_edition_are_planned(newsroom: RunningNewsroom) -> Non
 
 
 def test_the_slot_of_an_edition_for_approval_is_taken(newsroom: RunningNewsroom) -> None:
-    """The plan named the slot again, with an edition that nobody would make."""
+    """The plan listed the slot a second time, with an edition that nobody would make."""
     newsroom.schedule("daily", DAILY + "approval: {by: [boss@example.org], ahead: 3h}\n")
     newsroom.reader("r")
     newsroom.tick(MONDAY - DAY)

@@ -1,4 +1,4 @@
-"""A rehearsal foretells what happens, and changes nothing."""
+"""A rehearsal predicts correctly, and changes nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WEEKLY = "cadence: {weekly: fri 09:00}\ndeliver:\n  - {list: digest, frequency: 
 
 
 def friday(number: int) -> datetime:
-    """Return 09:00 in Almaty on a Friday after START. The first is 0."""
+    """Return 09:00 in Almaty on a Friday after START; 0 is the first one."""
     return datetime(2026, 12, 4, 4, tzinfo=UTC) + timedelta(weeks=number)
 
 
@@ -95,7 +95,7 @@ def state_of(folder: NewsroomFolder) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_rehearsal_foretells_what_happens(tmp_path: Path, database_url: str) -> None:
+def test_a_rehearsal_predicts_what_the_service_does(tmp_path: Path, database_url: str) -> None:
     with make_newsroom_folder(tmp_path / "n", database_url) as folder:
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))

@@ -1,4 +1,4 @@
-"""The report counts mails, also after `keep` deleted the deliveries, posts, and what was not sent."""
+"""The report counts mails and posts, also after `keep` deleted their deliveries, and explains what was not sent."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def test_deliveries_deleted_by_keep_are_still_counted(newsroom: RunningNewsroom)
     assert [row[:6] for row in rows(after)] == [row[:6] for row in rows(before)]
 
 
-def test_each_mail_is_counted_once_whatever_became_of_it(newsroom: RunningNewsroom) -> None:
-    """The mails that were accepted and stayed are counted by an index, as what is left without the others."""
+def test_each_mail_is_counted_once(newsroom: RunningNewsroom) -> None:
+    """An index gives the number of mails that were accepted and did not bounce: all mails without the others."""
     d, m, r = t.deliveries.c, t.mailings.c, t.renditions.c
     with newsroom.runtime.store.write() as connection:
         sample = connection.execute(t.deliveries.select().where(d.state == "accepted").limit(1)).one()._mapping

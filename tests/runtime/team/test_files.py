@@ -1,4 +1,4 @@
-"""Two people in one file lose nothing, and every former version comes back."""
+"""When two people edit one file, nothing is lost, and every former version can be restored."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_a_link_out_of_the_newsroom_is_not_followed(tmp_path: Path) -> None:
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["open", "save", "hand"])), max_size=12))
-def test_nobodys_words_are_lost(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str]]) -> None:
-    """Whatever two members and somebody at the machine do: each saved text is the file's or a kept version."""
+def test_no_saved_text_is_lost(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str]]) -> None:
+    """Whatever two members and an editor do: each saved text is in the file or in a kept version."""
     root = tmp_path_factory.mktemp("n")
     opened = dict.fromkeys("ab", "")
     saved: set[str] = set()
@@ -105,7 +105,7 @@ def test_nobodys_words_are_lost(tmp_path_factory: pytest.TempPathFactory, steps:
         if step == "open":
             opened[who] = files.open_file(root, NAME).digest
         elif step == "hand":
-            # An editor on the machine reads before it writes, and keeps what it read.
+            # An editor on the machine reads the file before writing it, and keeps the text that it read.
             before = files.open_file(root, NAME).text
             (root / "content").mkdir(exist_ok=True)
             (root / NAME).write_text(before + text)

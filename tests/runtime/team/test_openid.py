@@ -1,4 +1,4 @@
-"""Each check of an ID token refuses what it is for (OpenID Connect Core §3.1.3.7)."""
+"""Each check of an ID token refuses the attack that it is for (OpenID Connect Core §3.1.3.7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A changed YAML file is planned with before it is saved, on every kind of store."""
+"""A changed YAML file is planned with before it is saved, on both databases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALL = DAILY.replace("frequency: daily", "frequency: all")
 def test_the_plan_of_a_change_is_made_on_postgresql_too(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On PostgreSQL the room showed no plan of a changed schedule."""
+    """On PostgreSQL, the room showed no plan for a changed schedule."""
     with open_newsroom(tmp_path, database_url, {"daily": ALL}, public=False) as newsroom:
         for key, value in newsroom.folder.env.items():
             monkeypatch.setenv(key, value)

@@ -1,4 +1,4 @@
-"""A story's form reads back what it wrote, and touches nothing else in the file."""
+"""A story's form reads the text that it wrote, and changes nothing else in the file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40).map
 
 
 @given(title=WORDS, summary=WORDS, correction=WORDS, body=st.text("ab #-:\n", max_size=40))
-def test_what_is_written_is_read_again(title: str, summary: str, correction: str, body: str) -> None:
+def test_a_written_form_is_read_unchanged(title: str, summary: str, correction: str, body: str) -> None:
     before = read_story(FILE)
     assert before is not None
     texts = before.texts | {"title": title, "summary": summary, "correction": correction}
@@ -50,7 +50,7 @@ def test_an_unchanged_form_keeps_every_byte(text: str) -> None:
     assert write_story(text, form) == text
 
 
-def test_topics_and_flags_are_changed_alone() -> None:
+def test_only_changed_topics_and_flags_are_written() -> None:
     form = read_story(FILE)
     assert form is not None
     written = write_story(FILE, replace(form, topics=("water", "youth"), draft=True, lead=False))

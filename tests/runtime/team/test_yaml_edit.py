@@ -1,4 +1,4 @@
-"""A value of a YAML file is changed as a person would: every other byte stays, comments too."""
+"""Changing a value of a YAML file keeps every other byte, also comments."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_only_the_named_value_changes(path: str, value: object, old: str, new: s
     assert set_value(WEEKLY, path.split("."), value) == WEEKLY.replace(old, new)  # type: ignore[arg-type]
 
 
-def test_a_new_map_stands_behind_the_key_that_is_named() -> None:
+def test_a_new_map_follows_the_named_key() -> None:
     approval = {"by": ["a@example.org"], "needed": 1}
     changed = set_value(WEEKLY, ["approval"], approval, after="cadence")
     assert changed == WEEKLY.replace("6h\n", "6h\n\napproval: {by: [a@example.org], needed: 1}\n")
@@ -60,7 +60,7 @@ def test_a_new_map_stands_behind_the_key_that_is_named() -> None:
         set_value("a: [", ["a"], "x")
 
 
-def test_items_of_a_list_come_and_go() -> None:
+def test_items_of_a_list_are_added_and_removed() -> None:
     more = add_item(WEEKLY, ["deliver"], {"channel": "team"})
     assert more == WEEKLY.replace("# theirs\n", "# theirs\n  - {channel: team}\n")
     assert remove_item(more, ["deliver"], 1) == WEEKLY
@@ -70,7 +70,7 @@ def test_items_of_a_list_come_and_go() -> None:
         remove_item(WEEKLY, ["deliver"], 0)
 
 
-def test_what_yaml_would_misread_is_quoted() -> None:
+def test_text_that_yaml_would_misread_is_quoted() -> None:
     for text in ("no", "a: b", "#x", "", " x", "null", "[a"):
         assert to_flow(text).startswith('"'), text
     assert to_flow("fri 09:00") == "fri 09:00" and to_flow("[mon, thu] 09:00") == "[mon, thu] 09:00"

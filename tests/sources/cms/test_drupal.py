@@ -77,7 +77,7 @@ class TestDrupalSource(SourceContract):
         return DrupalCase(site)
 
 
-# -- what is taken ----------------------------------------------------------------------------------------------------
+# -- fields -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_real_drupals_answers_are_read_in_two_languages(site: Drupal) -> None:
@@ -196,7 +196,7 @@ def test_links_lead_to_the_site_that_shows_the_pages(site: Drupal) -> None:
     assert f'src="{site.url}files/a.png"' in one.body
 
 
-# -- what is noticed --------------------------------------------------------------------------------------------------
+# -- changes ----------------------------------------------------------------------------------------------------------
 
 
 def test_only_changes_are_read(site: Drupal) -> None:
@@ -230,7 +230,7 @@ def test_all_pages_are_read_though_some_items_are_hidden(site: Drupal) -> None:
     source = source_of(site)
     assert fetch(source).new == 140
     pages = [(path, asked["page[offset]"]) for path, asked in site.asked if path.endswith("/node/article")]
-    # In Russian and in no language there is nothing, and nothing is sent.
+    # Russian and items without a language have nothing here, so nothing is sent.
     assert pages == [
         *(("/en/jsonapi/node/article", str(offset)) for offset in (0, 50, 100, 150)),
         ("/ru/jsonapi/node/article", "0"),
@@ -290,7 +290,7 @@ def test_a_later_alt_text_is_an_edit(site: Drupal) -> None:
     fetch(source)
     name = "filter[field_media-changed][condition][value]"
     asked = [int(one[name]) for _, one in site.asked if name in one]
-    assert asked and min(asked) > site.clock - 3600  # and not again for ever
+    assert asked and min(asked) > site.clock - 3600  # and not again and again
 
 
 def test_a_site_with_hidden_media_is_read(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +353,7 @@ def test_a_language_added_later_is_no_news(site: Drupal) -> None:
     assert all(one.backlog for one in source.sweep(NOW).items)
 
 
-# -- what is gone, and what an outage cannot lose ---------------------------------------------------------------------
+# -- removed items and outages ----------------------------------------------------------------------------------------
 
 
 def test_an_item_goes_when_confirmed_and_can_return(site: Drupal) -> None:
@@ -370,7 +370,7 @@ def test_an_item_goes_when_confirmed_and_can_return(site: Drupal) -> None:
     assert len(titles(source)) == 5
     fetch(source, at + HOUR)
     assert titles(source) == ["Story 2", "Story 3"]
-    # 404, 403, and for the lost translation the page in English, which stands in for it.
+    # 404 and 403. For the lost translation, the site shows the page in English instead.
     site.clock += 86_400
     site.node("Story 1", id=withdrawn, status=True)
     fetch(source, at + 3 * HOUR)
@@ -403,7 +403,7 @@ def test_all_items_that_one_listing_missed_go_together(site: Drupal, monkeypatch
     for quarter in range(9):
         fetch(source, at + quarter * HOUR / 4)
         counts.append(len(titles(source)))
-    # Four at a time they are asked for, from an hour after the look; one of the eleven answers.
+    # They are asked for four at a time, beginning an hour after the look. One of the eleven answers.
     assert counts == [30] * 6 + [20] * 3
     assert sum(path.count("/") > 4 for path, _ in site.asked) == 11
 
@@ -447,7 +447,7 @@ def test_an_edit_during_reading_loses_no_item(site: Drupal, monkeypatch: pytest.
     fetch(source)
     nodes = []
     for number in range(60):
-        site.clock += 3_600  # further apart than what is read again in any case
+        site.clock += 3_600  # further apart than the period that is always read again
         nodes.append(site.node(f"Story {number}"))
     listing, edited = site._listing, []
 
@@ -480,7 +480,7 @@ def test_a_trial_shows_the_newest_and_saves_nothing(site: Drupal) -> None:
     assert cache.version() == 0
 
 
-# -- what is said, and what means harm --------------------------------------------------------------------------------
+# -- error messages and hostile answers -------------------------------------------------------------------------------
 
 
 def test_a_missing_type_or_api_is_reported_with_advice(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:

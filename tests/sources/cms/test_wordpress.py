@@ -130,7 +130,7 @@ def test_all_visible_parts_arrive(site: WordPress, tmp_path: Path) -> None:
     assert "1536x768" in image.src
     assert story.backlog and press.backlog
     assert (press.title, press.kind, press.topics) == ("A press release", "press-release", ())
-    # An excerpt that WordPress cut by itself is no summary of anybody's.
+    # An excerpt that WordPress cut automatically is not used as a summary.
     assert press.summary == "To the press."
 
 
@@ -189,7 +189,7 @@ def test_a_scheduled_post_is_news_when_it_comes_out(site: WordPress) -> None:
     site.post("Another")
     site.do(("age", [30]))
     assert fetch(source).new == 1
-    # As WordPress does when the moment has come: the status changes, and nothing else does.
+    # WordPress only changes the status when the time has come.
     moment = (now() + timedelta(hours=5)).strftime("%Y-%m-%d %H:%M:%S")
     site.do(
         ("write", [{"ID": later, "post_title": "Written before", "post_status": "future", "post_date": "2031-01-01"}]),
@@ -229,7 +229,7 @@ def test_a_trashed_post_goes_when_confirmed_and_returns(site: WordPress) -> None
     site.do(("wp_untrash_post", [first]), ("wp_publish_post", [first]))
     fetch(source, at + 3 * HOUR)
     assert titles(source) == ["Story 0", "Story 2"]
-    # What is for those alone who know a password is no longer for readers.
+    # A post behind a password is no longer for readers.
     site.post("Story 2", ID=third, post_password="secret")
     fetch(source, at + 10 * HOUR)
     fetch(source, at + 11 * HOUR)
@@ -289,7 +289,7 @@ def test_wpml_translations_are_one_story(site: WordPress) -> None:
     site.post("Alone", meta_input={"lang": "en"})
     site.do(("age", [30]))
     alone = source_of(site)
-    assert fetch(alone).new == 2  # what it tells at once is its own language
+    assert fetch(alone).new == 2  # at first, each version only has its own language
     source = source_of(site, languages=["en", "ru", "kk"])
     assert fetch(source).new == 2
     for language, title in (("ru", "Форум"), ("kk", "Форум (қаз.)")):

@@ -1,4 +1,4 @@
-"""The folder source: what it reads, sets aside, and does not read twice."""
+"""The folder source: files that it reads, sets aside, and does not read twice."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_name_that_only_resembles_a_copy_is_read(content: Path) -> None:
     assert (len(swept.items), swept.problems) == (len(names), ())
 
 
-def test_a_text_in_other_letters_is_warned_of(content: Path) -> None:
+def test_a_text_in_another_script_is_a_warning(content: Path) -> None:
     russian = "Сегодня открылась новая библиотека, и все пришли посмотреть."
     (content / "a.md").write_text(f"---\ntitle: Новая библиотека\n---\n{russian}\n")
     (content / "b.kk.md").write_text("---\ntitle: Zhana kitapkhana ashyldy\n---\nA\n")
@@ -308,7 +308,7 @@ def test_a_file_is_read_again_if_it_or_its_media_change(content: Path, monkeypat
 
 
 def test_a_file_written_just_now_is_read_again(content: Path) -> None:
-    """File times have steps of a few milliseconds: two writes of equal length could look like one."""
+    """File times have steps of a few milliseconds, so two writes of equal length could look the same."""
     source = source_of(content.parent)
     path = content / "a.en.md"
     path.write_text(GOOD)
@@ -439,7 +439,7 @@ def test_a_picture_of_obsidian_is_found_by_its_name(content: Path) -> None:
     assert "well%201.png" in swept.items[0].body
 
 
-def test_markdown_with_spaces_in_a_name_was_shown_as_text(content: Path) -> None:
+def test_markdown_with_spaces_in_a_name_is_a_picture(content: Path) -> None:
     (content / "media").mkdir()
     Image.new("RGB", (4, 3)).save(content / "media" / "my photo.png")
     (content / "media" / "My report 2.pdf").write_bytes(b"%PDF-1.7")
@@ -548,7 +548,7 @@ def test_a_contact_that_nobody_can_reach_is_named(content: Path, written: str, m
     assert message in errors(sweep(content))["content/a.en.md"]
 
 
-def test_words_that_are_like_a_key_stay_keys_of_ones_own(content: Path) -> None:
+def test_words_that_resemble_a_key_stay_own_keys(content: Path) -> None:
     (content / "a.en.md").write_text("---\ntitle: T\ncontract: A-17\ncontext: water\n---\nBody\n")
     (item,) = sweep(content).items
     assert item.extra == {"contract": "A-17", "context": "water"}
@@ -581,7 +581,7 @@ def test_a_title_that_sounds_like_a_copy_is_a_story(name: str) -> None:
 
 
 def test_a_file_becomes_a_copy_once_its_original_is_there(content: Path) -> None:
-    """The names of a folder are looked at again only when one of them has changed."""
+    """The names of a folder are only checked again when one of them has changed."""
     source = source_of(content.parent)
     (content / "sdg 6.en.md").write_text(GOOD, encoding="utf-8")
     ref = "content/sdg 6.en.md"

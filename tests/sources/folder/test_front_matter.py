@@ -163,7 +163,7 @@ def test_each_mistake_is_reported_with_line_and_advice(tmp_path: Path, front: st
         ("[水]", "write a name of Latin letters, such as water, and its label under `topics:` in tidings.yaml"),
     ],
 )
-def test_a_topic_in_other_letters_was_to_be_a_number(tmp_path: Path, written: str, mend: str) -> None:
+def test_a_topic_in_another_script_is_explained(tmp_path: Path, written: str, mend: str) -> None:
     assert [problem.mend for problem in bad(tmp_path, f"title: T\ntopics: {written}")] == [mend]
 
 
@@ -254,7 +254,7 @@ def test_control_characters_are_removed_with_a_warning(tmp_path: Path) -> None:
         ("lang", "fr", "language"),
     ],
 )
-def test_another_programs_name_of_a_key_is_told(tmp_path: Path, key: str, value: str, meant: str) -> None:
+def test_another_programs_name_of_a_key_is_named(tmp_path: Path, key: str, value: str, meant: str) -> None:
     [problem] = read(tmp_path, f"title: T\n{key}: {value}").problems
     assert (problem.level, problem.line) == ("warning", 3)
     assert f"`{key}`" in problem.message
@@ -262,7 +262,7 @@ def test_another_programs_name_of_a_key_is_told(tmp_path: Path, key: str, value:
 
 
 @pytest.mark.parametrize("front", ["summary: S\ndescription: D", "tags: []", "image_credit: Ada", "cover: blue"])
-def test_a_key_of_ones_own_is_no_slip(tmp_path: Path, front: str) -> None:
+def test_an_own_key_is_no_mistake(tmp_path: Path, front: str) -> None:
     assert not read(tmp_path, f"title: T\n{front}").problems
 
 
@@ -275,7 +275,7 @@ def test_a_key_of_ones_own_is_no_slip(tmp_path: Path, front: str) -> None:
         ("\n\n---\ntitle: T\n---\n", "empty lines"),
     ],
 )
-def test_another_beginning_is_told_by_its_name(tmp_path: Path, text: str, part: str) -> None:
+def test_another_format_of_front_matter_is_named(tmp_path: Path, text: str, part: str) -> None:
     read(tmp_path, "title: T")
     (tmp_path / "content" / "a.en.md").write_text(text, encoding="utf-8")
     context = SourceContext("newsroom", tmp_path, "https://news.example/", ("en", "ru"), ALMATY)

@@ -1,4 +1,4 @@
-"""A key that looks like a moment of publishing, embargo or expiry sets the item aside, whatever its name."""
+"""A key that looks like a time of publishing, embargo or expiry sets the item aside, whatever its name."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_value_decides_where_the_name_does_not(key: str, value: str, meant: 
     assert find_meant_key(key, value) == meant
 
 
-def test_a_draft_by_status_was_taken_for_a_slip_of_starts() -> None:
+def test_a_draft_by_status_is_recognised() -> None:
     _, (problem,) = read_front_matter("---\ntitle: A release\nstatus: draft\n---\nText\n", "a.en.md")
     assert problem.mend.startswith("write `draft`")
 

@@ -79,7 +79,7 @@ def titles(source: FeedSource) -> list[str]:
     return sorted(one.title for one in source.sweep(NOW).items)
 
 
-# -- asking -----------------------------------------------------------------------------------------------------------
+# -- requests ---------------------------------------------------------------------------------------------------------
 
 
 def test_an_unchanged_feed_costs_the_site_nothing(site: Website) -> None:
@@ -252,7 +252,7 @@ def test_an_edit_on_the_site_changes_the_item(site: Website) -> None:
     assert (one.title, one.body) == ("One better title", "<p>After.</p>")
 
 
-# -- what is news -----------------------------------------------------------------------------------------------------
+# -- which items are news ---------------------------------------------------------------------------------------------
 
 
 def test_items_of_the_first_reading_are_no_news(site: Website) -> None:
@@ -304,7 +304,7 @@ def test_unusual_silence_of_a_source_is_noticed(site: Website) -> None:
     assert source.health(NOW + 3 * DAY).is_silent
 
 
-# -- what it tells ----------------------------------------------------------------------------------------------------
+# -- the content of items ---------------------------------------------------------------------------------------------
 
 
 def test_topics_languages_and_stories_follow_the_settings(site: Website) -> None:

@@ -38,7 +38,7 @@ def test_output_of_a_generator_is_read(site: Website, file: Path) -> None:
     host = f"https://{file.stem}.example"
     assert forum.url is not None and forum.url.startswith(f"{host}/")
     assert "Шестьдесят посёлков провели воду." in forum.body
-    if file.name != "hugo.rss":  # which gives summaries alone
+    if file.name != "hugo.rss":  # which only gives summaries
         assert f'href="{host}/about/"' in forum.body
         assert [(image.src, image.alt) for image in forum.images] == [(f"{host}/media/well.jpg", "Девочка у колодца")]
     if file.stem in ("hugo", "nikola", "eleventy"):
@@ -48,7 +48,7 @@ def test_output_of_a_generator_is_read(site: Website, file: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["rss", "atom"])
-def test_feedgen(site: Website, form: str) -> None:
+def test_the_output_of_feedgen_is_read(site: Website, form: str) -> None:
     made = FeedGenerator()
     made.id("https://feedgen.example/")
     made.title("Аул и степь")

@@ -32,7 +32,7 @@ BOMB = (
 
 
 def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server that sends any bytes, one by one if need be."""
+    """A server that sends any bytes, one by one if a test says so."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -46,7 +46,7 @@ def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
                     one.recv(65536)
                     answer(one)
                 except OSError:
-                    pass  # the reader has hung up, as it should
+                    pass  # the client has hung up, as it should
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -91,7 +91,7 @@ def test_an_endless_body_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     def flood(one: socket.socket) -> None:
         one.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/rss+xml\r\n\r\n<rss>")
         for _ in range(16_000):
-            one.sendall(b" " * 65_536)  # a gigabyte, if anybody takes it
+            one.sendall(b" " * 65_536)  # a gigabyte, if the client reads it
             sent[0] += 65_536
 
     with serving(flood) as url:
@@ -118,7 +118,7 @@ def test_endless_and_private_redirects_are_refused(site: Website, monkeypatch: p
     for number in range(20):
         site.pages[f"/{number}"] = Page(b"", 302, {"Location": f"/{number + 1}"})
     assert "more than 5 redirects" in source_of(f"{site.url}/0").fetch(NOW).problem
-    # This machine's first address plays the open internet, all others are inside.
+    # This machine's first address stands for the internet, and all other addresses are private.
     monkeypatch.setattr(net, "is_public_ip", lambda address: address == "127.0.0.1")
     inside = Website()
     try:
@@ -212,7 +212,7 @@ _ODD = (
 
 
 def mutated(rng: random.Random, seed: bytes) -> bytes:
-    """Cut, double, overwrite and intersperse the bytes."""
+    """Cut, double, overwrite and mix the bytes."""
     made = bytearray(seed)
     for _ in range(rng.choice([1, 1, 2, 4, 12])):
         at = rng.randrange(len(made) + 1)

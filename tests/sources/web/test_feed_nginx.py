@@ -41,7 +41,7 @@ def test_real_servers_headers_are_obeyed(tmp_path: Path) -> None:
         (root / "feed.rss").write_bytes(rss([Story("a", "Форум молодёжи", "<p>Текст.</p>" * 200)], url))
 
         def twice(path: str) -> list[str]:
-            """The statuses of two askings, by what nginx noted."""
+            """Ask twice, and return the statuses in nginx's log."""
             before = len(log.read_text().splitlines())
             source = source_of(url + path)
             for _ in range(2):

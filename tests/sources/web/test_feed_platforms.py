@@ -1,4 +1,4 @@
-"""Feeds as the platforms write them: nothing of an entry is lost on the way to the item."""
+"""Feeds as the platforms write them: every part of an entry reaches the item."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = (
 
 
 def read_rss(inner: str) -> dict[str, Any]:
-    """The article of an RSS feed with one item."""
+    """Return the article of an RSS feed with one item."""
     item = f"<item><title>Wells</title><guid>1</guid>{inner}</item>"
     feed = f'<rss version="2.0" {NAMES}><channel><title>F</title>{item}</channel></rss>'
     [only] = parse_feed(feed.encode(), URL).items
@@ -25,7 +25,7 @@ def read_rss(inner: str) -> dict[str, Any]:
 
 
 def read_atom(inner: str) -> dict[str, Any]:
-    """The article of an Atom feed with one entry."""
+    """Return the article of an Atom feed with one entry."""
     names = 'xmlns="http://www.w3.org/2005/Atom" xmlns:media="http://search.yahoo.com/mrss/"'
     feed = f"<feed {names}><title>F</title><entry><title>Wells</title><id>1</id>{inner}</entry></feed>"
     [only] = parse_feed(feed.encode(), URL).items
@@ -43,7 +43,7 @@ def test_the_lines_and_links_of_a_video_are_kept() -> None:
         '<p>First line,<br>see <a href="https://un.example/r">https://un.example/r</a>.</p>'
         "<p>0:30 The &lt;second> part</p>"
     )
-    # The text of the video describes no picture.
+    # The text of the video is not the description of a picture.
     assert article["images"] == [{"src": "https://e.example/t.jpg", "alt": "Wells"}]
     assert not article["attachments"]
 
@@ -159,7 +159,7 @@ def test_a_date_that_nobody_can_read_is_named() -> None:
     assert faults == [("its date '31 ноября 2026 г.' cannot be read",), ()]
 
 
-def test_a_tiny_thumbnail_does_not_replace_the_picture_of_the_text() -> None:
+def test_a_tiny_thumbnail_does_not_replace_the_texts_picture() -> None:
     thumbnail = '<media:thumbnail url="/s72.jpg" width="72" height="72"/>'
     text = "<content:encoded>&lt;img src='/w.jpg'&gt;</content:encoded>"
     assert read_rss(text + thumbnail)["images"] == []

@@ -71,7 +71,7 @@ def test_a_stored_storys_overlay_survives_a_new_translation(site: Website, tmp_p
     network = MastodonServer()
     both = "".join(f'<link rel="alternate" hreflang="{one}" href="/{one}/forum">' for one in ("en", "ru"))
     site.pages |= {"/news": listing("/en/forum", "/en/well"), "/en/forum": story("Forum")}
-    # The newer of the two, so that nothing but the overlay puts the other first.
+    # This is the newer story, so only the overlay can put the other one first.
     dated = '<meta property="article:published_time" content="2026-03-02T03:10:00Z">'
     site.pages["/en/well"] = story("Well", head=dated)
     with open_mastodon_newsroom(tmp_path / "newsroom", database_url, network) as newsroom:
@@ -115,7 +115,7 @@ def test_a_stored_storys_overlay_survives_a_new_translation(site: Website, tmp_p
 
 
 def test_an_overlay_applies_by_the_name_of_one_translation(site: Website, tmp_path: Path) -> None:
-    # Nothing is stored here, as after a store was lost: the file alone tells.
+    # Nothing is stored here, as after the loss of a store: only the file is known.
     context = SourceContext("site", tmp_path, "https://n.example/", ("en", "ru"), ZoneInfo("UTC"), MemoryFetchCache())
     told = {"type": "feed", "url": f"{site.url}/feed", "allow_private": True}
     lone = FeedSource(Settings.model_validate(told), context)

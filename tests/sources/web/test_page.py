@@ -73,7 +73,7 @@ class PageCase(SourceCase):
 
 
 class _Every:
-    """Each reading is a day later, so that known pages are read again."""
+    """Fetch at a time. Each reading is a day later, so that known pages are read again."""
 
     def __init__(self, source: PageSource) -> None:
         self._source, self._days = source, 0
@@ -191,7 +191,7 @@ def test_unchanged_pages_are_not_sent_again(site: Website, by: str, monkeypatch:
 
     kept = 304 if by == "etag" else 200
     assert asked(timedelta(0), source) == [("/news", 200, False), ("/a", 200, False), ("/b", 500, False)]
-    # A listing that has not changed still leads to what could not be read, and to what is due again.
+    # An unchanged listing still leads to pages that could not be read, and to pages that are due again.
     site.pages["/b"] = story("Story B")
     assert asked(timedelta(hours=1), source) == [("/news", kept, True), ("/b", 200, False)]
     [first, _] = asked(timedelta(hours=26), source)[1:]
@@ -200,7 +200,7 @@ def test_unchanged_pages_are_not_sent_again(site: Website, by: str, monkeypatch:
     site.pages["/a"] = replace(site.pages["/a"], body=story("Story A, edited").body)
     source.fetch(NOW + timedelta(days=3))
     assert {one.title for one in source.sweep(NOW).items} == {"Story A, edited", "Story B"}
-    # Other selectors find other things in what has not changed; so may another version of ours.
+    # Other selectors may find other things on an unchanged page, and so may another version of ours.
     again = source_of(f"{site.url}/news", cache, title="p")
     assert {(status, known) for _, status, known in asked(timedelta(days=5), again)} == {(200, False)}
     assert {one.title for one in again.sweep(NOW).items} == {"Text."}
@@ -279,7 +279,7 @@ def test_pages_are_fetched_one_by_one_with_pauses(site: Website, monkeypatch: py
     slept: list[tuple[float, int]] = []
     monkeypatch.setattr(page.time, "sleep", lambda seconds: slept.append((seconds, len(site.asked))))
     assert source_of(f"{site.url}/news", pause="2s").fetch(NOW).new == 3
-    # Before each page but the listing, and once all that was asked before has been answered.
+    # Before each page except the listing, after all earlier requests were answered.
     assert slept == [(2.0, 2), (2.0, 3), (2.0, 4)]
 
 

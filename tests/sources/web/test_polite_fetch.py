@@ -1,4 +1,4 @@
-"""robots.txt by RFC 9309: the cases of its sections 2.2 and 5, and hostile files. Caching and redirects."""
+"""robots.txt by RFC 9309: the cases of its sections 2.2 and 5, hostile files, caching and redirects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def allowed(text: str, *paths: str) -> list[bool]:
 
 
 def test_the_longest_rule_wins_and_allow_wins_a_tie() -> None:
-    # RFC 9309 §5.2, and a site that closes a folder but for its news.
+    # RFC 9309 §5.2, and a site that closes a folder except its news.
     text = "User-Agent: tidings\nAllow: /example/page/\nDisallow: /example/page/disallowed.gif\n"
     assert allowed(text, "/example/page/", "/example/page/disallowed.gif", "/other") == [True, False, True]
     for one in ("Disallow: /\nAllow: /news/\nDisallow: /news/old", "Allow: /news/\nDisallow: /news/old\nDisallow: /"):

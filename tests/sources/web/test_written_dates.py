@@ -1,4 +1,4 @@
-"""Dates as websites write them are read in the languages of the world."""
+"""Dates as websites write them, in many languages, are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tidings.sources.web.written_dates import read_written_date
 
 ALMATY = ZoneInfo("Asia/Almaty")
 EIGHT, MIDNIGHT = "03-01T03:00", "02-28T19:00"
-"""Of the first of March, in UTC."""
+"""The first of March, in UTC."""
 DATES = {
     "Вс, 01 мар 2026 08:00:00 +0500": EIGHT, "воскресенье, 1 марта 2026 г., 08:00": EIGHT, "1 марта 2026": MIDNIGHT,
     "01.03.2026 08:00": EIGHT, "dim., 01 mars 2026 04:00:00 +0100": EIGHT, "1er mars 2026 à 8h00": EIGHT,
@@ -51,17 +51,17 @@ def test_the_language_decides_between_two_months(language: str, month: int) -> N
     ("written", "read"),
     [
         ("Вс, 01 мар 2026 08:00:00 +0500", "2026-03-01T03:00:00+00:00"),
-        # feedparser takes the first digit or letters for the month, and drops the afternoon and the zone.
+        # feedparser takes the first digit or letters for the month, and ignores the afternoon and the zone.
         ("2026年3月1日 08:00", "2026-03-01T03:00:00+00:00"),
         ("01 marraskuuta 2026 08:00", "2026-11-01T03:00:00+00:00"),
         ("Sun, 1 March 2026 8:00 PM", "2026-03-01T15:00:00+00:00"),
         ("2026-03-01 08:00:00 MSK", "2026-03-01T05:00:00+00:00"),
-        # RFC 822 and ISO 8601 are as before.
+        # RFC 822 and ISO 8601 work as before.
         ("Sun, 01 Mar 2026 08:00:00 EST", "2026-03-01T13:00:00+00:00"),
         ("2026-03-01T08:00:00Z", "2026-03-01T08:00:00+00:00"),
     ],
 )
-def test_a_local_date_of_a_feed_was_another_day_or_none(written: str, read: str) -> None:
+def test_a_local_date_of_a_feed_is_read(written: str, read: str) -> None:
     entry = f"<item><title>T</title><guid>1</guid><pubDate>{written}</pubDate></item>"
     feed = f"<rss version='2.0'><channel><title>F</title><link>{URL}</link>{entry}</channel></rss>"
     [item] = parse_feed(feed.encode(), URL, zone="Asia/Almaty").items

@@ -1,4 +1,4 @@
-"""What a source on the network keeps: read by every process alike, and written by one at a time."""
+"""The fetch cache of a source on the network: every process reads it, and one at a time writes it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-def test_a_shelf_holds_what_was_put_there(store: Store) -> None:
+def test_the_cache_returns_what_was_stored(store: Store) -> None:
     shelf = StoredFetchCache(store, "site")
     assert (shelf.version(), shelf.state(), shelf.items()) == (0, {}, ())
     assert shelf.save(0, {"etag": "x"}, [ENTRY])
@@ -37,7 +37,7 @@ def test_a_shelf_holds_what_was_put_there(store: Store) -> None:
     assert StoredFetchCache(store, "other").items() == ()
 
 
-def test_of_two_that_fetched_at_once_one_keeps_what_it_found(store: Store) -> None:
+def test_one_of_two_simultaneous_fetches_is_kept(store: Store) -> None:
     one, other = StoredFetchCache(store, "site"), StoredFetchCache(store, "site")
     assert one.save(0, {"by": "one"}, [ENTRY])
     assert not other.save(0, {"by": "other"}, [replace(ENTRY, ref="b")])

@@ -1,4 +1,4 @@
-"""Items in the store: what goes in comes out, on both databases."""
+"""Items in the store are read as they were written, on both databases."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_the_next_moment_at_which_an_item_becomes_visible(store: Store) -> None:
 @pytest.mark.parametrize(
     "twin", [{"ref": "r1"}, {"story": "s1"}, {"slug": "s1"}, {"id": "id-1"}], ids=["ref", "story", "slug", "id"]
 )
-def test_what_is_unique_is_a_constraint(store: Store, twin: dict[str, object]) -> None:
+def test_uniqueness_is_a_constraint(store: Store, twin: dict[str, object]) -> None:
     put(store, plain(1))
     with pytest.raises(IntegrityError):
         put(store, plain(2, **twin))
@@ -137,7 +137,7 @@ def test_items_can_swap_their_places(store: Store) -> None:
         assert {item.id: item.ref for item in items.load_items(connection)} == {"id-1": "r2", "another": "r1"}
 
 
-def test_of_two_that_decided_alike_one_may_write(store: Store) -> None:
+def test_one_of_two_equal_decisions_is_written(store: Store) -> None:
     for version in (0, 1):
         with store.read() as connection:
             assert items.items_version(connection) == version

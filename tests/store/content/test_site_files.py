@@ -1,4 +1,4 @@
-"""Two processes that meet on a fresh store mint one identity and one stamp, and neither fails."""
+"""Two processes that start on a fresh store make one identity and one stamp, and neither fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tidings.store.engine import Store
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
 
 
-def test_both_go_on_and_agree(database_url: str, tmp_path: Path) -> None:
+def test_two_processes_agree_on_identity_and_stamp(database_url: str, tmp_path: Path) -> None:
     first = open_store(database_url, tmp_path)
     second = Store(database_url, tmp_path)
     gate = threading.Barrier(2)

@@ -1,4 +1,4 @@
-"""Claims: what is due goes in order, what must not be sent is skipped, and every later write is fenced."""
+"""Claims take due deliveries in order, skip those that may not be sent, and fence every later write."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _claim(store: Store, limit: int = 9, **options: Any) -> Claim:
 
 
 def _mail(store: Store, *names: str, number: int = 1) -> dict[str, int]:
-    """Ids of the deliveries by name."""
+    """Return the ids of the deliveries by name."""
     readers = add_readers(store, names)
     mailing = add_mailing(store, readers, add_edition(store, number))
     with store.read() as connection:
@@ -67,7 +67,7 @@ def test_the_claim_is_empty_only_when_nothing_waits(store: Store) -> None:
     assert _claim(store).is_empty
 
 
-def test_who_has_left_is_skipped_with_the_reason(store: Store) -> None:
+def test_a_reader_who_has_left_is_skipped_with_the_reason(store: Store) -> None:
     ids = _mail(store, "ada", "bob", "cy")
     with store.write() as connection:
         consent.suppress(connection, consent.address_hash("bob@example.org"), "digest", "unsubscribed", NOW)

@@ -61,7 +61,7 @@ def test_settling_for_one_worker_leaves_the_others_alone(store: Store) -> None:
     journal = Journal(store)
     first, second = journal.writer("me"), journal.writer("me")
     first.begin([(7, 1)], 0)
-    # The same delivery, deferred by the first worker and claimed by the second before the first has settled.
+    # The second worker claimed the same delivery, which the first had deferred and not yet settled.
     second.begin([(7, 2)], 0)
     _settle(store, first, [(7, 1)])
     assert journal.read("me").intents == {(7, 2)}
@@ -81,7 +81,7 @@ def test_an_entry_goes_once_all_its_deliveries_are_settled(store: Store) -> None
     _settle(store, writer, [(1, 1)])
     assert journal.read("me").intents == {(1, 1), (2, 1), (3, 1)}
     _settle(store, writer, [(2, 1)])
-    # The entry has the outcome of the first delivery too, which does no harm.
+    # The entry also has the outcome of the first delivery, which does no harm.
     assert journal.read("me").intents == {(3, 1)}
     _settle(store, writer, [(3, 1)])
     assert _count(store) == 1
@@ -138,7 +138,7 @@ def test_another_boot_is_noticed(store: Store, tmp_path: Path, monkeypatch: pyte
     writer.close()
 
 
-def test_none_of_many_begins_once_somebody_has_left(store: Store) -> None:
+def test_no_message_begins_once_somebody_has_left(store: Store) -> None:
     journal = Journal(store)
     writer = journal.writer("me")
     assert writer.begin([(1, 1)], 0)
@@ -156,7 +156,7 @@ def test_none_of_many_begins_once_somebody_has_left(store: Store) -> None:
 
 
 def test_no_intent_is_written_while_somebody_leaves(store: Store) -> None:
-    """The intent waits for the transaction that changes consent, and then is refused."""
+    """The intent waits for the transaction that changes consent, and is then refused."""
     writer = Journal(store).writer("me")
     results: list[bool] = []
     beginning = threading.Thread(target=lambda: results.append(writer.begin([(1, 1)], 0)))
@@ -171,7 +171,7 @@ def test_no_intent_is_written_while_somebody_leaves(store: Store) -> None:
     writer.close()
 
 
-def test_messages_count_as_prepared_only_meanwhile(store: Store) -> None:
+def test_messages_count_as_prepared_only_until_their_intent(store: Store) -> None:
     journal = Journal(store)
     writer = journal.writer("me")
     with store.write() as connection:

@@ -1,4 +1,4 @@
-"""The ledger: every delivery once, each in one state, shown as it is."""
+"""The ledger has every delivery once, in one state."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _claim(store: Store, owner: str = "me", limit: int = 50, **options: Any) -> 
         return list(claimant.claim(connection, limit, **moments).deliveries)
 
 
-def test_the_fields_of_the_contract_in_their_order(store: Store) -> None:
+def test_a_line_has_the_fields_of_the_contract_in_order(store: Store) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store, 12))
     with store.read() as connection:
         (entry,) = ledger.entries(connection)
@@ -75,7 +75,7 @@ def test_a_row_in_a_closed_mailing_does_not_wait_for_ever(store: Store) -> None:
     assert [delivery.address for delivery in _claim(store)] == ["editor@example.org"]
 
 
-def test_a_post_goes_once_whatever_the_mailing(store: Store) -> None:
+def test_a_story_is_posted_once_in_any_mailing(store: Store) -> None:
     with store.write() as connection:
         for key in ("a", "b"):
             mailing = ledger.get_or_create_mailing(connection, key, "edition", now=NOW, open=True)
@@ -85,7 +85,7 @@ def test_a_post_goes_once_whatever_the_mailing(store: Store) -> None:
         assert ledger.add_deliveries(connection, [{**row, "purpose": "again-7"}]) == 1
 
 
-def test_filters(store: Store) -> None:
+def test_lines_are_filtered(store: Store) -> None:
     readers = add_readers(store, ["ada", "grace"])
     add_mailing(store, readers, add_edition(store, 1))
     add_mailing(store, readers, add_edition(store, 2))
@@ -115,7 +115,7 @@ def test_more_than_a_page_is_read_to_its_end(store: Store, monkeypatch: pytest.M
         assert ledger.count_by_state(connection) == {"pending": 21}
 
 
-def test_two_claim_different_ones(store: Store) -> None:
+def test_two_processes_claim_different_deliveries(store: Store) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(5)]), add_edition(store))
     mine, theirs = _claim(store, "me", 3), _claim(store, "they", 3)
     assert [row.id for row in mine] == [1, 2, 3]
@@ -124,7 +124,7 @@ def test_two_claim_different_ones(store: Store) -> None:
     assert _claim(store, "third") == []
 
 
-def test_only_what_is_due_and_open_is_claimed(store: Store) -> None:
+def test_only_due_and_open_deliveries_are_claimed(store: Store) -> None:
     readers = add_readers(store, [f"r{number}" for number in range(6)])
     edition = add_edition(store)
     add_mailing(store, readers, edition)
@@ -143,14 +143,14 @@ def test_only_what_is_due_and_open_is_claimed(store: Store) -> None:
     assert _claim(store) == []
     with store.write() as connection:
         ledger.open_edition(connection, edition, NOW)
-    # What was never tried goes first. Retries go by the newsroom's clock, what the other side asked for by real time.
+    # Deliveries without an attempt go first. Retries use the newsroom's clock; Retry-After uses real time.
     assert [row.id for row in _claim(store)] == [6, 4]
     assert [row.id for row in _claim(store, now=soon)] == [1]
     assert [row.id for row in _claim(store, real_now=soon)] == [2]
 
 
 @pytest.mark.parametrize("state", ["held", "cancelled", "superseded", "composing"])
-def test_nothing_of_an_edition_that_is_not_sending_is_claimed(store: Store, state: str) -> None:
+def test_only_editions_in_sending_are_claimed(store: Store, state: str) -> None:
     edition = add_edition(store)
     add_mailing(store, add_readers(store, ["ada"]), edition)
     with store.write() as connection:
@@ -158,7 +158,7 @@ def test_nothing_of_an_edition_that_is_not_sending_is_claimed(store: Store, stat
     assert _claim(store) == []
 
 
-def test_what_a_crash_left_goes_last_and_alone(store: Store) -> None:
+def test_crash_suspects_are_sent_last_and_alone(store: Store) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(4)]), add_edition(store))
     _set(store, 1, crashes=1)
     _set(store, 2, crashes=1)
@@ -208,7 +208,7 @@ def test_an_address_that_changed_meanwhile_goes_back(store: Store) -> None:
     assert again.address == "new@example.org"
 
 
-def test_cancelling_leaves_what_may_have_arrived_in_doubt(store: Store) -> None:
+def test_cancelling_leaves_sent_messages_in_doubt(store: Store) -> None:
     edition = add_edition(store)
     readers = add_readers(store, [f"r{number}" for number in range(7)])
     add_mailing(store, readers, edition)
@@ -224,7 +224,7 @@ def test_cancelling_leaves_what_may_have_arrived_in_doubt(store: Store) -> None:
         connection.execute(update(t.editions).values(state="cancelled"))
     expected = "cancelled cancelled in_doubt in_doubt accepted handed cancelled"
     assert " ".join(row["state"] for row in rows(store)) == expected
-    # What was handed over, and came back unsent, is cancelled too.
+    # A delivery that was handed over and came back unsent is cancelled too.
     _set(store, 6, state="pending", owner="")
     with store.write() as connection:
         assert ledger.cancel_leftovers(connection, NOW) == 1
@@ -232,7 +232,7 @@ def test_cancelling_leaves_what_may_have_arrived_in_doubt(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("how", "state"), [("accepted", "accepted"), ("resend", "pending"), ("cancel", "cancelled")])
-def test_a_person_settles_what_is_in_doubt(store: Store, how: Any, state: str) -> None:
+def test_a_person_settles_a_delivery_in_doubt(store: Store, how: Any, state: str) -> None:
     edition = add_edition(store)
     mailing = add_mailing(store, add_readers(store, ["ada"]), edition)
     _set(store, 1, state="in_doubt", doubts=2)
@@ -250,7 +250,7 @@ def test_a_person_settles_what_is_in_doubt(store: Store, how: Any, state: str) -
     assert is_open == (how == "resend")
 
 
-def test_what_is_in_no_doubt_is_not_resolved(store: Store) -> None:
+def test_a_delivery_without_doubt_is_not_resolved(store: Store) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     with store.write() as connection, pytest.raises(RefusedError, match="pending"):
         ledger.resolve(connection, 1, "cancel", NOW)
@@ -258,7 +258,7 @@ def test_what_is_in_no_doubt_is_not_resolved(store: Store) -> None:
         ledger.resolve(connection, 99, "cancel", NOW)
 
 
-def test_an_edition_ends_when_nothing_goes_on_by_itself(store: Store) -> None:
+def test_an_edition_ends_when_no_delivery_is_active(store: Store) -> None:
     edition = add_edition(store)
     add_mailing(store, add_readers(store, ["ada", "grace"]), edition)
     _set(store, 1, state="accepted")

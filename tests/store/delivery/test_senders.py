@@ -1,4 +1,4 @@
-"""The health of senders outlives a restart, and is one for all processes."""
+"""The health of senders survives a restart, and all processes share it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _known(store: Store, fingerprint: str = "1") -> dict[str, SenderHealth]:
         return senders.load_healths(connection, {"relay": fingerprint, "other": "x"})
 
 
-def test_a_failure_is_found_again_and_the_next_one_rests_longer(store: Store) -> None:
+def test_failures_are_remembered_and_lengthen_the_rest(store: Store) -> None:
     assert _known(store) == {}
     first = _fail(store, NOW)
     assert _known(store) == {"relay": first} == {"relay": SenderHealth(1, "refused", NOW + REST_TIMES[0])}
@@ -42,12 +42,12 @@ def test_a_failure_is_found_again_and_the_next_one_rests_longer(store: Store) ->
     assert _known(store)["relay"].failures == 2
 
 
-def test_two_processes_that_find_one_outage_count_once(store: Store) -> None:
+def test_one_outage_seen_by_two_processes_counts_once(store: Store) -> None:
     _fail(store, NOW)
     assert _fail(store, NOW + timedelta(seconds=1)).failures == 1
 
 
-def test_a_message_that_was_taken_wipes_the_slate(store: Store) -> None:
+def test_an_accepted_message_ends_the_outage(store: Store) -> None:
     _fail(store, NOW)
     with store.write() as connection:
         senders.record_success(connection, "relay")
@@ -55,8 +55,8 @@ def test_a_message_that_was_taken_wipes_the_slate(store: Store) -> None:
     assert _known(store) == {}
 
 
-def test_other_settings_begin_afresh(store: Store) -> None:
-    """Who has mended the password need not wait."""
+def test_changed_settings_end_the_rest(store: Store) -> None:
+    """After correcting the password, an operator need not wait."""
     _fail(store, NOW)
     _fail(store, NOW + REST_TIMES[0])
     assert _known(store, "2") == {}

@@ -1,4 +1,4 @@
-"""Leaving and claiming over lock one row: whichever comes first, nobody who left is mailed after it."""
+"""Unsubscribing and claiming lock one row: whichever comes first, nobody who has left is mailed afterwards."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_address_is_stored_in_one_way(given: str, stored: str) -> None:
         *(f"{'ж' * 33}@example.org", f"a@{'b' * 64}.org", f"a@{'b.' * 126}org", f"a@{'bb.' * 84}org"),
     ],
 )
-def test_what_is_no_address_is_refused(given: str) -> None:
+def test_an_invalid_address_is_refused(given: str) -> None:
     with pytest.raises(InputError):
         consent.normal_address(given)
 
@@ -81,7 +81,7 @@ def test_what_is_no_address_is_refused(given: str) -> None:
     ],
 )
 def test_a_character_that_deceives_is_named(given: str, name: str) -> None:
-    """`U+200B` before the address of somebody who had left brought them back."""
+    """`U+200B` before the address of a person who had left brought them back."""
     with pytest.raises(InputError, match=re.escape(name)):
         consent.normal_address(given)
 
@@ -97,7 +97,7 @@ def test_a_character_that_deceives_is_named(given: str, name: str) -> None:
         "علي@example.org",
     ],
 )
-def test_one_script_is_no_deceit(given: str) -> None:
+def test_an_address_in_one_script_is_accepted(given: str) -> None:
     assert consent.normal_address(given).partition("@")[0] == given.partition("@")[0]
 
 
@@ -111,7 +111,7 @@ def test_an_odd_address_of_an_older_version_can_be_erased(store: Store) -> None:
         assert connection.execute(select(t.subscribers.c.id)).all() == []
 
 
-def test_the_hash_does_not_depend_on_how_it_is_written() -> None:
+def test_the_hash_is_the_same_for_every_spelling() -> None:
     assert consent.address_hash("Ada@Example.org") == consent.address_hash("ada@example.ORG")
     assert consent.address_hash("ada@münchen.example") == consent.address_hash("ADA@xn--mnchen-3ya.example")
     assert consent.address_hash("ada@example.org") != consent.address_hash("ida@example.org")
@@ -150,10 +150,10 @@ def _leave(store: Store, subscriber: int) -> None:
 
 
 @pytest.mark.parametrize("seen_before", [False, True])
-def test_who_leaves_first_is_not_claimed(store: Store, seen_before: bool) -> None:
+def test_a_reader_who_leaves_first_is_not_claimed(store: Store, seen_before: bool) -> None:
     readers = add_readers(store, ["ada"])
     if seen_before:
-        # Else making the row would already be a lock.
+        # Otherwise making the row would already take the lock.
         with store.write() as connection:
             consent.lock(connection, [consent.address_hash("ada@example.org")])
     add_mailing(store, readers, add_edition(store))
@@ -176,7 +176,7 @@ def test_who_leaves_first_is_not_claimed(store: Store, seen_before: bool) -> Non
     assert holding.wait(120)
     claiming = threading.Thread(target=claim)
     claiming.start()
-    # It waits for the one who is leaving, though nothing of that has committed.
+    # It waits for the unsubscription, though that has not committed anything yet.
     claiming.join(0.3)
     assert claiming.is_alive()
     go_on.set()
@@ -187,10 +187,10 @@ def test_who_leaves_first_is_not_claimed(store: Store, seen_before: bool) -> Non
 
 
 @pytest.mark.parametrize("seen_before", [False, True])
-def test_who_leaves_second_is_noticed_before_the_message_begins(store: Store, seen_before: bool) -> None:
+def test_leaving_after_the_claim_stops_the_message(store: Store, seen_before: bool) -> None:
     readers = add_readers(store, ["ada"])
     if seen_before:
-        # Else making the row would already be a lock.
+        # Otherwise making the row would already take the lock.
         with store.write() as connection:
             consent.lock(connection, [consent.address_hash("ada@example.org")])
     add_mailing(store, readers, add_edition(store))
@@ -209,7 +209,7 @@ def test_who_leaves_second_is_noticed_before_the_message_begins(store: Store, se
     leaving = threading.Thread(target=_leave, args=(store, readers["ada"]))
     leaving.start()
     leaving.join(0.3)
-    # Who leaves waits until the permission stands: only then can it be seen that it is void.
+    # The unsubscription waits until the permission exists: only then can the permission be void.
     assert leaving.is_alive()
     go_on.set()
     claiming.join(120)
@@ -219,7 +219,7 @@ def test_who_leaves_second_is_noticed_before_the_message_begins(store: Store, se
         assert claims.recheck(connection, "me", found[0].deliveries)[0] == set()
 
 
-def test_somebody_elses_leaving_stops_nobody_else(store: Store) -> None:
+def test_leaving_stops_no_other_readers_mail(store: Store) -> None:
     readers = add_readers(store, ["ada", "grace"])
     add_mailing(store, {"ada": readers["ada"]}, add_edition(store))
     with store.write() as connection:
@@ -231,7 +231,7 @@ def test_somebody_elses_leaving_stops_nobody_else(store: Store) -> None:
         assert claims.recheck(connection, "me", claim.deliveries) == (allowed, consent.version(connection))
 
 
-def test_two_groups_and_two_leaving_in_other_orders_never_deadlock(store: Store) -> None:
+def test_claims_and_unsubscriptions_never_deadlock(store: Store) -> None:
     names = [f"r{number}" for number in range(20)]
     hashes = [consent.address_hash(f"{name}@example.org") for name in names]
     errors: list[Exception] = []
@@ -260,12 +260,12 @@ def test_two_groups_and_two_leaving_in_other_orders_never_deadlock(store: Store)
         ("hard", "", "edition", SkipReason.SUPPRESSED),
         ("erased", "", "edition", SkipReason.ERASED),
         ("unsubscribed", "alerts", "edition", None),
-        # Their own new wish: a confirmation may follow who left, not who complained.
+        # Their own new request: a confirmation may go to a person who left, but not to one who complained.
         ("unsubscribed", "digest", "confirmation", None),
         ("complaint", "", "confirmation", SkipReason.SUPPRESSED),
     ],
 )
-def test_what_a_suppression_stops(
+def test_a_suppression_stops_the_right_mailings(
     store: Store, reason: str, list_name: str, purpose: str, skipped: SkipReason | None
 ) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store), purpose=purpose)
@@ -277,7 +277,7 @@ def test_what_a_suppression_stops(
     assert bool(claim.deliveries) == (skipped is None)
 
 
-def test_who_has_not_confirmed_gets_nothing_but_the_question(store: Store) -> None:
+def test_an_unconfirmed_reader_gets_only_the_confirmation(store: Store) -> None:
     readers = add_readers(store, ["ada"], state="pending")
     add_mailing(store, readers, add_edition(store))
     with store.write() as connection:
@@ -285,7 +285,7 @@ def test_who_has_not_confirmed_gets_nothing_but_the_question(store: Store) -> No
     assert [why for _, why in claim.skipped] == [SkipReason.NOT_CONFIRMED]
 
 
-def test_who_was_erased_between_freeze_and_send_gets_nothing(store: Store) -> None:
+def test_a_reader_erased_before_the_send_gets_nothing(store: Store) -> None:
     readers = add_readers(store, ["ada"])
     add_mailing(store, readers, add_edition(store))
     with store.write() as connection:
@@ -295,9 +295,9 @@ def test_who_was_erased_between_freeze_and_send_gets_nothing(store: Store) -> No
     assert [why for _, why in claim.skipped] == [SkipReason.ERASED]
 
 
-def test_who_takes_only_the_first_reader_leaves_no_cursor_open(store: Store) -> None:
-    add_readers(store, [f"reader-{number}" for number in range(2_500)])  # more than two pages of the reading
+def test_taking_only_the_first_reader_leaves_no_cursor_open(store: Store) -> None:
+    add_readers(store, [f"reader-{number}" for number in range(2_500)])  # more than two pages of rows
     with store.read() as connection:
         first = next(subscribers.subscriptions(connection))
     assert first.address == "reader-0@example.org"
-    gc.collect()  # a cursor thrown away open would warn here, and a warning fails a test
+    gc.collect()  # an open cursor would give a warning here, and a warning fails a test

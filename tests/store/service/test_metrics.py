@@ -1,4 +1,4 @@
-"""What status and Prometheus ask every few seconds: right, and read off indexes."""
+"""The figures for status and Prometheus, asked every few seconds, are right and come from indexes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
 
 
 def fill(store: Store, counts: dict[tuple[str, str], int], *, closes: datetime | None = None) -> None:
-    """Deliveries by (key of the mailing, state)."""
+    """Add deliveries by (key of the mailing, state)."""
     with store.write() as connection:
         number = 0
         for (key, state), count in counts.items():
@@ -51,7 +51,7 @@ def fill(store: Store, counts: dict[tuple[str, str], int], *, closes: datetime |
                 connection.execute(update(t.mailings).where(t.mailings.c.id == mailing).values(open=False))
 
 
-def test_every_state_is_counted_as_the_ledger_counts_it(store: Store) -> None:
+def test_every_state_has_the_count_of_the_ledger(store: Store) -> None:
     fill(store, {("open", state.value): n for n, state in enumerate(DeliveryState, 1)} | {("shut", "pending"): 2})
     with store.read() as connection:
         found = load_metrics(connection, NOW)
@@ -64,7 +64,7 @@ def test_every_state_is_counted_as_the_ledger_counts_it(store: Store) -> None:
     assert found.quarantined == found.deliveries["quarantined"]
 
 
-def test_an_empty_store_has_nothing_to_tell(store: Store) -> None:
+def test_an_empty_store_has_no_figures(store: Store) -> None:
     with store.read() as connection:
         found = load_metrics(connection, NOW)
     assert (found.queued, found.queued_since, found.accepted_at, found.doubtful_since) == (0, None, None, None)
@@ -74,18 +74,18 @@ def test_an_empty_store_has_nothing_to_tell(store: Store) -> None:
 def test_the_last_acceptance_is_that_of_the_newest_mailings(store: Store) -> None:
     fill(store, {("old", "accepted"): 3, ("open", "accepted"): 4})
     with store.read() as connection:
-        # The third of the older one, minute 3, is before none of the newer: the newest of both counts.
+        # The third delivery of the older mailing, minute 3, is newer than any of the newer mailing. Both count.
         assert load_metrics(connection, NOW).accepted_at == NOW - timedelta(minutes=1)
 
 
-def test_no_question_walks_over_the_deliveries(store: Store) -> None:
-    """Each statement that reads deliveries has a plan by an index: a million of them cost some milliseconds."""
+def test_no_query_scans_the_deliveries(store: Store) -> None:
+    """Each query on deliveries uses an index: with a million rows it takes milliseconds."""
     fill(store, {("open", "accepted"): 200, ("open", "pending"): 50, ("open", "deferred"): 5, ("shut", "in_doubt"): 5})
     asked: list[tuple[str, object]] = []
     with store.write() as connection:
         connection.execute(text("ANALYZE"))
         if not store.is_sqlite:
-            # A table of a few pages is read as a whole whatever indexes it has.
+            # A table of a few pages is read as a whole, with any indexes.
             connection.execute(
                 text("ALTER DATABASE " + str(connection.engine.url.database) + " SET enable_seqscan = off")
             )
@@ -111,7 +111,7 @@ def test_no_question_walks_over_the_deliveries(store: Store) -> None:
                 assert "Seq Scan on deliveries" not in plan, plan
 
 
-def test_signs_of_life_are_kept_and_forgotten(store: Store) -> None:
+def test_heartbeats_are_stored_and_deleted(store: Store) -> None:
     one = heartbeat.Heartbeat(
         "a-1", NOW, NOW, refused="x" * 9_000, faults={"beat": "OperationalError"}, stalled={"": "no host"}
     )

@@ -164,7 +164,7 @@ def test_an_item_in_an_unknown_language_is_refused(cms: Cms) -> None:
         assert wrong["msg"] == f"{said!r} is not a language of this newsroom; it has en, ru, kk"
     assert cms.ask("PUT", "/en", {"title": "News", "language": "en-GB"}).status_code == 201
     assert [one.title for one in cms.items()] == ["News"]
-    # What stands stays as it was.
+    # The stored item is unchanged.
     assert cms.ask("PUT", "/en", {"title": "Nachricht", "language": "de"}).status_code == 422
     assert [one.title for one in cms.items()] == ["News"]
 

@@ -1,4 +1,4 @@
-"""The readers' API does what its description says, and no more than the pages."""
+"""The readers' API does the same as its description says, and no more than the pages."""
 
 from __future__ import annotations
 

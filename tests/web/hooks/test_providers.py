@@ -221,7 +221,7 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("ses", _ses_bounce("Permanent", "General"), "soft", {}),
     ("ses", _ses_bounce("Transient", "MailboxFull", "5.2.2", "over quota"), "soft", {}),
     ("ses", _ses_bounce("Transient", "General", "5.1.1", "unknown"), "soft", {}),
-    # An out-of-office reply comes like this.
+    # An out-of-office reply arrives like this.
     ("ses", _ses_bounce("Transient", "General"), "", {}),
     ("ses", _ses_bounce("Transient", "ContentRejected", "5.6.1"), "soft", {}),
     (
@@ -466,7 +466,7 @@ def test_a_signed_but_senseless_report_is_no_server_error(provider: Provider) ->
 
 
 def test_an_unknown_reader_is_remembered_by_hash_for_every_list(provider: Provider) -> None:
-    """The provider reports our own mail only; `keep` or an erasure removed the rest."""
+    """The provider only reports our own mail. `keep` or an erasure removed our records."""
     assert provider.say("ses", _ses_bounce("Permanent", "NoEmail", address="gone@example.org")) == 200
     with provider.store.write() as connection:
         again = subscribers.add(

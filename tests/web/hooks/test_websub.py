@@ -57,7 +57,7 @@ def real_hub(path: Path) -> Iterator[str]:
     """Run Flask-WebSub's hub behind a real server."""
     tasks = ThreadedTasks()
     hub = flask_websub.hub.Hub(flask_websub.hub.SQLite3HubStorage(str(path)), tasks)
-    # Celery would hand the task itself to the one that may try again; none is tried again here.
+    # Celery would give the task an argument for retries. Nothing is retried here.
     once = hub.make_request_retrying
     hub.make_request_retrying = type("Task", (), {"delay": staticmethod(lambda *given: once.delay(None, *given))})
     app = flask.Flask("hub")
@@ -136,7 +136,7 @@ def test_a_new_story_is_reported_through_a_hub(tmp_path: Path, database_url: str
             soon = MONDAY + timedelta(minutes=5)
             for runtime in (writing, reading):
                 runtime.set_clock(soon)
-            assert reading.fetch() == {}  # it is not asked again before the hour is over
+            assert reading.fetch() == {}  # it is not asked again within the hour
             tick(writing, soon)
             writing.ping_hubs()
             wait_for_subscription(reading, lambda subscription: subscription.called == soon)

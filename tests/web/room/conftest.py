@@ -1,4 +1,4 @@
-"""A newsroom with a team, its comms room behind a real server, and browsers that are signed in."""
+"""A newsroom with a team, its comms room on a real server, and browsers that are signed in."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Browser:
         return self.send(path, csrf=csrf_token(self.cookie), **fields)
 
     def send(self, path: str, **fields: Any) -> httpx.Response:
-        """Send a form without a token of its own."""
+        """Send a form without its token."""
         return self.client.post(f"room/{path}", data=fields, follow_redirects=True)
 
 
@@ -57,7 +57,7 @@ class RoomSite:
     url: str
     open_clients: ExitStack = field(default_factory=ExitStack)
     log_start: int = 0
-    """Number of the last line of the log before a test, where tests share a room."""
+    """The number of the last log line before a test, for tests that share a room."""
 
     def member(self, role: str, lists: tuple[str, ...] = (), email: str = "") -> int:
         """Return the id of the member ROLE@example.org, who is added first if need be."""
@@ -71,7 +71,7 @@ class RoomSite:
             return made
 
     def browser(self, role: str | None = None, lists: tuple[str, ...] = (), email: str = "") -> Browser:
-        """A browser of a member of this role, or of somebody who is not signed in."""
+        """Return a browser of a member with this role, or of somebody who is not signed in."""
         # Without `verify`, each client would read all certificates of the machine.
         made = httpx.Client(base_url=self.url, headers={"Accept-Language": "en"}, verify=False)
         client = self.open_clients.enter_context(made)
@@ -84,14 +84,14 @@ class RoomSite:
         return Browser(client, token)
 
     def log(self) -> list[LogEntry]:
-        """The whole log of a test, newest first."""
+        """Return the whole log of a test, newest first."""
         with self.newsroom.runtime.store.read() as connection:
             return [entry for entry in team.log_entries(connection) if entry.id > self.log_start]
 
 
 @cache
 def _prepared_room() -> tuple[tempfile.TemporaryDirectory[str], list[ReceivedMail]]:
-    """The folder of a room, and the mails so far: three ticks are made once and copied for each test."""
+    """The folder of a room, and its mails so far. Three ticks are made once and copied for each test."""
     kept = tempfile.TemporaryDirectory()
     root = Path(kept.name) / "n"
     with open_newsroom(root, "sqlite:///tidings.db") as newsroom:

@@ -1,4 +1,4 @@
-"""A comms officer's week in the room, as one story: by keyboard alone or by touch on a phone, scripts on or off.
+"""A comms officer's week in the room, as one story: by keyboard or by touch, with scripts on or off.
 
 `TIDINGS_PICTURES=FOLDER` saves pictures of each stage, for a person to look at.
 """
@@ -25,7 +25,7 @@ _LONGEST = 60
 
 
 def _make_list(count: int) -> str:
-    """A list of people with odd lines."""
+    """A list of people with wrong lines."""
     rows = [f"r{number}@example.org,R {number},{('en', 'ru')[number % 2]},,daily" for number in range(count)]
     odd = ["no address here", "r1@example.org,Twice,en,,daily", ";;;", "R9@EXAMPLE.ORG,Same,kk,,weekly"]
     return "\n".join(["email,name,language,topics,frequency", *rows, *odd, ""])
@@ -44,7 +44,7 @@ class Week:
     stage: int = 0
 
     def work_as(self, role: str) -> None:
-        """Sign somebody in."""
+        """Sign a member in."""
         cookie = self.room.browser(role).cookie
         self.tab.ask("Network.setCookie", name=COOKIE, value=cookie, url=self.room.url, path="/room/")
 
@@ -52,7 +52,7 @@ class Week:
         self.tab.open(f"{self.room.url}room/{path}")
 
     def press(self, tag: str, *, leads_on: bool = True, **wanted: str) -> None:
-        """Tap a button or link, or go there by Tab and press Enter."""
+        """Tap a button or link, or reach it with Tab and press Enter."""
         if self.is_touch:
             end = "".join(f"[{key}{'$' if key == 'href' else ''}={json.dumps(value)}]" for key, value in wanted.items())
             self.tab.tap(f"main {tag}{end}:not(.unseen)", leads_on=leads_on)
@@ -61,7 +61,7 @@ class Week:
             self.tab.key("Enter", leads_on=leads_on)
 
     def fill(self, name: str, text: str) -> None:
-        """Tap a field, or go there by Tab, and type."""
+        """Tap a field, or reach it with Tab, and type."""
         self.go_to(name)
         self.tab.write(text)
 
@@ -74,14 +74,14 @@ class Week:
             self.tab.tab_to(name=name)
 
     def until(self, expression: str) -> None:
-        """Wait for what a finger or a script does a moment later."""
+        """Wait for the effect of a tap or a script."""
         end = time.monotonic() + _LONGEST
         while not self.tab.look(expression):
             assert time.monotonic() < end, expression
             time.sleep(0.05)
 
     def choose(self, name: str, value: str) -> None:
-        """Choose one of several, by its words or by arrows."""
+        """Choose one of several, by its label or with arrow keys."""
         if self.is_touch:
             choice = f"[name={json.dumps(name)}][value={json.dumps(value)}]"
             self.tab.tap(f"label:has(> {choice})")
@@ -90,18 +90,18 @@ class Week:
             self.tab.choose(name, value)
 
     def use(self) -> None:
-        """Work on the screen and with the hands of this week."""
+        """Use the screen and the input of this week."""
         self.tab.screen(*(360, 740) if self.is_touch else (1280, 900))
         self.tab.ask("Emulation.setTouchEmulationEnabled", enabled=self.is_touch)
         self.tab.scripts(self.has_scripts)
 
     def said(self) -> str:
-        """What the page says after a button: something, and no error."""
+        """Return the message of the page after a button. Fails if it is an error."""
         assert self.tab.look("document.querySelectorAll('[role=alert]').length") == 0, self.tab.words
         return str(self.tab.look("(document.querySelector('[role=status]') || {}).innerText || ''"))
 
     def see(self, name: str) -> None:
-        """Judge the page on a phone and on a computer, and keep pictures."""
+        """Check the page on a phone and on a computer, and keep pictures."""
         self.stage += 1
         for width, scheme in ((360, "light"), (1280, "dark")):
             self.tab.screen(width, scheme=scheme)
@@ -199,7 +199,7 @@ def _approve_on_a_phone(week: Week) -> None:
 
 
 def _look_a_reader_up(week: Week) -> None:
-    """Why did Anna get it?"""
+    """Find out why Anna got it."""
     week.work_as("editor")
     week.open("subscribers")
     week.fill("text", "anna")
@@ -224,7 +224,7 @@ def _correct(week: Week) -> None:
 
 
 def _change_the_schedule(week: Week) -> None:
-    """A day is left out, after its plan was seen."""
+    """A day is skipped, after looking at the plan."""
     week.work_as("admin")
     week.open("settings/schedule?file=schedules/daily.yaml")
     week.fill("skip_dates", "2026-03-03")
@@ -242,13 +242,13 @@ def _change_the_schedule(week: Week) -> None:
 
 
 def _import_people(week: Week, count: int) -> None:
-    """A list with odd lines: first tried, then taken."""
+    """A list with wrong lines is tried first, then imported."""
     week.work_as("editor")
     week.open("subscribers/import")
     week.fill("source", "A fair")
     week.choose("agreed", "yes")
     week.go_to("table")
-    # Pasted in one go: typing it would take the browser two minutes.
+    # Pasted in one step: typing it would take two minutes.
     week.tab.look(f"document.activeElement.value = {json.dumps(_make_list(count))}; 0")
     week.press(tag="button", value="check")
     week.see("import")
@@ -261,7 +261,7 @@ def _import_people(week: Week, count: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("language", "hand", "scripts"),
-    # Every two of language, hand and scripts meet in one of these.
+    # Each two of language, input and scripts meet in one of these.
     [("en", "keys", "off"), ("ar", "keys", "on"), ("en", "touch", "on"), ("ar", "touch", "off")],
 )
 def test_a_comms_officers_week(

@@ -1,4 +1,4 @@
-"""Nothing that people write runs on a screen of the room, and no page of another site stands in its place.
+"""No text that people write can run on a screen of the room, and no other site can show the room in a frame.
 
 The room sends no event streams: its pages are loaded and answered, so that open browsers hold no connection.
 """
@@ -26,7 +26,7 @@ SVG = "media/evil.svg"
 
 
 class Elements(HTMLParser):
-    """The elements of a page, as a browser would see them."""
+    """The elements of a page, as a browser sees them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Elements(HTMLParser):
 
 
 def _harm(page: str) -> list[tuple[str, dict[str, str]]]:
-    """Return the elements that could run something: scripts not of the room, handlers, odd links, other frames."""
+    """Return the elements that could run something: foreign scripts, handlers, unusual links, other frames."""
     own = re.compile(r"/room/[\w-]+\.js(\?v=\w+)?$")
     return [
         (tag, values)
@@ -52,7 +52,7 @@ def _harm(page: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def _screens() -> list[str]:
-    """Return every page that the permission table lists, and those whose address repeats what was asked for."""
+    """Return every page in the permission table, and pages whose address repeats a request."""
     values = {
         "schedule": "daily", "number": "1", "frame": "0", "token": "none", "story": "evil", "language": "en",
         "preview": "none", "version": "1",

@@ -1,4 +1,4 @@
-"""The calendar by month, week and list; a story or a slot is moved after the difference was seen."""
+"""The calendar by month, week and list. A story or a slot is moved after looking at the difference."""
 
 from __future__ import annotations
 

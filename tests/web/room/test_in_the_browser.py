@@ -1,4 +1,4 @@
-"""One job from the one-time link to the decision, in a real browser, by keyboard alone, with scripts off.
+"""One task from the one-time link to the decision, in a real browser, by keyboard alone, with scripts off.
 
 `TIDINGS_PICTURES=FOLDER` saves pictures of each screen, narrow and wide, light and dark, for a person to look at.
 """
@@ -38,7 +38,7 @@ _SMALL = """[...document.querySelectorAll("main a, main button, main summary")].
   const isShown = one.getClientRects().length && !one.classList.contains("unseen");
   return isShown && !isInSentence && Math.min(box.width, box.height) < 24;
 }).map(one => one.outerHTML)"""
-"""What is too small for a finger (WCAG 2.5.8), except links in a sentence."""
+"""Elements that are too small for a finger (WCAG 2.5.8), except links in a sentence."""
 
 
 def _sees(tab: Tab, folder: Path, name: str, language: str) -> None:

@@ -37,7 +37,7 @@ def issuer(room: RoomSite) -> Iterator[str]:
 
 
 def _begin(browser: Browser, **query: str) -> httpx.Response:
-    """Go to the provider and up to its form."""
+    """Open the provider's form."""
     answer = browser.get("sign-in/openid", **query)
     assert answer.status_code == 303, answer.text
     return browser.client.get(answer.headers["location"], follow_redirects=True)
@@ -98,7 +98,7 @@ def test_only_verified_members_come_in_from_the_provider(room: RoomSite, issuer:
 
 
 def test_an_answer_for_another_browser_is_refused(room: RoomSite, issuer: str) -> None:
-    """A stolen or planted address signs nobody in: the state belongs to one browser, the issuer is named."""
+    """A stolen or prepared address signs nobody in: the state belongs to one browser, and the issuer is named."""
     room.member("editor")
     victim, attacker = room.browser(), room.browser()
     back = _back(attacker, "editor@example.org")

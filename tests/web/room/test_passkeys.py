@@ -1,4 +1,4 @@
-"""Members join and sign in with passkeys: of a device that the test plays, and of Chromium's virtual authenticator."""
+"""Members join and sign in with passkeys: with a device that the test plays, and with Chromium's virtual device."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _options(page: httpx.Response) -> dict[str, Any]:
 
 
 def _visit(browser: Browser, path: str) -> dict[str, Any]:
-    """Open a page as somebody who is not signed in. Returns what its script is to ask the device."""
+    """Open a page as somebody who is not signed in. Returns the request that its script sends to the device."""
     page = browser.get(path)
     browser.cookie = browser.client.cookies[VISIT_COOKIE]
     return _options(page)
@@ -135,7 +135,7 @@ def test_a_link_is_used_with_a_passkey_alone(room: RoomSite) -> None:
     known = re.findall(r'name="number" value="(\d+)"', page)
     answer = again.post("account/passkeys/remove", number=known[0])
     assert answer.status_code == 422 and "your only way in" in answer.text
-    # A new link is for a device in other hands: its passkey goes with its sessions.
+    # A new link is for somebody who lost their device: the old passkey ends with its sessions.
     with room.newsroom.runtime.store.write() as connection:
         token = sign_in.make_link(connection, number, real_now())
         sign_in.accept_link(connection, token, email="", password="x", secret="", step=0, now=real_now())
@@ -166,7 +166,7 @@ def test_each_challenge_is_for_one_browser_and_once(room: RoomSite, monkeypatch:
     thief.client.cookies.set(VISIT_COOKIE, first.cookie, domain="127.0.0.1", path="/room/")
     thief.cookie = first.cookie
     assert thief.post("sign-in/passkey", passkey=answer).status_code == 403, "the same answer again"
-    # A challenge for adding one, and one of long ago.
+    # A challenge for adding a passkey, and an old challenge.
     options = _options(editor.get("account")) | {"rpId": "news.example.org"}
     assert thief.post("sign-in/passkey", passkey=device.get(options)).status_code == 403
     late = room.browser()
@@ -259,7 +259,7 @@ def test_chromium_joins_and_signs_in_with_its_passkeys(room: RoomSite, tmp_path:
         _click(tab, "form[data-passkey] button")
         assert "Welcome. You are signed in." in tab.words
         tab.open(f"{url}room/account")
-        # The device has a passkey already: nothing is sent, and the page says what to do.
+        # The device already has a passkey: nothing is sent, and the page says what to do.
         tab.look("document.querySelector('#passkeys [data-passkey] button').click()")
         tab.look("new Promise(done => setInterval(() => document.querySelector('[data-failed]').hidden || done(), 50))")
         assert "Try again, or use another way." in tab.words
@@ -272,7 +272,7 @@ def test_chromium_joins_and_signs_in_with_its_passkeys(room: RoomSite, tmp_path:
         tab.open(f"{url}room/sign-in?next=calendar")
         _click(tab, "form[data-passkey] button")
         assert tab.look("location.pathname") == "/room/calendar"
-        # Under another name of this machine, no passkey would work: the button stays away.
+        # A passkey does not work under another name of this machine, so the button is hidden.
         tab.open(f"{room.url}room/sign-in")
         assert tab.look("document.querySelector('[data-passkey]').hidden") is True
         tab.scripts(on=False)

@@ -43,7 +43,7 @@ editor GET log                                    admin GET api
 admin POST api/keys/add                           admin POST api/keys/remove
 admin POST api/test
 """
-"""What each role may do. It is written here a second time on purpose: a wrong entry in the code's table must fail."""
+"""The permissions of each role. Written here a second time on purpose: a wrong entry in the code's table fails."""
 NEEDED = {
     (method, path.rstrip(".")): None if role == "nobody" else Role(role)
     for role, method, path in zip(TABLE.split()[0::3], TABLE.split()[1::3], TABLE.split()[2::3], strict=True)
@@ -61,7 +61,7 @@ VALUES = {
 
 
 def _ask(browser: Browser, method: str, path: str) -> tuple[int, str]:
-    """Return the status and where it leads to or what it says."""
+    """Return the status, and the target or text of the answer."""
     if method == "GET":
         answer = browser.get(path.format_map(VALUES))
     else:
@@ -115,7 +115,7 @@ def test_a_form_without_the_token_of_its_browser_is_refused(room: RoomSite) -> N
     assert room.log() == []
 
 
-def test_pages_run_no_script_and_stand_in_no_frame(room: RoomSite) -> None:
+def test_pages_run_no_script_and_allow_no_frame(room: RoomSite) -> None:
     answer = room.browser("viewer").get("")
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'") and "script-src" not in policy and "unsafe" not in policy

@@ -1,4 +1,4 @@
-"""What the script of the room makes nicer: dropping, moving, live check, live preview, and a second clock."""
+"""The room's script improves pages: dropping, moving, live check, live preview, and a second clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tidings.web.room.visit import COOKIE
 _ORDER = "[...document.querySelectorAll('[name=order]')].map(one => one.value)"
 _NOTE_HIDDEN = "document.querySelector('[data-unsaved-note]').hidden"
 _LONGEST = 60
-"""Seconds that a busy machine may need for what the script asks the room."""
+"""Seconds that a busy machine may need for the script's requests."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def _until(tab: Tab, expression: str, wanted: Any = True) -> None:
 
 
 def _moves_stories(room: RoomSite, tab: Tab) -> None:
-    """By the keys of a button, then by dragging; nothing is saved before a person saves it."""
+    """Move with the keys of a button, then by dragging. Nothing is saved before a person saves it."""
     room.newsroom.item("two", title="Second")
     room.newsroom.item("three", title="Third")
     tab.open(f"{room.url}room/editions/daily/1")
@@ -72,7 +72,7 @@ def _moves_stories(room: RoomSite, tab: Tab) -> None:
 
 
 def _moves_a_slot(room: RoomSite, tab: Tab) -> None:
-    """An entry that is dropped on a day opens the same form as its link."""
+    """Dropping an entry on a day opens the same form as its link."""
     tab.open(f"{room.url}room/calendar?view=week&day=2026-03-04")
     tab.lead_on(
         """(() => {
@@ -89,7 +89,7 @@ def _moves_a_slot(room: RoomSite, tab: Tab) -> None:
 
 
 def _writes(room: RoomSite, tab: Tab) -> None:
-    """A picture is dropped in, text of Word is pasted, and the preview follows what is written."""
+    """Drop a picture, paste text of Word, and watch the preview follow the text."""
     tab.open(f"{room.url}room/stories/edit?file=content/one.en.md")
     tab.look(
         """(() => {
@@ -134,7 +134,7 @@ def _writes(room: RoomSite, tab: Tab) -> None:
 
 
 def _checks(room: RoomSite, tab: Tab) -> None:
-    """A change of the settings is checked, and its plan shown, at a pause of typing."""
+    """At a pause of typing, a change of the settings is checked and its plan is shown."""
     tab.open(f"{room.url}room/settings/schedule?file=schedules/daily.yaml")
     tab.look("document.querySelector('#when').focus(); document.querySelector('#when').select(); 0")
     tab.write('"11:00"')
@@ -143,7 +143,7 @@ def _checks(room: RoomSite, tab: Tab) -> None:
 
 
 def _follows_a_send(room: RoomSite, tab: Tab) -> None:
-    """The progress of a send goes on without the page; a tab that is opened again shows it."""
+    """The progress of a send is shown while the page stays open, and after it is opened again."""
     newsroom = room.newsroom
     newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "ann")
     tab.open(f"{room.url}room/editions/daily/1")

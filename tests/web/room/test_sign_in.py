@@ -54,13 +54,13 @@ def _sign_in(browser: Browser, secret: str, **more: str) -> httpx.Response:
 
 @pytest.fixture(autouse=True)
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real hash takes 64 MB and a fifth of a second, by design."""
+    """A real hash needs 64 MB and a fifth of a second, by design."""
     monkeypatch.setattr(sign_in, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> timedelta:
-    """Real time goes on by a minute, so that the next code is another one."""
+    """Move real time on by a minute, so that the next code is a new one."""
     ahead = timedelta(minutes=1)
     for module in ("tidings.web.room.sign_in", "tidings.web.room.routes"):
         monkeypatch.setattr(f"{module}.real_now", lambda: real_now() + ahead)
@@ -70,7 +70,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> timedelta:
 def test_a_link_works_once_and_signs_in(room: RoomSite) -> None:
     token = _link(room)
     first = room.browser()
-    # Looking at it, as scanners of mails do, uses nothing up.
+    # Opening the link, as mail scanners do, does not use it up.
     assert first.get(f"join/{token}").status_code == first.get(f"join/{token}").status_code == 200
     _, answer = _join(first, token)
     assert "Welcome. You are signed in." in answer.text

@@ -1,4 +1,4 @@
-"""axe finds nothing in any state of the room: after a mistake, before a save, in doubt, stalled, held, empty.
+"""axe finds nothing in any state of the room: after a mistake, before a save, in doubt, stopped, held, empty.
 
 `TIDINGS_PICTURES=FOLDER` saves a picture of each state, for a person to look at.
 """
@@ -39,7 +39,7 @@ TABLE = "email,language\nnew@example.org,en\nno address\nnew@example.org,ru\n"
 
 @dataclass
 class Looker:
-    """Somebody who brings pages into a state, and looks at each."""
+    """Brings pages into a state, and checks each."""
 
     room: RoomSite
     tab: Tab
@@ -54,7 +54,7 @@ class Looker:
         self.tab.ask("Network.setCookie", name=COOKIE, value=cookie, url=self.room.url, path="/room/")
 
     def see(self, name: str, path: str | None = None) -> None:
-        """Look at this page, or at another one: nothing sticks out, and axe finds nothing at all.
+        """Check this page or another one: nothing is too wide, and axe finds nothing.
 
         English is looked at wide and dark, Arabic narrow and light.
         """
@@ -71,7 +71,7 @@ class Looker:
             self.tab.picture(self.folder / f"{where}.png")
 
     def submit(self, state: str, button: str, path: str | None = None, **fields: str) -> None:
-        """Fill a form and press its button, then look at what comes."""
+        """Fill a form and press its button, then check the answer."""
         if path is not None:
             self.tab.open(f"{self.room.url}room/{path}")
         self.tab.lead_on(_SUBMIT % (json.dumps(fields), json.dumps(button)))
@@ -100,7 +100,7 @@ def _strangers(look: Looker) -> None:
 
 
 def _editions(look: Looker) -> None:
-    """A held edition is moved, changed, commented on, sent back, and cancelled."""
+    """Move, change, comment, send back and cancel a held edition."""
     edition = "editions/daily/1"
     look.room.newsroom.item("two", title="Second")
     look.see("edition-held", edition)
@@ -124,7 +124,7 @@ def _editions(look: Looker) -> None:
 
 
 def _stories(look: Looker, picture: Path) -> None:
-    """A story with a mistake, its difference, its preview, a picture without words, and its end."""
+    """A story with a mistake, its difference, its preview, a picture without alt text, and its withdrawal."""
     story = "stories/edit?file=content/one.en.md"
     look.submit("story-check", "button[value=check]:not(.unseen)", story, title="Another title")
     look.submit("story-preview", "button[value=preview]", story)
@@ -144,7 +144,7 @@ def _stories(look: Looker, picture: Path) -> None:
 
 
 def _people(look: Looker) -> None:
-    """Add with a mistake, import with odd lines, and a person who gets nothing."""
+    """Add with a mistake, import wrong lines, and show a person who gets nothing."""
     look.submit("subscriber-wrong", "form[action$='subscribers/add'] button", "subscribers", email="nobody", how="x")
     imports = {"source": "A fair", "agreed": "yes", "table": TABLE}
     look.submit("import-dry", "button[value=check]", "subscribers/import", **imports)
@@ -160,7 +160,7 @@ def _people(look: Looker) -> None:
 
 
 def _settings(look: Looker) -> None:
-    """A form and a text: what would change, a mistake, somebody else's change, a former version."""
+    """A form and a text: the difference, a mistake, another member's change, a former version."""
     form, text = "settings/schedule?file=schedules/daily.yaml", "settings/edit?file=schedules/daily.yaml"
     look.submit("schedule-plan", "button[value=check]", form, when='"11:00"', skip_dates="2026-03-03")
     look.submit("schedule-wrong", "button[value=save]", form, when="someday")
@@ -189,7 +189,7 @@ def _settings(look: Looker) -> None:
 
 
 def _team(look: Looker) -> None:
-    """A link to send, a mistake, a key, what a role may not see, and a page that is not there."""
+    """A link to send, a mistake, a key, a forbidden page, and a missing page."""
     look.submit("team-link", "form[action$='team/add'] button", "team", email="new@example.org")
     look.submit("team-twice", "form[action$='team/add'] button", email="new@example.org")
     look.see("team-invited", "team")
@@ -211,7 +211,7 @@ def _team(look: Looker) -> None:
 
 
 def _channels(look: Looker) -> None:
-    """Something in doubt, a channel that cannot post, a channel that is paused, and results."""
+    """A delivery in doubt, a stopped channel, a paused channel, and results."""
     newsroom = look.room.newsroom
     newsroom.schedule("posts", 'cadence: {daily: "10:00"}\ndeliver: [{channel: desk}]\n')
     newsroom.tick(MONDAY)

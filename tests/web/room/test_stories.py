@@ -1,4 +1,4 @@
-"""A story is written, checked, made ready, corrected and brought back in the room; nobody's words are lost."""
+"""A story is written, checked, made ready, corrected and restored in the room, and no text is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILE = "content/one.en.md"
 
 
 def form_fields(page: str) -> dict[str, str]:
-    """Return what the editor's form would send unchanged."""
+    """Return the fields that the editor's form would send unchanged."""
     fields = {
         name: html.unescape(value)
         for name, value in re.findall(

@@ -1,4 +1,4 @@
-"""A reader is found, told why, added with a consent, changed, taken off and erased; the calendar shows what comes."""
+"""A reader is found, explained, added with a consent, changed, removed and erased; the calendar shows the future."""
 
 from __future__ import annotations
 

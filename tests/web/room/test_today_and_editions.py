@@ -1,4 +1,4 @@
-"""Today says what waits; an edition shows who gets what and is decided by a button; the log says who did it."""
+"""Today shows waiting work, an edition its recipients and the buttons for a decision, and the log who did it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _frozen(page: str) -> str:
     return page.partition('name="frozen" value="')[2][:32]
 
 
-def test_today_says_what_waits_for_whom(room: RoomSite) -> None:
+def test_today_shows_waiting_work(room: RoomSite) -> None:
     page = room.browser("editor").get("").text
     assert "Waits for a decision" in page and "It waits for approval." in page
     assert "waits for you" not in page
@@ -100,7 +100,7 @@ def test_a_page_that_is_out_of_date_decides_nothing(room: RoomSite) -> None:
 
 
 def test_no_button_builds_an_edition_while_the_service_does(room: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two threads of one process froze the same edition: one took the other's for a crash."""
+    """Two threads of one process froze the same edition: one mistook the other for a crash."""
     monkeypatch.setattr(decisions, "_PATIENCE", 0.01)
     editor = room.browser("editor")
     frozen = _frozen(editor.get("editions/daily/1").text)
@@ -160,7 +160,7 @@ TWO = DAILY + "approval: {by: [Boss@example.org, deputy@example.org], ahead: 3h,
 
 
 def test_two_people_approve_in_the_room_and_each_counts_once(room: RoomSite) -> None:
-    """The room released an edition that two people had to approve, and knew no second person."""
+    """The room released an edition that two people had to approve, after the first approval."""
     room.newsroom.schedule("daily", TWO)
     editor = room.browser("editor")
     frozen = _frozen(editor.get("editions/daily/1").text)
@@ -195,7 +195,7 @@ def test_an_approver_sends_an_edition_back_with_a_comment(room: RoomSite) -> Non
     assert "Released." in boss.post("editions/daily/1/approve", do="approve", frozen=frozen).text
 
 
-def test_a_comment_stands_on_the_edition(room: RoomSite) -> None:
+def test_a_comment_is_shown_on_the_edition(room: RoomSite) -> None:
     writer = room.browser("writer")
     page = writer.post("editions/daily/1/comment", comment="<b>Too</b> long?").text
     assert "&lt;b&gt;Too&lt;/b&gt; long?" in page and "writer@example.org" in page

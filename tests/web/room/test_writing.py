@@ -1,4 +1,4 @@
-"""Writing in the room: unsaved text as readers will see it, pictures without secrets, translations, who did what."""
+"""Writing in the room: previews of unsaved text, pictures without hidden data, translations, and who did what."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ style="font-weight:700">bold</span> <a href="https://www.google.com/url?q=https:
 
 
 def _photo(size: tuple[int, int] = (3000, 1500), kind: str = "JPEG") -> bytes:
-    """A photo with a place, a camera and a turn in its EXIF."""
+    """Make a photo with a place, a camera and a rotation in its EXIF data."""
     picture = Image.new("RGB", size, (30, 90, 120))
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "SECRETCAMERA"
@@ -79,7 +79,7 @@ def test_old_previews_go_and_the_newest_stays() -> None:
     assert stash.find(2, names[-1], "page") is None
 
 
-def test_a_picture_is_scaled_and_tells_nothing(room: RoomSite) -> None:
+def test_a_picture_is_scaled_and_has_no_hidden_data(room: RoomSite) -> None:
     editor = room.browser("editor")
     fields = form_fields(editor.get("stories/edit", file=FILE).text) | {"do": "picture", "title": "Kept"}
     page = _upload(editor, fields | {"alt": 'A "well"', "credit": "Ann"}, _photo()).text
@@ -123,7 +123,7 @@ def test_a_phones_photo_becomes_a_jpeg_without_its_place(room: RoomSite) -> None
 
 
 def edit_story_from(browser: Browser, page: str) -> tuple[int, str]:
-    """Save what a page's form has."""
+    """Save the fields of a page's form."""
     fields = form_fields(page) | {"do": "save"}
     del fields["csrf"]
     answer = browser.post("stories/edit", **fields)
@@ -193,7 +193,7 @@ def test_translations_stand_beside_with_what_is_missing(room: RoomSite) -> None:
     assert "Missing: no summary (English)" in editor.get("stories/one").text
 
 
-def test_who_made_it_ready_corrected_and_withdrew_it_is_told(room: RoomSite) -> None:
+def test_a_story_lists_who_approved_corrected_and_withdrew_it(room: RoomSite) -> None:
     writer, editor = room.browser("writer"), room.browser("editor")
     writer.post("stories/new", title="Dam", language="en")
     name = "content/dam.en.md"

@@ -1,4 +1,4 @@
-"""All that a reader does, in a real browser, by keyboard alone and with scripts off; and how each page looks.
+"""Everything that a reader does, in a real browser, by keyboard alone and with scripts off; and the look of each page.
 
 `TIDINGS_PICTURES=FOLDER` saves pictures of each page, narrow and wide, light and dark, for a person to look at.
 """
@@ -61,7 +61,7 @@ class Reader:
         return self.url + found[1]
 
     def scanned(self, mail: ReceivedMail) -> None:
-        """A scanner fetches every link of a mail, runs its scripts, and changes nothing."""
+        """Let a mail scanner fetch every link of a mail and run its scripts. Nothing changes."""
         tables = (t.subscribers, t.subscriptions, t.consents, t.suppressions, t.deliveries, t.sign_up_requests)
 
         def known() -> list[list[tuple[object, ...]]]:
@@ -158,7 +158,7 @@ def _joins(reader: Reader) -> None:
     assert tab.look("document.querySelector('[aria-invalid]').getAttribute('aria-describedby')") == "email-error"
     reader.sees("subscribe-mended")
     tab.tab_to(name="email")
-    tab.write(ADDRESS)  # what stood there was selected on the way in
+    tab.write(ADDRESS)  # the old text was selected when the field got the focus
     if not tab.tab_to(name="list", value="digest")["checked"]:
         tab.key(" ")
     tab.choose("language", reader.language)

@@ -1,4 +1,4 @@
-"""The reviewer's page: GET shows the exact mail and changes nothing. A button decides; who and when are recorded."""
+"""The reviewer's page: GET shows the exact mail and changes nothing. A button decides; person and time are recorded."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_each_reviewer_gets_one_mail_with_every_language(review_site: ReviewSite
         assert len(review_site.newsroom.mails(f"{who}@example.org")) == 3
         copies = ("[en] A well & a road", "[ru] Колодец и дорога")
         assert set(mails) == {"For your approval: Daily 1", *(f"[For approval] {each}" for each in copies)}
-        # They look like the real ones, but nobody takes them for these.
+        # They look like the real mails, but are marked, so that nobody mistakes them.
         question = mails["For your approval: Daily 1"]
         assert "It goes to 2 readers: English 1, Русский 1." in question
         assert "It is due on 2 March 2026, 09:00" in question
@@ -117,7 +117,7 @@ def test_release_sends_the_same_bytes_and_records_who_decided(review_site: Revie
     assert personal.sub("", mail.text) == personal.sub("", shown.text)
 
 
-def test_a_reviewer_could_not_say_why_not(review_site: ReviewSite) -> None:
+def test_a_reviewer_may_comment(review_site: ReviewSite) -> None:
     newsroom = review_site.newsroom
     newsroom.reader("deputy", language="ru")
     newsroom.runtime.composer.recompose(

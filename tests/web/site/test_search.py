@@ -58,7 +58,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 
 def found(tab: Tab) -> list[int]:
-    """The places of the stories found, once the search has said how many there are."""
+    """Return the paths of the stories found, once the search has shown their number."""
     until = time.monotonic() + 60
     while not tab.look("document.getElementById('search-status').textContent"):
         assert time.monotonic() < until, "the search says nothing"
@@ -77,7 +77,7 @@ def test_the_search_finds_words_in_every_script(site: str, tab: Tab, language: s
         tab.write(query)
         assert found(tab) == expected, query
         assert tab.look("document.getElementById('titles').hidden")
-        # The address holds the words, so the result can be sent to somebody.
+        # The address contains the words, so the result can be sent to somebody.
         tab.open(tab.look("location.href"))
         assert found(tab) == expected, query
     tab.open(f"{site}{language}/search/")
@@ -97,7 +97,7 @@ def test_the_search_works_by_keyboard_alone(site: str, tab: Tab) -> None:
     tab.tab_to(tag="a", href="/en/s0/")
     tab.key("Enter", leads_on=True)
     assert tab.look("document.querySelector('h1').innerText") == "Café opens near the school"
-    # Without scripts there is no form that does nothing, and every title.
+    # Without scripts there is no form, and every title is listed.
     tab.scripts(on=False)
     tab.open(f"{site}en/search/")
     assert tab.look("document.querySelector('form').offsetHeight") == 0

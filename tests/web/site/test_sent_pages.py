@@ -67,7 +67,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def _seen(page: str, script: str, file: Path, *options: str) -> str:
-    """Return the page's DOM after `script`, which is put before </body>, has run."""
+    """Return the page's DOM after `script` has run. The script is inserted before </body>."""
     file.write_text(page.replace("</body>", script), encoding="utf-8")
     done = subprocess.run(
         [
@@ -88,7 +88,7 @@ def test_axe_finds_nothing_serious(pages: dict[str, str], scheme: str, tmp_path:
     script = _RUN % axe.replace("</script", "<\\/script")
     colour = f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"
     for name, page in pages.items():
-        # Frames are judged by what they show elsewhere; here their address leads nowhere.
+        # Other tests check frames; here their address leads nowhere.
         page = re.sub(r"<iframe[^>]*></iframe>", "", page)
         found = re.search(r'data-axe="([^"]*)"', _seen(page, script, tmp_path / f"{name}.html", colour))
         assert found is not None, f"axe did not run on {name}"

@@ -44,7 +44,7 @@ FEED = "/feeds/en/all.rss"
         ("/style.css", "text/css; charset=utf-8", 86400),
     ],
 )
-def test_types_and_ages(client: httpx.Client, path: str, kind: str, age: int) -> None:
+def test_types_and_cache_times(client: httpx.Client, path: str, kind: str, age: int) -> None:
     answer = client.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == kind
@@ -133,7 +133,7 @@ def test_an_old_or_invalid_date_gets_the_feed(client: httpx.Client, value: str) 
 
 
 def test_validators_move_together(client: httpx.Client, store: Store, newsroom: Newsroom) -> None:
-    # A reader that sends both, and a cache that looks at one, must agree (Athou/commafeed#1746).
+    # A client that sends both validators, and a cache that uses one, must agree (Athou/commafeed#1746).
     before = client.get(FEED)
     publish(store, newsroom, now=NOW + timedelta(hours=1), force=True)
     assert client.get(FEED).headers["etag"] == before.headers["etag"]
@@ -156,7 +156,7 @@ def test_gzip_where_it_is_accepted(store: Store, newsroom: Newsroom, accepts: st
         assert answer.headers["content-encoding"] == "gzip"
         assert gzip.decompress(raw) == plain.content
         assert answer.headers["etag"] != plain.headers["etag"]
-        # Either tag is known under either coding.
+        # Either tag is valid with either coding.
         for tag in (answer.headers["etag"], plain.headers["etag"]):
             for coding in ("identity", "gzip"):
                 headers = {"If-None-Match": tag, "Accept-Encoding": coding}
@@ -164,7 +164,7 @@ def test_gzip_where_it_is_accepted(store: Store, newsroom: Newsroom, accepts: st
 
 
 @pytest.mark.parametrize("accepts", ["", "identity", "br", "gzip;q=0", "gzip;q=nonsense", "deflate"])
-def test_no_gzip_where_it_is_not(client: httpx.Client, accepts: str) -> None:
+def test_no_gzip_where_it_is_not_accepted(client: httpx.Client, accepts: str) -> None:
     answer = client.get(FEED, headers={"Accept-Encoding": accepts})
     assert "content-encoding" not in answer.headers
     assert answer.content.startswith(b"<?xml")
@@ -212,7 +212,7 @@ def test_only_published_files_can_be_reached(store: Store, newsroom: Newsroom, p
         assert b"not ours" not in answer.content and b"SQLite" not in answer.content
 
 
-def test_a_crowd_asks_the_store_once(store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_requests_query_the_store_once(store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(static_files, "_FRESH", 3_600.0)
     asked: list[str] = []
     find = site_files.find_file
@@ -228,7 +228,7 @@ def test_a_crowd_asks_the_store_once(store: Store, newsroom: Newsroom, monkeypat
         assert client.get(FEED, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
         assert client.head(FEED).headers["content-length"] == first.headers["content-length"]
         assert asked == [FEED[1:]]
-        # A file that is replaced is served at once.
+        # A replaced file is served at once.
         path = newsroom.public / FEED[1:]
         path.write_bytes(first.content + b"<!-- new -->")
         assert client.get(FEED, headers={"Accept-Encoding": "identity"}).content.endswith(b"<!-- new -->")
@@ -241,10 +241,10 @@ def test_a_crowd_asks_the_store_once(store: Store, newsroom: Newsroom, monkeypat
 @pytest.mark.parametrize(
     "asked", [{}, {"Accept-Encoding": "gzip"}, {"If-None-Match": "*"}], ids=["full", "gzip", "304"]
 )
-def test_an_answer_at_once_is_the_usual_answer(
+def test_the_fast_answer_equals_the_usual_answer(
     store: Store, newsroom: Newsroom, method: str, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second answer needs no task. It says the same, byte by byte, as a server that does not know this way."""
+    """The second answer needs no task. It has the same bytes as on a server without this fast path."""
     monkeypatch.setattr(static_files, "_FRESH", 3_600.0)
     answer_usually, tasks = static_files.StaticFiles.__call__, list[str]()
 
@@ -262,7 +262,7 @@ def test_an_answer_at_once_is_the_usual_answer(
                 fields = {name: value for name, value in answer.headers.multi_items() if name not in ("date", "server")}
                 answers.append((answer.status_code, fields, b"".join(answer.iter_raw())))
     assert all(answer == answers[0] for answer in answers)
-    # The first answer of all, and that of the other server.
+    # The very first answer, and that of the other server.
     assert tasks == [FEED, FEED]
 
 
@@ -321,7 +321,7 @@ def test_routers_come_first_and_get_the_headers(store: Store, newsroom: Newsroom
         assert client.get(FEED).status_code == 200
 
 
-def test_healthz(store: Store, newsroom: Newsroom, client: httpx.Client) -> None:
+def test_healthz_is_503_when_the_service_is_unwell(store: Store, newsroom: Newsroom, client: httpx.Client) -> None:
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"ok": True})
     assert answer.headers["cache-control"] == "no-store"

@@ -40,7 +40,7 @@ class Site:
         return httpx.post(self.url + path, data={"email": address, **fields})
 
     def mails(self) -> list[ReceivedMail]:
-        """Answer all requests, and return the mails."""
+        """Process all requests, and return the mails."""
         self.runtime.answer_requests()
         self.runtime.deliver()
         return self.folder.mails.received
@@ -96,7 +96,7 @@ def judged(folder: Path, pages: dict[str, str]) -> list[str]:
     files = [folder / f"{name}.html" for name in pages]
     for file, page in zip(files, pages.values(), strict=True):
         file.write_text(page, encoding="utf-8")
-    # Checkboxes of one name are one choice of several (HTML §4.10.5.1.15).
+    # Checkboxes with one name are one choice of several (HTML §4.10.5.1.15).
     shared = {"form-dup-name": ["error", {"shared": ["radio", "checkbox", "submit"]}]}
     return html_validate(*files, extends=("recommended",), rules=shared)
 
@@ -199,14 +199,14 @@ def test_several_lists_by_one_mail(site: Site) -> None:
 
 
 def _stuck(site: Site) -> int:
-    """Deliveries that wait although nothing is due."""
+    """Return deliveries that wait although nothing is due."""
     with site.runtime.store.read() as connection:
         rows = connection.execute(select(t.deliveries.c.state)).scalars().all()
     return sum(state in ("pending", "leased", "deferred") for state in rows)
 
 
 def test_every_sign_up_of_one_day_gets_its_mail(site: Site) -> None:
-    """The second one of a day waited for ever in a mailing that was closed."""
+    """The second request of a day waited for ever, in a mailing that was closed."""
     site.ask()
     assert len(site.mails()) == 1
     site.ask(path="subscribe/press")

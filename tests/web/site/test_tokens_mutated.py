@@ -100,7 +100,7 @@ def _none_is_accepted(count: int) -> None:
         if true is None:
             assert keys.verify(purpose, token) is None, (purpose, token)
             refused += 1
-        else:  # the mutation met a true one: it must still say what was signed, for its purpose alone
+        else:  # the mutation gave a valid token: it must still contain the signed values, for its purpose only
             assert keys.verify(purpose, token) == (true[1] if purpose is true[0] else None)
     assert refused > count * 9 // 10
 

@@ -107,7 +107,7 @@ def test_the_link_of_a_test_mail_unsubscribes_nobody(site: Site) -> None:
 
 
 def test_any_spelling_of_the_body_unsubscribes(site: Site) -> None:
-    """Mail programs and browsers send different bodies: only the token counts."""
+    """Mail programs and browsers send different bodies; only the token counts."""
     for subscriber, body in enumerate(("List-Unsubscribe=One-Click\r\n", "list-unsubscribe=one-click", ""), 2):
         with site.runtime.store.write() as connection:
             address = f"r{subscriber}@example.org"
@@ -118,7 +118,7 @@ def test_any_spelling_of_the_body_unsubscribes(site: Site) -> None:
 
 
 def test_the_suppression_is_committed_before_the_answer(site: Site) -> None:
-    """With a store that cannot be written the page does not say 'done'. A later try works."""
+    """If the store cannot be written, the page does not say 'done'. A later try works."""
     with site.runtime.store.write() as connection:
         connection.exec_driver_sql("ALTER TABLE suppressions RENAME TO away")
     answer = httpx.post(site.link())
@@ -152,7 +152,7 @@ def _rename(site: Site, was: str, name: str) -> None:
 
 @pytest.mark.parametrize("api", [False, True])
 def test_a_former_name_is_known_for_ever(site: Site, api: bool) -> None:
-    """After a second rename, or without `was:`, the answer was 200 and the reader stayed."""
+    """After a second rename, or without `was:`, the answer was 200 and the reader stayed on the list."""
     link = site.link().replace("unsubscribe/", "api/unsubscriptions/" if api else "unsubscribe/")
     _rename(site, "digest", "news")
     _rename(site, "news", "weekly")
@@ -168,7 +168,7 @@ def test_a_former_name_is_known_for_ever(site: Site, api: bool) -> None:
 
 @pytest.mark.parametrize(("joined_before", "news"), [(True, "unsubscribed"), (False, "confirmed")])
 def test_an_old_link_leaves_though_its_name_is_taken(site: Site, joined_before: bool, news: str) -> None:
-    """The reader stayed on the list whose mail they had left by its link, and the page said `left`."""
+    """The reader stayed on the list whose link they had used, and the page said `left`."""
     _rename(site, "digest", "news")
     before = site.runtime.newsroom
     site.runtime.newsroom = before.model_copy(update={"lists": {**before.lists, "digest": before.lists["press"]}})
@@ -182,7 +182,7 @@ def test_an_old_link_leaves_though_its_name_is_taken(site: Site, joined_before: 
     with site.runtime.store.read() as connection:
         states = {each.list: each.state for each in subscribers.subscriptions(connection, address=ADDRESS)}
     assert states == {"digest": "unsubscribed", "news": news}
-    # The preferences page means the list that it shows.
+    # On the preferences page, the name means the list that it shows.
     with site.runtime.store.read() as connection:
         assert subscribers.names_to_leave(connection, 1, "digest") in (["digest"], ["news"])
 

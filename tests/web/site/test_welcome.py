@@ -1,4 +1,4 @@
-"""The welcome mail to new subscribers, and the reconfirmation of an old list."""
+"""The welcome mail for new subscribers, and the reconfirmation of an old list."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_reconfirm_again_asks_who_was_not_asked(site: Site) -> None:
 
 
 def test_leaving_ends_an_open_reconfirmation(site: Site) -> None:
-    """The link of the question lifted the suppression of who had left."""
+    """The link of the question lifted the suppression of a person who had left."""
     reader = site.add()
     site.runtime.request_reconfirmation("digest", datetime.now(UTC) + timedelta(days=30))
     link = site.link(site.mails()[0], "confirm")

@@ -1,4 +1,4 @@
-"""Pictures on Mastodon: uploaded once, waited for, and never a reason to fail the post."""
+"""Pictures on Mastodon are uploaded once. A picture that fails never fails the post."""
 
 from __future__ import annotations
 

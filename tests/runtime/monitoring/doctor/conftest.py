@@ -1,3 +1,3 @@
-"""Commands in process, as the tests of the command line run them."""
+"""Commands in this process, as in the tests of the command line."""
 
 from tests.cli.conftest import run_in  # noqa: F401

@@ -1,4 +1,4 @@
-"""DNS look-ups against a name server of our own: trouble is never taken for "there is none"."""
+"""DNS look-ups with our own name server: a failed look-up is never taken for a missing record."""
 
 from __future__ import annotations
 

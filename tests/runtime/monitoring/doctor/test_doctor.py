@@ -1,4 +1,4 @@
-"""`tidings doctor` as a whole: a name server and a mail host of our own, and one thing wrong at a time."""
+"""`tidings doctor` as a whole, with our own name server and mail host, and one mistake at a time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ POLICY = "version: STSv1\r\nmode: enforce\r\nmx: *.org.example\r\nmax_age: 60480
 
 
 class _Keep:
-    """A mail host that takes everything but one sender."""
+    """A mail host that accepts every sender except one."""
 
     async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if address.startswith("refused@"):
@@ -228,7 +228,7 @@ def test_what_would_fail_is_an_error_with_its_record(
     errors = _levels(ran)
     assert ran.code == 1
     if check == "tls":
-        check = next(iter(errors))  # the host talks without TLS first: the reason has many forms
+        check = next(iter(errors))  # the host first answers without TLS, and the reason has many forms
     assert words in errors[check]["text"], errors
     assert errors[check]["mend"]
     assert record in errors[check]["record"].replace('" "', ""), errors[check]
@@ -247,7 +247,7 @@ def test_what_would_fail_is_an_error_with_its_record(
 def test_relaxed_alignment_goes_by_the_organisation(
     doctor: Doctor, zone: dict[str, str], settings: dict[str, str]
 ) -> None:
-    """From news.org.example, signed by org.example or mail.org.example: DMARC passes."""
+    """News from news.org.example, signed by org.example or mail.org.example: DMARC passes."""
     dmarc = [each for each in doctor(zone, **settings).json["findings"] if each["check"] == "dmarc"]
     assert [each["level"] for each in dmarc] == ["ok"]
     assert "the signature of" in dmarc[0]["text"]
@@ -340,7 +340,7 @@ def test_the_policy_of_mta_sts_is_read(
 
 
 def test_a_known_provider_is_included_by_name(tmp_path: Path) -> None:
-    """Its submission host says nothing about the addresses that it sends from."""
+    """The host for submission says nothing about the addresses from which the provider sends."""
     text = MAIN.format(port=587, security="starttls", return_path="b@org.example", ip="", domain="org.example",
                        dkim="org.example").replace("host: localhost", "host: 127.0.0.1")  # fmt: skip
     (tmp_path / "tidings.yaml").write_text(text.replace("  sends_from: []\n", ""))

@@ -1,1 +1,1 @@
-"""A site that answers like Drupal's JSON:API, with a real one's answers."""
+"""A site that answers like Drupal's JSON:API, with recorded answers of a real one."""

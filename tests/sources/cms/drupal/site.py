@@ -1,4 +1,4 @@
-"""A small site that answers like Drupal's JSON:API: it follows the rules of its code over recorded resources.
+"""A small site that answers like Drupal's JSON:API: it follows Drupal's rules with recorded resources.
 
 From core/modules/jsonapi/src: `Query/Filter` (short and long form, all conditions hold), `Query/OffsetPage` (50 at the
 most), `Controller/EntityResource` (one more is looked up than a page has, so that `next` is known; access is judged
@@ -7,7 +7,7 @@ the original; 403 without access), `Context/FieldResolver` and `IncludeResolver`
 `include` only where there is an item; what is not for readers goes to `meta.omitted`). A filter is a query over the
 rows of translations: an item is found if one row meets all conditions, whatever language then answers.
 
-It is stricter than Drupal in one thing: a moment has to be asked for in seconds, which is what the database holds.
+It is stricter than Drupal in one thing: a filter for a time must be in seconds, as in the database.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Refusal(Exception):
 
 
 class Drupal:
-    """One site. `prefixes` are the languages with one; its own language answers without a prefix too.
+    """One site. `prefixes` are the languages with a path prefix. Its own language also answers without a prefix.
 
-    `rows` holds each translation of each resource: type, id, language. `denied` are ids that are not for readers.
-    `asked` is every request: path, parameters. `status` other than 200 is what all requests get.
+    `rows` has each translation of each resource: type, id, language. `denied` are ids that are not for readers.
+    `asked` is every request: path, parameters. A `status` other than 200 is the answer to all requests.
     """
 
     def __init__(self, prefixes: Sequence[str] = ("en", "ru", "es"), own: str = "en") -> None:
@@ -68,7 +68,7 @@ class Drupal:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            wbufsize = -1  # one packet an answer: two would wait for each other
+            wbufsize = -1  # one packet for each answer: two would wait for each other
 
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
@@ -102,16 +102,16 @@ class Drupal:
         self._thread.join()
         self._server.server_close()
 
-    # -- what its editors do ------------------------------------------------------------------------------------------
+    # -- actions of its editors ---------------------------------------------------------------------------------------
 
     def take(self, name: str) -> None:
-        """Have what was recorded."""
+        """Load recorded resources."""
         data = recorded(name)["data"]
         for one in data if isinstance(data, list) else [data]:
             self._keep(one)
 
     def node(self, title: str, body: str = "<p>Text.</p>", language: str = "", **more: Any) -> str:
-        """Save one, or its translation; its id. `more` are attributes, relations, its summary, its known `id`."""
+        """Save a node or its translation; return its id. `more`: attributes, relations, summary, its known `id`."""
         [made] = copy.deepcopy(recorded("article")["data"])
         made["id"] = more.pop("id", None) or str(uuid.uuid4())
         others = self.rows["node--article"].get(made["id"], {})
@@ -135,21 +135,21 @@ class Drupal:
         return self._keep(made)
 
     def delete(self, node: str, language: str = "") -> None:
-        """One, or one of its translations."""
+        """Delete a node, or one of its translations."""
         rows = self.rows["node--article"]
         del (rows[node] if language else rows)[language or node]
 
     def term(self, name: str) -> Resource:
-        """A topic; what a relation says of it."""
+        """Add a topic; return the value of a relation to it."""
         return self._made("taxonomy_term--tags", {"name": name})
 
     def file(self, name: str, mime: str = "image/jpeg", **meta: Any) -> Resource:
-        """A file, and what a relation says of it."""
+        """Add a file; return the value of a relation to it."""
         said = {"filename": name, "uri": {"value": f"public://{name}", "url": f"/files/{name}"}, "filemime": mime}
         return self._made("file--file", said, **meta)
 
     def medium(self, kind: str, **files: Resource) -> Resource:
-        """A medium with its files by field."""
+        """Add a medium with its files by field."""
         found = self._made(f"media--{kind}", {"name": kind, "changed": self.moment()})
         [row] = self.rows[f"media--{kind}"][found["id"]].values()
         thumbnail = self.file("symbol.png", "image/png", alt="")
@@ -157,7 +157,7 @@ class Drupal:
         return found
 
     def moment(self) -> str:
-        """What its clock shows, as the API writes it."""
+        """Return the time of its clock, as the API writes it."""
         return datetime.fromtimestamp(self.clock, UTC).isoformat()
 
     def _made(self, kind: str, said: dict[str, Any], **meta: Any) -> Resource:
@@ -171,10 +171,10 @@ class Drupal:
         rows[made["attributes"]["langcode"]] = made
         return str(made["id"])
 
-    # -- what it answers ----------------------------------------------------------------------------------------------
+    # -- its answers --------------------------------------------------------------------------------------------------
 
     def answer(self, path: str, parameters: dict[str, str]) -> dict[str, Any]:
-        """A document. Raises Refusal."""
+        """Return a document. Raises Refusal."""
         first, _, rest = path.strip("/").partition("/")
         language = next((one for one, prefix in self.prefixes.items() if prefix == first), "")
         steps = (rest if language else path).strip("/").split("/")
@@ -204,7 +204,7 @@ class Drupal:
         data = [one for _, one in page if one is not None]
         hidden = [one for one, shown in page if shown is None]
         included = self._included(data, parameters.get("include", ""), language, hidden) if data else []
-        # The links name no language, as those that were recorded.
+        # The links name no language, like the recorded ones.
         address = f"https://cms.example/jsonapi/{kind.replace('--', '/')}"
         document: dict[str, Any] = {"jsonapi": _VERSION, "data": [_sparse(one, parameters) for one in data]}
         document["links"] = {"self": {"href": address}}

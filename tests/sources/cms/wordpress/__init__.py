@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 
 
 def lacking() -> str | None:
-    """Return what is not installed."""
+    """Return the programs that are not installed."""
     programs = [name for name in ("php", "mariadbd", "mariadb") if shutil.which(name) is None]
     if not (CODE / "wp-settings.php").exists():
         programs.append("wordpress")
@@ -49,7 +49,7 @@ class WordPress:
         }
 
     def start(self) -> None:
-        """The database, the site, its server."""
+        """Set up the database, the site and its server."""
         data = self._folder / "data"
         data.mkdir()
         plugins = self._folder / "content" / "mu-plugins"
@@ -68,7 +68,7 @@ class WordPress:
         self.serve()
 
     def serve(self) -> None:
-        """Answer; after `fall` again."""
+        """Start the server; `fall` stops it."""
         command = ["php", "-d", "memory_limit=256M", "-S", f"127.0.0.1:{self._port}", str(_HERE / "site.php")]
         with (self._folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
@@ -79,19 +79,19 @@ class WordPress:
 
     @property
     def is_down(self) -> bool:
-        """Whether it answers no more."""
+        """Whether the server is stopped."""
         return self._server is None
 
     def fall(self) -> None:
-        """Answer no more."""
+        """Stop the server."""
         if self._server is not None:
-            # Its workers are processes of their own in its group.
+            # Its workers are separate processes in its group.
             os.killpg(self._server.pid, 15)
             self._server.wait(30)
             self._server = None
 
     def stop(self) -> None:
-        """End it, and leave nothing."""
+        """End it, and remove its files."""
         try:
             self.fall()
             if self._database is not None:
@@ -101,12 +101,12 @@ class WordPress:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def do(self, *steps: tuple[str, list[Any]]) -> list[Any]:
-        """Call functions of WordPress (or of do.php) one after the other; what each gave back."""
+        """Call functions of WordPress (or of do.php) one after the other; return their results."""
         found: list[Any] = self._php(list(steps))
         return found
 
     def post(self, title: str, content: str = "<p>Text.</p>", **more: Any) -> int:
-        """Publish one; its id. `more` are WordPress's names."""
+        """Publish a post; return its id. `more` are WordPress's fields."""
         given = {"post_title": title, "post_content": content, "post_status": "publish"} | more
         return int(self.do(("write", [given]))[0])
 

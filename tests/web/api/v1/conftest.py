@@ -25,7 +25,7 @@ def shared_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoomSite]:
 
 @pytest.fixture
 def room(shared_room: RoomSite) -> RoomSite:
-    """The newsroom, with a log that begins with this test."""
+    """The newsroom, with a log that begins at this test."""
     with shared_room.newsroom.runtime.store.read() as connection:
         shared_room.log_start = max((entry.id for entry in team.log_entries(connection)), default=0)
     return shared_room

@@ -1,4 +1,4 @@
-"""Whatever a program sends, the API answers without a fault, and never beyond the role of its key."""
+"""For any request, the API answers without an error of its own, and within the role of the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of the newsroom, posts, the team and its keys: a program changes them, and loses nothing of others."""
+"""A program changes files, posts, the team and its keys, without losing changes of others."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ admin GET /keys                                           admin POST /keys
 admin DELETE /keys/{name}
 admin GET /webhooks                                       admin POST /webhooks/{name}/test
 """
-"""What each role may do. It is written here a second time on purpose: a wrong entry in the code's table must fail."""
+"""The permissions of each role. Written here a second time on purpose: a wrong entry in the code's table fails."""
 NEEDED = {
     (method, path): Role(role)
     for role, method, path in zip(TABLE.split()[0::3], TABLE.split()[1::3], TABLE.split()[2::3], strict=True)
@@ -72,7 +72,7 @@ VALUES = {
 
 
 def _ask(client: httpx.Client, method: str, path: str) -> httpx.Response:
-    """Ask with a body that no address accepts: the role is checked before it."""
+    """Ask with a body that no address accepts: the role is checked first."""
     body = None if method in ("GET", "DELETE") else {"no such field": 1}
     return client.request(method, path.format_map(VALUES), json=body)
 

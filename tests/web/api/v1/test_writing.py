@@ -1,4 +1,4 @@
-"""What the buttons of the room do, a program does too: by the same rules, with the same words, and noted in the log."""
+"""A program can do the same as the room's buttons, with the same rules, messages and lines in the log."""
 
 from __future__ import annotations
 
