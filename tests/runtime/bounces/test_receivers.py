@@ -30,6 +30,7 @@ from tests.servers.dovecot import dovecot
 from tidings.config.bounces import BounceMailbox
 from tidings.model.errors import RefusedError
 from tidings.pipeline.track.events import FeedbackResult
+from tidings.runtime.bounces import receivers as bounce_receivers
 from tidings.runtime.bounces.imap import MailboxError, read_mailbox
 from tidings.runtime.bounces.lmtp import MAX_MESSAGE
 from tidings.runtime.bounces.receivers import FeedbackReceivers
@@ -39,6 +40,7 @@ from tidings.store.people import subscribers
 SAMPLE = Path(__file__).parents[2] / "pipeline/track/returns/postfix-unknown.eml"
 BOUNCE = SAMPLE.read_bytes().replace(b"ada@example.net", b"ada@example.org")
 
+LEAVE = "leave@example.org"
 LONG = b"y\n" * 900_000
 
 
@@ -104,6 +106,53 @@ def test_mail_server_keeps_bounces_while_the_store_is_away(newsroom: RunningNews
         assert _hand(port, mail.sender) == (250, b"2.0.0 noted")
     finally:
         assert ears.stop(120)
+
+
+@pytest.mark.parametrize("subject", ["Subject: unsubscribe\r\n", ""])
+def test_a_mail_to_the_leaving_address_is_told(newsroom: RunningNewsroom, subject: str) -> None:
+    """It was answered `250 ignored`, and nobody saw it."""
+    port = free_port()
+    newsroom.configure("notify:", f"bounces: {{lmtp: '127.0.0.1:{port}', authority: mx.example.org}}\nnotify:")
+    ada, eve = newsroom.reader("ada"), newsroom.reader("eve")
+    woken: list[bool] = []
+    receivers = FeedbackReceivers(newsroom.runtime, lambda: woken.append(True))
+    receivers.open_port()
+    proof = f"Authentication-Results: mx.example.org; dmarc=pass header.from={ada.partition('@')[2]}\r\n"
+    try:
+        assert _hand(port, LEAVE, f"{proof}{subject}From: {ada}\r\n\r\nbye\r\n".encode()) == (250, b"2.0.0 noted")
+        assert not woken
+        assert _hand(port, LEAVE, f"{subject}From: {eve}\r\n\r\nbye\r\n".encode()) == (250, b"2.0.0 noted")
+        assert woken
+    finally:
+        assert receivers.stop(120)
+    with newsroom.runtime.store.read() as connection:
+        states = {each.address: each.state for each in subscribers.subscriptions(connection, list_name="digest")}
+        [text] = connection.execute(select(t.notices.c.text)).scalars()
+    assert states == {ada: subscribers.UNSUBSCRIBED, eve: subscribers.CONFIRMED}
+    assert f"tidings subscribers remove {eve} --list digest" in text
+
+
+def test_a_message_that_fails_keeps_no_other_back(
+    newsroom: RunningNewsroom, box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mailbox was never read again after one such message."""
+
+    def fail_at_first(runtime: object, raw: bytes, *_: object) -> FeedbackResult:
+        if b"poison" in raw:
+            raise RuntimeError("a fault")
+        return FeedbackResult("hard")
+
+    monkeypatch.setattr(bounce_receivers, "receive_message", fail_at_first)
+    for number, word in enumerate((b"poison", b"bounce")):
+        _put(box, number, b"From: mailer-daemon@x.example\nSubject: " + word + b"\n\nx\n")
+    receivers = FeedbackReceivers(newsroom.runtime, lambda: None)
+    with dovecot(box) as server:
+        store = newsroom.runtime.store
+        assert read_mailbox(store, _settings(server.port), receivers._receiver("mailbox")) == 2
+        assert server.flags() == ["", r"\Seen"]
+    with newsroom.runtime.store.read() as connection:
+        [text] = connection.execute(select(t.notices.c.text)).scalars()
+    assert "poison" in text
 
 
 def test_without_verp_every_mail_has_the_same_return_path(newsroom: RunningNewsroom) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import datetime
-from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.parser import BytesHeaderParser
 
@@ -15,6 +14,7 @@ from tidings.model.delivery import FeedbackKind
 from tidings.model.tokens import TokenContents, TokenKeys, TokenPurpose
 from tidings.pipeline import notices
 from tidings.pipeline.track.events import KNOWN, FeedbackEvent, FeedbackResult
+from tidings.pipeline.track.report_fields import PARSER_ERRORS
 from tidings.render.mail.headers import UNSUBSCRIBE_SUBJECT
 from tidings.store.people import consent, feedback, subscribers
 
@@ -63,7 +63,7 @@ def find_unsubscribe_request(keys: TokenKeys, raw: bytes) -> TokenContents | Non
     try:
         header = str(BytesHeaderParser().parsebytes(raw[:_MAX_HEADER_BYTES]).get("Subject", ""))[:_MAX_SUBJECT]
         subject = str(make_header(decode_header(header)))
-    except (MessageError, LookupError, TypeError, ValueError):
+    except PARSER_ERRORS:
         return None
     for token in _REQUEST.findall(subject)[:3]:
         contents = keys.verify_link(TokenPurpose.UNSUBSCRIBE, token)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import Message
-from email.utils import getaddresses
 from typing import Any
 
 from sqlalchemy import Connection
@@ -21,6 +21,7 @@ from tidings.model.errors import InputError
 from tidings.pipeline import notices
 from tidings.pipeline.track.complaints_and_unsubscribes import LEFT
 from tidings.pipeline.track.events import KNOWN, FeedbackResult
+from tidings.pipeline.track.report_fields import mailboxes, printable
 from tidings.store.delivery.notices import notice_keys
 from tidings.store.people import subscribers
 
@@ -43,8 +44,7 @@ class LeavingAddresses:
     def find_lists(self, message: Message[Any, Any], recipients: Sequence[str]) -> list[str]:
         """Return the lists that a message to these recipients is about. Without an envelope, its headers are used."""
         if not recipients:
-            headers = [str(value)[:1000] for name in _TO for value in message.get_all(name, [])]
-            recipients = [address for _, address in getaddresses(headers)]
+            recipients = mailboxes(value for name in _TO for value in message.get_all(name, []))
         return sorted({name for address in recipients for name in self.lists.get(address.casefold(), ())})
 
 
@@ -52,7 +52,7 @@ def record_leaving_mail(
     connection: Connection, message: Message[Any, Any], lists: Sequence[str], authority: str, now: datetime
 ) -> FeedbackResult:
     """Unsubscribe an authenticated sender from the lists of this unsubscribe address, or notify the team."""
-    senders = [address for _, address in getaddresses([str(value)[:1000] for value in message.get_all("From", [])])]
+    senders = mailboxes(message.get_all("From", []))
     address = senders[0] if len(senders) == 1 else ""
     try:
         subscriber = subscribers.find_id(connection, address) if address else None
@@ -68,14 +68,16 @@ def record_leaving_mail(
         return FeedbackResult(LEFT if any(left) else KNOWN)
     names = ", ".join(lists)
     if any(state != subscribers.UNSUBSCRIBED for state in on.values()):
+        # A stranger chose the address, and a person copies the command into a shell.
+        command = f"tidings subscribers remove {shlex.quote(address)} --list {lists[0]}"
         text = (
-            f"{address} may want to leave {names}: a mail came to the address for leaving. Its sender is not proved, "
-            f"so nobody was removed. To remove them: tidings subscribers remove {address} --list {lists[0]}"
+            f"{printable(address)} may want to leave {names}: a mail came to the address for leaving. Its sender is "
+            f"not proved, so nobody was removed. To remove them: {command}"
         )
     elif on:
         return FeedbackResult(KNOWN)
     else:
-        sender = address or "an unclear sender"
+        sender = printable(address) or "an unclear sender"
         text = (
             f"A mail from {sender} came to the address for leaving {names}. No subscriber has this address; they"
             " may be on the list under another one. Please look at it and answer it."

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import quopri
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from email.errors import MessageError
 from email.message import Message
+from email.utils import getaddresses
 from typing import Any
+
+PARSER_ERRORS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MessageError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+"""Errors that the standard library's parsers raise for unexpected messages."""
 
 _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,60})[ \t]*:[ \t]?(.*)", re.DOTALL)
 _ADDRESS = re.compile(r"[^\s<>@;,\"]{1,64}@[^\s<>@;,\"()]{1,253}")
 _UTF8_XTEXT = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _MAX_BLOCKS = 100
+_MAX_ADDRESSES = 1_000
+"""Most characters to read of a field with addresses."""
+_NO_CHARSETS = {"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined"}
+"""Codecs of Python that are no charsets of mail. Punycode takes quadratic time."""
 
 
 def raw_of(part: Message[Any, Any]) -> bytes:
@@ -67,9 +79,24 @@ def decoded(raw: bytes | str, charset: str | None = None) -> str:
     if isinstance(raw, str):
         return raw
     try:
-        return raw.decode(charset or "utf-8", "replace")
-    except LookupError:
-        return raw.decode("utf-8", "replace")
+        if charset and codecs.lookup(charset).name.replace("-", "_") not in _NO_CHARSETS:
+            return raw.decode(charset, "replace")
+    except (LookupError, ValueError):
+        pass
+    return raw.decode("utf-8", "replace")
+
+
+def mailboxes(fields: Iterable[object]) -> list[str]:
+    """Return the addresses in header fields, such as From. Empty if the fields cannot be read."""
+    try:
+        return [address for _, address in getaddresses([str(value)[:_MAX_ADDRESSES] for value in fields])]
+    except PARSER_ERRORS:
+        return []
+
+
+def printable(text: str) -> str:
+    """Replace what no text of a mail should have (control and direction characters) with spaces."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text).strip()
 
 
 def address_in(field: str) -> str:

@@ -12,19 +12,25 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from email import message_from_bytes
-from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
-from email.utils import parseaddr
 from itertools import chain
 from typing import Any
 
 from flufl.bounce import all_failures
 
 from tidings.model.refusal import Effect, Refusal, RefusalKind, classify
-from tidings.pipeline.track.report_fields import address_in, blocks, decoded, is_same_mailbox, raw_of
+from tidings.pipeline.track.report_fields import (
+    PARSER_ERRORS,
+    address_in,
+    blocks,
+    decoded,
+    is_same_mailbox,
+    mailboxes,
+    raw_of,
+)
 
 MAX_BYTES = 1 << 20
 """Number of bytes to read. The report comes before the returned mail."""
@@ -34,8 +40,6 @@ _MAX_HEADER = 4_000
 """Most characters to read of a header field."""
 _MAX_TEXT = 64 * 1024
 _NESTED = re.compile(rb"boundary\s*=|message/(?:rfc822|global)", re.IGNORECASE)
-_PARSER_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""Errors that the standard library's parser raises for unexpected messages."""
 _COMPLAINTS = {"abuse", "fraud", "virus", "other", "opt-out", "opt-out-list", "miscategorized", ""}
 """Feedback-Type (RFC 5965 §7.3, RFC 6430 and the IANA registry): `not-spam` and `auth-failure` are not complaints."""
 
@@ -121,7 +125,7 @@ def parse_report(raw: bytes, reader: str = "", *, is_signed: bool = False) -> Pa
         return ParsedReport(reason="nested too deeply to be a report", is_unread=True)
     try:
         return _parse(message_from_bytes(raw, policy=SHORT_HEADERS), reader, is_signed)
-    except _PARSER_ERRORS:
+    except PARSER_ERRORS:
         return ParsedReport(reason="the message is damaged", is_unread=True)
 
 
@@ -129,7 +133,7 @@ def parse_head(raw: bytes) -> Message[Any, Any]:
     """Parse the header of a message. Never raises for its content."""
     try:
         return BytesHeaderParser(policy=SHORT_HEADERS).parsebytes(raw[:MAX_BYTES])
-    except _PARSER_ERRORS:
+    except PARSER_ERRORS:
         return Message()
 
 
@@ -151,7 +155,7 @@ def decoded_parts(raw: bytes) -> bytes:
                 found.append(raw_of(part))
             if number > _MAX_PARTS:
                 break
-    except _PARSER_ERRORS:
+    except PARSER_ERRORS:
         pass
     return b"\n".join(found)[:MAX_BYTES]
 
@@ -269,7 +273,7 @@ def _parse_other_bounce(
     is_long = sum(len(text) for text in _texts(parts)) > _MAX_TEXT
     temporary: set[bytes] = set()
     permanent: set[bytes] = set()
-    if not is_long and parseaddr(str(message.get("From", "")))[1]:
+    if not is_long and _sender(message):
         temporary, permanent = map(set, all_failures(message))
     named = [decoded(address) for address in sorted(permanent or temporary)]
     if message.get("X-Failed-Recipients") and _is_from_mail_system(message):
@@ -295,9 +299,12 @@ def _parse_other_bounce(
     return ParsedReport(refusal, recipient=named[0] if named else reader)
 
 
+def _sender(message: Message[Any, Any]) -> str:
+    return next(iter(mailboxes([message.get("From", "")])), "")
+
+
 def _is_from_mail_system(message: Message[Any, Any]) -> bool:
-    local = parseaddr(str(message.get("From", "")))[1].rpartition("@")[0]
-    return bool(_SYSTEM_SENDERS.fullmatch(local))
+    return bool(_SYSTEM_SENDERS.fullmatch(_sender(message).rpartition("@")[0]))
 
 
 def _is_auto_reply(message: Message[Any, Any]) -> bool:
@@ -314,7 +321,7 @@ def _is_auto_reply(message: Message[Any, Any]) -> bool:
     if str(message.get("Precedence", "")).strip().casefold() in ("auto_reply", "bulk", "junk", "list"):
         return True
     subject = str(message.get("Subject", ""))[:1000]
-    with contextlib.suppress(HeaderParseError, LookupError, UnicodeError, ValueError):
+    with contextlib.suppress(*PARSER_ERRORS):
         subject = str(make_header(decode_header(subject)))
     return bool(_AUTO_REPLY_SUBJECTS.search(subject))
 

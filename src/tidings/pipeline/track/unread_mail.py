@@ -6,13 +6,12 @@ import contextlib
 import hashlib
 from datetime import datetime
 from email import message_from_bytes
-from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 
 from tidings.pipeline import notices
 from tidings.pipeline.track.events import IGNORED, FeedbackResult
-from tidings.pipeline.track.report_fields import decoded, raw_of
-from tidings.pipeline.track.report_parser import SHORT_HEADERS
+from tidings.pipeline.track.report_fields import PARSER_ERRORS, decoded, printable, raw_of
+from tidings.pipeline.track.report_parser import SHORT_HEADERS, parse_head
 from tidings.store.delivery.notices import notice_keys
 from tidings.store.delivery.settling import hide_addresses
 from tidings.store.engine import Store
@@ -47,21 +46,19 @@ def show_unread(store: Store, raw: bytes, target: Recipient | None, reason: str,
 
 
 def _excerpt(raw: bytes) -> tuple[str, str, str]:
-    message = message_from_bytes(raw, policy=SHORT_HEADERS)
-    text = ""
-    for part in message.walk():
-        if part.get_content_maintype() == "text" and not part.is_multipart():
-            text = decoded(raw_of(part), part.get_content_charset())
-            break
-    return _header(message.get("From")), _header(message.get("Subject")), _printable(text)[:_MAX_EXCERPT]
+    head, text = parse_head(raw), ""
+    try:
+        for part in message_from_bytes(raw, policy=SHORT_HEADERS).walk():
+            if part.get_content_maintype() == "text" and not part.is_multipart():
+                text = decoded(raw_of(part), part.get_content_charset())
+                break
+    except PARSER_ERRORS:
+        text = decoded(raw).partition("\n\n")[2]
+    return _header(head.get("From")), _header(head.get("Subject")), printable(text)[:_MAX_EXCERPT]
 
 
 def _header(value: object) -> str:
     text = str(value or "")[:1000]
-    with contextlib.suppress(HeaderParseError, LookupError, ValueError):
+    with contextlib.suppress(*PARSER_ERRORS):
         text = str(make_header(decode_header(text)))
-    return " ".join(_printable(text).split())[:200]
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text).strip()
+    return " ".join(printable(text).split())[:200]

@@ -16,6 +16,7 @@ from tidings.pipeline import notices
 from tidings.pipeline.track import incoming_mail
 from tidings.pipeline.track.events import FeedbackResult
 from tidings.pipeline.track.leaving_mail import SHOWN, LeavingAddresses
+from tidings.pipeline.track.unread_mail import show_unread
 from tidings.runtime.bounces.imap import MailboxError, read_mailbox
 from tidings.runtime.bounces.lmtp import LmtpListener
 from tidings.runtime.newsroom import Runtime
@@ -86,7 +87,15 @@ class FeedbackReceivers:
 
     def _receiver(self, via: str) -> Callable[[bytes, Sequence[str]], FeedbackResult]:
         def receive(raw: bytes, recipients: Sequence[str]) -> FeedbackResult:
-            result = receive_message(self._runtime, raw, recipients, via)
+            try:
+                result = receive_message(self._runtime, raw, recipients, via)
+            except SQLAlchemyError:
+                raise  # the store: it comes again
+            except Exception:
+                # One message must never keep the others from being read.
+                log.exception("a message could not be handled")
+                now = self._runtime.now()
+                result = show_unread(self._runtime.store, raw, None, "it is a fault of Tidings", now)
             if result.kind in ("complaint", "blocked", SHOWN):
                 self._wake()
             return result
