@@ -232,6 +232,10 @@ _TIDINGS = [
      "Write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464"),
     ("trust: [127.0.0.1]", "metrics: 0.0.0.0:8080",
      "9:45: metrics: port 8080 serves the public pages. Give metrics another port, like 127.0.0.1:9464"),
+    ("sqlite:///tidings.db", "postgresql://pool:6432/x?direct=u@db1", "8:8: store: `direct` names only the hosts of "
+     "PostgreSQL. Write ?direct=db1:5432,db2:5432"),
+    ("sqlite:///tidings.db", "postgresql://pool:6432/x?direct=db1:many", "8:8: store: this is not the address of a "
+     "database. Write sqlite:///tidings.db or postgresql://host/database"),
 ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from tests.fixtures.waiting import wait_until
 from tests.runtime.backup.test_upgrade import NEW, NEXT_STEP, OLD
 from tests.runtime.test_service import prepared, running, stop
 from tests.servers.cable import Cable
-from tests.servers.postgresql import Server
+from tests.servers.postgresql import PgBouncer, Server
 from tidings import __version__
 from tidings.runtime.monitoring.diagnosis import diagnose_versions
 from tidings.runtime.monitoring.status import status
@@ -34,6 +34,7 @@ from tidings.runtime.tick import tick
 from tidings.runtime.watch import configuration_version
 from tidings.store import migrate
 from tidings.store.delivery import ledger
+from tidings.store.engine import Store
 from tidings.store.service.heartbeat import Heartbeat, record_heartbeat
 
 
@@ -45,6 +46,25 @@ def to_readers(folder: NewsroomFolder) -> list[str]:
 @pytest.mark.slow
 def test_roles_share_the_work_and_fire_a_slot_once(tmp_path: Path, database_url: str) -> None:
     """Two tickers compose one edition, two workers send it once, and only `pages` serves."""
+    _send_once(tmp_path, database_url)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
+def test_a_fleet_works_through_a_pool(tmp_path: Path, database_url: str, postgresql: Server) -> None:
+    """PgBouncer in transaction mode; locks and journals go past it."""
+    if not PgBouncer.is_installed():
+        missing("PgBouncer")
+    with PgBouncer(postgresql, "transaction") as pool:
+        _send_once(tmp_path, pool.address(database_url, direct=f"127.0.0.1:{postgresql.port}"))
+        with contextlib.closing(Store(database_url, tmp_path)) as store, store.read() as connection:
+            left = connection.exec_driver_sql("SELECT relname FROM pg_class WHERE relpersistence = 't'").all()
+            assert not left, "the pool gives the session to others"
+
+
+def _send_once(tmp_path: Path, database_url: str) -> None:
     with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder, contextlib.ExitStack() as stack:
         port = prepared(folder, readers=40)
         roles = ["pages", "ticker", "ticker", "worker", "worker"]

@@ -138,11 +138,15 @@ class PgBouncer:
         """Whether its program is installed."""
         return shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is not None
 
-    def address(self, url: str) -> str:
-        """Return the address of a database through the pool."""
-        return make_url(url).set(port=self._port).render_as_string()
+    def address(self, url: str, *, direct: str = "") -> str:
+        """Return the address of a database through the pool. `direct`: hosts of the server, for locks and journals."""
+        return f"{make_url(url).set(port=self._port).render_as_string()}{direct and f'?direct={direct}'}"
 
     def __enter__(self) -> PgBouncer:
+        self._start()
+        return self
+
+    def _start(self) -> None:
         prefix = []
         if os.geteuid() == 0:  # it refuses to run as root
             shutil.chown(self._folder, self._user)
@@ -154,7 +158,15 @@ class PgBouncer:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         wait_until(self._answers)
-        return self
+
+    def restart(self) -> None:
+        """End it at once, with all connections, and start it again at the same port."""
+        self._kill()
+        self._start()
+
+    def _kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, (self._folder / "log").read_text()
@@ -163,6 +175,5 @@ class PgBouncer:
         return False
 
     def __exit__(self, *_: object) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._kill()
         shutil.rmtree(self._folder, ignore_errors=True)

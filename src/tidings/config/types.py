@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from email.utils import parseaddr
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfoNotFoundError, available_timezones
 
 import idna
@@ -228,9 +228,10 @@ def _store(value: SecretStr) -> SecretStr:
         return value
     try:
         parts = urlsplit(text)
-        login, at, hosts = parts.netloc.rpartition("@")
-        for host in hosts.split(","):  # a PostgreSQL address may name several hosts
-            _ = urlsplit(f"//{login}{at}{host}").port
+        direct = parse_qs(parts.query, keep_blank_values=True).get("direct", [])
+        for hosts in (parts.netloc.rpartition("@")[2], *direct):
+            for host in hosts.split(","):  # a PostgreSQL address may name several hosts
+                _ = urlsplit(f"//{host}").port
     except ValueError:
         raise ValueError(f"this is not the address of a database; {mend}") from None
     if parts.scheme == "postgres":
@@ -239,6 +240,8 @@ def _store(value: SecretStr) -> SecretStr:
         raise ValueError(f"this kind of database is not supported; {mend}")
     if len(parts.path) < 2:
         raise ValueError("the address names no database; write postgresql://host/database")
+    if len(direct) > 1 or not all(direct) or any("/" in hosts or "@" in hosts for hosts in direct):
+        raise ValueError("`direct` names only the hosts of PostgreSQL; write ?direct=db1:5432,db2:5432")
     return value
 
 

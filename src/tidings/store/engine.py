@@ -21,7 +21,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from tidings.model.errors import InputError
 
@@ -43,6 +43,8 @@ _CONNECTION_LIMITS = {
     "tcp_user_timeout": "60000",
 }
 """Parameters of libpq. Without them, a thread waits for many minutes after the network was cut."""
+POOLED = "tidings_pooled"
+"""An execution option: a pool such as PgBouncer gives each transaction another session of the server."""
 
 
 class LockTimeoutError(SQLAlchemyError):
@@ -64,17 +66,14 @@ class Store:
         if self.is_sqlite:
             self.path = root / (parsed.database or "tidings.db")
             self.engine = _sqlite_engine(self.path)
+            self.session_engine = self.engine
+            """For what needs a session of its own: locks and journals. It leads to PostgreSQL itself, past a pool."""
         else:
-            if parsed.drivername in ("postgresql", "postgres"):
-                parsed = parsed.set(drivername="postgresql+psycopg")
-            try:
-                limits = {name: value for name, value in _CONNECTION_LIMITS.items() if name not in parsed.query}
-                self.engine = create_engine(
-                    parsed, pool_pre_ping=True, pool_size=8, max_overflow=8, connect_args=limits
-                )
-            except ModuleNotFoundError:
-                command = f'{sys.executable} -m pip install "tidings[postgresql]"'
-                raise InputError(f"PostgreSQL needs its driver, psycopg. Install it: {command}") from None
+            hosts = str(parsed.query.get("direct", ""))
+            self.engine = _postgresql_engine(parsed, pool_size=8, max_overflow=8, is_pooled=bool(hosts))
+            self.session_engine = (
+                _postgresql_engine(_parse_address(url, hosts), poolclass=NullPool) if hosts else self.engine
+            )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -110,20 +109,45 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+        self.session_engine.dispose()
 
 
-def _parse_address(url: str) -> URL:
+def _parse_address(url: str, other_hosts: str = "") -> URL:
     """Read an address. PostgreSQL may have several hosts: `postgresql://a:5432,b/db?target_session_attrs=read-write`.
 
-    libpq tries them in order, so that the next connection finds the server that took over.
+    libpq tries them in order, so that the next connection finds the server that took over. `other_hosts` replace those
+    of the address.
     """
     scheme, _, rest = url.partition("://")
     place, slash, path = rest.partition("/")
     login, at, hosts = place.rpartition("@")
-    if "," not in hosts or scheme.startswith("sqlite"):
+    hosts = other_hosts or hosts
+    if scheme.startswith("sqlite"):
         return make_url(url)
+    if "," not in hosts:
+        return make_url(f"{scheme}://{login}{at}{hosts}{slash}{path}")
     pairs = [("host", host) for host in hosts.split(",")]
     return make_url(f"{scheme}://{login}{at}{slash}{path}").update_query_pairs(pairs, append=True)
+
+
+def _postgresql_engine(url: URL, *, is_pooled: bool = False, **pool: Any) -> Engine:
+    """Make an engine. `is_pooled`: it leads to a pool such as PgBouncer in transaction mode."""
+    arguments: dict[str, Any] = {name: value for name, value in _CONNECTION_LIMITS.items() if name not in url.query}
+    if is_pooled:
+        # A statement that was prepared in one session does not exist in the next one.
+        arguments["prepare_threshold"] = None
+    try:
+        engine = create_engine(
+            url.set(drivername="postgresql+psycopg").difference_update_query(["direct"]),
+            pool_pre_ping=True,
+            connect_args=arguments,
+            **pool,
+        )
+    except ModuleNotFoundError:
+        command = f'{sys.executable} -m pip install "tidings[postgresql]"'
+        raise InputError(f"PostgreSQL needs its driver, psycopg. Install it: {command}") from None
+    engine.update_execution_options(**{POOLED: is_pooled})
+    return engine
 
 
 def _sqlite_engine(path: Path) -> Engine:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tidings.model.errors import InputError, RefusedError
@@ -171,17 +171,30 @@ class _SessionLock:
         self._take()
 
     @property
+    def _parts(self) -> dict[str, int]:
+        """The two halves of the key, as pg_locks shows them."""
+        unsigned = self._key % 2**64
+        return {"high": unsigned >> 32, "low": unsigned % 2**32}
+
+    @property
     def is_wanted(self) -> bool:
         """Whether it was not released. Its connection may be lost until the next `refresh`."""
         return not self._is_released
 
     def _take(self) -> None:
-        connection = _own_session(self._store)
+        store = self._store
+        connection = _own_session(store)
         try:
             if not connection.execute(text(f"SELECT {self._try}(:key)"), {"key": self._key}).scalar_one():
                 if self._refusal:
                     raise RefusedError(self._refusal)
                 self._replace(connection)
+            if not self._is_seen(connection):
+                pool, server = _place(store.engine), _place(store.session_engine)
+                raise InputError(
+                    f"{pool} and {server} (`direct`) do not lead to the same database of the same PostgreSQL server, "
+                    "so locks would not hold. Correct the address in `store`, or the settings of the pool."
+                )
         except BaseException:
             _close_quietly(connection)
             raise
@@ -192,11 +205,17 @@ class _SessionLock:
 
         After a cut of the network, the server may not notice for hours that the other end is gone.
         """
-        unsigned = self._key % 2**64
-        values = {"high": unsigned >> 32, "low": unsigned % 2**32}
-        connection.execute(text(_END_HOLDER), values)
+        connection.execute(text(_END_HOLDER), self._parts)
         connection.exec_driver_sql("SET lock_timeout = '10s'")
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": self._key})
+
+    def _is_seen(self, connection: Connection) -> bool:
+        """Whether the lock of this session is seen through the pool, if there is one. A failover may move only one."""
+        if self._store.session_engine is self._store.engine:
+            return True
+        values = self._parts | {"session": connection.exec_driver_sql(_SESSION).scalar_one()}
+        with self._store.read() as pooled:
+            return bool(pooled.execute(text(_COUNT), values).scalar_one())
 
     def refresh(self) -> None:
         """Take the lock again if its connection was lost. Raises SQLAlchemyError while the database does not answer."""
@@ -206,10 +225,13 @@ class _SessionLock:
             if self._connection is not None:
                 try:
                     self._connection.exec_driver_sql("SELECT 1")
-                    return
+                    is_lost = False
                 except SQLAlchemyError:
-                    connection, self._connection = self._connection, None
-                    _close_quietly(connection)
+                    is_lost = True
+                if not is_lost and self._is_seen(self._connection):
+                    return
+                connection, self._connection = self._connection, None
+                _close_quietly(connection)
             self._take()
 
     def release(self) -> None:
@@ -224,12 +246,13 @@ class _SessionLock:
                 self._connection = None
 
 
-_END_HOLDER = """
-    SELECT pg_terminate_backend(pid) FROM pg_locks
-    WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted AND pid <> pg_backend_pid()
+_OF_KEY = """
+    FROM pg_locks WHERE locktype = 'advisory' AND granted
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND CAST(classid AS bigint) = :high AND CAST(objid AS bigint) = :low AND objsubid = 1
 """
+_END_HOLDER = f"SELECT pg_terminate_backend(pid) {_OF_KEY} AND mode = 'ExclusiveLock' AND pid <> pg_backend_pid()"
+_COUNT = f"SELECT count(*) {_OF_KEY} AND pid = :session"
 _KEEP_ALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 """The server ends the session of a machine that is gone after a minute. Its own limit is two hours."""
 
@@ -278,7 +301,7 @@ def _own_session(store: Store) -> Connection:
     Raises InputError if the server gives no session of our own, because locks would not hold.
     """
     try:
-        connection = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection = store.session_engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     except DBAPIError as error:
         # PgBouncer with `pool_mode = statement` allows no transaction at all.
         if "statement pooling" in str(error.orig):
@@ -306,20 +329,23 @@ def _refuse_pooled_transactions(store: Store, connection: Connection) -> None:
         return
     with contextlib.ExitStack() as stack:
         for _ in range(_PROBES):
-            other = stack.enter_context(store.engine.connect())
+            other = stack.enter_context(store.session_engine.connect())
             other.begin()
             if other.exec_driver_sql(_SESSION).scalar_one() == session:
                 raise _pool_error(store)
 
 
 def _pool_error(store: Store) -> InputError:
-    url = store.engine.url
-    place = f"{url.host}:{url.port}" if url.host and url.port else "the address in `store`"
     return InputError(
-        f"{place} is a pool that gives each transaction another session of PostgreSQL. Locks would not hold there, and "
-        "mails could go out twice. Give the address of PostgreSQL itself, or set `pool_mode = session` for this "
-        "database in PgBouncer."
+        f"{_place(store.session_engine)} is a pool that gives each transaction another session of PostgreSQL. Locks "
+        "would not hold there, and mails could go out twice. Name PostgreSQL itself at the end of the address in "
+        "`store`, for locks and journals: ?direct=HOST:5432"
     )
+
+
+def _place(engine: Engine) -> str:
+    url = engine.url
+    return f"{url.host}:{url.port}" if url.host and url.port else "the address in `store`"
 
 
 _SESSION = "SELECT pg_backend_pid()"

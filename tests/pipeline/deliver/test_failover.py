@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
 from tests.fixtures.smtp import SmtpSink
+from tests.servers.postgresql import Server
 from tidings.pipeline.deliver.deliverer import Deliverer
 from tidings.pipeline.deliver.recovery import recover
 from tidings.store import schema as t
@@ -184,6 +185,18 @@ def test_a_server_without_timelines_is_asked_only_once(store: Store, monkeypatch
         assert failover.server_timeline(connection) == ""
         monkeypatch.setattr(failover, "_TIMELINE", "SELECT 'asked again'")
         assert failover.server_timeline(connection) == ""
+
+
+def test_a_pool_is_asked_for_its_timeline_again(
+    database_url: str, tmp_path: Path, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may lead to another server without a new connection."""
+    store = Store(f"{database_url}?direct=127.0.0.1:{postgresql.port}", tmp_path)
+    with store.write() as connection:
+        first = failover.server_timeline(connection)
+        monkeypatch.setattr(failover, "_TIMELINE", "SELECT 'another'")
+        assert first != failover.server_timeline(connection) == "another"
+    store.close()
 
 
 def test_a_session_that_ends_during_the_look_up_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import missing
 from tests.fixtures import smtp
 from tests.fixtures.items import open_store
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
+from tests.servers.postgresql import PgBouncer, Server
 from tidings.pipeline.deliver.deliverer import finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.recovery import recover
@@ -136,6 +138,24 @@ def test_kill_9_at_each_point(store: Store, sink: SinkProcess, database_url: str
     assert len(smtp.read(sink.journal)) >= READERS
     if point == "after-dot":
         assert any(row["doubts"] for row in rows(store))
+
+
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
+def test_kill_9_beside_a_pool_of_transactions(
+    store: Store, sink: SinkProcess, database_url: str, tmp_path: Path, postgresql: Server
+) -> None:
+    if not PgBouncer.is_installed():
+        missing("PgBouncer")
+    with PgBouncer(postgresql, "transaction") as pool:
+        address = pool.address(database_url, direct=f"127.0.0.1:{postgresql.port}")
+        for point in ("after-dot", "before-settle"):
+            assert _run_child(address, tmp_path, sink.port, point, 2) == -signal.SIGKILL
+        pooled = Store(address, tmp_path)
+        _finish_here(pooled, sink.port)
+        _check(pooled, sink, kills=2)
+        pooled.close()
 
 
 def test_kill_9_repeatedly(store: Store, sink: SinkProcess, database_url: str, tmp_path: Path) -> None:

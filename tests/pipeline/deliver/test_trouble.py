@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
+from tests.conftest import missing
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
 from tests.fixtures.smtp import SmtpSink
-from tests.servers.postgresql import Server
+from tests.servers.postgresql import PgBouncer, Server
 from tidings.pipeline.deliver import batch
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.pacing import SendWindow
@@ -233,9 +235,42 @@ def test_a_send_goes_on_while_sessions_are_ended(
     store: Store, alive: locks.Liveness, tmp_path: Path, postgresql: Server, database_url: str
 ) -> None:
     """pg_terminate_backend and a restart in the middle of a send filled the log with PendingRollbackError."""
+
+    def restart() -> None:
+        postgresql.halt()
+        time.sleep(0.3)
+        postgresql.resume()
+
+    def end_sessions() -> None:
+        postgresql.end_sessions(database_url)
+
+    _disturb_a_send(store, alive, tmp_path, [end_sessions, end_sessions, restart, end_sessions, end_sessions])
+
+
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
+def test_a_send_goes_on_while_its_pool_is_disturbed(tmp_path: Path, postgresql: Server, database_url: str) -> None:
+    """PgBouncer in transaction mode; locks and journals go past it."""
+    if not PgBouncer.is_installed():
+        missing("PgBouncer")
+    with PgBouncer(postgresql, "transaction") as pool:
+        store = Store(pool.address(database_url, direct=f"127.0.0.1:{postgresql.port}"), tmp_path)
+        alive = locks.acquire_liveness(store)
+
+        def end_sessions() -> None:
+            postgresql.end_sessions(database_url)
+
+        _disturb_a_send(store, alive, tmp_path, [pool.restart, end_sessions, pool.restart, end_sessions])
+        alive.release()
+        store.close()
+
+
+def _disturb_a_send(
+    store: Store, alive: locks.Liveness, tmp_path: Path, disturbances: Sequence[Callable[[], None]]
+) -> None:
     add_mailing(store, add_readers(store, [f"reader{number}" for number in range(240)]), add_edition(store))
     errors: list[BaseException] = []
-    disturbed = 0
     with SmtpSink(tmp_path / "sink.journal", delay=0.003) as sink:
         sender = deliverer(store, alive, sink.port, connections=4)
 
@@ -251,16 +286,10 @@ def test_a_send_goes_on_while_sessions_are_ended(
 
         thread = threading.Thread(target=send)
         thread.start()
-        for taken in (20, 60, 100, 140, 180):
-            while len(sink.taken()) < taken and thread.is_alive():
+        for disturbed, disturb in enumerate(disturbances):
+            while len(sink.taken()) < 20 + 40 * disturbed and thread.is_alive():
                 time.sleep(0.005)
-            if taken == 100:
-                postgresql.halt()
-                time.sleep(0.3)
-                postgresql.resume()
-            else:
-                postgresql.end_sessions(database_url)
-            disturbed += 1
+            disturb()
         thread.join(120)
         sender.close()
         copies = Counter(entry["to"] for entry in sink.taken())
@@ -269,5 +298,5 @@ def test_a_send_goes_on_while_sessions_are_ended(
     assert not unexpected, unexpected
     assert len(copies) == 240
     doubled = {address for address, count in copies.items() if count > 1}
-    assert len(doubled) <= 4 * disturbed
+    assert len(doubled) <= 4 * len(disturbances)
     assert doubled <= {row["address"] for row in rows(store) if row["doubts"]}

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError, NotSupportedError, ProgrammingError
 from tidings.model.delivery import Delivery
 from tidings.store import schema as t
 from tidings.store.delivery import notices
-from tidings.store.engine import Store, json_rows, run_sql
+from tidings.store.engine import POOLED, Store, json_rows, run_sql
 from tidings.store.key_values import delete_value, find_value, set_value
 from tidings.store.service.heartbeat import load_heartbeats
 
@@ -99,11 +99,11 @@ def server_timeline(connection: Connection) -> str:
     """Return the server and its timeline, which a promotion changes. Empty for SQLite, or if it cannot be known.
 
     The server is asked once for each connection: a primary keeps its timeline as long as it lives. A standby is asked
-    again, because it may be promoted.
+    again, because it may be promoted. So is a pool, because it may lead to another server without a new connection.
     """
     if connection.dialect.name != "postgresql":
         return ""
-    known = connection.info.get(_KNOWN)
+    known = None if connection.get_execution_options().get(POOLED) else connection.info.get(_KNOWN)
     if known is None:
         try:
             with connection.begin_nested():

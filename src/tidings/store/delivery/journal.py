@@ -116,6 +116,7 @@ _LOCK = {"sqlite": "", "postgresql": "FOR SHARE OF facts"}
 _RETURN = {"sqlite": "", "postgresql": "RETURNING id"}
 """SQLite knows the id of the last row anyway, and RETURNING would double the cost of the statement."""
 _DELETE = "DELETE FROM journal WHERE id = :id"
+_FIND = "SELECT id FROM journal WHERE id = :id AND owner = :owner"
 _SETTINGS = {
     # Not OFF, which does not sync the header of the log: then a power loss could corrupt the database. The log is
     # copied into the database by the transactions of the ledger, which sync anyway.
@@ -144,11 +145,12 @@ class JournalWriter:
         self._add = driver_sql(dialect, f"{_ADD} {_RETURN[dialect]}")
         self._add_intents = driver_sql(dialect, f"{_ADD_INTENTS} {_LOCK[dialect]} {_RETURN[dialect]}")
         self._delete = driver_sql(dialect, _DELETE)
-        self._open()
+        self._open(head)
 
-    def _open(self) -> None:
+    def _open(self, entry: int) -> None:
+        """Connect to the database that has this entry of ours."""
         dialect = self._store.engine.dialect.name
-        pooled = self._store.engine.raw_connection()
+        pooled = self._store.session_engine.raw_connection()
         connection: Any = pooled.driver_connection
         # Out of the pool: its settings are only for this journal.
         pooled.detach()
@@ -158,6 +160,11 @@ class JournalWriter:
         self._cursor = connection.cursor()
         for setting in _SETTINGS[dialect]:
             self._cursor.execute(setting)
+        if self._store.session_engine is not self._store.engine:
+            self._cursor.execute(driver_sql(dialect, _FIND), {"id": entry, "owner": self.owner})
+            if self._cursor.fetchone() is None:
+                connection.close()
+                raise OSError("the pool and PostgreSQL (`direct` in `store`) lead to different databases")
 
     def _reopen(self) -> bool:
         """Connect again after the server ended the connection. Returns False if that does not help.
@@ -173,8 +180,8 @@ class JournalWriter:
             with self._store.write() as connection:
                 if not self._memory.is_of(server_timeline(connection)):
                     raise OSError("the database failed over to another server; sending goes on when all have reported")
-                _insert_entry(connection, self.owner, boot)
-            self._open()
+                entry = _insert_entry(connection, self.owner, boot)
+            self._open(entry)
         except (SQLAlchemyError, self._store.engine.dialect.loaded_dbapi.Error):
             return False
         return True

@@ -102,6 +102,8 @@ _CREATE_MESSAGES = """
         reason TEXT, is_first INTEGER, PRIMARY KEY (language, topics, mark, story)
     )
 """
+_DROP_MESSAGES = {"sqlite": "", "postgresql": "ON COMMIT DROP"}
+"""A pool such as PgBouncer gives the session, and what is in it, to others."""
 _FILL_MESSAGES = text("""
     INSERT INTO segment_messages (language, topics, mark, story, selection, rendition, new_mark, reason, is_first)
     VALUES (:language, :topics, :mark, :story, :selection, :rendition, :new_mark, :reason, :is_first)
@@ -171,7 +173,7 @@ def add_deliveries(
     at: datetime,
 ) -> int:
     """Add one page of deliveries, without changing existing rows. Returns how many were new."""
-    connection.exec_driver_sql(_CREATE_MESSAGES)
+    connection.exec_driver_sql(_CREATE_MESSAGES + _DROP_MESSAGES[connection.dialect.name])
     connection.exec_driver_sql("DELETE FROM segment_messages")
     connection.execute(_FILL_MESSAGES, [{**asdict(message), "is_first": int(message.first)} for message in messages])
     arguments = {
