@@ -185,6 +185,7 @@ def test_unusual_settings_are_warnings(folder: NewsroomFolder, run: Run) -> None
         "past": "at: 2020-12-01T09:00",
         "over": 'daily: "09:00"\n  until: 2020-12-01',
         "moved": "weekly: fri 09:00\n  moved: {2099-03-07: 2099-03-08T15:00}",
+        "skipped": "weekly: fri 09:00\n  moved: {2099-03-07: skip, 2099-03-13: skip}",
     }
     for name, rule in days.items():
         folder.write(f"schedules/{name}.yaml", f"cadence:\n  {rule}\ndeliver: [{{list: digest, frequency: all}}]\n")
@@ -200,6 +201,7 @@ def test_unusual_settings_are_warnings(folder: NewsroomFolder, run: Run) -> None
         "schedules/past.yaml:2:7: at: this time has passed, so the schedule sends nothing",
         "schedules/over.yaml:3:10: until: this time has passed, so the schedule sends nothing",
         "schedules/moved.yaml:3:23: moved: no slot is on 2099-03-07, or another one lies between it and 2099-03-08",
+        "schedules/skipped.yaml:3:23: moved: no slot is on 2099-03-07.",
     ):
         assert words in out, (words, out)
     assert all(line.startswith("warning: ") for line in out.splitlines()[:-1])

@@ -458,6 +458,10 @@ def test_holidays_weekends_and_seasons_arrive_typed(tmp_path: Path) -> None:
         ("weekly: fri 09:00\n  every_other: {form: 2026-12-04}", "Did you mean 'from'"),
         ("weekly: fri 09:00\n  weekend: [mon-sun]", "a week needs a working day"),
         ("weekly: fri 09:00\n  from: 1 March", "'1 March' is not a date"),
+        (
+            'daily: ["07:30", "18:00"]\n  moved: {2026-12-04: 2026-12-04T12:00}',
+            "2026-12-04 has several editions. Name the one that is meant by its time: 2026-12-04T07:30",
+        ),
         ("weekly: [mon 09:00, fri 17:00]", "these days have different times"),
         ("weekly: [mon, thu]", "lacks a weekday or a time"),
         ("weekly: fri\u200b 09:00", "there is an invisible character here (U+200B, zero width space)"),

@@ -92,7 +92,8 @@ class CadenceText(ConfigModel):
     )
     moved: dict[Line, Line] = Field(
         default={},
-        description="Slots at another time, each by its day, or its day and time: {2026-12-04: 2026-12-03T15:00}.",
+        description="Slots at another time, or left out (skip), each by its day, or its day and time: "
+        "{2026-12-04: 2026-12-03T15:00, 2026-12-11: skip}.",
     )
     holidays: Line | None = Field(default=None, description="Country whose public holidays have no slot: KZ.")
     on_holiday: OnHoliday = Field(
@@ -197,7 +198,7 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
         season = parse_season(written.from_, written.until)
     except ValueError as error:
         raise NestedValueError(str(error), "until") from None
-    return Cadence(
+    cadence = Cadence(
         rule=rule,
         zone=written.timezone or (info.context or {}).get("timezone", "UTC"),
         window=parse_window(written.window) if written.window else None,
@@ -209,6 +210,12 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
         season=season,
         moved=tuple(parse_move(slot, to) for slot, to in written.moved.items()),
     )
+    for move in cadence.moved:
+        # Both would go at one moment, as one edition.
+        if move.clock is None and move.to is not None and len(clocks := list(cadence.local_times(move.day))) > 1:
+            mend = f"name the one that is meant by its time: {move.day}T{clocks[0]:%H:%M}"
+            raise NestedValueError(f"{move.day} has several editions; {mend}", "moved", move.slot, key=True)
+    return cadence
 
 
 class Approval(ConfigModel):

@@ -8,7 +8,7 @@ import re
 import stat
 from collections import abc
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Literal
@@ -235,14 +235,19 @@ def _secret_files(node: Node) -> Iterator[tuple[str, int, int]]:
 
 def _check_moved(root: Path, schedule: Schedule, now: datetime) -> Iterator[Problem]:
     """Warn about moves of coming slots that do nothing."""
-    cadence = schedule.cadence
-    moved = [slot.key.astimezone(load_zone(cadence.zone)) for slot in moved_slots(cadence)]
+    cadence, zone = schedule.cadence, load_zone(schedule.cadence.zone)
+    moved = [slot.key.astimezone(zone) for slot in moved_slots(cadence)]
     names = {f"{key:{form}}" for key in moved for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M")}
     for move in cadence.moved:
-        if to_utc(move.to, load_zone(cadence.zone)) < now or move.slot in names:
+        clocks = list(cadence.local_times(move.day)) if move.to is None else []
+        is_skip = bool(clocks) and move.clock in (None, *clocks)
+        last = move.to or datetime.combine(move.day, move.clock or time.max)
+        if to_utc(last, zone) < now or is_skip or move.slot in names:
             continue
         place = _find_in_schedule(root, schedule.name, ("cadence", "moved", move.slot))
-        message = f"moved: no slot is on {move.slot}, or another one lies between it and {move.to:%Y-%m-%d %H:%M}"
+        message = f"moved: no slot is on {move.slot}"
+        if move.to is not None:
+            message += f", or another one lies between it and {move.to:%Y-%m-%d %H:%M}"
         yield Problem(*place, message, "`tidings plan` shows the slots", "warning")
 
 

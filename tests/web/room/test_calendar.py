@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import pytest
 
 from tests.fixtures.newsroom import HOUR
 from tests.web.room.conftest import BEFORE, RoomSite
 from tests.web.room.test_stories import read_story_file
+from tidings.model.cadence import list_slots, load_zone
 
 STORY = "content/later.en.md"
 
@@ -81,7 +83,9 @@ def test_a_slot_moves_to_any_time_or_is_skipped(room: RoomSite, monkeypatch: pyt
     week = editor.get("calendar", view="week", day="2026-03-13").text
     friday = week[week.index('data-day="2026-03-13"') : week.index('data-day="2026-03-14"')]
     assert friday.count("calendar/move?") == 2 and "changed by a person" in friday
-    assert save(slot="2026-03-14", how="skip") == "  skip_dates: [2026-03-14]\n"
+    assert save(slot="2026-03-14", how="skip") == f"  moved: {{{slot}: skip}}\n"
+    week = editor.get("calendar", view="week", day="2026-03-13").text
+    assert "left out by a person" in week and "calendar/move?schedule=daily&amp;slot=2026-03-14T09%3A00" in week
     assert save(slot=slot, how="at", at="2026-03-14T12:00") == f"  moved: {{{slot}: 2026-03-14T12:00}}\n"
     assert save(slot=slot, how="plan", at="2026-03-14T12:00") == ""
     refusals = {"2026-03-01T09:00": "has passed", "2026-03-19T09:00": "due between", "2026-02-30T09:00": "Write day"}
@@ -91,3 +95,36 @@ def test_a_slot_moves_to_any_time_or_is_skipped(room: RoomSite, monkeypatch: pyt
     assert editor.get("calendar/move", schedule="none", slot="2026-03-10").status_code == 404
     assert editor.get("calendar/move", schedule="daily", slot="2026-03-10T10:00").status_code == 404
     assert editor.get("calendar/move", story="none").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("rule", "slot", "others"),
+    [
+        # The window puts it after midnight, and the next one is due on that day too.
+        ('daily: "23:30"\n  window: "08:00-20:00"', "2026-03-09T23:30", ["2026-03-09T08:00", "2026-03-11T08:00"]),
+        ('daily: ["07:30", "18:00"]', "2026-03-09T07:30", ["2026-03-08T18:00", "2026-03-09T18:00"]),
+        # Holidays are moved, so a day in `skip_dates` would move it too.
+        ("weekly: mon 09:00\n  on_holiday: before", "2026-03-09T09:00", ["2026-03-02T09:00", "2026-03-16T09:00"]),
+    ],
+)
+def test_only_the_slot_that_is_meant_is_skipped(
+    room: RoomSite, monkeypatch: pytest.MonkeyPatch, rule: str, slot: str, others: list[str]
+) -> None:
+    for key, value in room.newsroom.folder.env.items():
+        monkeypatch.setenv(key, value)
+    editor = room.browser("editor")
+    room.newsroom.schedule("daily", f"cadence:\n  {rule}\ndeliver: [{{list: digest, frequency: all}}]\n")
+    fields = {"schedule": "daily", "slot": slot, "how": "skip"}
+    shown = editor.post("calendar/move", do="check", **fields).text
+    assert "Moved." in editor.post("calendar/move", do="save", opened=_opened(shown), **fields).text
+    room.newsroom.reload()
+    cadence = room.newsroom.runtime.newsroom.schedules["daily"].cadence
+    zone = load_zone(cadence.zone)
+    first, last = (datetime.fromisoformat(f"2026-03-{day}T00:00").replace(tzinfo=zone) for day in ("02", "20"))
+    around = [other for other in list_slots(cadence, first, last) if not other.skip_reason]
+    moments = [f"{other.at.astimezone(zone):%Y-%m-%dT%H:%M}" for other in around]
+    where = moments.index(others[0])
+    assert moments[where : where + 2] == others
+    shown = editor.post("calendar/move", do="check", **fields | {"how": "plan"}).text
+    assert "Moved." in editor.post("calendar/move", do="save", opened=_opened(shown), **fields | {"how": "plan"}).text
+    assert "moved" not in read_story_file(room, "schedules/daily.yaml")

@@ -105,13 +105,13 @@ def parse_skip_date(text: str) -> DateRange:
 
 
 def parse_move(slot: str, to: str) -> Move:
-    """Read one entry of `moved:`: a slot by its day, or by day and time, and its new moment."""
+    """Read one entry of `moved:`: a slot by its day, or by day and time, and its new moment or `skip`."""
     try:
         day, clock = _date(slot), None
     except CadenceError:
         moment = _at(slot).moment
         day, clock = moment.date(), moment.time()
-    return Move(day, clock, _at(to).moment)
+    return Move(day, clock, None if to.strip() == "skip" else _at(to).moment)
 
 
 def parse_season(begin: str | None, end: str | None) -> Season:

@@ -260,16 +260,21 @@ class OnHoliday(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One slot that a person moved to the local moment `to`: that of a day, or of a day and time."""
+    """One slot that a person moved to the local moment `to`, or left out (None), named by day, or day and time."""
 
     day: date
     clock: time | None
-    to: datetime
+    to: datetime | None
 
     @property
     def slot(self) -> str:
         """The slot as it is written: 2026-12-04, or 2026-12-04T09:00."""
         return f"{self.day}T{self.clock:%H:%M}" if self.clock else str(self.day)
+
+    @property
+    def target(self) -> str:
+        """The new moment as it is written, or skip."""
+        return "skip" if self.to is None else f"{self.to:%Y-%m-%dT%H:%M}"
 
 
 @dataclass(frozen=True, slots=True)

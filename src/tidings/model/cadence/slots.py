@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib import resources
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from tidings.model.cadence.rules import Cadence, CadenceError, OnHoliday, OnNew, OnRequest
+from tidings.model.cadence.rules import Cadence, CadenceError, Move, OnHoliday, OnNew, OnRequest
 
 _DAY = timedelta(days=1)
 _HORIZON = 3_700
@@ -263,11 +263,8 @@ def find_window_end(cadence: Cadence, now: datetime) -> datetime | None:
 
 def _moved_to(cadence: Cadence, zone: ZoneInfo, key: datetime) -> datetime | None:
     """Return the moment to which a person moved a slot, or None. Stays between its neighbours, so that none is lost."""
-    if not cadence.moved:
-        return None
-    local = key.astimezone(zone).replace(tzinfo=None)
-    move = next((one for one in cadence.moved if one.day == local.date() and one.clock in (None, local.time())), None)
-    if move is None:
+    move = _find_move(cadence, zone, key)
+    if move is None or move.to is None:
         return None
     at = _in_window(cadence, zone, to_utc(move.to, zone))
     first, last = min(key, at), max(key, at)
@@ -279,9 +276,19 @@ def _moved_to(cadence: Cadence, zone: ZoneInfo, key: datetime) -> datetime | Non
     return at if between == [key] and not _passes_other_move(cadence, zone, key, at) else None
 
 
+def _find_move(cadence: Cadence, zone: ZoneInfo, key: datetime) -> Move | None:
+    """Return what a person wrote about a slot in `moved`, or None."""
+    if not cadence.moved:
+        return None
+    local = key.astimezone(zone).replace(tzinfo=None)
+    return next((one for one in cadence.moved if one.day == local.date() and one.clock in (None, local.time())), None)
+
+
 def _passes_other_move(cadence: Cadence, zone: ZoneInfo, key: datetime, at: datetime) -> bool:
     """Whether another moved slot would change places with this one. Then the earlier one would be lost."""
     for move in cadence.moved:
+        if move.to is None:
+            continue
         to = _in_window(cadence, zone, to_utc(move.to, zone))
         for other in _day_keys(cadence, zone, move.day):
             is_meant = move.clock in (None, other.astimezone(zone).time())
@@ -295,6 +302,8 @@ def _shifted(cadence: Cadence, zone: ZoneInfo, key: datetime) -> Slot:
         reason = f"changed by a person, moved to {wanted.astimezone(zone):%Y-%m-%d %H:%M}"
         return Slot(key, wanted, reason, by_person=True)
     at, reasons = _in_window(cadence, zone, key), []
+    if (move := _find_move(cadence, zone, key)) is not None and move.to is None:
+        return Slot(key, at, skip_reason="left out by a person")
     if at != key:
         reasons.append(f"outside {cadence.window}")
     day = _local_day(at, zone)

@@ -39,6 +39,7 @@ _NOTES = (
     _("its cadence was changed to %(cadence)s"),
     _("its stories join it"),
     _("its time has passed"),
+    _("left out by a person"),
     _("left over from earlier editions: %(stories)s"),
     _("next: %(moment)s"),
     _("nothing new"),

@@ -322,7 +322,6 @@ def _move_slot(visit: Visit, read: Any, name: str, do: str) -> Response:
         "how": how,
         "at": wanted,
         "choices": list(choices.items()),
-        "moves_holidays": schedule.cadence.on_holiday is not OnHoliday.SKIP,
     }
     return _save_or_show(visit, moved, texts, do or ("check" if target else ""), wrong)
 
@@ -340,24 +339,28 @@ def _find_slot(schedule: Schedule, name: str) -> Slot | None:
 def _change_slot(
     visit: Visit, schedule: Schedule, slot: Slot, how: str, at: datetime | None
 ) -> tuple[list[_MovedFile], str]:
-    """Return the schedule's file with the slot in `moved`, in `skip_dates` or in neither, and an error message."""
+    """Return the schedule's file with the slot in `moved` or not, and an error message."""
     cadence, name, wrong = schedule.cadence, name_slot(schedule, slot.key), ""
     opened = files.open_file(visit.runtime.root, f"{SCHEDULES}/{schedule.name}.yaml")
-    day, text = name[:10], opened.text
-    moves = {move.slot: f"{move.to:%Y-%m-%dT%H:%M}" for move in cadence.moved if move.slot not in (name, day)}
-    skipped = [str(span) for span in cadence.skip_dates if str(span) != day] + ([day] if how == "skip" else [])
-    if how == "at":
+    text = opened.text
+    moves = {move.slot: move.target for move in cadence.moved if move.slot not in (name, name[:10])}
+    skipped = [str(span) for span in cadence.skip_dates]
+    if how == "skip":
+        moves[name] = "skip"
+    elif how == "plan":
+        # `skip_dates` counts on the day on which the slot is due. The window may put that after midnight.
+        (unmoved,) = list_slots(replace(cadence, moved=()), slot.key - timedelta(microseconds=1), slot.key)
+        skipped = [span for span in skipped if span != name_slot(schedule, unmoved.at)[:10]]
+    elif how == "at":
         if at is None:
             return [], visit.words.gettext("Write day and time like 2026-12-01T09:00.")
         move = parse_move(name, f"{at.astimezone(load_zone(cadence.zone)):%Y-%m-%dT%H:%M}")
         others = tuple(other for other in cadence.moved if other.slot in moves)
         wrong = _refuse_move(visit, replace(cadence, moved=(*others, move)), slot, at)
-        moves |= {name: f"{move.to:%Y-%m-%dT%H:%M}"} if at != slot.key else {}
+        moves |= {name: move.target} if at != slot.key else {}
     try:
         text = set_value(text, ["cadence", "moved"], moves or None)
         text = set_value(text, ["cadence", "skip_dates"], skipped or None)
-        if how == "skip" and cadence.on_holiday is not OnHoliday.SKIP:
-            text = set_value(text, ["cadence", "on_holiday"], None)
     except ValueError as error:
         return [], str(error)
     return [_MovedFile(opened, text, "settings.saved")], wrong
