@@ -126,3 +126,13 @@ def test_why_a_line_is_left_out_is_translated_whole() -> None:
     unknown = "unknown language 'ar'. Known here: en, kk, ru"
     assert command_words.translate_check(unknown, "ar").endswith("المعروف هنا: en, kk, ru")
     assert all(command_words.translate_check(reason, "ru") != reason for reason in _REPORTED.values())
+
+
+def test_notes_of_the_plan_name_days_as_the_room_does() -> None:
+    note = "its cadence was changed to every Friday at 09:00 (Asia/Almaty); it counts from Mon 2026-11-30 17:00"
+    assert command_words.translate_check(note, "en").endswith("it counts from Mon, 30 November 2026, 17:00")
+    assert command_words.translate_check(note, "ru") == (
+        "ритм изменён: каждую неделю (пятница) в 09:00 (Asia/Almaty); оно действует с пн, 30 ноября 2026\u00a0г., 17:00"
+    )
+    assert "الجمعة" in command_words.translate_check("changed by a person, moved to 2026-12-04 09:00", "ar")
+    assert command_words.translate_check("write 2026-12-04", "en") == "write 2026-12-04", "it is typed into YAML"

@@ -139,6 +139,13 @@ def format_datetime(moment: datetime, language: str, zone: str) -> str:
     return _plain_spaces(pattern.replace("{0}", time).replace("{1}", format_date(moment, language, zone)))
 
 
+def format_moment(moment: datetime, language: str, zone: str) -> str:
+    """Format day and time with the weekday, because teams speak of Friday's digest."""
+    day = babel_date(to_zone(moment, zone), "EEE", find_locale(language))
+    comma = "\N{ARABIC COMMA}" if language == "ar" else ","
+    return f"{day}{comma} {format_datetime(moment, language, zone)}"
+
+
 def format_range(start: datetime, end: datetime | None, language: str, zone: str) -> str:
     """Format start and end. The same day is written only once: '10 September 2026, 10:00 – 12:00'."""
     if days := whole_days(start, end, zone):

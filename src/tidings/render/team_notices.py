@@ -149,13 +149,13 @@ def translate_line(
 ) -> str:
     """Translate a line if it is one of these messages of a catalogue, else return it unchanged.
 
-    `inner` names the values that are translated too.
+    `inner` names the values that are translated too, also in a line that stays English.
     """
     catalogue = load_catalogue(language, domain)
     translators = _INNER if inner is None else inner
     for message in messages:
         values = _find_values(message, line)
-        if values is not None and (translated := catalogue.gettext(message)) != message:
+        if values is not None and ((translated := catalogue.gettext(message)) != message or language == "en"):
             known = {name: translators[name](value, language) for name, value in values.items() if name in translators}
             return translated % {**values, **known}
     return line

@@ -217,3 +217,21 @@ def test_a_sign_in_leads_to_a_page_of_the_room_only(room: RoomSite) -> None:
 
 def test_tokens_of_forms_differ_by_browser() -> None:
     assert csrf_token("a") != csrf_token("b")
+
+
+def test_kept_words_are_sent_by_one_press_after_the_sign_in(room: RoomSite) -> None:
+    """The form of the answer was made before the sign-in in another tab, so its first press was refused."""
+    browser, ours, member = room.browser(), {"Sec-Fetch-Site": "same-origin"}, room.member("editor")
+    _join(browser, _link(room))
+    assert VISIT_COOKIE in browser.client.cookies, "the sign-in keeps the cookie of forms in other tabs"
+    del browser.client.cookies[COOKIE]
+    words = {"scope": "schedule", "name": "press", "csrf": "of the session that ended"}
+    kept = browser.client.post("room/pause", data=words, headers=ours)
+    assert kept.status_code == 401
+    again = words | {"csrf": re.findall(r'name="csrf" value="(\w+)"', kept.text)[0]}
+    with room.newsroom.runtime.store.write() as connection:
+        token = sign_in.start_session(connection, member, "a test", real_now())
+    browser.client.cookies.set(COOKIE, token, path="/room/")
+    for headers in ({}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert browser.client.post("room/pause", data=again, headers=headers).status_code == 403, headers
+    assert browser.client.post("room/pause", data=again, headers=ours).status_code == 303

@@ -193,6 +193,17 @@ def test_translations_stand_beside_with_what_is_missing(room: RoomSite) -> None:
     assert "Missing: no summary (English)" in editor.get("stories/one").text
 
 
+def test_a_correction_names_the_languages_that_lack_it(room: RoomSite) -> None:
+    editor, note = room.browser("editor"), "The correction is not in this language yet:"
+    assert note not in editor.get("stories/edit", file=FILE).text
+    _, page = edit_story(editor, correction="It was ten.", do="save")
+    assert f'{note} <a href="/room/stories/edit?file=content/one.ru.md#correction"' in page
+    russian = editor.get("stories/edit", file="content/one.ru.md").text
+    assert "no correction" in russian and note not in russian
+    _, page = edit_story(editor, FILE, correction="It was ten.", withdrawn="Wrong.", do="save")
+    assert "The story is not withdrawn in this language:" in page
+
+
 def test_a_story_lists_who_approved_corrected_and_withdrew_it(room: RoomSite) -> None:
     writer, editor = room.browser("writer"), room.browser("editor")
     writer.post("stories/new", title="Dam", language="en")

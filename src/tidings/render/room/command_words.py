@@ -6,7 +6,12 @@ Only pages of the room use these. Lines of notices and reasons of held editions 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
+from babel.dates import get_day_names
+
+from tidings.model.cadence.monthly import DAY_NAMES
+from tidings.render.i18n import find_locale, format_date, format_moment
 from tidings.render.team_notices import REASONS, translate_hold, translate_line, translate_notice
 
 
@@ -44,6 +49,8 @@ _NOTES = (
     _("next: %(moment)s"),
     _("nothing new"),
     _("on request: %(command)s"),
+    _("outside %(window)s and %(why)s"),
+    _("outside %(window)s"),
     _("recomposed"),
     _("released"),
     _("sent back"),
@@ -51,6 +58,17 @@ _NOTES = (
     _("waits for approval: %(people)s will be asked on %(moment)s"),
     _("would be skipped: %(why)s"),
 )
+
+_RULES = (
+    _("every day at %(times)s"),
+    _("every other %(days)s at %(times)s, from %(moment)s"),
+    _("every month on %(days)s at %(times)s"),
+    _("every week on the first working day at %(times)s"),
+    _("every week on the last working day at %(times)s"),
+    _("every %(days)s at %(times)s"),
+    _("once, at %(moment)s"),
+)
+"""Rules of a cadence, as `plan` describes them. Settings follow after a comma, and the time zone in brackets."""
 
 _CHECKS = (
     _("%(key)s: %(value)s is not a date"),
@@ -107,6 +125,7 @@ _CHECKS = (
 _WRITE = (_("write %(line)s"),)
 """For a line of a file alone: what has English words beside the line stays English as a whole."""
 _BESIDE_LINE = re.compile(r"\b(?:a|an|and|as|for|if|in|instead|it|like|of|or|the|to|with)\b")
+_MOMENT = re.compile(r"(?:[A-Z][a-z]{2} )?(20\d\d-\d\d-\d\d)(?: (\d\d:\d\d))?")
 _IN_BACKTICKS = re.compile(r"`[^`]*`")
 _REFUSALS = (
     _("%(file)s is not a readable picture (%(error)s)"),
@@ -153,5 +172,31 @@ def translate_words(text: str, language: str) -> str:
 
 
 def _translate_part(part: str, language: str) -> str:
-    noted = translate_line(part, _NOTES, language, domain="room", inner={"why": translate_words})
+    inner = {"why": translate_words, "moment": _tell_moment, "day": _tell_moment, "cadence": _tell_rule}
+    noted = translate_line(part, _NOTES, language, domain="room", inner=inner)
     return noted if noted != part else translate_line(part, REASONS, language)
+
+
+def _tell_rule(text: str, language: str) -> str:
+    """Translate a rule of a cadence, with the names of its days."""
+    inner = {"days": _tell_days, "times": _tell_days, "moment": _tell_moment}
+    return translate_line(text, _RULES, language, domain="room", inner=inner)
+
+
+def _tell_days(text: str, language: str) -> str:
+    """Translate the names of weekdays in a text: Monday, Wednesday and Friday."""
+    if language == "en":
+        return text
+    names = get_day_names("wide", locale=find_locale(language))
+    for number, name in enumerate(DAY_NAMES):
+        text = text.replace(name, names[number])
+    return text.replace(" and ", ", ").replace(" to ", "–")
+
+
+def _tell_moment(text: str, language: str) -> str:
+    """Format a local day or moment of a command as the room does: Fri 2026-12-04 09:00. Other texts stay."""
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        return text
+    moment = datetime.fromisoformat(f"{found[1]}T{found[2] or '00:00'}").replace(tzinfo=UTC)
+    return format_moment(moment, language, "UTC") if found[2] else format_date(moment, language, "UTC")

@@ -26,7 +26,7 @@ from tidings.render.i18n import (
     find_locale,
     format_count,
     format_date,
-    format_datetime,
+    format_moment,
     language_name,
     load_catalogue,
     text_direction,
@@ -69,10 +69,8 @@ class RoomWords:
         return text % ({"count": self.count(n)} | values)
 
     def moment(self, moment: datetime) -> str:
-        """Format day and time in the newsroom's zone, with the weekday, because teams speak of Friday's digest."""
-        day = babel_date(to_zone(moment, self.zone), "EEE", find_locale(self.language))
-        comma = "\N{ARABIC COMMA}" if self.language == "ar" else ","
-        return f"{day}{comma} {format_datetime(moment, self.language, self.zone)}"
+        """Format day and time in the newsroom's zone, with the weekday."""
+        return format_moment(moment, self.language, self.zone)
 
     def day(self, moment: datetime) -> str:
         """Format the day in the newsroom's zone."""

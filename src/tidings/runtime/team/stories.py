@@ -51,7 +51,7 @@ class TranslationGap:
     """Something that a translation lacks, with how much of it there is here and in the other language."""
 
     what: str
-    """`summary`, `text`, `paragraphs`, `pictures`, `files` or `topics`."""
+    """`correction`, `withdrawn`, `summary`, `text`, `paragraphs`, `pictures`, `files` or `topics`."""
     own: int = 0
     other: int = 0
 
@@ -97,8 +97,9 @@ def find_story_file(runtime: Runtime, source: FolderSource, story: str) -> Story
 
 
 def _find_gaps(own: StoryForm, other: StoryForm) -> Iterator[TranslationGap]:
-    if other.texts["summary"] and not own.texts["summary"]:
-        yield TranslationGap("summary")
+    for what in ("correction", "withdrawn", "summary"):
+        if other.texts[what] and not own.texts[what]:
+            yield TranslationGap(what)
     if other.body.strip() and not own.body.strip():
         yield TranslationGap("text")
         return

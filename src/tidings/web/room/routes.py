@@ -338,8 +338,12 @@ def _refuse(visit: Visit, route: RoomRoute, request: Request) -> Response | None
         return visit.message(words.gettext("Not allowed"), text, status=403)
     if route.method == "POST":
         sent = visit.fields.get("csrf", [""])[0].encode()
-        is_ours = request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
-        if not is_ours or not hmac.compare_digest(sent, csrf_token(visit.cookie).encode()):
+        site = request.headers.get("sec-fetch-site", "")
+        is_ours = site in ("", "same-origin", "none")
+        # A form from before the sign-in in another tab. Only our own page makes a browser say same-origin.
+        earlier = [request.cookies.get(VISIT_COOKIE, "")] if site == "same-origin" else []
+        tokens = [csrf_token(cookie).encode() for cookie in (visit.cookie, *filter(None, earlier))]
+        if not is_ours or not any(hmac.compare_digest(sent, token) for token in tokens):
             if is_ours and visit.member is not None:
                 text = words.gettext("You signed in again after you opened this page. Nothing of it was saved yet.")
             else:

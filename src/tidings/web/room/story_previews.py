@@ -105,10 +105,18 @@ def show_frame(visit: Visit) -> Response:
 
 
 def show_translations(visit: Visit, name: str, form: StoryForm, beside: str) -> dict[str, Any]:
-    """Return the other languages with what this text lacks compared to each, and the language shown in full."""
+    """Return the other languages with what this text lacks compared to each, and the language shown in full.
+
+    `behind` has the languages in which readers do not know of a correction or a withdrawal yet.
+    """
+    words = visit.words
     found = stories.find_translations(visit.runtime, name, form)
     stem, _, own = name.removesuffix(".md").rpartition(".")
     have = {own, *(translation.language for translation in found)}
+    notices = {
+        "correction": words.gettext("The correction is not in this language yet:"),
+        "withdrawn": words.gettext("The story is not withdrawn in this language:"),
+    }
     chosen = next((each for each in found if each.language == beside), found[0] if found else None)
     return {
         "beside": chosen,
@@ -117,10 +125,16 @@ def show_translations(visit: Visit, name: str, form: StoryForm, beside: str) -> 
                 "language": each.language,
                 "file": quote(each.name),
                 "is_draft": each.form.draft,
-                "gaps": [describe_gap(visit.words, gap) for gap in each.gaps],
+                "gaps": [describe_gap(words, gap) for gap in each.gaps],
                 "is_shown": each is chosen,
             }
             for each in found
+        ],
+        "behind": [
+            {"text": text, "language": each.language, "file": quote(each.name), "field": key}
+            for key, text in notices.items()
+            for each in found
+            if form.texts[key] and not each.form.texts[key] and not each.form.draft
         ],
         "missing": [language for language in visit.newsroom.site.languages if language not in have],
         "story": quote(stem.rpartition("/")[2], safe=""),
@@ -131,6 +145,8 @@ def describe_gap(words: RoomWords, gap: TranslationGap) -> str:
     """Describe what a translation lacks."""
     counts = {"own": words.count(gap.own), "other": words.count(gap.other)}
     texts = {
+        "correction": words.gettext("no correction"),
+        "withdrawn": words.gettext("not withdrawn"),
         "summary": words.gettext("no summary"),
         "text": words.gettext("no text"),
         "paragraphs": words.gettext("%(own)s of %(other)s paragraphs", **counts),

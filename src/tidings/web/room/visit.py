@@ -205,8 +205,7 @@ class Visit:
         )
 
     def set_session(self, response: Response, token: str) -> Response:
-        """Set the cookie of a session, and delete the cookie from before the sign-in."""
-        response.delete_cookie(VISIT_COOKIE, path=self.root)
+        """Set the cookie of a session. The cookie from before stays, for forms that are open in other tabs."""
         response.set_cookie(
             COOKIE,
             token,
