@@ -85,7 +85,7 @@ def test_places_count_from_one_and_from_the_first_line() -> None:
         ("a: [[{b: c}]\n", "f:1:4: the bracket that is opened here is never closed. Close it"),
         ("a: {b: c}}\n", "f:1:10: there is one '}' too many after the bracket. Take it out"),
         ("a: {b: c};\nd: e\n", "f:1:10: there is one ';' too many after the bracket. Take it out"),
-        ("a: {b: c} d: e\n", "f:1:11: the line goes on after its bracket. "
+        ("a: {b: c} d: e\n", "f:1:11: the line continues after its bracket. "
          "Begin a new line, or put the whole text in quotes"),
         ("a: {b: c]\n", "f:1:9: a brace is closed with ] here. Close { with }, and [ with ]"),
         ("a: [b, c}\n", "f:1:9: a list is closed with } here. Close { with }, and [ with ]"),
@@ -241,7 +241,7 @@ _NBSP, _ZERO, _SHY, _LS, _BOM = "\u00a0", "\u200b", "\u00ad", "\u2028", "\ufeff"
         ("- list: digest\n frequency: weekly\n", "f:2:2:", "this line is not in its column"),
         ('title: "News" of the week\n', "f:1:8:", "`'\"News\" of the week'`"),
         ("title: 'L'Echo'   # a paper\n", "f:1:8:", 'Put the whole text in quotes: `"L\'Echo"`'),
-        ("title: [Press] news\n", "f:1:8:", "goes on after its brackets"),
+        ("title: [Press] news\n", "f:1:8:", "continues after its brackets"),
         ('t: {en: "News" today, ru: x}\n', "f:1:9:", "`'\"News\" today'`"),
         ('title: "Press\nurl: "x"\n', "f:1:8:", "closed in a later line"),
         ("subject: {{ lead.title }}\n", "f:1:10:", 'Write `"{{ lead.title }}"`'),

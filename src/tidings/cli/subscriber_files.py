@@ -166,7 +166,7 @@ def _print_summary(summary: ImportSummary, options: ImportOptions) -> None:
     if summary.labels:
         names = ", ".join(f"{label} ({count})" for label, count in summary.labels.most_common(20))
         more = f", and {len(summary.labels) - 20} more" if len(summary.labels) > 20 else ""
-        say(f"These labels are no topics here and are not imported: {names}{more}")
+        say(f"These labels are not topics here and are not imported: {names}{more}")
     results = ", ".join(f"{summary.counts[key]:,} {words}" for key, words in _RESULTS.items() if summary.counts[key])
     start = "Nothing was changed. Would be: " if options.dry_run else ""
     say(f"{start}{results or 'nobody added'}.")

@@ -113,7 +113,7 @@ class ChannelSettings(OutletSettings):
     )
     wait_for_translations: Duration = Field(
         default=timedelta(0),
-        description="How long a story waits for all of `languages`, such as 48h; then it goes in those that it has. "
+        description="How long a story waits for all of `languages`, such as 48h. Then those that exist are sent. "
         "A translation that comes later is not sent.",
     )
     allow_private: Bool = Field(

@@ -1,4 +1,4 @@
-"""The models of `bounces`: how bounces and complaints arrive, and what follows."""
+"""The models of `bounces`: how bounces and complaints arrive, and their effects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OFTEN = timedelta(seconds=10)
 
 def _topic(value: str) -> str:
     if not _TOPIC.fullmatch(value):
-        raise ValueError(f"{value!r} is no SNS topic; write it like arn:aws:sns:eu-central-1:123456789012:bounces")
+        raise ValueError(f"{value!r} is not an SNS topic; write it like arn:aws:sns:eu-central-1:123456789012:bounces")
     return value
 
 
@@ -139,7 +139,7 @@ class SendgridHook(ConfigModel):
 
 
 class Bounces(ConfigModel):
-    """How bounces and complaints arrive, and what follows."""
+    """How bounces and complaints arrive, and their effects."""
 
     lmtp: ListenAddress | None = Field(
         default=None, description="Address where your own mail server delivers bounces by LMTP, such as 127.0.0.1:2424."

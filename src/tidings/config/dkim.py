@@ -62,7 +62,7 @@ def _rsa(value: SecretStr) -> SecretStr:
 
 def _ed25519(value: SecretStr) -> SecretStr:
     if _kind(value) != "ed25519":
-        raise ValueError("this is no Ed25519 key. `tidings dkim --ed25519` makes one")
+        raise ValueError("this is not an Ed25519 key. `tidings dkim --ed25519` makes one")
     return value
 
 

@@ -97,7 +97,7 @@ def _slip(node: Node, path: Path) -> tuple[tuple[int, int], tuple[str, str]] | N
         return place, describe_invisible(hidden[0])
     if current.text.startswith(tuple(_CURLY_QUOTES)):
         bare = current.text.strip(_CURLY_QUOTES)
-        return place, (f"for YAML {current.text[0]} is no quote but a part of the text", f'write `"{bare[:60]}"`')
+        return place, (f"for YAML {current.text[0]} is not a quote but part of the text", f'write `"{bare[:60]}"`')
     if (words := _foreign_letter(current.text)) is not None:
         return place, words
     if current.text[:1] in BULLETS and current.text[1:2] == " ":

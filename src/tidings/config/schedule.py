@@ -102,7 +102,7 @@ class CadenceText(ConfigModel):
     )
     weekend: Annotated[tuple[Line, ...], ONE_OR_MANY] = Field(
         default=("sat", "sun"),
-        description="Days that are no working days. They move no slot: a slot on one of these days stays there.",
+        description="Days without work. They move no slot: a slot on one of these days stays on it.",
     )
     max_late: Duration = Field(
         default=timedelta(hours=12), description="A slot found later than this waits for a person."

@@ -290,7 +290,7 @@ class NewsroomConfig(ConfigModel):
     site: Site = Field(description="Publisher, address, languages.")
     store: StoreAddress = Field(default=SecretStr("sqlite:///tidings.db"), description="Address of the database.")
     engine: Engine | None = Field(
-        default=None, description="Task engine of a fleet; default: none, each `tidings run` sends by itself."
+        default=None, description="Task engine of a fleet; default: none, so each `tidings run` sends its own mail."
     )
     web: Web = Field(default=Web(), description="Where pages are served.")
     publish: ObjectStore | None = Field(
@@ -309,10 +309,10 @@ class NewsroomConfig(ConfigModel):
     lists: Mapping[Name, MailingList] = Field(default_factory=dict, description="Mailing lists.")
     channels: Mapping[Name, ChannelSettings] = Field(default_factory=dict, description="Outlets other than mail.")
     webhooks: Mapping[Name, EventWebhookSettings] = Field(
-        default_factory=dict, description="Programs that are told of events: stories, editions, subscribers."
+        default_factory=dict, description="Programs that get events about stories, editions and subscribers."
     )
-    bounces: Bounces = Field(default=Bounces(), description="How bounces and complaints arrive, and what follows.")
-    gates: Gates = Field(default=Gates(), description="What the checks of editions look for, and what follows.")
+    bounces: Bounces = Field(default=Bounces(), description="How bounces and complaints arrive, and their effects.")
+    gates: Gates = Field(default=Gates(), description="What the checks of editions look for, and their effects.")
     notify: Notify = Field(default=Notify(), description="Who gets notices when something needs attention.")
     room: Room = Field(default=Room(), description="Sign-in to the comms room.")
     keep: Retention = Field(default=Retention(), description="How long records are kept.")

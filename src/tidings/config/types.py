@@ -189,7 +189,7 @@ def _event_type(value: Any) -> EventType:
 def _proxy(value: Any) -> str:
     text = _line(value)
     if not _is_network(text):
-        raise ValueError(f"{text!r} is no IP address; write it like 127.0.0.1 or 10.0.0.0/8")
+        raise ValueError(f"{text!r} is not an IP address; write it like 127.0.0.1 or 10.0.0.0/8")
     return text
 
 
@@ -198,7 +198,7 @@ def _ip_address(value: Any) -> str:
     try:
         return str(ip_address(text.strip("[]")))
     except ValueError:
-        raise ValueError(f"{text!r} is no IP address; write it like 192.0.2.10") from None
+        raise ValueError(f"{text!r} is not an IP address; write it like 192.0.2.10") from None
 
 
 def _listen_address(value: Any) -> str:
@@ -508,7 +508,7 @@ def _hashtags(value: Any) -> Any:
             except ValueError as error:
                 raise NestedValueError(str(error), number) from None
         return tuple(tags)
-    shown = f"{value!r} is not known" if isinstance(value, str) else "a map is not known here"
+    shown = f"{value!r} is not known" if isinstance(value, str) else "a map is not allowed here"
     raise ValueError(f"{shown}; write `topics`, `none`, or a list: [CleanWater, UN]")
 
 
@@ -540,7 +540,7 @@ def _sender_name(value: Any) -> str:
 def _feedback_id(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"[A-Za-z0-9_-]{5,15}", text):
-        raise ValueError(f"{text!r} is no Feedback-ID; write 5 to 15 letters, digits, - or _")
+        raise ValueError(f"{text!r} is not a Feedback-ID; write 5 to 15 letters, digits, - or _")
     return text
 
 

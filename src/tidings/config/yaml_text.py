@@ -284,7 +284,9 @@ class _Reader:
         if len(rest) == 1 and rest in ";.,)]}":
             self.note(index, f"there is one {rest!r} too many after the bracket", "take it out")
         else:
-            self.note(index, "the line goes on after its bracket", "begin a new line, or put the whole text in quotes")
+            self.note(
+                index, "the line continues after its bracket", "begin a new line, or put the whole text in quotes"
+            )
         return True
 
     def _note_text_after_value(self, index: int) -> bool:
@@ -311,7 +313,7 @@ class _Reader:
         name = "brackets" if opening in "[{" else "quotes"
         shown = whole[:60].replace("'", "''") if quote == "'" else whole[:60]
         mend = f"put the whole text in quotes: `{quote}{shown}{quote}`"
-        self.note(start, f"the text goes on after its {name}", mend)
+        self.note(start, f"the text continues after its {name}", mend)
         return True
 
     def _in_braces(self, index: int) -> bool:

@@ -75,7 +75,7 @@ def needs_mail_copy(media: Media) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item as the store holds it. Text is plain but for `body`, which is sanitised HTML with absolute links.
+    """One item as the store holds it. Text is plain, except `body`, which is sanitised HTML with absolute links.
 
     `published` is the editor's date, `first_seen` the moment of the first read, `out_at` the first moment it was new to
     schedules (None before), `updated` the editor's significant change, `changed` the feed date: the last significant

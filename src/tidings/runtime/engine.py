@@ -247,7 +247,7 @@ def open_process(root: Path, queues: str, redactor: Redactor | None = None) -> E
 
 
 class EngineWorker:
-    """One process that works for the engine. It has a heartbeat, and loads a changed configuration by itself."""
+    """One process that works for the engine. It has a heartbeat, and loads a changed configuration automatically."""
 
     def __init__(self, runtime: Runtime, queues: str, stamp: Any, redactor: Redactor | None = None) -> None:
         self.runtime = runtime

@@ -182,7 +182,7 @@ class Service:
                 sys.stdout.flush()
                 os._exit(1)
             if pages is not None and not pages.is_alive():
-                log.error("the pages cannot be served any more; the service stops, so that systemd starts it again")
+                log.error("the pages can no longer be served; the service stops, so that systemd starts it again")
                 self._stopping.set()
                 self._end(server, pages, watcher, threads)
                 return 1

@@ -39,7 +39,7 @@ MAX_CYCLE = 900.0
 MAX_FAILED_TICKS = 3
 """Ticks that may fail in a row. There is one every 30 seconds, and sooner after a change."""
 MAX_FAILING = 60.0
-"""Seconds without a successful tick from which so many failed ones count."""
+"""Seconds without a successful tick after which failed ticks count."""
 _TASKS = {"beat": "cycle", "next": "search for the next due moment", "pulse": "heartbeat"}
 """Names in the log of tasks that have another key in the store and the metrics."""
 log = logging.getLogger("tidings.service")

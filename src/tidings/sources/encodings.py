@@ -72,7 +72,7 @@ def is_mostly_utf8(body: bytes) -> bool:
 
 
 def guess_codec(body: bytes) -> str:
-    """Guess the encoding of an unlabelled document: UTF-8 if it is valid, else the common one of its letters."""
+    """Guess the encoding of an unlabelled document: UTF-8 if it is valid, else the usual encoding of its script."""
     if is_utf8(body) or is_mostly_utf8(body):
         return "utf-8"
     high = sum(byte >= 0x80 for byte in body[:20_000])

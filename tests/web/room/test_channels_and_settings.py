@@ -81,7 +81,7 @@ def test_a_post_is_corrected_and_taken_down_where_it_can_be(posted: RoomSite) ->
     """The room showed posts that only a command, or a withdrawn story, could change."""
     runtime = posted.newsroom.runtime
     editor, viewer = posted.browser("editor"), posted.browser("viewer")
-    assert "Do it there by hand" in editor.get("channels").text
+    assert "Change it there by hand" in editor.get("channels").text
     channel = _Editable(runtime.channels["desk"])
     runtime.channels["desk"] = channel  # type: ignore[assignment]
     with runtime.store.write() as connection:

@@ -127,7 +127,7 @@ def test_a_former_version_is_brought_back(room: RoomSite) -> None:
 def test_a_writer_drafts_and_an_editor_makes_it_ready(room: RoomSite) -> None:
     writer, editor = room.browser("writer"), room.browser("editor")
     page = writer.post("stories/new", title="A new bridge", language="en").text
-    assert "Draft: nobody outside sees it" in page
+    assert "Draft: only the team sees it" in page
     name = "content/a-new-bridge.en.md"
     assert edit_story(writer, name, body="It stands.")[0] == 200
     status, page = edit_story(writer, name, state="ready")

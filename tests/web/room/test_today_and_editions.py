@@ -38,7 +38,7 @@ def test_every_reason_of_a_hold_and_every_state_has_words() -> None:
 def test_a_pause_is_made_and_ended_by_buttons(room: RoomSite) -> None:
     editor = room.browser("editor")
     assert "The schedule daily is paused" in editor.post("pause", scope="schedule", name="daily").text
-    assert "It goes on." in editor.post("resume", scope="schedule", name="daily").text
+    assert "Resumed." in editor.post("resume", scope="schedule", name="daily").text
     assert [(entry.action, entry.who, entry.via) for entry in room.log()] == [
         ("pause.ended", "editor@example.org", "room"),
         ("pause.begun", "editor@example.org", "room"),
@@ -118,7 +118,7 @@ def test_an_editor_changes_the_subject_and_drops_a_story(room: RoomSite) -> None
     page = editor.get("editions/daily/1").text
     fields = {"frozen": _frozen(page), "lead": "two", "subject.ru": "Другая тема", "note.en": "Read this"}
     after = editor.post("editions/daily/1/change", **fields)
-    assert "Changed. Look at it once more." in after.text and "Другая тема" in after.text
+    assert "Changed. Check it again." in after.text and "Другая тема" in after.text
     assert room.newsroom.edition("daily/1").stories[0] == "two"
     again = editor.post("editions/daily/1/change", **{**fields, "frozen": _frozen(after.text), "drop": "one"})
     assert again.status_code == 200
@@ -167,7 +167,7 @@ def test_two_people_approve_in_the_room_and_each_counts_once(room: RoomSite) -> 
     refused = editor.post("editions/daily/1", do="release", frozen=frozen)
     assert refused.status_code == 409 and "approval of several people" in refused.text
     boss = room.browser("editor", email="boss@example.org")
-    assert "Approved. It goes once" in boss.post("editions/daily/1/approve", do="approve", frozen=frozen).text
+    assert "Approved. It is sent once" in boss.post("editions/daily/1/approve", do="approve", frozen=frozen).text
     again = boss.post("editions/daily/1", do="release", frozen=frozen)
     assert again.status_code == 200 and "So far: Boss@example.org" in again.text
     assert room.newsroom.editions() == ["daily/1 held"]

@@ -169,7 +169,7 @@ def _check_kind(newsroom: Newsroom, item: SourceItem, file: Path) -> Iterator[Pr
         yield Problem(item.ref, line, 0, message, mend, "warning")
     if item.kind == EVENT and item.starts is None:
         line = _find_line(file, "kind", item.kind)
-        message = "this event has no `starts`: its page shows no date, and it stands in no calendar"
+        message = "this event has no `starts`: its page shows no date, and no calendar lists it"
         yield Problem(item.ref, line, 0, message, "write its day and time, like `starts: 2026-12-01T10:00`", "warning")
 
 

@@ -32,7 +32,7 @@ SPAM_BUDGET: Final = 90.0
 """Seconds that SpamAssassin may take for one edition."""
 _SPAM_TIMEOUT: Final = 30.0
 _RULES: Final = Path("/usr/share/spamassassin")
-"""The rules that come with SpamAssassin. After a failed update it does not find them by itself."""
+"""The rules that come with SpamAssassin. After a failed update, it does not find them automatically."""
 _SCORE: Final = re.compile(r"^Content analysis details:\s+\((-?[\d.]+) points", re.MULTILINE)
 _RULE: Final = re.compile(r"^ {0,3}(-?\d+(?:\.\d+)?) ([A-Z][A-Z0-9_]+)\b[ \t]*(.*)", re.MULTILINE)
 _URL: Final = re.compile(r"https?://[^\s<>\"']+")

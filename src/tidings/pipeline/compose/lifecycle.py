@@ -134,7 +134,7 @@ class EditionLifecycle:
             editions.lock(connection, edition.id)
             edition = self.reload(connection, edition)
             if edition.state is not EditionState.HELD:
-                raise RefusedError(f"{edition.name} is not held any more.")
+                raise RefusedError(f"{edition.name} is no longer held.")
             kept = [hold for hold in edition.holds if hold.reason is not HoldReason.SENT_BACK]
             holds = [*kept, Hold(HoldReason.SENT_BACK, f"{who} sent it back: {text}")]
             what = f"{review.COMMENT}{text}"

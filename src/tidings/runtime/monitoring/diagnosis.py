@@ -85,7 +85,7 @@ def diagnose_versions(services: Sequence[Heartbeat], version: str, configuration
             yield Diagnosis("other_version", text, f"restart it on {service.host or 'its machine'}")
         elif len(settings) > 1 and service.configuration and service.configuration != configuration:
             text = f"{name} runs configuration {service.configuration}; here it is {configuration}."
-            mend = f"copy YAML, templates and keys.json to {service.host or 'its machine'}; it loads them by itself"
+            mend = f"copy YAML, templates and keys.json to {service.host or 'its machine'}; it loads them automatically"
             yield Diagnosis("other_configuration", text, mend)
 
 
@@ -202,7 +202,7 @@ def diagnose_waiting(reasons: Sequence[tuple[str, int]]) -> Iterator[Diagnosis]:
         text = (
             f"{count_noun(count, 'mail waits', 'mails wait')}, because the mail host refuses us ({kind}): {words[kind]}"
         )
-        yield Diagnosis("refused_mail", text, f"{kind.mend}; the mails then go by themselves")
+        yield Diagnosis("refused_mail", text, f"{kind.mend}; then the mails are sent automatically")
 
 
 def _diagnose_held(edition: Edition) -> Diagnosis:

@@ -91,7 +91,7 @@ class _Run:
     """One run of the deliverer."""
 
     sends: dict[int, Span] = field(default_factory=dict)
-    """A span for each edition of which the run sends something."""
+    """A span for each edition with messages in the run."""
     batches: dict[int, list[Span]] = field(default_factory=dict)
     """The spans of the last batch of each thread."""
 
@@ -152,7 +152,7 @@ class Traces:
 
     @contextlib.contextmanager
     def sending(self) -> Iterator[None]:
-        """Record a run of the deliverer: a span for each edition of which it sends something."""
+        """Record a run of the deliverer: a span for each edition with messages in the run."""
         run = self._run = _Run()
         try:
             yield

@@ -376,7 +376,7 @@ def _preview(
         channel = runtime.channels.get(name)
         assert isinstance(rendered.document, bytes)
         if channel is None:
-            raise InputError(f"There is no channel {name!r} any more. Add it to tidings.yaml again to see its posts.")
+            raise InputError(f"The channel {name!r} no longer exists. Add it to tidings.yaml again to see its posts.")
         length, limit = channel.length(rendered.document), channel.capabilities.max_length
         lines = [channel.text(rendered.document), "", *([f"[{waits}]"] if waits else [])]
         note = "\n".join([*lines, f"[{length} of {limit} characters]"])

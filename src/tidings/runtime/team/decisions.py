@@ -68,7 +68,7 @@ def count_lacking(connection: Connection, edition: Edition, schedule: Schedule |
 
 
 def change(runtime: Runtime, edition: Edition, changes: EditionChanges, now: datetime, who: str) -> Edition:
-    """Change a held edition, which is frozen anew. Raises InputError or RefusedError."""
+    """Change a held edition and freeze it again. Raises InputError or RefusedError."""
     schedule = find_schedule(runtime, edition)
     with _composing(runtime):
         return runtime.composer.edit(edition, schedule, changes, now, who)
@@ -83,7 +83,7 @@ def find_schedule(runtime: Runtime, edition: Edition) -> Schedule:
     """Return the schedule of an edition. Raises RefusedError if it is gone."""
     schedule = runtime.newsroom.schedules.get(edition.schedule)
     if schedule is None:
-        raise RefusedError(f"the schedule {edition.schedule} is not there any more, so {edition.name} stays as it is.")
+        raise RefusedError(f"the schedule {edition.schedule} no longer exists, so {edition.name} stays as it is.")
     return schedule
 
 

@@ -73,7 +73,7 @@ def add_picture(runtime: Runtime, source: FolderSource, name: str, data: bytes, 
 
 
 def prepare_request(data: bytes) -> dict[str, Any]:
-    """Turn, scale and write a picture anew, so that only its pixels stay. Runs in the child; returns JSON."""
+    """Turn, scale and write a picture again, so that only its pixels stay. Runs in the child; returns JSON."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

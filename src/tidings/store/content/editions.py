@@ -148,7 +148,7 @@ def get_request(connection: Connection, edition: int) -> dict[str, Any]:
 
 
 def set_request(connection: Connection, edition: int, request: Mapping[str, Any]) -> None:
-    """Replace what persons asked for in an edition."""
+    """Replace the changes that people requested for an edition."""
     connection.execute(update(t.editions).where(t.editions.c.id == edition).values(request=dict(request)))
 
 

@@ -223,7 +223,7 @@ def load_text_lengths(connection: Connection) -> dict[str, tuple[int, int]]:
 
 
 def find_changed_languages(connection: Connection, since: int) -> set[str]:
-    """Return the languages of all stories of which an item changed after this version of the items."""
+    """Return the languages of all stories with an item that changed after this version of the items."""
     i, other = t.items.c, t.items.alias("other").c
     changed = select(other.story).where(other.version > since)
     return set(connection.execute(select(i.language).where(i.story.in_(changed)).distinct()).scalars())
@@ -268,8 +268,8 @@ def _read_pages(connection: Connection, query: Select[Any]) -> Iterator[Item]:
 def existing_refs(connection: Connection, source: str, refs: Collection[str]) -> frozenset[str]:
     """Return the refs among `refs` whose items in the source are not gone."""
     i = t.items.c
-    stand = connection.execute(select(i.ref).where(i.source == source, i.gone_at.is_(None))).scalars()
-    return frozenset(stand) & frozenset(refs)
+    present = connection.execute(select(i.ref).where(i.source == source, i.gone_at.is_(None))).scalars()
+    return frozenset(present) & frozenset(refs)
 
 
 def load_story(connection: Connection, story: str) -> list[Item]:

@@ -103,7 +103,7 @@ def _delete_paths(connection: Connection, table: Table, paths: Collection[str]) 
 
 
 def prepare_copies(store: Store, target: str) -> tuple[list[PublishedFile], list[str]]:
-    """Return the files whose version is not in the bucket, and the paths in the bucket that are no files any more.
+    """Return the files whose version is not in the bucket, and the paths in the bucket without a file.
 
     `target` is the address of the bucket: of another one than before, nothing is known.
     """

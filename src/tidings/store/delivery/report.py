@@ -137,7 +137,7 @@ class ListMoves:
         self._moments = moments
 
     def lists(self) -> list[tuple[str, str]]:
-        """Return each list and language of which somebody joined or left."""
+        """Return each list and language that somebody joined or left."""
         return sorted({(name, language) for name, language, _ in self._moments})
 
     def count(

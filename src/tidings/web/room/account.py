@@ -152,7 +152,7 @@ def add_passkey(visit: Visit) -> Response:
     try:
         new = checking.check_new(site, passkey_challenges(visit), visit.field("passkey", LONGEST_ANSWER), now)
     except InputError:
-        wrong = words.gettext("This did not work. Load the page again, then try once more.")
+        wrong = words.gettext("This did not work. Load the page again, then retry.")
         return _account_page(visit, 422, {"passkey": wrong})
     with visit.runtime.store.write() as connection:
         is_added = checking.store_new(connection, person.id, new, visit.field("name", 100), now)

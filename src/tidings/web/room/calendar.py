@@ -388,7 +388,7 @@ def _save_or_show(visit: Visit, moved: list[_MovedFile], texts: dict[str, Any], 
         plan, problems = compare_plans(visit, checked) or texts["plan"], checked.problems
         said = "saved_waits" if checked.waits else said
         if checked.has_error:
-            wrong = words.gettext("It was not saved: mend what is named below.")
+            wrong = words.gettext("It was not saved. Correct the errors below.")
     digests = visit.fields.get("opened", [])
     if do == "save" and not wrong:
         if digests != [each.opened.digest for each in moved]:

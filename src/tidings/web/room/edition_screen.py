@@ -101,7 +101,7 @@ def _act(visit: Visit, edition: Edition, action: str, now: datetime) -> str:
         said = "sent_back"
     elif (decision := decisions.DECISIONS.get(action)) is not None:
         if action == "cancel" and edition.state not in (EditionState.HELD, EditionState.SENDING):
-            raise RefusedError(visit.words.gettext("Nothing of it can be stopped any more."))
+            raise RefusedError(visit.words.gettext("It can no longer be stopped."))
         if action != "cancel" and edition.state is not EditionState.HELD:
             raise RefusedError(visit.words.gettext("It is not held any more."))
         said = decisions.decide(runtime, edition, decision, now, who)
@@ -389,5 +389,5 @@ def skip_texts(words: RoomWords) -> dict[str, str]:
         SkipReason.WITHDRAWN: words.gettext("A story in it was withdrawn."),
         SkipReason.OVER_LIMIT: words.gettext("The channel had all the posts that it may have."),
         SkipReason.UNTRANSLATED: words.gettext("The story waits for its translations."),
-        SkipReason.UNANSWERABLE: words.gettext("The post that it answers did not go out."),
+        SkipReason.UNANSWERABLE: words.gettext("The post that it replies to was not published."),
     }

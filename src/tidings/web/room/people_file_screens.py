@@ -41,7 +41,7 @@ def submit_import(visit: Visit) -> Response:
         return _page(visit, wrong=words.gettext("Choose a list."), status=422)
     if not table.strip():
         if visit.field("kept"):
-            gone = words.gettext("The table is not kept any more. Choose the file again, or paste the lines again.")
+            gone = words.gettext("The table is no longer stored. Choose the file again, or paste the lines again.")
             return _page(visit, wrong=gone, status=422)
         return _page(visit, wrong=words.gettext("Choose a file, or paste the lines of a table."), status=422)
     if not source:

@@ -331,7 +331,7 @@ def _refuse(visit: Visit, route: RoomRoute, request: Request) -> Response | None
             query = f"?{request.url.query}" if request.url.query else ""
             follow = quote(f"{visit.path}{query}", safe="/")
             return visit.redirect(f"sign-in?next={follow}" if follow else "sign-in")
-        text = words.gettext("You are not signed in any more. Nothing of this was saved yet.")
+        text = words.gettext("You are no longer signed in. Nothing was saved yet.")
         return _keep_words(visit, request, words.gettext("Please sign in"), text, status=401)
     if route.least is not None and not visit.may(route.least):
         text = words.gettext("This needs the role of %(role)s.", role=team_screens.role_name(words, route.least))
@@ -345,7 +345,7 @@ def _refuse(visit: Visit, route: RoomRoute, request: Request) -> Response | None
         tokens = [csrf_token(cookie).encode() for cookie in (visit.cookie, *filter(None, earlier))]
         if not is_ours or not any(hmac.compare_digest(sent, token) for token in tokens):
             if is_ours and visit.member is not None:
-                text = words.gettext("You signed in again after you opened this page. Nothing of it was saved yet.")
+                text = words.gettext("You signed in again after you opened this page. Nothing was saved yet.")
             else:
                 text = words.gettext(
                     "The form is too old, or it came from another site. Go back, load the page again, and retry."

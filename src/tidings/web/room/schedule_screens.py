@@ -62,7 +62,7 @@ def submit_schedule(visit: Visit) -> Response:
     if visit.field("do") != "save":
         return _page(visit, opened, form, text, checked)
     if checked.has_error:
-        wrong = words.gettext("It was not saved: mend what is named below.")
+        wrong = words.gettext("It was not saved. Correct the errors below.")
         return _page(visit, opened, form, text, checked, wrong=wrong, status=422)
     if text == opened.text:
         return visit.redirect(f"settings/schedule?file={quote(name)}#content", "unchanged")

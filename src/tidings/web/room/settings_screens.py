@@ -66,7 +66,7 @@ def submit_editor(visit: Visit) -> Response:
     if visit.field("do") != "save":
         return _page(visit, opened, text, checked)
     if checked.has_error:
-        text_wrong = words.gettext("It was not saved: mend what is named below.")
+        text_wrong = words.gettext("It was not saved. Correct the errors below.")
         return _page(visit, opened, text, checked, wrong=text_wrong, status=422)
     if text == opened.text:
         return visit.redirect(f"settings/edit?file={quote(name)}", "unchanged")
@@ -97,7 +97,7 @@ def restore_version(visit: Visit) -> Response:
         return visit.not_found()
     checked = check_settings(visit.runtime, opened.name, former)
     if checked.has_error:
-        text = visit.words.gettext("It was not saved: mend what is named below.")
+        text = visit.words.gettext("It was not saved. Correct the errors below.")
         return _page(visit, opened, former, checked, wrong=text, status=422)
     return file_screens.restore_former(visit, opened.name, former, "settings", "settings.restored")
 

@@ -169,7 +169,7 @@ def submit_join(visit: Visit) -> Response:
         try:
             new, password, secret, step = checking.check_new(site, passkey_challenges(visit), answer, now), "", "", 0
         except InputError:
-            errors["passkey"] = words.gettext("This did not work. Load the page again, then try once more.")
+            errors["passkey"] = words.gettext("This did not work. Load the page again, then retry.")
     else:
         if problem := signing.check_password(password, email):
             errors["password"] = describe_password(visit, problem)

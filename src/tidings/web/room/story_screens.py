@@ -192,7 +192,7 @@ def submit_editor(visit: Visit) -> Response:
         return _editor_page(visit, editing, problems, wrong=refused, status=403, is_checked=True)
     if visit.field("do") != "save" or item is None:
         has_error = item is None and visit.field("do") == "save"
-        text = words.gettext("It was not saved: mend what is named below.") if has_error else ""
+        text = words.gettext("It was not saved. Correct the errors below.") if has_error else ""
         return _editor_page(visit, editing, problems, wrong=text, status=422 if has_error else 200, is_checked=True)
     if editing.text == editing.opened.text:
         return visit.redirect(f"stories/edit?file={quote(editing.opened.name)}", "unchanged")

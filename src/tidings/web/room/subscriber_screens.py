@@ -247,7 +247,7 @@ def _history(visit: Visit, connection: Connection, person: int) -> list[dict[str
         if entry.state == "accepted" and (back or entry.returned):
             why, detail = words.gettext("The mail host took it, and then it came back."), back or entry.returned
         elif entry.state == "accepted":
-            why, detail = words.gettext("The mail host took it, and nothing came back."), entry.receipt
+            why, detail = words.gettext("The mail host accepted it, and no bounce came back."), entry.receipt
             if entry.edition and entry.list:
                 name = list_title(visit, entry.list)
                 why = words.gettext("They are on the list %(list)s, and it was for them.", list=name) + f" {why}"

@@ -32,7 +32,7 @@ def describe_roles(words: RoomWords) -> list[dict[str, str]]:
     """Return the roles with the actions that each may do."""
     texts = {
         Role.VIEWER: words.gettext("sees everything and changes nothing"),
-        Role.WRITER: words.gettext("also writes stories, and sends nothing"),
+        Role.WRITER: words.gettext("also writes stories, but sends nothing"),
         Role.EDITOR: words.gettext("also decides on editions, subscribers and channels"),
         Role.ADMIN: words.gettext("also changes settings and the team"),
     }

@@ -103,12 +103,14 @@ def hold_texts(words: RoomWords) -> dict[HoldReason, str]:
     """Return an explanation of each reason for a hold."""
     return {
         HoldReason.GATE: words.gettext("A check failed. Mend the story, then build the edition again."),
-        HoldReason.LATE: words.gettext("It is much later than planned. Decide whether it still goes."),
+        HoldReason.LATE: words.gettext("It is much later than planned. Decide whether to send it."),
         HoldReason.APPROVAL: words.gettext("It waits for approval."),
         HoldReason.WITHDRAWN: words.gettext("A story in it was withdrawn."),
-        HoldReason.BREAKER: words.gettext("Too many of its mails were refused or came back. Nobody was taken off."),
+        HoldReason.BREAKER: words.gettext(
+            "Too many of its mails were refused or came back. Nobody was removed from the list."
+        ),
         HoldReason.RESTORED: words.gettext(
-            "The data come from a backup or from a standby server. It may have gone out before."
+            "The data come from a backup or from a standby server. It may have been sent before."
         ),
         HoldReason.SENT_BACK: words.gettext(
             "An approver sent it back. Change it or build it again, and it asks again."
@@ -211,7 +213,7 @@ def _headings(words: RoomWords) -> dict[str, str]:
         "disk": words.gettext("The disk is almost full"),
         "clock": words.gettext("The clock is wrong"),
         "died": words.gettext("The service stopped"),
-        "standing_still": words.gettext("The service does nothing"),
+        "standing_still": words.gettext("The service has stopped working"),
         "fault": words.gettext("The service has an error again and again"),
         "refused": words.gettext("The changed settings have errors, so the last good ones stay in use"),
         "overdue": words.gettext("An edition is overdue"),
@@ -222,7 +224,7 @@ def _headings(words: RoomWords) -> dict[str, str]:
         "in_doubt": words.gettext("Some posts or mails are in doubt"),
         "quarantined": words.gettext("Some deliveries failed too often"),
         "source": words.gettext("A source of stories cannot be read"),
-        "source_silent": words.gettext("A source has had nothing new for long"),
+        "source_silent": words.gettext("A source has had nothing new for a long time"),
         "unpublished": words.gettext("The pages and feeds are not up to date"),
         "set_aside": words.gettext("A story has a mistake and was set aside"),
     }

@@ -27,7 +27,7 @@ _DAY = 86_400
 
 @dataclass(frozen=True, slots=True)
 class DoctorFinding:
-    """One result: what was looked at, where, what is so, what to do, and the record to publish."""
+    """One result: its subject, its place, the finding, the remedy, and the record to publish."""
 
     level: Level
     check: str
@@ -54,7 +54,7 @@ class Route:
     """The mail host, if its addresses were only guessed from it."""
     identities: tuple[DkimIdentity, ...] = ()
     signs_itself: bool = False
-    """Whether the provider signs by itself."""
+    """Whether the provider adds its own signature."""
 
 
 def unknown(check: str, where: str, name: str, failure: str) -> DoctorFinding:
@@ -130,7 +130,7 @@ def _check_coverage(
             mend += "; if your mail leaves from other addresses, name them with --sending-ip"
             own = organisational_domain(route.host_domain)
             if any(organisational_domain(name) == own for name in whole.domains if name != domain):
-                level = "warning"  # the host's own record stands for addresses that we cannot know
+                level = "warning"  # the host's own record lists addresses that we cannot know
         yield DoctorFinding(level, "spf", domain, text, mend, record)
 
 
@@ -219,7 +219,7 @@ def _find_key_fault(tags: dict[str, str], identity: DkimIdentity) -> str:
     if "\\" in tags.get("v", "") + tags.get("k", ""):
         return "the record has backslashes in it"
     if tags.get("v", "DKIM1") != "DKIM1":
-        return f"this is no DKIM record (v={tags['v']})"
+        return f"this is not a DKIM record (v={tags['v']})"
     if "p" not in tags:
         return "the record has no key (p=)"
     if not tags["p"]:

@@ -110,4 +110,4 @@ def _read_address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text.strip().strip("[]")))
     except ValueError:
-        raise RefusedError(f"--sending-ip: {text!r} is no IP address; write it like 192.0.2.10") from None
+        raise RefusedError(f"--sending-ip: {text!r} is not an IP address; write it like 192.0.2.10") from None

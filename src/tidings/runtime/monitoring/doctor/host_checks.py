@@ -74,7 +74,7 @@ def check_ptr(dns: DnsLookups, address: str) -> DoctorFinding:
     reverse = reverse_name(address)
     if answer.failure:
         return unknown("ptr", address, reverse, answer.failure)
-    mend = "ask whoever runs this address (the hoster) to publish this record"
+    mend = "ask the owner of this address (the hoster) to publish this record"
     if not answer.records:
         text = f"{address} has no name in the DNS (PTR): Gmail and others refuse its mail"
         return DoctorFinding("error", "ptr", address, text, mend, f"{reverse}. IN PTR mail.example.org.")
@@ -119,7 +119,7 @@ def check_mail_host(settings: Settings, return_paths: Sequence[str], now: dateti
 
 def _describe_failure(reason: str, settings: Settings, where: str) -> DoctorFinding:
     if "certificate" in reason:
-        mend = "use the name that is in its certificate, or ask whoever runs the host to renew it"
+        mend = "use the name that is in its certificate, or ask the provider of the host to renew it"
         return DoctorFinding("error", "tls", where, f"mail cannot be sent: {reason}", mend)
     if "STARTTLS" in reason:
         mend = "write the port and `security` that your mail host names: 587 with starttls, or 465 with tls"
@@ -143,7 +143,7 @@ def _check_tls(settings: Settings, session: Session, where: str, now: datetime) 
             return DoctorFinding("ok", "tls", where, "the mail host is this machine, so TLS is not needed")
         text = "mail travels to the mail host without TLS"
         text += ": others can read the mail" + (" and the password" if settings.username else "")
-        mend = "write `security: starttls` under `mail:`" if offers else "ask whoever runs the host for TLS"
+        mend = "write `security: starttls` under `mail:`" if offers else "ask the provider of the host for TLS"
         return DoctorFinding("warning", "tls", where, text, mend)
     certificate = secured.getpeercert() or {}
     version = (secured.version() or "TLS").replace("TLSv", "TLS ")
@@ -154,7 +154,7 @@ def _check_tls(settings: Settings, session: Session, where: str, now: datetime) 
         expires = None
     if expires is not None and expires - now < _EXPIRES_SOON:
         text = f"the certificate of {settings.host} ends on {expires:%Y-%m-%d}: no mail is sent after that"
-        return DoctorFinding("warning", "tls", where, text, "renew it, or ask whoever runs the host")
+        return DoctorFinding("warning", "tls", where, text, "renew it, or ask the provider of the host")
     valid = f", until {expires:%Y-%m-%d}" if expires is not None else ""
     return DoctorFinding("ok", "tls", where, f"{version}; the certificate is valid for {settings.host}{valid}")
 
@@ -177,7 +177,7 @@ def _check_extensions(session: Session, where: str) -> Iterator[DoctorFinding]:
         level: Level = "error" if most < LIMIT * 2 else "warning"
         text = f"the mail host takes mails of at most {most:,} bytes; a digest may have {2 * LIMIT:,}"
         yield DoctorFinding(
-            level, "size", where, text, "ask whoever runs the host for more (message_size_limit in Postfix)"
+            level, "size", where, text, "ask the provider of the host for more (message_size_limit in Postfix)"
         )
     else:
         limit = (
@@ -190,7 +190,7 @@ def _check_extensions(session: Session, where: str) -> Iterator[DoctorFinding]:
         yield DoctorFinding("ok", "size", where, limit)
     if "pipelining" not in known:
         text = "the mail host does not offer PIPELINING, so sending takes several times longer"
-        yield DoctorFinding("warning", "extensions", where, text, "ask whoever runs the host to permit it")
+        yield DoctorFinding("warning", "extensions", where, text, "ask the provider of the host to allow it")
     names = [name.upper() for name in known if name in ("pipelining", "8bitmime", "smtputf8", "chunking", "dsn")]
     if "smtputf8" not in known:
         names.append("no SMTPUTF8 (addresses with letters of other scripts cannot be reached)")
@@ -206,7 +206,7 @@ def _check_sender(session: Session, address: str, where: str) -> DoctorFinding:
     if 400 <= code < 500:
         said = f"the mail host does not take mail from {address} now: {code} {text}"
         return DoctorFinding(
-            "warning", "sender", where, said, "try again later; if it stays, ask whoever runs the host"
+            "warning", "sender", where, said, "try again later; if it stays, ask the provider of the host"
         )
     said = f"the mail host refuses mail from {address}: {code} {text}" if code else f"the mail host hung up: {text}"
     mend = "let the account send for this address, or correct login, `from` and return_path"

@@ -173,7 +173,7 @@ class _Evaluation:
 
     def _count(self, term: str, domain: str) -> None:
         self._lookups += 1
-        # A walk counts on, to say how many there are; circles end by themselves.
+        # A walk counts on, to say how many there are; circles have an end of their own.
         if self._lookups > MOST_LOOKUPS and self._ip is not None:
             raise _PermanentError(f"more than {MOST_LOOKUPS} look-ups are needed; {term} of {domain} is one too many")
         if self._lookups > 10 * MOST_LOOKUPS:

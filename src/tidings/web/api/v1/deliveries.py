@@ -123,7 +123,7 @@ class PauseTarget(ApiModel):
 class PauseRequest(PauseTarget):
     """A pause."""
 
-    until: AwareDatetime | None = Field(default=None, description="Resume by itself then.")
+    until: AwareDatetime | None = Field(default=None, description="Time at which the pause ends automatically.")
     reason: str = Field(default="", max_length=200)
 
 

@@ -67,7 +67,7 @@ class PictureInfo(ApiModel):
     src: str = Field(description="Its path beside the story, or its address.")
     alt: str
     credit: str
-    in_text: bool = Field(description="It stands in the text. Otherwise it is the story's own picture.")
+    in_text: bool = Field(description="Whether it is in the text. Otherwise it is the story's own picture.")
 
 
 class StoryPictures(VersionedModel):
