@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -166,6 +167,13 @@ def test_a_dead_broker_and_dead_letters_are_named() -> None:
     assert "Nothing is lost" in found["broker"].text and "--only worker" in found["broker"].mend
     (dead,) = diagnose_queues(engine.QueueReport({"mail": 4, engine.DEAD_LETTERS: 2}))
     assert dead.text.startswith("2 tasks killed their worker") and "tidings.dead" in dead.text
+
+
+def test_a_silent_broker_is_not_waited_for() -> None:
+    """`/metrics` and `status` waited three seconds, or for ever if the broker stopped after it had accepted."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        report = engine.read_queues(f"amqp://127.0.0.1:{silent.getsockname()[1]}//", seconds=1)
+    assert report == engine.QueueReport(problem="no answer within 1 second")
 
 
 @pytest.mark.slow

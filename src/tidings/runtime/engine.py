@@ -24,11 +24,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from tidings.model.cadence import load_zone
 from tidings.model.delivery import WEBHOOK_LANE
 from tidings.model.errors import InputError, RefusedError
+from tidings.model.plurals import count_noun
 from tidings.runtime.monitoring.log import Redactor, is_json, start_log
 from tidings.runtime.newsroom import Runtime, load_valid_newsroom, open_runtime
 from tidings.runtime.service_cycle import ServiceCycle
@@ -56,6 +58,8 @@ _HARD_LIMIT = 900
 """Seconds after which a task is killed. A relay may take ten minutes for its last reply (RFC 5321 §4.5.3.2.6), and
 RabbitMQ takes the message back after thirty."""
 _DELIVERY_LIMIT = 20
+ASKED = 2.0
+"""Seconds for which the broker is asked. `/metrics` and `tidings status` wait no longer."""
 _MAILS_PER_MESSAGE = 500
 _MOST_WAITING = 32
 """Messages that may wait in one queue. More would only find that nothing is left."""
@@ -320,6 +324,8 @@ class QueueReport:
 
     waiting: dict[str, int] = field(default_factory=dict)
     problem: str = ""
+    read_at: datetime | None = None
+    """When the broker answered last, in real time. `waiting` is of that time."""
 
     @property
     def dead(self) -> int:
@@ -433,16 +439,27 @@ def _count_waiting(connection: Any) -> dict[str, int]:
     return waiting
 
 
-def read_queues(broker: str) -> QueueReport:
-    """Ask the broker for its queues, for at most a few seconds. Never raises."""
+def read_queues(broker: str, seconds: float = ASKED) -> QueueReport:
+    """Ask the broker for its queues, for at most `seconds`. Never raises."""
+    answers: SimpleQueue[QueueReport] = SimpleQueue()
+    # Looking up a host name and reading an answer have no time limit in every library.
+    threading.Thread(target=lambda: answers.put(_ask_broker(broker, 2 * seconds)), name="broker", daemon=True).start()
+    try:
+        return answers.get(timeout=seconds)
+    except Empty:
+        return QueueReport(problem=f"no answer within {count_noun(round(seconds), 'second')}")
+
+
+def _ask_broker(broker: str, seconds: float) -> QueueReport:
     try:
         from kombu import Connection
     except ModuleNotFoundError:
         return QueueReport(problem="Celery is not installed here")
+    limits = {"read_timeout": seconds, "write_timeout": seconds} if broker.startswith("amqp") else {}
     try:
-        with Connection(broker, connect_timeout=3) as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=3)
-            return QueueReport(_count_waiting(connection))
+        with Connection(broker, connect_timeout=seconds, transport_options=limits) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=seconds)
+            return QueueReport(_count_waiting(connection), read_at=datetime.now(UTC))
     except Exception as error:
         return QueueReport(problem=(str(error) or "no answer")[:200])
 
@@ -457,7 +474,7 @@ def run_worker(root: Path, queues: Sequence[str], *, concurrency: int, open_work
         raise RefusedError(f"There is no queue {', '.join(unknown) or '(none given)'}. Known: {', '.join(QUEUES)}.")
     os.environ[FOLDER] = str(root)
     app = _application(open_worker)
-    report = read_queues(app.conf.broker_url)
+    report = read_queues(app.conf.broker_url, seconds=5.0)
     if not report.problem:
         with app.connection_for_write() as connection:
             declare_queues(app, connection)

@@ -20,7 +20,7 @@ from tests.runtime.test_service import prepared, running, stop
 from tests.sources.site import Page, Story, Website, rss
 from tests.web.server import served
 from tidings.runtime.engine import QueueReport
-from tidings.runtime.monitoring.metrics import Metrics, _broker_metrics
+from tidings.runtime.monitoring.metrics import Metrics, _broker_metrics, _keep_last_counts
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.service_cycle import MAX_CYCLE, MAX_FAILED_TICKS, MAX_SILENCE, CycleHealth
 from tidings.runtime.tick import tick
@@ -243,16 +243,22 @@ def test_a_stopped_service_fails_healthz(tmp_path: Path) -> None:
 
 
 def test_a_broker_and_its_queues_are_shown() -> None:
-    found = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in _broker_metrics(QueueReport({"mail": 4, "tidings.dead": 2}))
-        for sample in family.samples
-    }
-    assert found == {
-        ("tidings_broker_up",): 1,
+    def read(report: QueueReport | None) -> dict[tuple[str, ...], float]:
+        return {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in _broker_metrics(report)
+            for sample in family.samples
+        }
+
+    report = QueueReport({"mail": 4, "tidings.dead": 2}, read_at=datetime.fromtimestamp(1_000, UTC))
+    last_known = {
+        ("tidings_broker_read_timestamp_seconds",): 1_000,
         ("tidings_broker_messages", "mail"): 4,
         ("tidings_broker_messages", "tidings.dead"): 2,
     }
-    (is_up, _) = _broker_metrics(QueueReport(problem="connection refused"))
-    assert [sample.value for sample in is_up.samples] == [0]
+    assert read(report) == {("tidings_broker_up",): 1, **last_known}
+    refused = QueueReport(problem="connection refused")
+    assert read(refused) == {("tidings_broker_up",): 0}
+    assert read(_keep_last_counts(refused, report)) == {("tidings_broker_up",): 0, **last_known}
+    assert _keep_last_counts(report, refused) == report
     assert not any(family.samples for family in _broker_metrics(None)), "without a task engine"

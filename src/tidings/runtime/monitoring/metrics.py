@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -105,7 +106,7 @@ class _Newsroom(Collector):
                 log.warning("the store cannot be read for metrics: %s", describe_fault(error))
                 self._health = None
             self._took = time.monotonic() - start
-            self._broker = read_broker(self._runtime)
+            self._broker = _keep_last_counts(read_broker(self._runtime), self._broker)
             self._at = time.monotonic()
             return self._health
 
@@ -157,11 +158,22 @@ def _service_metrics(services: list[Heartbeat], channels: Container[str], runtim
     yield _gauges("lane_stalled", "1 if this outlet cannot send.", "lane", stalled)
 
 
+def _keep_last_counts(report: QueueReport | None, last: QueueReport | None) -> QueueReport | None:
+    """Return a report that has the last known queues if the broker does not answer now."""
+    if report is None or last is None or not report.problem:
+        return report
+    return replace(report, waiting=last.waiting, read_at=last.read_at)
+
+
 def _broker_metrics(report: QueueReport | None) -> Iterator[Metric]:
     is_up = None if report is None else not report.problem
     yield _gauge("broker_up", "1 if the broker of the task engine can be reached.", is_up)
+    read_at = report.read_at if report is not None else None
+    yield _gauge("broker_read_timestamp_seconds", "When the broker last told how many messages wait.", read_at)
     waiting = report.waiting if report is not None else {}
-    yield _gauges("broker_messages", "Messages that wait in a queue of the task engine.", "queue", waiting)
+    yield _gauges(
+        "broker_messages", "Messages that waited in a queue of the task engine when it was read last.", "queue", waiting
+    )
 
 
 def _delivery_metrics(health: NewsroomHealth) -> Iterator[Metric]:
