@@ -388,3 +388,109 @@ def test_a_picture_is_found_where_scripts_look_for_it(markup: str) -> None:
 def test_a_link_that_only_holds_a_drawing_keeps_its_name() -> None:
     body = sanitise('<a href="https://un.example/" aria-label="Report"><svg><use href="#r"/></svg></a>', WebLinks(PAGE))
     assert body.html == '<a href="https://un.example/">Report</a>'
+
+
+@pytest.mark.parametrize(
+    ("markup", "page"),
+    [
+        (
+            '<iframe src="https://datawrapper.dwcdn.net/AbC12/3/" style="width: 0; min-width: 100%"></iframe>',
+            "https://datawrapper.dwcdn.net/AbC12/3/",
+        ),
+        ('<iframe data-cookie-src="//www.youtube.com/embed/abcDEF12345"></iframe>', "youtube.com/watch?v=abcDEF12345"),
+        ('<iframe uc-src="https://player.vimeo.com/video/77"></iframe>', "https://vimeo.com/77"),
+        (
+            '<iframe data-suppressedsrc="https://player.vimeo.com/video/77" src="//cdn.iubenda.com/e.html"></iframe>',
+            "https://vimeo.com/77",
+        ),
+        (
+            '<div data-settings="{&quot;a&quot;:&quot;https:\\/\\/youtu.be\\/abcDEF12345&quot;}"><p></p></div>',
+            "youtube.com/watch?v=abcDEF12345",
+        ),
+        (
+            '<div data-html="&lt;iframe src=&quot;//rutube.ru/play/embed/0a1b2c&quot;&gt;"></div>',
+            "https://rutube.ru/video/0a1b2c/",
+        ),
+        ('<div data-videolazy-type="youtube" data-videolazy-id="abcDEF12345"></div>', "watch?v=abcDEF12345"),
+        ('<div class="vimeo_player" videoID="77"></div>', "https://vimeo.com/77"),
+        ('<a href="#" data-video="https://youtu.be/abcDEF12345"><img src="/p.jpg" alt="x"></a>', "watch?v=abcDEF12345"),
+        (
+            '<script type="text/template" data-borlabs-cookie-content="1">'
+            "PGlmcmFtZSBzcmM9Imh0dHBzOi8vcGxheWVyLnZpbWVvLmNvbS92aWRlby83NyI+PC9pZnJhbWU+</script>",
+            "https://vimeo.com/77",
+        ),
+        ('<iframe srcdoc="<a href=https://youtu.be/abcDEF12345>Rivers</a>"></iframe>', "https://youtu.be/abcDEF12345"),
+        ('<div id="vk_post_-1_25"></div>', "https://vk.com/wall-1_25"),
+        ('<fb:video href="https://www.facebook.com/un/videos/5/"></fb:video>', "facebook.com/un/videos/5/"),
+        (
+            "<param name='static_image' value='https:&#47;&#47;public.tableau.com/static/images/We/Wells/Map/1.png'>",
+            "https://public.tableau.com/views/Wells/Map",
+        ),
+        ('<tableau-viz src="https://public.tableau.com/views/Wells/Map"></tableau-viz>', "views/Wells/Map"),
+        (
+            '<script src="https://polls.example/p.js"></script><noscript><a href="https://polls.example/5">Vote</a></noscript>',
+            "https://polls.example/5",
+        ),
+        ('<blockquote class="twitter-tweet"><a href="https://x.com/un/status/5"></a></blockquote>', '5">X</a>'),
+        ('<div class="wp-block-embed__wrapper">\nhttps://youtu.be/abcDEF12345\n</div>', "watch?v=abcDEF12345"),
+    ],
+)
+def test_a_player_that_waits_for_a_script_was_lost(markup: str, page: str) -> None:
+    body, problems = read(f"<p>Before</p>{markup}<p>After</p>")
+    assert page in body
+    assert not [problem for problem in problems if "left out" in problem.message or "missing" in problem.message]
+
+
+@pytest.mark.parametrize(
+    ("frame", "page"),
+    [
+        ("https://rutube.ru/play/embed/0a1b/?p=Xy_z", "https://rutube.ru/video/private/0a1b/?p=Xy_z"),
+        ("https://www.google.com/maps/embed/v1/directions?key=k&origin=A&destination=B", "dir/?api=1&amp;origin=A"),
+        ("https://docs.google.com/gview?url=https://un.example/r.pdf&embedded=true", "https://un.example/r.pdf"),
+        ("https://view.officeapps.live.com/op/embed.aspx?src=https%3A%2F%2Fun.example%2Fb.xlsx", "https://un.example/b.xlsx"),
+        ("https://t.me/s/un/5?embed=1", "https://t.me/un/5"),
+        ("https://www.instagram.com/un/p/Cx/embed/captioned/", "https://www.instagram.com/p/Cx/"),
+        ("https://open.spotify.com/intl-fr/embed/show/4x", "https://open.spotify.com/show/4x"),
+        ("https://prezi.com/p/embed/ab_c/", "https://prezi.com/p/ab_c/"),
+        ("https://geo.dailymotion.com/player.html?playlist=x7", "https://www.dailymotion.com/playlist/x7"),
+        ("https://yandex.ru/map-widget/v1/?um=constructor%3Aab&source=constructor", "maps/?um=constructor:ab"),
+    ],
+)  # fmt: skip
+def test_a_frame_led_to_a_page_that_opens_nothing(frame: str, page: str) -> None:
+    assert page in read(f'<iframe src="{frame}"></iframe>')[0]
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<div class="lazy" data-bg="/real.png" role="img" aria-label="A well"></div>',
+        '<svg viewBox="0 0 9 9" aria-label="A well"><image href="/real.png"/></svg>',
+        '<img src="/img/spacer.gif" file="https://site.example/real.png" alt="A well">',
+        '<img src="/static/preload.gif" realsrc="https://site.example/real.png" alt="A well">',
+        '<img nitro-lazy-src="https://site.example/real.png" src="data:image/svg+xml;x" alt="A well">',
+        '<img aria-hidden="true" src="data:image/jpeg;base64,/9j/4AAQ" alt=""><img data-src="/real.png" alt="A well">',
+        '<noscript><img alt="A well" src="/real.png"></noscript><img alt="" src="/60/real.png?q=20">',
+        '<img src="https:\\\\site.example\\real.png" alt="A well">',
+    ],
+)
+def test_a_picture_under_another_name_was_lost_or_doubled(markup: str) -> None:
+    body, problems = read(markup)
+    assert body.count("<img") == 1
+    assert '<img src="https://site.example/real.png" alt="A well">' in body
+    assert not problems
+
+
+def test_a_picture_of_the_design_is_named() -> None:
+    body, problems = read('<div class="hero" style="background-image:url(/hall.jpg)"></div>')
+    assert "<img" not in body
+    assert ["hall.jpg" in problem.message for problem in problems] == [True]
+
+
+def test_a_moving_emoji_of_gmail_was_the_storys_picture() -> None:
+    body, _ = read('<img data-emoji="🎉" alt="🎉" src="https://fonts.gstatic.com/s/e/notoemoji/1f389/72.png"> Party')
+    assert body == "🎉 Party"
+
+
+def test_a_survey_that_an_inline_script_loads_is_named() -> None:
+    script = 'var c=document.createElement("script");c.src="https://widget.survey.example/w.js";'
+    assert ["survey.example" in problem.message for problem in read(f"<script>{script}</script>")[1]] == [True]

@@ -16,7 +16,7 @@ from tidings.model.text import clean, one_line
 from tidings.sources.html_input import count_visible, prepare_html
 from tidings.sources.html_tags import ATTRIBUTES, TAGS
 from tidings.sources.links import LinkProblem, LinkResolver
-from tidings.sources.markdown_marks import add_marks, render_marked
+from tidings.sources.markdown.marks import add_marks, render_marked
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

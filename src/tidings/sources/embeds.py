@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -65,9 +66,24 @@ def _vimeo(match: re.Match[str], query: _Query) -> str:
     return f"https://vimeo.com/{match[1]}" + (f"/{quote(query['h'])}" if "h" in query else "")
 
 
+def _rutube(match: re.Match[str], query: _Query) -> str:
+    # A private video opens only with its key.
+    private = f"private/{match[1]}/?p={quote(query['p'])}" if "p" in query else f"{match[1]}/"
+    return f"https://rutube.ru/video/{private}"
+
+
+def _yandex_map(match: re.Match[str], query: _Query) -> str:
+    name = next((name for name in ("um", "ll") if name in query), "")
+    return f"https://yandex.{match[1]}/maps/?{name}={quote(query[name], safe=':,')}" if name else ""
+
+
 def _google_map(match: re.Match[str], query: _Query) -> str:
     """Find the place in the parameter `pb` of an embedded map: `!2d` is the longitude, `!3d` the latitude."""
-    place = query.get("q") or query.get("query") or query.get("center", "")
+    # The embedded form itself opens only in a frame.
+    if "origin" in query and "destination" in query:
+        ends = urlencode({name: query[name] for name in ("origin", "destination")})
+        return f"https://www.google.com/maps/dir/?api=1&{ends}"
+    place = query.get("q") or query.get("query") or query.get("center") or query.get("location", "")
     if not place:
         parts = query.get("pb", "")
         name = re.search(r"!1s0x[0-9a-f]+:0x[0-9a-f]+!2s([^!]+)", parts)
@@ -83,6 +99,11 @@ def _open_street_map(match: re.Match[str], query: _Query) -> str:
     return f"https://www.openstreetmap.org/?bbox={quote(query['bbox'], safe=',')}" if "bbox" in query else ""
 
 
+def _dailymotion(match: re.Match[str], query: _Query) -> str:
+    name = next((name for name in ("video", "playlist") if name in query), "")
+    return f"https://www.dailymotion.com/{name}/{quote(query[name])}" if name else ""
+
+
 _VIDEO = r"youtube(?:-nocookie)?\.com/(?:embed|v|e|shorts|live)/"
 # Each rule: the service, its address (host without www. or m., and path), and its page.
 _RULES: tuple[tuple[str, re.Pattern[str], _Build], ...] = tuple(
@@ -96,14 +117,18 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Build], ...] = tuple(
         ("Vimeo", r"vimeo\.com/\d+", _without()),
         ("Vimeo", r"vimeo\.com/event/(\d+)", _to(r"https://vimeo.com/event/\1")),
         ("Dailymotion", r"dailymotion\.com/embed/video/" + _ID, _to(r"https://www.dailymotion.com/video/\1")),
-        ("Dailymotion", r"geo\.dailymotion\.com/player", _to("https://www.dailymotion.com/video/{video}")),
+        ("Dailymotion", r"dailymotion\.com/(?:video|playlist)/", _without()),
+        ("Dailymotion", r"geo\.dailymotion\.com/player", _dailymotion),
         ("SoundCloud", r"w\.soundcloud\.com/player", _named("url")),
-        ("Spotify", r"open\.spotify\.com/embed(?:-podcast)?/(\w+)/" + _ID, _to(r"https://open.spotify.com/\1/\2")),
+        ("Spotify", r"open\.spotify\.com/(?:intl-\w+/)?embed(?:-podcast)?/(\w+)/" + _ID, _to(r"https://open.spotify.com/\1/\2")),
         ("Apple", r"embed\.(podcasts|music)\.apple\.com/(.+)", _to(r"https://\1.apple.com/\2")),
         ("Google Maps", r"(?:maps\.)?google\.[a-z.]{2,6}/maps/d/", _to("https://www.google.com/maps/d/viewer?mid={mid}")),
         ("Google Maps", r"(?:maps\.)?google\.[a-z.]{2,6}/maps", _google_map),
         ("OpenStreetMap", r"openstreetmap\.org/export/embed", _open_street_map),
-        ("Yandex Maps", r"yandex\.(\w+)/map-widget/v1", _to(r"https://yandex.\1/maps/?ll={ll}")),
+        ("Yandex Maps", r"yandex\.(\w+)/map-widget/v1", _yandex_map),
+        ("Yandex Music", r"music\.yandex\.(\w+)/iframe/(.+)", _to(r"https://music.yandex.\1/\2")),
+        ("Google Docs", r"docs\.google\.com/(?:gview|viewer)", _named("url")),
+        ("Office", r"view\.officeapps\.live\.com/op/(?:embed|view)\.aspx", _named("src")),
         ("Google Forms", r"docs\.google\.com/forms/", _without("embedded", "usp")),
         ("Google Forms", r"forms\.gle/", _without()),
         ("Google Docs", r"docs\.google\.com/presentation/d/(.+)/embed", _to(r"https://docs.google.com/presentation/d/\1/pub")),
@@ -123,6 +148,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Build], ...] = tuple(
         ("Brightcove", r"players\.brightcove\.net/", lambda match, query: ""),
         ("Wistia", r"fast\.wistia\.(?:net|com)/embed/(?:iframe|medias)/(\w+)", _to(r"https://fast.wistia.net/embed/iframe/\1")),
         ("Canva", r"canva\.com/design/([^/]+)/view|canva\.com/design/", _without("embed")),
+        ("Prezi", r"prezi\.com/p/embed/([\w-]+)", _to(r"https://prezi.com/p/\1/")),
         ("Prezi", r"prezi\.com/(?:v/)?embed/([\w-]+)", _to(r"https://prezi.com/view/\1/")),
         ("Dzen", r"dzen\.ru/embed/([\w-]+)", _to(r"https://dzen.ru/embed/\1")),
         ("2GIS", r"widgets\.2gis\.\w+/", lambda match, query: ""),
@@ -133,14 +159,18 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Build], ...] = tuple(
         ("Yandex Maps", r"yandex\.(\w+)/maps/", _without()),
         ("Facebook", r"facebook\.com/.+/(?:posts|videos|photos)/", _without()),
         ("X", r"twitframe\.com/show", _named("url")),
-        ("Instagram", r"instagram\.com/(p|reel|tv)/" + _ID, _to(r"https://www.instagram.com/\1/\2/")),
+        ("Instagram", r"instagram\.com/(?:[\w.]+/)?(p|reel|tv)/" + _ID, _to(r"https://www.instagram.com/\1/\2/")),
         ("TikTok", r"tiktok\.com/@[^/]+/(?:video|photo)/\d+", _without()),
         ("TikTok", r"tiktok\.com/(?:embed(?:/v\d)?|player/v\d)/(\d+)", _to(r"https://www.tiktok.com/@/video/\1")),
         ("Internet Archive", r"archive\.org/embed/([^/]+)", _to(r"https://archive.org/details/\1")),
         ("LinkedIn", r"linkedin\.com/embed/feed/update/(.+)", _to(r"https://www.linkedin.com/feed/update/\1")),
+        ("Telegram", r"t\.me/s/([^/]+/\d+)", _to(r"https://t.me/\1")),
         ("Telegram", r"t\.me/[^/]+/\d+", _without("embed", "mode", "dark", "userpic", "single")),
         ("VK", r"(?:vk\.com|vkvideo\.ru)/video_ext\.php", _to("https://vk.com/video{oid}_{id}")),
-        ("Rutube", r"rutube\.ru/play/embed/" + _ID, _to(r"https://rutube.ru/video/\1/")),
+        ("VK", r"vk\.com/wall-?\d+_\d+", _without()),
+        ("Rutube", r"rutube\.ru/play/embed/" + _ID, _rutube),
+        ("Aparat", r"aparat\.com/v/", _without()),
+        ("Aparat", r"aparat\.com/video/video/embed/\w*hash/(\w+)", _to(r"https://www.aparat.com/v/\1")),
         ("OK", r"ok\.ru/videoembed/(\d+)", _to(r"https://ok.ru/video/\1")),
         ("Mixcloud", r"(?:player-widget\.)?mixcloud\.com/widget/", _to("https://www.mixcloud.com{feed}")),
         ("Twitch", r"(?:player|clips)\.twitch\.tv/embed", _to("https://clips.twitch.tv/{clip}")),
@@ -161,6 +191,13 @@ _RULES: tuple[tuple[str, re.Pattern[str], _Build], ...] = tuple(
         ("Mastodon", r"([a-z0-9.-]+)/(@[\w.-]+(?:@[\w.-]+)?)/(\d+)/embed", _to(r"https://\1/\2/\3")),
     )
 )  # fmt: skip
+_WRAPPERS = ("Embedly", "Iframely", "Google Docs", "Office")
+"""Services that show a page or a file of another site, whose address they name."""
+PLAYERS = (
+    "YouTube", "Vimeo", "Dailymotion", "SoundCloud", "Spotify", "Apple", "VK", "Rutube", "OK", "TikTok", "Wistia",
+    "PeerTube", "Datawrapper", "Flourish", "Infogram", "Tableau", "Aparat", "Google Maps", "Power BI",
+)  # fmt: skip
+"""Services whose address in any attribute of an element means that a script shows it there."""
 _THUMBNAILS = {
     "YouTube": (re.compile(r"[?&]v=" + _ID), "https://i.ytimg.com/vi/{}/hqdefault.jpg"),
     "Dailymotion": (re.compile(r"/video/" + _ID), "https://www.dailymotion.com/thumbnail/video/{}"),
@@ -173,6 +210,7 @@ _NOT_CONTENT = re.compile(
     r"|ads?\.[a-z0-9-]+\.[a-z]+/"
 )
 _DOCUMENT = re.compile(r"\.(?:pdf|docx?|xlsx?|pptx?|odt|ods|odp|csv|epub|zip|mp3|mp4)$", re.IGNORECASE)
+_ADDRESS_WITHIN = re.compile(r"(?:https?:)?//[^\s\"'<>]{4,2000}")
 _GENERIC = re.compile(
     r"(?:embedded |embed |the )?"
     r"(?:youtube|vimeo|google maps?|spotify|soundcloud|facebook|instagram|tiktok|dailymotion)?"
@@ -195,7 +233,7 @@ def find_embed(address: str, *, is_within: bool = False) -> Embed | None:
     for service, pattern, build in _RULES:
         if match := pattern.match(place):
             url = build(match, query) or address
-            if service in ("Embedly", "Iframely") and url != address and not is_within:
+            if service in _WRAPPERS and url != address and not is_within:
                 return find_embed(url, is_within=True)
             return Embed(url, service, _find_thumbnail(service, url))
     name = parts.path.rpartition("/")[2]
@@ -205,10 +243,32 @@ def find_embed(address: str, *, is_within: bool = False) -> Embed | None:
 
 def name_file(url: str) -> str:
     """Return the text of a link to the file of a player: its name, or the service that shows it."""
-    parts = urlsplit(url)
+    return find_service(url) or urlsplit(url).path.rstrip("/").rpartition("/")[2] or url
+
+
+def find_service(url: str) -> str:
+    """Return the known service that shows this page, or ''."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     place = re.sub(r"^(?:www|m)\.", "", parts.netloc.lower()) + parts.path
-    service = next((service for service, pattern, _ in _RULES if pattern.match(place)), "")
-    return service or parts.path.rstrip("/").rpartition("/")[2] or url
+    return next((service for service, pattern, _ in _RULES if pattern.match(place)), "")
+
+
+def find_player(attributes: Mapping[str, str], services: Collection[str] = PLAYERS) -> str:
+    """Find the address of a player in any attribute, also in JSON or HTML. Returns '' if there is none.
+
+    Each plugin that waits for the visitor's consent, or for the visitor to scroll, uses another name.
+    """
+    for name, value in attributes.items():
+        if name in ("href", "src", "cite", "style", "data-attrs", "srcdoc") or "//" not in value.replace("\\", ""):
+            continue
+        for match in _ADDRESS_WITHIN.finditer(value.replace("\\/", "/")[:5_000]):
+            address = html.unescape(match[0])
+            if (service := find_service(address)) and service in services:
+                return address
+    return ""
 
 
 def _find_thumbnail(service: str, url: str) -> str:
@@ -241,6 +301,11 @@ _SCRIPTED: tuple[tuple[str, str, str], ...] = (
     ("data-id", "infogram-embed", "https://infogram.com/{}"),
     ("data-url", "calendly", "{}"),
     ("data-plyr-embed-id", "", "https://www.youtube.com/watch?v={}"),
+    ("data-videolazy-id", "youtube", "https://www.youtube.com/watch?v={}"),
+    ("data-videolazy-id", "vimeo", "https://vimeo.com/{}"),
+    ("videoid", "youtube_player", "https://www.youtube.com/watch?v={}"),
+    ("videoid", "vimeo_player", "https://vimeo.com/{}"),
+    ("videoid", "dailymotion_player", "https://www.dailymotion.com/video/{}"),
     ("data-sketch-url", "", "{}"),
 )
 _ELEMENTS = {
@@ -255,6 +320,9 @@ _ELEMENTS = {
     "amp-facebook": "{}",
     "amp-soundcloud": "https://api.soundcloud.com/tracks/{}",
     "oembed": "{}",
+    "fb:post": "{}",
+    "fb:video": "{}",
+    "tableau-viz": "{}",
 }
 
 
@@ -273,6 +341,7 @@ _SCRIPTS = tuple(
         ),
         (r"datawrapper\.dwcdn\.net/(\w+)/embed\.js", r"https://datawrapper.dwcdn.net/\1/"),
         (r"fast\.wistia\.(?:com|net)/embed/medias/(\w+)", r"https://fast.wistia.net/embed/iframe/\1"),
+        (r"www\.aparat\.com/embed/(\w+)", r"https://www.aparat.com/v/\1"),
     )
 )
 """Scripts that show something, by their address, each with a page that shows the same."""
@@ -291,10 +360,18 @@ _UNMISSED_SCRIPTS = set(
 """Hosts by the name before their last ending."""
 
 
+_LOADED_SCRIPT = re.compile(r"[\"']((?:https?:)?//[\w.-]{3,200}/[^\s\"']{1,500}\.js)\b")
+_TABLEAU_PICTURE = re.compile(r"https://public\.tableau\.com/static/images/\w\w/([^/]+/[^/]+)/")
+
+
 def find_writing_script(address: str, content: str) -> str:
     """Return the host of a foreign script that may show something, 'this page' for one that writes, else ''."""
     if not address:
-        return "this page" if re.search(r"\bdocument\.write(?:ln)?\(", content) else ""
+        if re.search(r"\bdocument\.write(?:ln)?\(", content):
+            return "this page"
+        if "createElement" not in content or not (loaded := _LOADED_SCRIPT.search(content)):
+            return ""
+        address = loaded[1]
     match = re.match(r"(?:https?:)?//([\w.-]+)", address.strip())
     if match is None or any(pattern.match(address.strip()) for pattern, _ in _SCRIPTS):
         return ""
@@ -305,20 +382,37 @@ def find_scripted(name: str, attributes: Mapping[str, str]) -> str:
     """Find the address of an embed that a script would put in the place of an element, or ''."""
     if name in _ELEMENTS:
         values = (attributes.get(each, "") for each in _IDS)
-        value = next(filter(None, values), "") or attributes.get("data-href") or attributes.get("url", "")
+        others = (attributes.get(each, "") for each in ("data-href", "url", "href", "src"))
+        value = next(filter(None, values), "") or next(filter(None, others), "")
         return _ELEMENTS[name].format(value) if value else ""
     if name == "script":
         matches = ((pattern.match(attributes.get("src", "").strip()), page) for pattern, page in _SCRIPTS)
         if page := next((match.expand(page) for match, page in matches if match), ""):
             return page
+        if attributes.get("src", "").startswith("https://geo.dailymotion.com/") and attributes.get("data-video"):
+            return f"https://www.dailymotion.com/video/{quote(attributes['data-video'])}"
+    if name == "param" and (match := _TABLEAU_PICTURE.match(attributes.get("value", ""))):
+        return f"https://public.tableau.com/views/{match[1]}"
+    if match := re.fullmatch(r"vk_post_(-?\d+_\d+)", attributes.get("id", "")):
+        return f"https://vk.com/wall{match[1]}"
     if "data-account" in attributes and (video := attributes.get("data-video-id", "").strip()):
         player = f"{attributes.get('data-player') or 'default'}_{attributes.get('data-embed') or 'default'}"
         return f"https://players.brightcove.net/{attributes['data-account']}/{player}/index.html?videoId={quote(video)}"
     for attribute, marker, template in _SCRIPTED:
         value = attributes.get(attribute, "").strip()
-        if value and marker in attributes.get("class", "").lower():
+        if value and marker in f"{attributes.get('class', '')} {attributes.get('data-videolazy-type', '')}".lower():
             return template.format(value)
-    return ""
+    return "" if name in ("iframe", "script", "source", "img") else find_player(attributes)
+
+
+def read_blocked(attributes: Mapping[str, str], content: str) -> str:
+    """Return the HTML that a consent plugin (Borlabs) keeps in Base64 until the visitor agrees, or ''."""
+    if not any(name.startswith("data-borlabs") for name in attributes):
+        return ""
+    try:
+        return base64.b64decode(content.strip(), validate=True).decode("utf-8", "replace")
+    except ValueError:
+        return ""
 
 
 def read_component(attributes: Mapping[str, str]) -> dict[str, str] | None:
@@ -345,6 +439,15 @@ SHORTCODE = re.compile(
     r"|\{\{-? *(?P<liquid>[\w.\"\'&][^{}<%\n]{0,200})\}\}"
     r"|\[/?(?P<wordpress>caption|embed|gallery|youtube|vimeo|video|audio|playlist|soundcloud|googlemaps|contact-form-7"
     r"|wpforms|ninja_form|vc_\w{1,40}|et_pb_\w{1,40})\b(?P<args>[^\[\]\n]{0,200})\]"
+    # Tags of BBCode and of other plugins of WordPress and Joomla
+    r"|\[/?(?:url|img|quote|color|size|center)(?:=[^\[\]\n]{1,300})?\]|\[/[a-z][a-z0-9_-]{1,40}\]"
+    r"|\[[a-z][a-z0-9_-]{2,40}(?: {1,3}[a-z_-]{1,30}=(?:\"|&quot;)[^\"\[\]\n]{0,200}?(?:\"|&quot;)){1,20} ?/?\]"
+    r"|\{/?(?:youtube|vimeo|loadposition|loadmodule|gallery|slider|mp3|audio|video|article|source)\b[^{}\n]{0,200}\}"
+    # kramdown and MyST, a reference without its footnote, an abbreviation, a grid of a table, a formula
+    r"|\{::?/?[a-z]{0,20}[^{}\n]{0,100}\}|\{(?:ref|doc|sub|sup|term|cite|numref|download|eq|math)\}$"
+    r"|\[\^[^\[\]\s]{1,60}\]|^\*\[[^\[\]\n]{1,60}\]: [^\n]{1,200}$|^\+(?:[-=]{3,200}\+){1,50}$"
+    r"|\$\$.{1,500}?\$\$|(?<![\w$])\$(?=[^$\n]{0,100}[\\^_{])[^$\s][^$\n]{0,200}\$(?![\w$])",
+    re.DOTALL | re.MULTILINE,
 )
 _ARGUMENT = re.compile(r"(?:([\w-]{1,30})\s*=\s*)?(?:\"([^\"]*)\"|\'([^\']*)\'|([^\s\"\'=]+))")
 _VIDEO_SHORTCODES = {
@@ -361,7 +464,10 @@ def read_shortcode(match: re.Match[str]) -> tuple[str, dict[str, str]]:
     if found["file"]:
         is_picture = re.search(r"\.(?:jpe?g|png|gif|webp|avif|svg|bmp)$", found["file"].strip(), re.IGNORECASE)
         size_only = found["alt"].strip().replace("x", "").isdigit()
-        values = {"src": quote(found["file"].strip(), safe="/%"), "alt": "" if size_only else found["alt"].strip()}
+        alt = "" if size_only else re.sub(r"\|\d+(?:x\d+)?$", "", found["alt"].strip())
+        values = {"src": quote(found["file"].strip(), safe="/%"), "alt": alt}
+        if not is_picture and re.search(r"\.(?!md$)[A-Za-z0-9]{2,4}$", found["file"].strip()):
+            return "file", values | {"alt": alt or found["file"].rpartition("/")[2]}
         return ("picture", values) if is_picture else ("text", {"text": found["alt"] or found["file"]})
     if found["note"]:
         return "text", {"text": found["label"] or found["note"].rpartition("/")[2]}
@@ -370,10 +476,18 @@ def read_shortcode(match: re.Match[str]) -> tuple[str, dict[str, str]]:
     arguments = [(key, first or second or third) for key, first, second, third in _ARGUMENT.findall(written)]
     named = {key: value for key, value in arguments if key}
     plain = [value for key, value in arguments if not key and value]
-    if name in ("caption", "embed"):
-        return "nothing", {}
+    if name in ("caption", "embed", "video", "audio") and (found["jekyll"] or found["wordpress"]):
+        files = (named.get(each, "") for each in ("url", "src", "mp4", "mp3", "m4v", "webm", "ogg"))
+        url = next(filter(None, files), "")
+        return ("embed", {"url": url, "title": named.get("title", "")}) if url else ("nothing", {})
+    if name == "include" and re.match(r"\s*[\w/-]*(?:figure|image|img|picture)", written):
+        named = {"src": named.get("image_path") or named.get("url", "")} | named
+        name = "figure"
+    if name == "x" and named.get("id", plain[-1] if plain else "").isdigit():
+        name = "tweet"
     if name in ("figure", "img") and named.get("src"):
         caption = named.get("caption") or named.get("title", "")
+        caption = ". ".join(filter(None, (caption.rstrip("."), named.get("attr", ""))))
         values = {"src": named["src"], "alt": named.get("alt") or caption}
         return "picture", values | ({"caption": caption} if caption and caption != values["alt"] else {})
     service = next((each for each in _VIDEO_SHORTCODES if each in name or (name == "include" and each in written)), "")

@@ -14,23 +14,29 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from tidings.sources.embeds import (
+    PLAYERS,
     SHORTCODE,
     find_embed,
+    find_player,
     find_scripted,
+    find_service,
     find_writing_script,
     label_embed,
     name_file,
     page_key,
+    read_blocked,
     read_component,
     read_shortcode,
 )
-from tidings.sources.html_tags import ATTRIBUTES, RENAMED, TAGS, VOID, Tag, is_text, split_html
+from tidings.sources.html_tags import ATTRIBUTES, RENAMED, TAGS, VOID, Tag, is_text, split_html, write_tag
 from tidings.sources.links import LinkProblem, LinkResolver
 from tidings.sources.pasted import tidy_pasted
 from tidings.sources.picture_tags import (
     AVATAR_CLASS,
     SRCSETS,
     find_address,
+    find_backgrounds,
+    is_blank_file,
     is_decoration,
     is_emoji,
     is_inline,
@@ -48,13 +54,17 @@ _CODE = {"code", "pre", "kbd", "samp"}
 _LINES = set("p h1 h2 h3 h4 h5 h6 pre summary dt figcaption caption".split())  # noqa: SIM905
 _BLOCKS = set("div section article blockquote figure ul ol dl li dd table td th main aside header footer".split())  # noqa: SIM905
 _HIDDEN_CLASS = re.compile(r"(?:^|[\s_-])(?:hide|hidden|visually-hidden|sr-only)(?:\s|$)")
-_DRAWN = re.compile(r"(?:^|\s)(?:language-|lang-)?(mermaid|dataviewjs?|plantuml|graphviz|query|tasks)(?:\s|$)")
+_DRAWN = re.compile(
+    r"(?:^|\s)(?:language-|lang-)?(mermaid|dataviewjs?|plantuml|graphviz|query|tasks|\{[\w:-]+\})(?:\s|$)"
+)
 """Classes of code blocks that the editor's own program renders as a picture or a list."""
 _SKIPPED = {"svg", "math", "template", "select", "datalist", "canvas"}
 _MAIL_FILTER = re.compile(
     r"https?://(?:[\w-]+\.safelinks\.protection\.outlook\.com/|urldefense\.(?:com|us|proofpoint\.com)/)", re.IGNORECASE
 )
-_BACKGROUND = re.compile(r"background(?:-image)?\s*:[^;]{0,200}?url\(([^()]{1,2000})\)", re.IGNORECASE)
+_NOSCRIPT_LINK = re.compile(
+    r"<a\b[^<>]{0,500}?\bhref=[\"']([^\"'<>]{1,2000})[\"'][^<>]{0,500}>([^<>]{1,300})</a>", re.IGNORECASE
+)
 _LAZY_FRAMES = (
     "data-src", "data-lazy-src", "data-litespeed-src", "data-cmplz-src", "data-src-cmplz", "data-cookieblock-src",
     "data-consent-src", "data-cookieconsent-src", "data-original", "data-url", "data-rocket-lazyload-src",
@@ -95,6 +105,10 @@ class _Preparer:
         self.hidden: int | None = None
         """The depth of the open element that is hidden; None outside of hidden elements."""
         self.has_form_problem = False
+        self.missing_script: LinkProblem | None = None
+        """The problem with the script just before, whose <noscript> may hold a link in its place."""
+        self.is_embedded = False
+        """Whether an embedded document is being read."""
         self.link: tuple[int, str] | None = None
         """Where the open link with a label for screen readers begins, and the label."""
 
@@ -140,7 +154,13 @@ class _Preparer:
             return  # "Your browser does not play videos."
         if raw.strip():
             self._drop_placeholder()
-        if not is_literal and not self.code and ("[" in raw or "{" in raw):
+            self.missing_script = None
+        if not is_literal and re.match(r"\s*https?://\S+\s*$", raw) and find_service(raw.strip()) in PLAYERS:
+            address = html.unescape(raw.strip())
+            if page_key(address) not in self.linked:
+                self._put_embed(Tag(raw, "iframe"), address)
+                return
+        if not is_literal and not self.code and any(sign in raw for sign in "[{$+"):
             self._put_marked(raw)
             return
         self.out.append(html.escape(raw, quote=False) if is_literal else raw.replace("<", "&lt;"))
@@ -157,6 +177,9 @@ class _Preparer:
             if what == "picture":
                 self._put_picture(tag)
                 self.out.append(f"<br><em>{html.escape(caption, quote=False)}</em>" if caption else "")
+            elif what == "file":
+                if href := self.links.absolute(values["src"]):
+                    self._put_link(href, values["alt"])
             elif what == "embed":
                 self._put_embed(tag, values["url"], written=html.unescape(match[0]))
             elif what != "nothing":
@@ -205,7 +228,10 @@ class _Preparer:
         elif name == "noscript":
             self._put_noscript(tag)
         elif name == "script":
-            self._report_script(tag)
+            if inner := read_blocked(attributes, tag.content):
+                self._put_embedded(inner)
+            else:
+                self._report_script(tag)
         elif name in ("textarea", "xmp", "plaintext"):
             self._put_text(tag.content)
         elif name in ("video", "audio", "amp-video", "amp-audio"):
@@ -238,9 +264,8 @@ class _Preparer:
 
     def _put_other(self, tag: Tag, *, has_content: bool) -> None:
         name = RENAMED.get(tag.name, tag.name)
-        if tag.attributes.get("role") == "img" and (match := _BACKGROUND.search(tag.attributes.get("style", ""))):
-            alt = tag.attributes.get("aria-label", "")
-            self._put_picture(Tag(tag.raw, "img", attributes={"src": match[1].strip("\"' "), "alt": alt}))
+        if not has_content or tag.attributes.get("role") == "img":
+            self._put_background(tag)
         if name == "picture":
             self.sources = []
         if name == "code" and (drawn := _DRAWN.search(tag.attributes.get("class", ""))):
@@ -252,7 +277,8 @@ class _Preparer:
             if name == "a" and kept.get("href"):
                 self._warn_of_filter(kept["href"] or "")
                 label = tag.attributes.get("aria-label") or tag.attributes.get("title", "")
-                self.link = (len(self.out), label) if label.strip() else None
+                label = label.strip() or find_service(kept["href"] or "")
+                self.link = (len(self.out), label) if label else None
             if self.hidden is None and name not in _NEEDS_NO_END_TAG and is_pixel(tag.attributes, ""):
                 self.hidden = self.depth
             if tag.is_closed and name == "a":
@@ -263,6 +289,19 @@ class _Preparer:
         elif "-" in name and not has_content and not find_scripted(name, tag.attributes):
             message = f"the element {tag.raw[:80]} is left out: only a script could show it"
             self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
+
+    def _put_background(self, tag: Tag) -> None:
+        """Write the picture of an element that shows it by CSS or by a script, if it has a label. Else report it."""
+        address = next(iter(find_backgrounds(tag.attributes)), "")
+        absolute = self.links.absolute(address, picture=True) if address else None
+        if absolute is None or absolute in self.shown or is_decoration(absolute):
+            return
+        alt = tag.attributes.get("aria-label") or tag.attributes.get("title", "")
+        if alt or tag.attributes.get("role") == "img":
+            self._put_picture(Tag(tag.raw, "img", attributes={"src": address, "alt": alt}))
+        else:
+            message = f"a picture that only the page's design shows is left out: {absolute[:200]}"
+            self._report(address, message, 'if readers need it, write <img src="..." alt="...">')
 
     def _label_link(self, start: int, label: str) -> None:
         """Write the label of a link that contains only a drawing, because a link without text is invisible."""
@@ -282,7 +321,7 @@ class _Preparer:
             self.is_in_line = name in _LINES
         if name not in _NEEDS_NO_END_TAG:
             self.depth += 1
-        self.out.append(_write_tag(name, attributes))
+        self.out.append(write_tag(name, attributes))
 
     def _kept(self, tag: Tag) -> dict[str, str | None]:
         """Return the allowed attributes, with absolute URLs."""
@@ -308,9 +347,12 @@ class _Preparer:
 
     def _report_script(self, tag: Tag) -> None:
         """Report a script that writes into the page, except scripts of known embeds, advertising and counters."""
+        if "data-allowed-prefixes" in tag.attributes:
+            return  # Mastodon's, beside a link to the post
         if host := find_writing_script(tag.attributes.get("src", ""), tag.content):
             message = f"what a script of {host} shows is missing"
             self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
+            self.missing_script = self.links.problems[-1]
 
     def _report_form(self, tag: Tag) -> None:
         if not self.has_form_problem:
@@ -333,15 +375,15 @@ class _Preparer:
             return
         if is_pixel(attributes, address) or self.hidden is not None:
             return
-        if not address or is_inline(address):
+        if not address or is_inline(address) or is_blank_file(address):
             self._drop_placeholder()
             self.placeholder = tag
             return
         absolute = self.links.absolute(address, picture=True)
         if absolute is None:
             return
-        if absolute in self.from_noscript:
-            self.from_noscript.discard(absolute)
+        if any(_file_name(each) == _file_name(absolute) for each in self.from_noscript):
+            self.from_noscript.clear()
             return
         self.shown.add(absolute)
         if AVATAR_CLASS.search(attributes.get("class", "")) or is_decoration(absolute):
@@ -368,8 +410,9 @@ class _Preparer:
             return
         src = tag.attributes.get("src", "").strip()
         alt = tag.attributes.get("alt", "").strip()
-        is_blank = re.match(r"data:image/(?:gif|svg|png)", src, re.IGNORECASE) and len(src) < 250
-        if (is_blank and not alt) or _HIDDEN_CLASS.search(tag.attributes.get("class", "")):
+        is_blank = is_blank_file(src) or re.match(r"data:image/(?:gif|svg|png).{0,230}$", src, re.IGNORECASE)
+        is_unread = tag.attributes.get("aria-hidden") == "true" or tag.attributes.get("role") == "presentation"
+        if ((is_blank or is_unread) and not alt) or _HIDDEN_CLASS.search(tag.attributes.get("class", "")):
             return
         name = f"({alt[:60]}) " if alt else ""
         if src.lower().startswith("data:"):
@@ -387,6 +430,11 @@ class _Preparer:
         is_escaped = "<" not in tag.content and "&lt;" in tag.content
         content = html.unescape(tag.content) if is_escaped else tag.content
         inner = [each for each in split_html(content) if each.name in ("img", "iframe", "video", "audio", "source")]
+        if self.missing_script is not None and (link := _NOSCRIPT_LINK.search(content)):
+            self.links.problems.remove(self.missing_script)
+            if href := self.links.absolute(html.unescape(link[1])):
+                self._put_link(href, html.unescape(link[2]).strip())
+        self.missing_script = None
         for each in inner:
             if each.name != "img":
                 if not each.is_end and each.name == "iframe":
@@ -396,17 +444,17 @@ class _Preparer:
             if not address or is_inline(address) or is_pixel(each.attributes, address):
                 continue
             absolute = self.links.absolute(address, picture=True)
-            if absolute in self.shown:
+            if absolute is None or absolute in self.shown:
                 continue
             if self.placeholder is not None:
                 self.placeholder = None
                 self._put_picture(each)
-            elif absolute and (preview := self._find_preview(absolute)) is not None:
+            elif (preview := self._find_preview(absolute)) is not None:
                 self.out[preview] = ""
                 self._put_picture(each)
             else:
                 self._put_picture(each)
-                self.from_noscript.add(absolute or "")
+                self.from_noscript.add(absolute)
 
     def _find_preview(self, absolute: str) -> int | None:
         """Find the picture just before a <noscript> that is the same file in another, smaller size."""
@@ -421,12 +469,23 @@ class _Preparer:
         attributes = tag.attributes
         names = ("src", "data", "movie", *_LAZY_FRAMES)
         values = [attributes.get(name, "").strip() for name in names]
-        address = next((value for value in values if value and not value.lower().startswith(("about:", "data:"))), "")
-        if not address or (tag.name == "iframe" and is_pixel(attributes, "")):
-            if attributes.get("srcdoc", "").strip():
-                self._report(tag.raw[:80], "an embedded document is left out", "link to a page that shows it")
-            return
-        self._put_embed(tag, address)
+        values += [value.strip() for name, value in attributes.items() if name.endswith(("src", "-url"))]
+        address = find_player(attributes) or next(
+            (value for value in values if value and not value.lower().startswith(("about:", "data:"))), ""
+        )
+        if address and not (tag.name == "iframe" and is_pixel(attributes, "")):
+            self._put_embed(tag, address)
+        elif attributes.get("srcdoc", "").strip() and not self.is_embedded:
+            self._put_embedded(attributes["srcdoc"])
+        elif tag.name == "iframe" and not address and attributes.get("title", "").strip():
+            message = f"a frame ({attributes['title'].strip()[:60]}) has no address, and is left out"
+            self._report(tag.raw[:80], message, "write a link to the page that it shows")
+
+    def _put_embedded(self, markup: str) -> None:
+        """Write the content of a document inside this one."""
+        self.is_embedded = True
+        self._put_all(list(split_html(markup)))
+        self.is_embedded = False
 
     def _put_component(self, tag: Tag, component: Mapping[str, str]) -> None:
         if not component["url"]:
@@ -449,7 +508,7 @@ class _Preparer:
         label = label_embed(embed, attributes.get("title") or attributes.get("aria-label") or attributes.get("alt", ""))
         picture = ""
         if embed.thumbnail and self.links.copies_pictures:
-            picture = _write_tag("img", {"src": embed.thumbnail, "alt": label}) + "<br>"
+            picture = write_tag("img", {"src": embed.thumbnail, "alt": label}) + "<br>"
             self.shown.add(embed.thumbnail)
         self._put_link(url, label, picture)
         message = f"what {embed.service} would show here is a link to {url[:200]}"
@@ -497,6 +556,11 @@ class _Preparer:
         elif tag.name == "canvas":
             self._put_all(inner)
         elif tag.name == "svg":
+            for each in inner:
+                address = each.attributes.get("href") or each.attributes.get("xlink:href", "")
+                if each.name == "image" and address:
+                    alt = tag.attributes.get("aria-label") or " ".join(text.split())
+                    self._put_picture(Tag(each.raw, "img", attributes={"src": address, "alt": alt}))
             label = tag.attributes.get("aria-label", "") or " ".join(text.split())
             words = any(each.name == "text" for each in inner) or tag.attributes.get("role") == "img"
             if words and label and tag.attributes.get("aria-hidden") != "true":
@@ -526,14 +590,6 @@ def _match_ends(tags: list[Tag]) -> dict[int, int]:
             elif tag.is_end and stacks[tag.name]:
                 ends[stacks[tag.name].pop()] = position
     return ends
-
-
-def _write_tag(name: str, attributes: Mapping[str, str | None]) -> str:
-    return (
-        f"<{name}"
-        + "".join(f' {key}="{html.escape(value)}"' for key, value in attributes.items() if value is not None)
-        + ">"
-    )
 
 
 def _file_name(url: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 # No svg, math, style or form: each has been used to bring scripts past a sanitiser, or breaks in mail (W3C validator,
@@ -162,6 +162,14 @@ def _read_tag(markup: str, match: re.Match[str], unclosed: set[str]) -> tuple[Ta
         else:
             unclosed.add(name)
     return tag, position
+
+
+def write_tag(name: str, attributes: Mapping[str, str | None]) -> str:
+    return (
+        f"<{name}"
+        + "".join(f' {key}="{html.escape(value)}"' for key, value in attributes.items() if value is not None)
+        + ">"
+    )
 
 
 def is_element(name: str) -> bool:

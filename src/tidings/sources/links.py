@@ -108,6 +108,8 @@ class LinkResolver(ABC):
     def absolute(self, value: str, *, picture: bool = False) -> str | None:
         """Return the absolute address, or None if the link must be removed. Never raises."""
         target = re.sub(r"[\x00-\x1f]", "", value).strip()
+        if re.match(r"https?:\\", target, re.IGNORECASE):
+            target = target.replace("\\", "/")  # as browsers read it (WHATWG URL, "special" schemes)
         if not target or target.startswith("#"):
             return None  # ids are removed from bodies, so the link would lead nowhere
         if target.lower().startswith(("mailto:", "tel:")) and not picture:

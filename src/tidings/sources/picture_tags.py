@@ -20,9 +20,17 @@ _ADDRESS = re.compile(
 )
 _PLACEHOLDER = re.compile(
     r"(?:^|[/_-])(?:blank|spacer|placeholder|transparent|transp|pixel|empty|lazy|lazyload|loading|loader|grey|gray|clear"
-    r"|dummy|1x1|default-?image|px)(?:[._-][\w-]{0,30})?\.(?:gif|png|svg|webp|jpe?g)(?:[?#]|$)",
+    r"|dummy|preload(?:er)?|1x1|default-?image|px)(?:[._-][\w-]{0,30})?\.(?:gif|png|svg|webp|jpe?g)(?:[?#]|$)",
     re.IGNORECASE,
 )
+_BLANK_FILE = re.compile(
+    r"(?:^|[/_-])(?:blank|spacer|placeholder|transparent|1x1|preload|lazy|lazyload|loading|loader)\.(?:gif|png|svg)(?:[?#]|$)",
+    re.IGNORECASE,
+)
+_BACKGROUND = re.compile(r"background(?:-image)?\s*:[^;]{0,200}?url\(([^()]{1,2000})\)", re.IGNORECASE)
+_LAZY_BACKGROUNDS = ("data-bg", "data-background", "data-background-image", "data-bg-image", "data-original")
+_DESIGN = re.compile(r"icon|logo|avatar|sprite|arrow|button|bullet|pattern|gradient|texture|overlay", re.IGNORECASE)
+_NO_SOURCES = ("src", "alt", "title", "class", "style", "id", "href", "longdesc", "usemap", "name", "onerror")
 _PICTURE_FILE = re.compile(
     r"[^\s\"'<>{}?]{1,2000}\.(?:jpe?g|png|gif|webp|avif)(?:\?[^\s\"'<>{}]{0,2000})?", re.IGNORECASE
 )
@@ -97,15 +105,37 @@ def _fill_width(address: str, attributes: Mapping[str, str]) -> str:
 
 
 def _find_any_picture(attributes: Mapping[str, str]) -> str:
-    """Find a picture's URL in any data attribute. Each plugin uses another name, and some write JSON."""
+    """Find a picture's URL in any other attribute. Each plugin uses another name, and some write JSON."""
+    return next((address for name, value in attributes.items() for address in _list_files(name, value)), "")
+
+
+def _list_files(name: str, value: str) -> Iterator[str]:
+    """Yield the URLs of pictures in one attribute."""
+    if name in _NO_SOURCES:
+        return
+    is_json = value.lstrip().startswith(("{", "["))
+    for part in value.split('"') if is_json else [value.strip()]:
+        # A query often belongs to an image server: `/a.jpg?auto=format`.
+        address = part.replace("\\/", "/")
+        if _PICTURE_FILE.fullmatch(address) and (name.startswith("data-") or "//" in address):
+            yield address
+
+
+def find_backgrounds(attributes: Mapping[str, str]) -> Iterator[str]:
+    """Yield the URLs of the pictures that CSS or a script shows in an element without content."""
+    if _DESIGN.search(attributes.get("class", "")):
+        return
+    if match := _BACKGROUND.search(attributes.get("style", "")):
+        lazy = (attributes.get(name, "").strip() for name in _LAZY_BACKGROUNDS)
+        yield next(filter(None, lazy), "") or match[1].strip("\"' ")
     for name, value in attributes.items():
         if name.startswith("data-"):
-            is_json = value.lstrip().startswith(("{", "["))
-            for part in value.split('"') if is_json else [value.strip()]:
-                address = part.replace("\\/", "/")
-                if _PICTURE_FILE.fullmatch(address):
-                    return address
-    return ""
+            yield from (address for address in _list_files(name, value) if not _DESIGN.search(address))
+
+
+def is_blank_file(address: str) -> bool:
+    """Whether the URL is of an empty picture that only keeps the place of another."""
+    return _BLANK_FILE.search(address) is not None
 
 
 def split_srcset(value: str) -> Iterator[tuple[str, str]]:
@@ -133,7 +163,8 @@ def is_pixel(attributes: Mapping[str, str], address: str) -> bool:
     return (
         any(name in attributes and bool(_TINY.match(attributes[name])) for name in ("width", "height"))
         or "hidden" in attributes
-        or bool(_INVISIBLE.search(attributes.get("style", "")))
+        # Datawrapper's frames have no width of their own, but `min-width: 100%`.
+        or ("min-width" not in attributes.get("style", "") and bool(_INVISIBLE.search(attributes.get("style", ""))))
         or bool(_PIXEL_ADDRESS.search(address))
     )
 
@@ -142,6 +173,8 @@ def is_emoji(attributes: Mapping[str, str], alt: str) -> bool:
     if not alt or len(alt) > 40:
         return False
     address = attributes.get("data-src") or attributes.get("src", "")
+    if attributes.get("data-emoji"):
+        return True
     if _EMOJI_CLASS.search(attributes.get("class", "")) or _EMOJI_ADDRESS.search(address):
         return True
     sizes = [attributes.get(name, "") for name in ("width", "height")]

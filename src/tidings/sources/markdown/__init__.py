@@ -1,0 +1,1 @@
+"""Markdown as editors and their programs write it."""
