@@ -71,6 +71,15 @@ _LINES = (
     _("Send each with %(command)s. If it already went out, run %(other)s."),
     _("Subject: %(subject)s"),
     _("The bounce mailbox cannot be read, so bounces are not handled: %(reason)s"),
+    _("Mails that the new server has forgotten may go out twice."),
+    _("Most readers may have it."),
+    _("The database failed over to another server, and %(names)s did not report what was sent."),
+    _("The database failed over to a server that has forgotten what %(owner)s had sent (messages: %(count)s)."),
+    _(
+        "The database failed over to a server that may have forgotten what %(owner)s had sent (messages: at most %(count)s)."  # noqa: E501
+    ),
+    _("These may go out twice."),
+    _("To prevent this: synchronous replication."),
     _("The hub %(hub)s does not accept pings about changed feeds: %(reason)s"),
     _("The newsroom was restored from a backup of %(moment)s. Nothing is sent a second time."),
     _("The newsroom's clock was at %(before)s. It is set back to %(after)s (%(zone)s)."),
@@ -100,6 +109,9 @@ REASONS = (
     _("it cannot be rendered: %(reason)s"),
     _("its slot was %(hours)s hours ago, more than max_late allows"),
     _("replace it with the real text"),
+    _(
+        "the database failed over %(moment)s and has forgotten an edition of this schedule that was going out: some readers have it already"  # noqa: E501
+    ),
     _("the link %(url)s in %(where)s is dead: %(reason)s"),
     _("the picture %(picture)s has no alt text"),
     _("waits for %(needed)s of %(people)s"),

@@ -17,6 +17,7 @@ from tests.fixtures.smtp import SmtpSink
 from tests.servers.postgresql import Server
 from tidings.pipeline.deliver.deliverer import Deliverer
 from tidings.pipeline.deliver.recovery import recover
+from tidings.render.team_notices import translate_hold, translate_notice
 from tidings.store import schema as t
 from tidings.store.delivery import failover
 from tidings.store.delivery.failover import PATIENCE, SenderMemory
@@ -65,6 +66,12 @@ def fail_over(store: Store, memory: SenderMemory) -> None:
         )
         set_value(connection, "timeline", "1/former")
     memory.timeline = "1/former"
+
+
+def assert_translated(*notices: str) -> None:
+    """The team reads every line in its own language."""
+    for text in notices:
+        assert not set(text.split("\n")) & set(translate_notice(text, "ru").split("\n"))
 
 
 def test_forgotten_mails_are_accepted_again(
@@ -151,6 +158,7 @@ def test_a_sender_that_never_reports_is_named(store: Store, sender: Deliverer, m
     with store.read() as connection:
         (notice,) = recent_notices(connection)
     assert "other-1-ff did not report" in notice.text
+    assert_translated(notice.text)
 
 
 def test_a_sender_that_reports_too_late_says_how_many(store: Store, sender: Deliverer, memory: SenderMemory) -> None:
@@ -161,7 +169,8 @@ def test_a_sender_that_reports_too_late_says_how_many(store: Store, sender: Deli
     assert sender.settle_failover() is True
     with store.read() as connection:
         texts = [notice.text for notice in recent_notices(connection)]
-    assert any("may have forgotten up to 4 messages" in text for text in texts), texts
+    assert any("may have forgotten" in text and "at most 4)" in text for text in texts), texts
+    assert_translated(*texts)
     assert {row["state"] for row in rows(store)} == {"pending"}
 
 
@@ -216,7 +225,9 @@ def test_a_forgotten_edition_is_held_for_a_person(store: Store, sender: Delivere
         (notice,) = recent_notices(connection)
     assert "has forgotten an edition of this schedule" in held
     assert not other
-    assert "has forgotten 4 messages" in notice.text
+    assert "has forgotten what" in notice.text and "(messages: 4)" in notice.text
+    assert_translated(notice.text)
+    assert translate_hold(held, "ru") != held
 
 
 def test_a_new_delivery_with_an_old_id_is_sent(store: Store, sender: Deliverer, memory: SenderMemory) -> None:

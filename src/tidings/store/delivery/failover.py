@@ -31,6 +31,7 @@ PATIENCE = timedelta(seconds=120)
 """Twice the time after which a process notices that the machine of the former server is gone."""
 REMEMBERED = 3_600.0
 """Seconds for which a sender remembers. Older deliveries may have been deleted by `keep`."""
+PREVENTION = "To prevent this: synchronous replication."
 _MOST = 20_000
 """Lines that a sender remembers. With its time, a line takes 200 bytes."""
 _KNOWN = "timeline"
@@ -153,8 +154,8 @@ def look(connection: Connection, now: datetime) -> Timeline:
     delete_value(connection, _FAILOVER)
     if waiting:
         text = (
-            f"The database failed over to another server, and {', '.join(waiting)} did not report what was sent. "
-            "Mails that the new server has forgotten may go out twice. To prevent this: synchronous replication."
+            f"The database failed over to another server, and {', '.join(waiting)} did not report what was sent.\n"
+            f"Mails that the new server has forgotten may go out twice.\n{PREVENTION}"
         )
         notices.add_notice(connection, notices.Notice(f"failover:{name}", "failed", text, now))
     return Timeline(name, is_settled=True)

@@ -17,11 +17,10 @@ from tidings.model.dates import format_local
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import RefusedError
-from tidings.model.plurals import count_noun
 from tidings.store import schema as t
 from tidings.store.content import editions, site_files
 from tidings.store.delivery import ledger
-from tidings.store.delivery.failover import forget_timeline
+from tidings.store.delivery.failover import PREVENTION, forget_timeline
 from tidings.store.delivery.notices import Notice, add_notice
 from tidings.store.key_values import find_value, set_value
 from tidings.store.people import consent
@@ -203,16 +202,15 @@ def mark_forgotten(connection: Connection, schedules: list[str], *, count: int, 
     if schedules and (restored is None or restored.until is not None):
         named = restored.open if restored is not None else ()
         _write(connection, Restored(now, now, now, (), is_failover=True), until=now, names=[*schedules, *named])
-    messages = count_noun(count, "message", "messages")
     if schedules:
         text = (
-            f"The database failed over to a server that has forgotten {messages} that {owner} had sent. "
-            f"The next edition of {', '.join(schedules)} is held: most readers may have it."
+            f"The database failed over to a server that has forgotten what {owner} had sent (messages: {count}).\n"
+            f"The next edition of each of these schedules is held: {', '.join(schedules)}.\nMost readers may have it."
         )
     else:
         text = (
-            f"The database failed over to a server that may have forgotten up to {messages} that {owner} had sent. "
-            "These may go out twice. To prevent this: synchronous replication."
+            f"The database failed over to a server that may have forgotten what {owner} had sent "
+            f"(messages: at most {count}).\nThese may go out twice.\n{PREVENTION}"
         )
     add_notice(connection, Notice(f"forgotten:{owner}:{now.isoformat()}", "failed", text, now))
 
