@@ -24,14 +24,14 @@ _BEFORE = (
     r"|bản sao của |สำเนา(?:ของ)? ?|salinan )"
 )
 _CONFLICT = (
-    r"(?:conflict|conflit|conflito|conflitto|konflikt|конфликт|конфлікт|қайшылық|қақтығыс|çakış|ziddiyyət|تعارض|تضارب|冲突"
+    r"(?:conflict|conflit|conflito|conflitto|konflikt|конфликт|конфлікт|қайшылық|қақтығыс|çakış|ziddiyyət|modstrid|motstrid|تعارض|تضارب|冲突"
     r"|衝突|競合|충돌|ütköz|ristirii|σύγκρουση|xung đột|ขัดแย้ง|התנגשות|संघर्ष|zgodovin|konflik)"
 )
 _COPY = re.compile(
     # Dropbox, Nextcloud, ownCloud, Tresorit, Seafile, pCloud, Syncthing, Resilio
     rf"[(\[（][^()\[\]（）]*{_CONFLICT}|\.sync-conflict-|[_.-]conflict(?:ed)?[-_.](?=\d{{8}}|copy|version)|\bSFConflict\b"
     # Box, SugarSync, AppleDouble servers; a language before it, because "climate-conflict.en.md" is a story
-    r"|(?:(?<=\.[a-z]{2})|(?<=\d{4}))[_.-]conflict(?=\.)|\(# ?(?:name|edit|file)? ?(?:clash|conflict)"
+    r"|(?:(?<=\.[a-z]{2})|(?<=\d{4}))[_.-]conflict(?=\.)|\(#? ?(?:name|edit|file|case)? ?(?:clash|conflict)"
     # Word, LibreOffice, editors after a crash
     r"|[(\[](?:auto-?saved|auto-?recovered|recovered|repaired|восстановлен\w{0,5}|автосохран\w{0,10}|récupéré|wiederhergestellt)[)\]]"
     r"|^auto-?recover(?:y|ed)? save of "
@@ -46,14 +46,22 @@ _COPY = re.compile(
     r"|\.r\d+(?=\.)|~\d*(?=\.)|~$",
     re.IGNORECASE,
 )
+_LANGUAGE_END = re.compile(r"\.[a-z]{2,3}(?:-[A-Za-z]{2,8})?$")
 _NUMBERED = re.compile(r"(?P<stem>.+?) (?P<number>\d{1,2})(?P<ending>(?:\.[^. ]{1,20}){1,2})")
 
 
 def is_copy(name: str, others: Collection[str]) -> bool:
     """Whether a program made this file as a copy of another. `others` are the names in its folder.
 
-    macOS and iCloud only add a number ("open day 2.md"), so the first file must be there too.
+    macOS and iCloud only add a number ("open day 2.md"), so the first file must be there too. Whatever stands between
+    the language and the ending was added to a name that was whole: "open-day.en_1.md", "open-day.en-old.md".
     """
+    if name.startswith("~") and name[1:] in others:
+        return True
+    if name.endswith(".md"):
+        wholes = (name[: match.start()] for match in re.finditer(r"[^A-Za-z0-9]", name[:-3]))
+        if any(f"{whole}.md" in others and _LANGUAGE_END.search(whole) for whole in wholes):
+            return True
     if match := _COPY.search(name):
         # "The hard-copy" is a title: a hyphen alone needs the original beside it.
         is_hyphen = (

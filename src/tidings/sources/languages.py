@@ -139,6 +139,10 @@ def _script_of(letter: str) -> str:
     return unicodedata.name(letter, "?").partition(" ")[0]
 
 
+def is_language(code: str) -> bool:
+    return code.lower() in _SCRIPTS
+
+
 def guess_language(ending: str, known: tuple[str, ...]) -> str | None:
     """Return the site's language that a file's ending probably means: `ру`, `рус`, ` ru`, `Russian`, else None."""
     word = unicodedata.normalize("NFC", ending).strip(" _-()[].").casefold()

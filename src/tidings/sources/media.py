@@ -100,6 +100,11 @@ class LocalFile:
     height: int | None = None
 
 
+def guess_media_type(name: str) -> str | None:
+    """Return the media type of a file by its name, or None for an unknown ending."""
+    return _TYPES.guess_type(name)[0]
+
+
 def signature(status: os.stat_result) -> Signature:
     """Return a value that changes whenever somebody writes to the file."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -125,7 +130,7 @@ def measure(path: Path, *, picture: bool) -> LocalFile:
         with open_plain(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             length = file.tell()
-            media_type = _TYPES.guess_type(path.name)[0] or "application/octet-stream"
+            media_type = guess_media_type(path.name) or "application/octet-stream"
             width = height = None
             if picture:
                 file.seek(0)

@@ -146,6 +146,43 @@ def test_bad_files_are_set_aside_and_others_are_read(content: Path, name: str, r
     assert all(problem.mend for problem in swept.problems)
 
 
+def test_what_a_program_added_after_the_language_is_a_copy(content: Path) -> None:
+    """Each became a story of its own, and the digest named it again."""
+    (content / "open-day.en.md").write_text(GOOD)
+    names = (
+        "open-day.en_1.md", "open-day.en-1.md", "open-day.en [1].md", "open-day.en.2.md", "open-day.en\u00a02.md",
+        "open-day.en_old.md", "open-day.en-backup.md", "open-day.en_v2.md", "open-day.en (version 1).md",
+        "open-day.en-ANNA-PC.md", "open-day.en-Anna’s MacBook Pro.md", "~open-day.en.md", "open-day.en.md.md",
+        "open-day (Annas motstridiga kopia 2026-11-30).en.md", "open-day (case clash from Anna).en.md",
+        "open-day.en (нұсқа).md", "open-day.en.20261130.md",
+    )  # fmt: skip
+    for name in names:
+        (content / name).write_text(GOOD)
+    swept = sweep(content)
+    assert [one.name for one in swept.items] == ["open-day"]
+    assert len(swept.set_aside) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("a.en", "a.en.md"),
+        ("a.ru", "a.ru.md"),
+        ("a.en.md_", "a.en.md"),
+        ("a.en.md2", "a.en.md"),
+        ("a.en.мд", "a.en.md"),
+        ("a.en.adoc", "a.en.md"),
+    ],
+)
+def test_a_story_under_another_ending_was_ignored(content: Path, name: str, right: str) -> None:
+    (content / name).write_text(GOOD)
+    (content / "temporary.en.md~").write_text(GOOD)
+    (content / "notes.xyz").write_text("no front matter")
+    [problem] = sweep(content).problems
+    assert (problem.file, problem.level) == (f"content/{name}", "error")
+    assert f"rename it to {right}," in problem.mend
+
+
 def test_a_name_that_only_resembles_a_copy_is_read(content: Path) -> None:
     names = (
         "copyright.en.md", "a-copy-of-the-report.en.md", "conflict-and-peace.en.md", "photocopy.en.md", "part 2.en.md",

@@ -164,3 +164,109 @@ def test_a_tiny_thumbnail_does_not_replace_the_texts_picture() -> None:
     text = "<content:encoded>&lt;img src='/w.jpg'&gt;</content:encoded>"
     assert read_rss(text + thumbnail)["images"] == []
     assert [image["src"] for image in read_rss(thumbnail)["images"]] == ["https://e.example/s72.jpg"]
+
+
+def test_the_whole_text_for_news_aggregators_was_lost() -> None:
+    text = "<description>Short</description><{0}>First line.\nSecond line, which is longer.</{0}>"
+    for name in ("yandex:full-text", "rambler:fulltext", "fulltext"):
+        article = read_rss(text.format(name))
+        assert article["html"] == "<p>First line.</p><p>Second line, which is longer.</p>"
+        assert article["summary"] == "Short"
+
+
+def test_an_alt_text_in_the_namespace_without_its_slash_is_kept() -> None:
+    feed = (
+        '<rss version="2.0" xmlns:media="http://search.yahoo.com/mrss"><channel><title>F</title><item><title>T</title>'
+        '<description>Text</description><media:content url="/p.jpg" medium="image"><media:description>A well'
+        "</media:description></media:content></item></channel></rss>"
+    )
+    article = parse_feed(feed.encode(), URL).items[0].article
+    assert (article["html"], article["images"]) == ("Text", [{"src": "https://e.example/p.jpg", "alt": "A well"}])
+
+
+def test_the_title_of_a_picture_describes_it() -> None:
+    picture = '<media:content url="/p.jpg" medium="image"><media:title>A well</media:title></media:content>'
+    assert read_rss(f"<description>Text</description>{picture}")["images"][0]["alt"] == "A well"
+
+
+def test_a_film_in_several_qualities_is_one() -> None:
+    sizes = "".join(f'<media:content url="/{n}.mp4" type="video/mp4" height="{n}"/>' for n in (240, 1080))
+    article = read_rss(f"<description>Text</description><media:group>{sizes}</media:group>")
+    assert [file["src"] for file in article["attachments"]] == ["https://e.example/1080.mp4"]
+
+
+@pytest.mark.parametrize(
+    "element",
+    ["<image><url>https://e.example/p.jpg</url></image>", "<image>https://e.example/p.jpg</image>",
+     "<thumbnail><![CDATA[ https://e.example/p.jpg ]]></thumbnail>"],
+)  # fmt: skip
+def test_a_picture_in_an_element_of_its_own_is_kept(element: str) -> None:
+    assert [image["src"] for image in read_rss(element)["images"]] == ["https://e.example/p.jpg"]
+
+
+def test_a_transcript_and_a_subtitle_of_an_episode_are_kept() -> None:
+    article = read_rss(
+        "<itunes:subtitle>The seventh</itunes:subtitle>"
+        '<podcast:transcript url="https://e.example/7.vtt" type="text/vtt"/>'
+    )
+    assert article["html"] == "The seventh"
+    assert [file["src"] for file in article["attachments"]] == ["https://e.example/7.vtt"]
+
+
+@pytest.mark.parametrize(
+    ("written", "html"),
+    [
+        ("&amp;lt;p&amp;gt;Text&amp;lt;/p&amp;gt;", "<p>Text</p>"),
+        ("&lt;![CDATA[&lt;p&gt;Text&lt;/p&gt;]]&gt;", "<p>Text</p>"),
+        ("&lt;p&gt;The &amp;lt;p&amp;gt; tag&lt;/p&gt;", "<p>The &lt;p&gt; tag</p>"),
+        ("See https://un.example/r.", 'See <a href="https://un.example/r">https://un.example/r</a>.'),
+    ],
+)
+def test_a_text_that_is_escaped_twice_showed_its_tags(written: str, html: str) -> None:
+    assert read_rss(f"<description>{written}</description>")["html"] == html
+
+
+def test_a_single_ampersand_stays_one() -> None:
+    article = read_rss("<description>R&D & AT&T <![CDATA[& B&B]]></description>")
+    assert article["html"] == "R&D & AT&T & B&B"
+
+
+def test_utf8_under_an_old_label_is_whole() -> None:
+    feed = '<?xml version="1.0" encoding="windows-1251"?><rss version="2.0"><channel><title>F</title><item>'
+    feed += "<title>«Вода» — здесь</title></item></channel></rss>"
+    for body in (feed.encode(), feed.encode("cp1251")):
+        assert parse_feed(body, URL).items[0].article["title"] == "«Вода» — здесь"
+
+
+def test_what_stands_behind_a_feed_does_not_cut_it() -> None:
+    feed = '<rss version="2.0"><channel><title>F</title><item><title>T</title></item></channel></rss>'
+    assert not parse_feed(f"{feed}<!-- {'cached ' * 50} --><script></script>".encode(), URL).is_cut
+    assert parse_feed(feed.removesuffix("</channel></rss>").encode(), URL).is_cut
+
+
+def test_xml_under_the_label_of_json_is_read() -> None:
+    feed = b'<rss version="2.0"><channel><title>F</title><item><title>T</title></item></channel></rss>'
+    assert len(parse_feed(feed, URL, "application/json").items) == 1
+
+
+def test_a_json_feed_keeps_its_encoding_and_its_authors() -> None:
+    feed = '{"version": "https://jsonfeed.org/version/1.1", "authors": [{"name": "Анна"}], "items": [{"id": "1"}]}'
+    for body, kind in ((feed.encode(), ""), (feed.encode("cp1251"), "application/json; charset=windows-1251")):
+        assert parse_feed(body, URL, kind).items[0].article["authors"] == ["Анна"]
+
+
+@pytest.mark.parametrize(
+    ("written", "published"),
+    [
+        ("Sun, 01 Nov 2026 10:00:00 MSK", "2026-11-01T07:00:00+00:00"),
+        ("November 1, 2026 10:00 AM EST", "2026-11-01T15:00:00+00:00"),
+        ("Sun, 01 Nov 2026 10:00:00 EST", "2026-11-01T15:00:00+00:00"),
+        ("Sun, 01 Nov 2026 10:00:00 +0300 (MSK)", "2026-11-01T07:00:00+00:00"),
+        ("Thu, 01 Jan 1970 00:00:00 +0000", None),
+    ],
+)
+def test_a_named_zone_of_a_date_was_ignored(written: str, published: str | None) -> None:
+    feed = f'<rss version="2.0"><channel><title>F</title><item><pubDate>{written}</pubDate></item></channel></rss>'
+    [item] = parse_feed(feed.encode(), URL, zone="Asia/Almaty").items
+    assert item.article["published"] == published
+    assert bool(item.faults) is (published is None)

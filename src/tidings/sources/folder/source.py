@@ -21,8 +21,17 @@ from tidings.model.errors import Problem
 from tidings.model.file_names import hash_program, is_copy
 from tidings.sources.base import Listing, ReadFile, SourceContext, SourceItem, Sweep
 from tidings.sources.folder.document import MAX_BYTES, read_document, too_big_problem
+from tidings.sources.languages import is_language
 from tidings.sources.links import ContentLocation
-from tidings.sources.media import LocalFile, MediaError, Signature, measure, open_plain, signature
+from tidings.sources.media import (
+    LocalFile,
+    MediaError,
+    Signature,
+    guess_media_type,
+    measure,
+    open_plain,
+    signature,
+)
 
 _MISNAMED = re.compile(
     r"\.(md\.(txt|md|markdown|rtf|html?)|markdown|mdown|mkdn?|mdtext|mdtxt|mdx|text)$", re.IGNORECASE
@@ -31,6 +40,7 @@ _MISNAMED = re.compile(
 _PLACEHOLDER = re.compile(r"^\.(.+\.md)\.icloud$", re.IGNORECASE)
 """What iCloud puts in the place of a file that it keeps in the cloud alone."""
 _DOCUMENT = re.compile(r"\.(docx?|odt|rtf|pages|gdoc|wpd|txt|html?)$", re.IGNORECASE)
+_TEMPORARY = ("~", ".tmp", ".temp", ".swp", ".bak", ".part", ".crdownload", ".download", ".orig", "#")
 _RECENT = 2_000_000_000
 """In nanoseconds. A file written this recently may change again without new times, so it is read again."""
 _UNKNOWN: Signature = (0, 0, 0, 0, 0)
@@ -293,7 +303,21 @@ def _is_candidate(entry: os.DirEntry[str]) -> bool:
     if entry.is_symlink():
         return entry.is_dir()
     names = (_MISNAMED.search(entry.name), _DOCUMENT.search(entry.name), _PLACEHOLDER.match(entry.name))
-    return any(names) and not entry.is_dir()
+    return (any(names) or _has_odd_ending(entry.name)) and not entry.is_dir()
+
+
+def _has_odd_ending(name: str) -> bool:
+    return guess_media_type(name) is None and not name.lower().endswith(_TEMPORARY)
+
+
+def _is_story(path: Path) -> bool:
+    """Whether a file begins with front matter."""
+    try:
+        with open_plain(path) as file:
+            begin = file.read(4_000).decode("utf-8-sig", "replace")
+    except OSError:
+        return False
+    return re.match(r"---[ \t]*\r?\n", begin) is not None and re.search(r"^title:", begin, re.MULTILINE) is not None
 
 
 def _as_ref(path: str) -> str:
@@ -372,6 +396,14 @@ def _report_other(ref: str, path: Path, content: Path) -> Problem | None:
         return Problem(ref, 1, 1, "this file is not read, because its name does not end in .md", mend)
     if path.parent != content and path.parent.name.lower() in ("media", "files", "overlay", "attachments", "documents"):
         return None
+    if not _DOCUMENT.search(path.name):
+        if not _is_story(path):
+            return None
+        stem = re.split(r"\.md(?![A-Za-z])", path.name)[0]
+        if stem == path.name and not is_language(path.suffix[1:]):
+            stem = path.stem
+        mend = f"rename it to {stem}.md, or delete it"
+        return Problem(ref, 1, 1, "this file is not read, because its name does not end in .md", mend)
     stem = path.stem.removesuffix(".md")
     mend = f"save its text as {stem}.md (NAME.LANG.md), move it to {content.name}/media, or delete it"
     return Problem(ref, 1, 1, "this document is not an item, and no item links to it", mend, "warning")

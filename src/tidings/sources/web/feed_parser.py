@@ -42,9 +42,19 @@ _TEXTS = (
 )  # fmt: skip
 _TITLE_TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9-]{0,30})(?=[\s/>])[^<>]{0,200}>")
 _ADDRESS = re.compile(r"https?://[^\s<>\"]{1,2000}")
-_ROOT_END = re.compile(rb"</\s*(?:[\w.-]+:)?(?:rss|feed|rdf)\s*>\s*(?:<!--.{0,150}-->\s*)?$", re.IGNORECASE | re.DOTALL)
+_ROOT_END = re.compile(rb"</\s*(?:[\w.-]+:)?(?:rss|feed|rdf)\s*>", re.IGNORECASE)
 _ENTRY_START = re.compile(rb"<(?:[\w.-]+:)?(?:item|entry)[\s>]", re.IGNORECASE)
 _ENTRY_END = re.compile(rb"</(?:[\w.-]+:)?(?:item|entry)\s*>", re.IGNORECASE)
+_STRAY_AMPERSAND = re.compile(rb"&(?!#\d{1,7};|#x[0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{0,30};)")
+_MEDIA_NAMESPACE = re.compile(rb"[\"']https?://search\.yahoo\.com/mrss/?[\"']")
+_PICTURE_ELEMENT = re.compile(
+    rb"<(image|thumbnail|picture|photo)>\s*(?:<!\[CDATA\[)?\s*(https?://[^<>\s\"\]]{1,2000})\s*(?:\]\]>)?\s*</\1>",
+    re.IGNORECASE,
+)
+_ONE_BYTE = re.compile(r"(?:windows-?125\d|cp-?125\d|iso-?8859-?\d+|latin-?\d|koi8-[ru])$")
+_ESCAPED_TAG = re.compile(r"&lt;(?:p|div|br|a|img|strong|em|span|ul|h[1-6])\b[^<>]{0,500}?&gt;", re.IGNORECASE)
+_FULL_TEXTS = ("yandex_full-text", "rambler_fulltext", "mailru_full-text", "turbo_content", "fulltext", "full-text")
+"""The whole text where the description is short, for the news aggregators of Yandex, Rambler and Mail.ru."""
 _ENTITY = re.compile(rb"<!ENTITY", re.IGNORECASE)
 
 
@@ -98,9 +108,10 @@ def parse_feed(body: bytes, url: str, content_type: str = "", language: str = ""
     `zone` is the time zone of written dates without one: `1 марта 2026, 10:00`.
     """
     try:
-        if "json" in content_type or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+        begin = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        if begin == b"{" or ("json" in content_type and begin != b"<"):
             try:
-                feed = json.loads(body)
+                feed = json.loads(body if _CHARSET.search(content_type) is None else _decode_json(body, content_type))
             except ValueError:
                 raise FeedError("it is not JSON, or it broke off") from None
             return _parse_json_feed(feed, url, ZoneInfo(zone))
@@ -113,6 +124,11 @@ def parse_feed(body: bytes, url: str, content_type: str = "", language: str = ""
         raise FeedError("it is nested too deep") from None
     except Exception:  # feedparser and json may raise anything for unusual input
         raise FeedError("it is damaged") from None
+
+
+def _decode_json(body: bytes, content_type: str) -> str | bytes:
+    """Return the text of JSON in the encoding that its header names, because JSON itself is always UTF-8 (RFC 8259)."""
+    return body if is_utf8(body) or b"\0" in body[:4] else decode_document(body, content_type)
 
 
 def _describe_page(body: bytes, url: str) -> str:
@@ -133,8 +149,8 @@ def _describe_page(body: bytes, url: str) -> str:
 def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str, zone: ZoneInfo) -> ParsedFeed:
     if (text := _decode(body, content_type)) is not None:
         body, content_type = text.encode("utf-8", "replace"), "application/xml; charset=utf-8"
-    body, content_type, alts = _take_alt_texts(body, content_type)
-    is_cut = body.rstrip()[-40:].find(b">") < 0 or not _ROOT_END.search(body.rstrip()[-200:])
+    body, content_type, alts = _take_alt_texts(_repair(body), content_type)
+    is_cut = _last_place(body, _ROOT_END) <= _last_place(body, _ENTRY_START)
     headers = {"content-location": url, "content-type": content_type, "content-language": language}
     parsed = feedparser.parse(
         io.BytesIO(body),
@@ -159,6 +175,20 @@ def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str, zon
     return ParsedFeed(items, max(0, len(entries) - MAX_ENTRIES), hubs, topic, is_cut)
 
 
+def _repair(body: bytes) -> bytes:
+    """Correct what many systems write wrongly: a single `&`, the namespace of Media RSS, and a picture as bare text.
+
+    feedparser would read `R&D` as an entity without its end.
+    """
+    pieces = body.split(b"<![CDATA[")
+    repaired = [_STRAY_AMPERSAND.sub(b"&amp;", pieces[0])]
+    for piece in pieces[1:]:
+        inside, end, after = piece.partition(b"]]>")
+        repaired.append(inside + end + _STRAY_AMPERSAND.sub(b"&amp;", after))
+    body = _MEDIA_NAMESPACE.sub(f'"{_MEDIA}"'.encode(), b"<![CDATA[".join(repaired))
+    return _PICTURE_ELEMENT.sub(rb'<enclosure type="image/jpeg" url="\2"/>', body)
+
+
 def _decode(body: bytes, content_type: str) -> str | None:
     """Return the decoded text of a feed whose encoding feedparser would guess wrongly, else None.
 
@@ -169,12 +199,20 @@ def _decode(body: bytes, content_type: str) -> str | None:
     if not is_marked:
         labels = [each[1].lower() for each in (_CHARSET.search(content_type),) if each]
         labels += [each[1].decode("ascii").lower() for each in (_DECLARED.search(body[:1024]),) if each]
-        if any(label not in ("utf-8", "utf8") for label in labels) or is_utf8(body):
+        others = [label for label in labels if label not in ("utf-8", "utf8")]
+        if others and is_utf8(body) and not body.isascii() and all(_ONE_BYTE.match(label) for label in others):
+            # Nobody writes valid UTF-8 by chance: the label is left from an older system.
+            return _without_declaration(body.decode())
+        if others or is_utf8(body):
             return None
     if body.startswith((b"<\0", b"\0<")):
         codec = "utf-16-le" if body[1:2] == b"\0" else "utf-16-be"
-        return re.sub(r"^\s*<\?xml\b[^<>]*>", "", body.decode(codec, "replace"))
+        return _without_declaration(body.decode(codec, "replace"))
     return decode_document(body, "" if is_marked or is_mostly_utf8(body) else f"charset={guess_codec(body)}")
+
+
+def _without_declaration(text: str) -> str:
+    return re.sub(r"^\s*<\?xml\b[^<>]*>", "", text)
 
 
 def _last_place(body: bytes, pattern: re.Pattern[bytes]) -> int:
@@ -189,7 +227,7 @@ def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[st
     feedparser would use such a description as the text of the entry. If an entry has no other text, as in feeds of
     videos, the description stays.
     """
-    if _MEDIA.encode() not in body or not re.search(rb":(?:description|credit)\b", body):
+    if _MEDIA.encode() not in body or not re.search(rb":(?:description|credit|group|title)\b", body):
         return body, content_type, {}
     parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
     charset = re.search(r"charset\s*=\s*[\"']?([\w-]+)", content_type)
@@ -201,7 +239,8 @@ def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[st
         return body, content_type, {}
     alts: dict[str, str] = {}
     for group in root.iter(f"{{{_MEDIA}}}group"):
-        _keep_largest_picture(group)
+        _keep_largest(group, "image")
+        _keep_largest(group, "video")
     for element in list(root.iter(f"{{{_MEDIA}}}description")):
         parent = element.getparent()
         entry = next(
@@ -221,6 +260,9 @@ def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[st
             parent.remove(element)
         elif element.get("type", "plain") == "plain":
             element[:], element.text = [], _as_paragraphs(written)
+    for media in root.iter(f"{{{_MEDIA}}}content", f"{{{_MEDIA}}}thumbnail"):
+        if media.get("url") and (title := (media.findtext(f"{{{_MEDIA}}}title") or "").strip()):
+            alts.setdefault(media.get("url", ""), _plain_title(" ".join(title.split())))
     for credit in root.iter(f"{{{_MEDIA}}}credit"):
         parent = credit.getparent()
         role, name = credit.get("role", "photographer"), " ".join("".join(map(str, credit.itertext())).split())
@@ -230,22 +272,22 @@ def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[st
     return etree.tostring(root, encoding="utf-8"), "application/xml; charset=utf-8", alts
 
 
-def _keep_largest_picture(group: Any) -> None:
-    """Keep only the largest picture of a group, because the others are smaller sizes of it (Media RSS, media:group)."""
-    pictures = [
+def _keep_largest(group: Any, medium: str) -> None:
+    """Keep only the largest picture or film of a group, because the others are smaller forms of it (Media RSS)."""
+    files = [
         each
         for each in group.iterchildren(f"{{{_MEDIA}}}content")
-        if each.get("medium") == "image" or each.get("type", "").startswith("image/")
+        if each.get("medium") == medium or each.get("type", "").startswith(f"{medium}/")
     ]
-    if len(pictures) > 1:
-        pictures.sort(key=lambda each: (each.get("isDefault") == "true", _width_of(each)), reverse=True)
-        for each in pictures[1:]:
+    if len(files) > 1:
+        files.sort(key=lambda each: (each.get("isDefault") == "true", _size_of(each)), reverse=True)
+        for each in files[1:]:
             group.remove(each)
 
 
-def _width_of(element: Any) -> int:
-    width = element.get("width") or ""
-    return int(width) if re.fullmatch(r"[0-9]{1,6}", width) else 0
+def _size_of(element: Any) -> int:
+    sizes = (element.get(name) or "" for name in ("width", "height", "bitrate"))
+    return next((int(size) for size in sizes if re.fullmatch(r"[0-9]{1,6}", size)), 0)
 
 
 def _parse_xml_item(
@@ -254,7 +296,10 @@ def _parse_xml_item(
     contents = [content for content in entry.get("content", ()) if content.get("value")]
     longest: Any = max(contents, key=lambda content: len(content["value"]), default={})
     full = _as_html(longest, is_atom)
-    summary = _as_html(entry.get("summary_detail") or {"value": entry.get("summary")}, is_atom)
+    summary = _as_html(entry.get("summary_detail") or {"value": entry.get("summary") or entry.get("subtitle")}, is_atom)
+    whole = max((str(entry.get(name) or "") for name in _FULL_TEXTS), key=len)
+    if len(whole) > len(full or summary):
+        full = whole if "<" in whole else _as_paragraphs(re.sub(r"\s*\n\s*", "\n\n", whole))
     if full and longest.get("base", feed_url) != feed_url:
         # xml:base applies (RFC 4287 §2). Without it, links are relative to the item's own page.
         full = resolve_relative_uris(full, longest["base"], "utf-8", longest.get("type", "text/html"))
@@ -289,11 +334,16 @@ def _parse_xml_item(
 
 
 def _read_date_in_words(article: dict[str, Any], written: str, zone: ZoneInfo) -> tuple[str, ...]:
-    """Read a date in a non-standard format. Returns a problem if it cannot be read.
+    """Read a date in a non-standard format. Returns a problem if it cannot be read, or is the one that means none.
 
     feedparser misreads some of them, so that the story would get a wrong date.
     """
-    if not written.strip() or (article["published"] and is_standard(written)):
+    if not written.strip():
+        return ()
+    if (article["published"] or "")[:10] in ("1970-01-01", "1969-12-31"):
+        article["published"] = None
+        return (f"its date {clean(written.strip()[:60])!r} is what systems write for none",)
+    if article["published"] and is_standard(written):
         return ()
     moment = read_written_date(written, zone, article["language"])
     if moment is not None:
@@ -332,7 +382,14 @@ def _as_html(detail: Mapping[str, Any], is_atom: bool) -> str:
     value = str(detail.get("value") or "")
     if _is_plain(detail, is_atom):
         return _as_paragraphs(value)
-    if "<" not in value and re.search(r"\n[ \t]*\n", value.strip()):
+    if value.lstrip().startswith("<![CDATA["):
+        value = value.strip().removeprefix("<![CDATA[").removesuffix("]]>")  # escaped with all around it
+    if "<" not in value and _ESCAPED_TAG.search(value):
+        value = html.unescape(value)  # escaped twice
+    is_plain = "<" not in value
+    if is_plain:
+        value = _link_addresses(value)
+    if is_plain and re.search(r"\n[ \t]*\n", value.strip()):
         # Plain text, in which only empty lines separate paragraphs.
         return "".join(f"<p>{part}</p>" for part in re.split(r"\n[ \t]*\n", value) if part.strip())
     return value
@@ -402,6 +459,9 @@ def _parse_enclosures(
             add_image(link["href"])
         else:
             add_file(link, link["href"], str(link.get("title") or ""), link.get("length"))
+    transcript = entry.get("podcast_transcript")
+    if isinstance(transcript, Mapping) and transcript.get("url"):
+        add_file(transcript, str(transcript["url"]), "", None)
     for content in entry.get("content", ()):
         if content.get("src"):
             # The text is elsewhere (RFC 4287 §4.1.3.2).
@@ -414,6 +474,8 @@ def _parse_enclosures(
             is_small = has_picture and re.fullmatch(r"\d{1,2}|1[0-5]\d", str(thumbnail.get("width", "")))
             if thumbnail.get("url") and not _is_tiny(thumbnail) and not is_small:
                 add_image(thumbnail["url"])
+    if not images and _PICTURE.search(str(entry.get("href") or "").partition("?")[0]):
+        add_image(str(entry["href"]))  # <image><url>
     if not images and isinstance(entry.get("image"), Mapping) and entry["image"].get("href"):
         # The picture of an episode (iTunes) has no alt text.
         alts = {str(entry["image"]["href"]): _plain_title(str(entry.get("title") or ""))} | dict(alts)
@@ -445,14 +507,17 @@ def _parse_json_feed(feed: Any, url: str, zone: ZoneInfo) -> ParsedFeed:
     if not isinstance(entries, list):
         raise FeedError("it is a JSON Feed without items")
     language = as_text(feed.get("language"))
-    items = tuple(_parse_json_item(entry, language, url, zone) for entry in as_objects(entries[:MAX_ENTRIES]))
+    authors = _list_objects(feed, "authors") or as_objects([feed.get("author")])
+    items = tuple(_parse_json_item(entry, language, url, zone, authors) for entry in as_objects(entries[:MAX_ENTRIES]))
     hubs = [hub for hub in _list_objects(feed, "hubs") if as_text(hub.get("type")).lower() == "websub"]
     urls = tuple(url for hub in hubs if (url := as_text(hub.get("url"))))
     more = max(0, len(entries) - MAX_ENTRIES)
     return ParsedFeed(items, more, urls, as_text(feed.get("feed_url")))
 
 
-def _parse_json_item(entry: dict[str, Any], feed_language: str, feed_url: str, zone: ZoneInfo) -> ParsedFeedItem:
+def _parse_json_item(
+    entry: dict[str, Any], feed_language: str, feed_url: str, zone: ZoneInfo, feed_authors: list[dict[str, Any]]
+) -> ParsedFeedItem:
     texts = {name: value for name, value in entry.items() if isinstance(value, str)}
     as_html = _as_paragraphs(texts.get("content_text") or texts.get("summary", ""))
     images = [{"src": _join(feed_url, texts.get("image") or texts.get("banner_image", ""))}]
@@ -465,7 +530,8 @@ def _parse_json_item(entry: dict[str, Any], feed_language: str, feed_url: str, z
             size = file.get("size_in_bytes")
             length = size if isinstance(size, int) and 0 < size < 2**53 else None
             files.append({"src": src, "title": title, "type": as_text(file.get("mime_type"))[:100], "length": length})
-    authors = _list_objects(entry, "authors") or as_objects([entry.get("author")])  # version 1.0 has one `author`
+    # Version 1.0 has one `author`. Without authors of its own, an item has those of the feed.
+    authors = _list_objects(entry, "authors") or as_objects([entry.get("author")]) or feed_authors
     tags = entry.get("tags")
     article = {
         "title": _plain_title(texts.get("title", "")),

@@ -24,11 +24,17 @@ _NOT_A_NAME = re.compile(r"[\d\s.,،;:()/|’'\"-]+")
 _STANDARD = re.compile(
     r"(?:[a-z]{3,9},?\s{1,3})?\d{1,2}[ -]"
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
-    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)[ -]\d{2,4}\s{1,3}\d{1,2}:\d{2}(?::\d{2})?(?!\s?[ap]\.?m)"
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)[ -]\d{2,4}\s{1,3}\d{1,2}:\d{2}(?::\d{2})?"
+    r"\s{0,3}(?:z|ut|gmt|utc|[ecmp][sd]t|[+-]\d{4})?\s{0,3}(?:\([^()]{0,40}\))?\Z"
     r"|\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s?(?:Z|[+-]\d{2}:?\d{2})?)?\Z",
     re.IGNORECASE,
 )
-_ZONES = {"gmt": 0, "utc": 0, "msk": 3, "мск": 3, "cet": 1, "cest": 2, "eet": 2, "eest": 3}
+_ZONES = {
+    "gmt": 0, "utc": 0, "msk": 3, "мск": 3, "cet": 1, "cest": 2, "eet": 2, "eest": 3, "bst": 1, "est": -5, "edt": -4,
+    "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7, "almt": 5, "pkt": 5, "hkt": 8, "sgt": 8,
+    "jst": 9, "kst": 9, "aest": 10,
+}  # fmt: skip
+"""Hours from UTC. Names that mean several zones are as RFC 5322 §4.3 reads them."""
 _WORLD = (
     "en ru kk ar ar_LB ar_DZ fr es zh de it pt uk be bg sr mk hr sl cs sk pl nl sv nb da fi et lv lt hu ro el tr az uz"
     " ky tg fa ur hi bn ka hy he ca gl id ms sw vi sq mn"
