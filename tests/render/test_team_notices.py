@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.config import test_load, test_yaml_text
+from tests.config.newsrooms import WEEKLY, read, spoilt, write
+from tidings.config.yaml_text import read_yaml
 from tidings.model.dates import format_local
 from tidings.pipeline.compose.due import _describe_restore
 from tidings.render import team_notices
@@ -112,7 +117,7 @@ def test_every_word_of_a_command_is_translated_in_the_room(language: str) -> Non
 
 def test_no_advice_is_half_translated() -> None:
     """A line of a file is translated. A sentence whose end has no translation stays English as a whole."""
-    longer = "write `default_frequency: daily`, or add a schedule that delivers it"
+    longer = "write `default_frequency: daily`, and the others with it"
     assert command_words.translate_check(longer, "ar") == longer
     assert command_words.translate_check("write `title: a cat for the queen`", "ru") == (
         "напишите `title: a cat for the queen`"
@@ -136,3 +141,30 @@ def test_notes_of_the_plan_name_days_as_the_room_does() -> None:
     )
     assert "الجمعة" in command_words.translate_check("changed by a person, moved to 2026-12-04 09:00", "ar")
     assert command_words.translate_check("write 2026-12-04", "en") == "write 2026-12-04", "it is typed into YAML"
+
+
+@pytest.mark.parametrize("language", ["ru", "kk", "ar"])
+def test_each_mistake_in_a_schedule_is_translated(tmp_path: Path, language: str) -> None:
+    """The mistakes are those of the tests of the configuration, so that a new message there is translated too."""
+    plain = "title: x\ncadence:\n  weekly: fri 09:00\ndeliver:\n  - list: digest\n    frequency: weekly\n"
+    mistakes = [(WEEKLY, good, bad) for good, bad, _ in _cases(test_load.test_a_mistake_in_a_schedule)]
+    rules = _cases(test_load.test_an_impossible_cadence_is_explained_at_its_line)
+    mistakes += [(plain, "weekly: fri 09:00", rule) for rule, _ in rules]
+    problems = [
+        problem
+        for schedule, good, bad in mistakes
+        for problem in read(write(tmp_path, schedules={"weekly": spoilt(schedule, good, bad)})).problems
+    ]
+    tables = (
+        test_yaml_text.test_each_refusal_has_its_line_and_column,
+        test_yaml_text.test_a_typing_mistake_is_named_at_its_place,
+    )
+    problems += [problem for table in tables for case in _cases(table) for problem in read_yaml(case[0], "f")[1]]
+    texts = [text for problem in problems for text in (problem.message, problem.mend) if text]
+    assert len(texts) > 200
+    assert [text for text in texts if command_words.translate_check(text, language) == text] == []
+
+
+def _cases(test: Any) -> list[tuple[str, ...]]:
+    """Return the cases of a parametrized test."""
+    return next(mark.args[1] for mark in test.pytestmark if mark.name == "parametrize")

@@ -15,6 +15,7 @@ from tidings.cli.plan import print_slot
 from tidings.cli.progress import deliver
 from tidings.cli.session import Json, Now, format_moment, log_action, open_newsroom, print_json, say, session
 from tidings.config.schedule import Schedule
+from tidings.model.cadence import CadenceError, parse_at, to_utc
 from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.model.plurals import count_noun
@@ -259,6 +260,7 @@ def edit_edition(
         list[str],
         typer.Option("--subject", metavar="LANG=TEXT", help="The subject in a language. Empty: the usual one."),
     ] = [],  # noqa: B006
+    at: Annotated[str, typer.Option("--at", metavar="T", help="Send it then: 2026-12-01T09:00.")] = "",
     now: Now = "",
 ) -> None:
     """Change a held edition. Checks and approval start again.
@@ -276,6 +278,7 @@ def edit_edition(
             order=_split_names(order),
             note=dict(texts),
             subject=dict(subjects),
+            starts=_read_start(at, runtime) if at else None,
         )
         if any("=" not in each for each in subject):
             raise RefusedError(f"--subject takes LANG=TEXT, such as --subject {languages[0]}=News.")
@@ -285,6 +288,15 @@ def edit_edition(
         _log(runtime, "edition.changed", changed.name, changes.describe())
         say(f"{changed.name}: {changes.describe()}.")
         _explain_hold(changed)
+
+
+def _read_start(text: str, runtime: Runtime) -> datetime:
+    """Read a local day and time. Raises RefusedError."""
+    zone = runtime.newsroom.site.zone
+    try:
+        return to_utc(parse_at(text).moment, zone).astimezone(zone)
+    except CadenceError as error:
+        raise RefusedError(f"--at: {error}") from None
 
 
 def _split_names(text: str) -> tuple[str, ...]:
@@ -370,7 +382,7 @@ def _explain_hold(edition: Edition) -> None:
         say(f"  {hold.reason.value}: {hold.detail}")
     say(f"Look: tidings preview {edition.name}")
     say(f"Then: tidings release, tidings recompose or tidings cancel {edition.name}")
-    say(f"To change it: tidings edition edit {edition.name} --drop, --lead, --order, --note or --subject")
+    say(f"To change it: tidings edition edit {edition.name} --drop, --lead, --order, --note, --subject or --at")
     if any(hold.reason is HoldReason.RESTORED for hold in edition.holds):
         say(f"If it was sent before the restore: tidings resolve {edition.name} --accepted")
     if any(hold.reason in (HoldReason.GATE, HoldReason.WITHDRAWN) for hold in edition.holds):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.fixtures.newsroom import DAILY, MONDAY
+from tests.fixtures.newsroom import DAILY, HOUR, MONDAY
 from tests.web.room.conftest import BEFORE, Browser, RoomSite
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import EditionState, HoldReason
@@ -154,6 +154,39 @@ def test_stories_are_ordered_by_buttons_and_saved_once(room: RoomSite) -> None:
     assert room.newsroom.edition("daily/1").stories == (order[2], order[0])
     history = room.newsroom.edition("daily/1")
     assert history.state is EditionState.HELD
+
+
+def test_an_edition_is_taken_back_and_sent_at_another_time(room: RoomSite) -> None:
+    editor, edition = room.browser("editor"), "editions/daily/1"
+
+    def decide(do: str, **fields: str) -> str:
+        return editor.post(edition, do=do, frozen=_frozen(editor.get(edition).text), **fields).text
+
+    assert "Released." in decide("release")
+    assert "Send it at another time" not in editor.get(edition).text
+    assert "Taken back. It waits for a decision again." in decide("take_back")
+    room.newsroom.tick(MONDAY)
+    assert room.newsroom.editions() == ["daily/1 held"] and not room.newsroom.mails("anna@example.org")
+    room.newsroom.runtime.set_clock(BEFORE)
+    refusals = {
+        "": "Write day and time",
+        "2026-03-01T09:00": "This time has passed",
+        "2026-03-03T07:00": "The next edition of this schedule is built on Tue, 3 March 2026, 06:00 (Asia/Almaty)",
+    }
+    for starts, why in refusals.items():
+        page = decide("postpone", starts=starts)
+        assert why in page and "<details open>\n<summary>Send it at another time" in page, starts
+    assert "It is sent at the other time" in decide("postpone", starts="2026-03-02T17:30")
+    assert "moved to Mon, 2 March 2026, 17:30" in editor.get(edition).text
+    assert room.newsroom.edition("daily/1").starts == MONDAY + 8.5 * HOUR
+    assert [hold.reason.value for hold in room.newsroom.edition("daily/1").holds] == ["approval"]
+    assert "Released." in decide("release")
+    for later, mails in ((8, 0), (9, 1)):
+        room.newsroom.tick(MONDAY + later * HOUR)
+        assert len(room.newsroom.mails("anna@example.org")) == mails
+    assert "Take it back" not in editor.get(edition).text
+    actions = [entry.action for entry in reversed(room.log())]
+    assert actions == ["edition.released", "edition.taken_back", "edition.postponed", "edition.released"]
 
 
 TWO = DAILY + "approval: {by: [Boss@example.org, deputy@example.org], ahead: 3h, needed: 2}\n"

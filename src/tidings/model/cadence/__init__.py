@@ -6,6 +6,7 @@ hour of autumn fires once, the first time. A slot's key is its UTC instant befor
 
 from tidings.model.cadence.monthly import DayOfMonth, Monthly, NthWeekday, NthWorkingDay, WeeklyWorkingDay
 from tidings.model.cadence.parse import (
+    parse_at,
     parse_duration,
     parse_every_other,
     parse_move,
@@ -81,6 +82,7 @@ __all__ = [
     "load_zone",
     "moved_slots",
     "next_slots",
+    "parse_at",
     "parse_duration",
     "parse_every_other",
     "parse_move",

@@ -109,9 +109,9 @@ def parse_move(slot: str, to: str) -> Move:
     try:
         day, clock = _date(slot), None
     except CadenceError:
-        moment = _at(slot).moment
+        moment = parse_at(slot).moment
         day, clock = moment.date(), moment.time()
-    return Move(day, clock, None if to.strip() == "skip" else _at(to).moment)
+    return Move(day, clock, None if to.strip() == "skip" else parse_at(to).moment)
 
 
 def parse_season(begin: str | None, end: str | None) -> Season:
@@ -150,7 +150,7 @@ def parse_rule(key: str, written: str | Sequence[str]) -> Rule:
         "monthly": _monthly,
         "cron": _cron,
         "every": _every,
-        "at": _at,
+        "at": parse_at,
         "on": _on,
     }
     if key not in readers:
@@ -285,7 +285,8 @@ def _every(text: str) -> Every:
     return Every(step)
 
 
-def _at(text: str) -> At:
+def parse_at(text: str) -> At:
+    """Read `2026-12-01T09:00`."""
     try:
         typed = read_date(text)
     except ValueError:

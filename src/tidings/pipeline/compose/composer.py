@@ -20,6 +20,7 @@ from tidings.pipeline.address.lists import has_waiting_readers, plan_deliveries
 from tidings.pipeline.compose import review
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup, message_groups
 from tidings.pipeline.compose.drafter import Drafter
+from tidings.pipeline.compose.due import check_start
 from tidings.pipeline.compose.edit import EditionChanges
 from tidings.pipeline.compose.freeze import RenderResult, write_frozen
 from tidings.pipeline.compose.gates import ContentGates
@@ -166,6 +167,8 @@ class Composer(Drafter):
                     f"{edition.name} cannot be changed. An edition must be held, and nothing of it may be sent yet."
                 )
             changes.check(edition.stories, self.newsroom.site.languages)
+            if changes.starts is not None:
+                check_start(schedule, edition, changes.starts, now, self.newsroom.site.zone)
             request = editions.get_request(connection, edition.id)
             merged = changes.after(EditionChanges.of_request(request))
             draft = self.draft(
@@ -185,9 +188,15 @@ class Composer(Drafter):
             request |= {"changes": merged.to_json(), "edited": f"{who} changed it; look at it, then release it"}
             editions.set_request(connection, edition.id, request)
             editions.restart_composing(connection, edition.id, now, self.owner)
-            event = changes.describe()
             edition = editions.set_state(
-                connection, edition, EditionState.COMPOSING, now=now, what=event, who=who, stories=draft.keys
+                connection,
+                edition,
+                EditionState.COMPOSING,
+                now=now,
+                what=changes.describe(),
+                who=who,
+                stories=draft.keys,
+                starts=changes.starts,
             )
         return self.freeze(edition, schedule, now)
 

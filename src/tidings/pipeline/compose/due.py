@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
 from tidings.config.schedule import Schedule
-from tidings.model.cadence import DueSlots, OnNew, OnRequest, Slot, find_due_slots, find_slot_for_new, next_slots
+from tidings.model.cadence import (
+    DueSlots,
+    OnNew,
+    OnRequest,
+    Slot,
+    find_due_slots,
+    find_slot_for_new,
+    is_in_window,
+    next_slots,
+)
 from tidings.model.dates import format_local
-from tidings.model.edition import EditionState, HoldReason
+from tidings.model.edition import Edition, EditionState, HoldReason
+from tidings.model.errors import InputError
 from tidings.pipeline import notices
 from tidings.pipeline.address.channels import translation_deadlines
 from tidings.pipeline.address.lists import has_waiting_readers
@@ -120,6 +131,28 @@ def find_next_moment(drafter: Drafter, now: datetime) -> datetime | None:
                 ahead = _approval_time(schedule)
                 moments += [slot.at - ahead for slot in next_slots(schedule.cadence, now, _LOOKAHEAD)]
     return min((moment for moment in moments if moment is not None and moment > now), default=None)
+
+
+def check_start(schedule: Schedule, edition: Edition, starts: datetime, now: datetime, zone: ZoneInfo) -> None:
+    """Raise InputError if an edition cannot be sent at another moment: it has passed, or the next edition comes first.
+
+    The next edition would take the stories of one that is still held.
+    """
+    cadence = schedule.cadence
+    if starts <= now:
+        raise InputError("This time has passed. Choose a later one.")
+    if edition.slot is not None and not is_in_window(cadence, starts):
+        raise InputError(f"This schedule sends only at {cadence.window}.")
+    if isinstance(cadence.rule, OnNew | OnRequest):
+        return
+    following = next_slots(cadence, now, _LOOKAHEAD)
+    coming = (slot for slot in following if not slot.skip_reason and (edition.slot is None or slot.key > edition.slot))
+    built = next((slot.at - _approval_time(schedule) for slot in coming), None)
+    if built is not None and starts >= built:
+        raise InputError(
+            f"The next edition of this schedule is built on {format_local(built, zone)} and takes these stories. "
+            "Choose an earlier time, or cancel this one."
+        )
 
 
 def compose_due(composer: Composer, schedule: Schedule, now: datetime) -> ComposeResult | None:

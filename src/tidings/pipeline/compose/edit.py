@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -39,6 +40,8 @@ class EditionChanges:
     """Notes before the stories, by language; '' is for every other language. An empty text removes the note."""
     subject: Mapping[str, str] = field(default_factory=dict)
     """The subject in a language, word for word. An empty text restores the schedule's subject."""
+    starts: datetime | None = None
+    """When it is sent instead, in the newsroom's zone. The edition has it, so it is not kept among the changes."""
 
     @classmethod
     def of_request(cls, request: Mapping[str, Any]) -> EditionChanges:
@@ -54,12 +57,14 @@ class EditionChanges:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for the store."""
-        return asdict(self)
+        written = asdict(self)
+        del written["starts"]
+        return written
 
     def check(self, stories: Collection[str], languages: Sequence[str]) -> None:
         """Raise RefusedError or InputError for names and texts that the edition cannot have."""
-        if not (self.drop or self.lead or self.order or self.note or self.subject):
-            raise RefusedError("say what to change: --drop, --lead, --order, --note or --subject.")
+        if not (self.drop or self.lead or self.order or self.note or self.subject or self.starts):
+            raise RefusedError("say what to change: --drop, --lead, --order, --note, --subject or --at.")
         for key in (*self.drop, *filter(None, (self.lead,)), *self.order):
             if key not in stories:
                 raise RefusedError(f"there is no story {key!r} in this edition. {nearest(key, stories)}".strip())
@@ -87,7 +92,8 @@ class EditionChanges:
 
     def describe(self) -> str:
         """Describe the changes for the history of the edition."""
-        parts = [f"dropped {key}" for key in self.drop]
+        parts = [f"moved to {self.starts:%Y-%m-%d %H:%M}"] if self.starts else []
+        parts += [f"dropped {key}" for key in self.drop]
         parts += [f"lead {self.lead}"] if self.lead else []
         parts += [f"order {', '.join(self.order)}"] if self.order else []
         for what, texts in (("note", self.note), ("subject", self.subject)):

@@ -110,6 +110,18 @@ class EditionLifecycle:
             self.open_or_close(connection, edition, now)
         return edition
 
+    def take_back(self, edition: Edition, now: datetime, who: str) -> Edition:
+        """Hold a released edition whose time has not come, so that it can be changed. Raises RefusedError otherwise."""
+        with self.store.write() as connection:
+            editions.lock(connection, edition.id)
+            edition = self.reload(connection, edition)
+            if edition.state is not EditionState.SENDING or edition.starts <= now:
+                raise RefusedError(f"{edition.name} cannot be taken back. Only a released one whose time has not come.")
+            holds = [Hold(HoldReason.EDITED, f"{who} took it back; look at it, then release it")]
+            return editions.set_state(
+                connection, edition, EditionState.HELD, now=now, what="taken back", who=who, holds=holds
+            )
+
     def comment(self, edition: Edition, text: str, now: datetime, who: str) -> None:
         """Add a person's comment to the history of an edition, and notify the people under `notify`."""
         text = " ".join(text.split())[:_COMMENT_LENGTH]

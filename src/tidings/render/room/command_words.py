@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from babel.dates import get_day_names
 
 from tidings.model.cadence.monthly import DAY_NAMES
-from tidings.render.i18n import find_locale, format_date, format_moment
+from tidings.render.i18n import find_locale, format_date, format_moment, load_catalogue
+from tidings.render.room.setting_words import EITHER, LINES, SETTINGS
 from tidings.render.team_notices import REASONS, translate_hold, translate_line, translate_notice
 
 
@@ -36,6 +37,7 @@ _NOTES = (
     _("cancelled"),
     _("changed by a person"),
     _("composed"),
+    _("dropped %(story)s"),
     _("edited: %(changes)s"),
     _("held: %(why)s"),
     _("if %(editions)s still waits then, its stories join this edition"),
@@ -44,17 +46,23 @@ _NOTES = (
     _("its cadence was changed to %(cadence)s"),
     _("its stories join it"),
     _("its time has passed"),
+    _("lead %(story)s"),
     _("left out by a person"),
     _("left over from earlier editions: %(stories)s"),
+    _("moved to %(moment)s"),
     _("next: %(moment)s"),
+    _("note in %(language)s: %(text)s"),
     _("nothing new"),
     _("on request: %(command)s"),
+    _("order %(stories)s"),
     _("outside %(window)s and %(why)s"),
     _("outside %(window)s"),
     _("recomposed"),
     _("released"),
     _("sent back"),
+    _("subject in %(language)s: %(text)s"),
     _("superseded by a newer slot"),
+    _("taken back"),
     _("waits for approval: %(people)s will be asked on %(moment)s"),
     _("would be skipped: %(why)s"),
 )
@@ -122,18 +130,24 @@ _CHECKS = (
     _("write it like fri 09:00 or [mon, thu] 09:00"),
 )
 """Messages of the check of a story or a cadence, each with its remedy. More general messages come later."""
-_WRITE = (_("write %(line)s"),)
-"""For a line of a file alone: what has English words beside the line stays English as a whole."""
-_BESIDE_LINE = re.compile(r"\b(?:a|an|and|as|for|if|in|instead|it|like|of|or|the|to|with)\b")
+_BESIDE_LINE = re.compile(r"\b(?:a|an|and|as|for|if|in|instead|it|of|the|to|with)\b")
+"""English words beside a line of a file. Such advice stays English as a whole, if it is not known."""
+_NO_WORDS = re.compile(r"`[^`]*`|^write it like ")
+_KEY = re.compile(r"([a-z_]+): (.+)", re.DOTALL)
+"""A message with the key of the setting before it."""
 _MOMENT = re.compile(r"(?:[A-Z][a-z]{2} )?(20\d\d-\d\d-\d\d)(?: (\d\d:\d\d))?")
-_IN_BACKTICKS = re.compile(r"`[^`]*`")
 _REFUSALS = (
     _("%(file)s is not a readable picture (%(error)s)"),
     _("%(value)s is not an e-mail address: %(reason)s"),
     _("Did you mean %(name)s?"),
     _("Known here: %(names)s"),
+    _(
+        "The next edition of this schedule is built on %(moment)s (%(zone)s) and takes these stories. Choose an earlier time, or cancel this one."  # noqa: E501
+    ),
     _("The picture cannot be used: %(why)s."),
     _("The picture has %(size)s MB. Save it with at most 20 MB."),
+    _("This schedule sends only at %(window)s."),
+    _("This time has passed. Choose a later one."),
     _("did not confirm again in time. Only they can do that: a file does not confirm them"),
     _("has left this list and is not added again"),
     _("is in line %(line)s already"),
@@ -149,15 +163,26 @@ _REFUSALS = (
     _("unknown topic %(value)s. %(known)s"),
 )
 """Reasons why a value of a form or table is refused."""
+_ADDRESSES = (
+    _("An email address must have an @-sign."),
+    _("The email address contains invalid characters before the @-sign: %(characters)s."),
+    _("The part after the @-sign contains invalid characters: %(characters)s."),
+    _("The part after the @-sign is not valid. It should have a period."),
+    _("There must be something after the @-sign."),
+    _("There must be something before the @-sign."),
+)
+"""Messages of email-validator."""
 
 
 def translate_check(text: str, language: str) -> str:
     """Translate the message of a check or a refusal, as far as it is known."""
-    has_words = _BESIDE_LINE.search(_IN_BACKTICKS.sub("", text))
-    for messages in (_CHECKS, _REFUSALS) if has_words else (_CHECKS, _REFUSALS, _WRITE):
-        found = translate_line(
-            text, messages, language, domain="room", inner={"why": translate_check, "known": translate_check}
-        )
+    if (keyed := _KEY.fullmatch(text)) is not None and (found := translate_check(keyed[2], language)) != keyed[2]:
+        return f"{keyed[1]}: {found}"
+    inner = {"why": translate_check, "known": translate_check, "moment": _tell_moment, "reason": _tell_address}
+    inner |= {"line": _tell_either, "expected": _tell_either}
+    is_line = _BESIDE_LINE.search(_NO_WORDS.sub("", text)) is None
+    for messages in (_CHECKS, _REFUSALS, SETTINGS, *([LINES] if is_line else [])):
+        found = translate_line(text, messages, language, domain="room", inner=inner)
         if found != text:
             return found
     return "; ".join(translate_words(part, language) for part in text.split("; "))
@@ -172,9 +197,27 @@ def translate_words(text: str, language: str) -> str:
 
 
 def _translate_part(part: str, language: str) -> str:
-    inner = {"why": translate_words, "moment": _tell_moment, "day": _tell_moment, "cadence": _tell_rule}
+    inner = {
+        "why": translate_words,
+        "moment": _tell_moment,
+        "day": _tell_moment,
+        "cadence": _tell_rule,
+        "changes": _translate_part,
+    }
     noted = translate_line(part, _NOTES, language, domain="room", inner=inner)
     return noted if noted != part else translate_line(part, REASONS, language)
+
+
+def _tell_either(text: str, language: str) -> str:
+    """Translate the last `or` of a text: 09:00 or 17:30."""
+    first, either, second = text.rpartition(" or ")
+    words = {"first": first.removesuffix(","), "second": second}
+    return load_catalogue(language, "room").gettext(EITHER) % words if either else text
+
+
+def _tell_address(text: str, language: str) -> str:
+    """Translate what email-validator finds wrong with an address."""
+    return translate_line(text, _ADDRESSES, language, domain="room")
 
 
 def _tell_rule(text: str, language: str) -> str:

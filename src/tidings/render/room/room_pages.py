@@ -41,6 +41,8 @@ from tidings.render.templates import get_template, make_environment, run_templat
 _FOLDER = Path(__file__).with_name("templates")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?")
 """The format of a moment in the browser's input for day and time."""
+_LATIN = re.compile(r"('[^']*'|`[^`]*`|https?://[^\s']+)")
+"""Addresses, quoted values and lines of files in a text of a command."""
 STYLESHEET = "room.css"
 SCRIPT = "room.js"
 """The script that makes some pages easier to use. Every action works without it."""
@@ -173,7 +175,18 @@ def _machine(language: str, text: str) -> Markup:
     """Mark up a text of a command, in the member's language if it is translated, else in English."""
     translated = translate_check(text, language)
     place = Markup(' lang="en" dir="ltr"') if translated == text else Markup("")
+    if text_direction(language) == "rtl" and translated != text:
+        translated = _isolate(translated)
     return Markup('<span class="machine"{}>{}</span>').format(place, translated)
+
+
+def _isolate(text: str) -> Markup:
+    """Keep addresses, quoted values and lines of files together, from left to right, in a text of the other way."""
+    parts = [
+        Markup('<bdi dir="ltr">{}</bdi>').format(part) if number % 2 else escape(part)
+        for number, part in enumerate(_LATIN.split(text))
+    ]
+    return Markup("").join(parts)
 
 
 def _countdown(words: RoomWords, until: datetime, now: datetime) -> Markup:

@@ -162,6 +162,7 @@ def set_state(
     who: str = "tidings",
     holds: Sequence[Hold] | None = None,
     stories: Sequence[str] | None = None,
+    starts: datetime | None = None,
 ) -> Edition:
     """Change the state of an edition, and add to its history what happened and who did it."""
     history = connection.execute(select(t.editions.c.history).where(t.editions.c.id == edition.id)).scalar_one()
@@ -170,6 +171,8 @@ def set_state(
         values["holds"] = [[hold.reason.value, hold.detail] for hold in holds]
     if stories is not None:
         values["stories"] = list(stories)
+    if starts is not None:
+        values["starts"] = starts
     before = get_edition(connection, edition.id)
     connection.execute(update(t.editions).where(t.editions.c.id == edition.id).values(**values))
     after = get_edition(connection, edition.id)

@@ -27,7 +27,6 @@ from tidings.model.cadence import (
     load_zone,
     moved_slots,
     parse_move,
-    to_utc,
 )
 from tidings.model.errors import RefusedError
 from tidings.render.room.room_pages import SCRIPT
@@ -47,7 +46,6 @@ from tidings.web.room.visit import Visit
 
 _MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
 _DAY = re.compile(r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])")
-_MOMENT = re.compile(r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d")
 _MOST_STORIES = 200
 _LISTED = 42
 """Number of days in the list."""
@@ -259,13 +257,14 @@ def _move_story(visit: Visit, read: Any, story: str, do: str) -> Response:
     wanted = (read("at") or "")[:16] or f"{datetime.combine(day or at.date(), at.time()):%Y-%m-%dT%H:%M}"
     wrong = ""
     moved: list[_MovedFile] = []
-    if not _MOMENT.fullmatch(wanted):
+    if visit.moment_field(wanted) is None:
         wrong = words.gettext("Write day and time like 2026-12-01T09:00.")
     elif wanted != f"{at:%Y-%m-%dT%H:%M}" or do:
         moved, wrong = _date_files(visit, waiting, wanted)
     title = choose_title(visit, {each.language: each.title for each in versions})
     texts: dict[str, Any] = {
         "title": title,
+        "when": "",
         "heading": words.gettext("Move the story"),
         "hidden": {"story": story},
         "at": wanted,
@@ -307,13 +306,13 @@ def _move_slot(visit: Visit, read: Any, name: str, do: str) -> Response:
     choices["skip"] = words.gettext("Skip it: nothing goes out, and its stories join the next edition")
     how = read("how") or "at"
     how = how if how in choices else "at"
-    is_moment = _MOMENT.fullmatch(wanted) and _parse_day(wanted[:10])
-    at = to_utc(datetime.fromisoformat(wanted), zone) if is_moment else None
+    at = visit.moment_field(wanted)
     moved, wrong = _change_slot(visit, schedule, slot, how, at)
     title, skipped = schedule_title(visit, name), words.gettext("Skipped: %(when)s", when=words.moment(slot.key))
     after = skipped if how == "skip" else words.moment(slot.key if how == "plan" or at is None else at)
     texts = {
-        "title": f"{title}, {words.moment(slot.at)}",
+        "title": title,
+        "when": words.moment(slot.at),
         "heading": words.gettext("Move or skip this edition"),
         "plan": [
             {"title": title, "before": [skipped if slot.skip_reason else words.moment(slot.at)], "after": [after]}

@@ -16,7 +16,6 @@ from tidings.runtime.monitoring.health import read_health
 from tidings.runtime.report.report import PostRow, make_report
 from tidings.runtime.team.rights import may_decide, may_see_schedule, may_settle
 from tidings.store.content import editions
-from tidings.store.content.items import load_story
 from tidings.store.delivery import ledger
 from tidings.store.delivery.corrections import find_online_post, list_post_changes
 from tidings.store.delivery.ledger import LedgerEntry
@@ -24,7 +23,7 @@ from tidings.store.people.team import Role
 from tidings.store.service import pauses
 from tidings.store.service.clock import real_now
 from tidings.store.service.pauses import Scope
-from tidings.web.room.edition_screen import choose_title, delivery_states, skip_texts
+from tidings.web.room.edition_screen import delivery_states, skip_texts, story_title
 from tidings.web.room.today import list_title, schedule_title
 from tidings.web.room.visit import Visit
 
@@ -58,7 +57,7 @@ def _channels_page(visit: Visit, wrong: str = "", status: int = 200) -> Response
     titles: dict[str, str] = {}
     with runtime.store.read() as connection:
         for story in {post.story for rows in shown.values() for post in rows if post.story}:
-            titles[story] = choose_title(visit, {item.language: item.title for item in load_story(connection, story)})
+            titles[story] = story_title(visit, connection, story)
     return visit.page(
         "channels.html.j2",
         visit.words.gettext("Channels"),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from tidings.config.schedule import Schedule
@@ -96,7 +97,16 @@ def _act(visit: Visit, edition: Edition, action: str, now: datetime) -> str:
     """Do what the button says. Returns the key of a message, '' for an unknown button. Raises InputError or
     RefusedError."""
     runtime, who = visit.runtime, visit.person.email
-    if action == "send_back":
+    if action == "take_back":
+        runtime.editions.take_back(edition, now, who)
+        said = "taken_back"
+    elif action == "postpone":
+        starts = visit.moment_field(visit.field("starts"))
+        if starts is None:
+            raise InputError(visit.words.gettext("Write day and time like 2026-12-01T09:00."))
+        decisions.change(runtime, edition, EditionChanges(starts=starts), now, who)
+        said = "postponed"
+    elif action == "send_back":
         runtime.editions.send_back(edition, visit.field("comment", 2_000), now, who)
         said = "sent_back"
     elif (decision := decisions.DECISIONS.get(action)) is not None:
@@ -214,6 +224,11 @@ def choose_title(visit: Visit, titles: Mapping[str, str]) -> str:
     return next((titles[name] for name in languages if name in titles), "")
 
 
+def story_title(visit: Visit, connection: Connection, story: str) -> str:
+    """Return the title of a story as `choose_title` does, or its key if it has no title."""
+    return choose_title(visit, {item.language: item.title for item in load_story(connection, story)}) or story
+
+
 def _find(visit: Visit) -> Edition | None:
     name = f"{visit.params['schedule']}/{visit.params['number']}"
     if not may_see_schedule(visit, visit.params["schedule"]):
@@ -233,17 +248,13 @@ def _page(
         frozen = frozen_digest(connection, edition.id)
         history = editions.get_history(connection, edition.id)
         states = ledger.count_by_state(connection, edition=edition.id)
-        items = {key: load_story(connection, key) for key in edition.stories}
+        titles = [(key, story_title(visit, connection, key)) for key in edition.stories]
         request = editions.get_request(connection, edition.id)
         changes = EditionChanges.of_request(request)
         may_change = edition.state is EditionState.HELD and not editions.has_begun(connection, edition.id)
         approvals = review.find_approvals(connection, edition, schedule) if schedule is not None else []
         lacking = count_lacking(connection, edition, schedule, visit.person.email)
     changes = wanted or changes
-    titles = [
-        (key, choose_title(visit, {item.language: item.title for item in versions}) or key)
-        for key, versions in items.items()
-    ]
     held = edition.state is EditionState.HELD
     may = visit.may(Role.EDITOR) and may_decide(visit, edition.schedule)
     is_free = held and not any(hold.reason in review.BLOCKING for hold in edition.holds)
@@ -284,6 +295,9 @@ def _page(
             }
             for name in newsroom.site.languages
         ],
+        may_take_back=may and edition.state is EditionState.SENDING and edition.starts > visit.runtime.now(),
+        is_postponing=visit.field("do") == "postpone",
+        starts=visit.field("starts") or f"{edition.starts.astimezone(newsroom.site.zone):%Y-%m-%dT%H:%M}",
         may_stop=may and edition.state in (EditionState.HELD, EditionState.SENDING),
         at_once=goes_at_once(edition, visit.runtime.now()),
         silence=_silence(visit, edition, schedule),

@@ -190,6 +190,8 @@ def submit_editor(visit: Visit) -> Response:
         return _editor_page(visit, editing, problems, wrong=text, status=409, is_checked=True)
     if refused:
         return _editor_page(visit, editing, problems, wrong=refused, status=403, is_checked=True)
+    if visit.field("do") == "picture":
+        return _editor_page(visit, editing, problems)
     if visit.field("do") != "save" or item is None:
         has_error = item is None and visit.field("do") == "save"
         text = words.gettext("It was not saved. Correct the errors below.") if has_error else ""
@@ -208,7 +210,9 @@ def submit_editor(visit: Visit) -> Response:
         return _editor_page(visit, editing, problems, wrong=text, status=409, is_checked=True)
     except RefusedError as error:
         return _editor_page(visit, editing, problems, wrong=str(error), status=409, is_checked=True)
-    said = {"story.corrected": "corrected", "story.withdrawn": "withdrawn"}.get(action, "saved")
+    is_draft = editing.form is not None and editing.form.draft
+    said = {"story.corrected": "corrected", "story.withdrawn": "withdrawn", "story.ready": "ready"}.get(action, "saved")
+    said = "saved_draft" if said == "saved" and is_draft else said
     return visit.redirect(f"stories/edit?file={quote(editing.opened.name)}", said)
 
 

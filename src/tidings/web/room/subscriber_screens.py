@@ -34,7 +34,7 @@ from tidings.store.people.subscribers import (
 )
 from tidings.store.people.team import Role
 from tidings.web.reader_actions import request_subscription
-from tidings.web.room.edition_screen import delivery_states, skip_texts
+from tidings.web.room.edition_screen import delivery_states, skip_texts, story_title
 from tidings.web.room.today import hold_texts, list_title, schedule_title
 from tidings.web.room.visit import Visit
 
@@ -193,7 +193,8 @@ def _person_page(
         with visit.runtime.store.read() as connection:
             try:
                 english = RoomWords("en", newsroom.site.timezone)
-                lines = explain(connection, newsroom, person.address, story, english.moment) if story else []
+                key = _find_story(visit, connection, story)
+                lines = explain(connection, newsroom, person.address, key, english.moment) if story else []
             except InputError:
                 unknown = visit.words.gettext("There is no story of this name.")
             history = _history(visit, connection, person.id)
@@ -218,6 +219,13 @@ def _person_page(
     )
 
 
+def _find_story(visit: Visit, connection: Connection, text: str) -> str:
+    """Return the key of a story that somebody names by its key or by words of its title; else the text."""
+    now = visit.runtime.now()
+    found = find_stories(connection, now, story=text) or find_stories(connection, now, text=text, most=1)
+    return found[0][0].story if text and found else text
+
+
 def _blocked(visit: Visit, connection: Connection, address: str) -> list[str]:
     """Return which lists must not mail this address, since when, and why."""
     words, found = visit.words, consent.suppressions_of(connection, consent.address_hash(address))
@@ -240,6 +248,7 @@ def _history(visit: Visit, connection: Connection, person: int) -> list[dict[str
     entries = list(deque(ledger.entries(connection, subscriber=person), _MOST_MAILS))
     feedbacks = feedback.of_deliveries(connection, [entry.id for entry in entries])
     states, skipped, words = delivery_states(visit.words), skip_texts(visit.words), visit.words
+    titles = {story: story_title(visit, connection, story) for story in {entry.story for entry in entries} - {""}}
     rows = []
     for entry in reversed(entries):
         why, detail, due = skipped.get(entry.reason, ""), "", None
@@ -263,7 +272,7 @@ def _history(visit: Visit, connection: Connection, person: int) -> list[dict[str
                 if entry.edition
                 else entry.purpose,
                 "path": f"editions/{entry.edition}" if entry.edition else "",
-                "story": entry.story,
+                "story": titles.get(entry.story, ""),
                 "at": entry.at,
                 "due": due,
                 "state": states.get(entry.state, entry.state),

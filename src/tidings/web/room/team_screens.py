@@ -230,6 +230,8 @@ def action_texts(words: RoomWords) -> dict[str, str]:
         "edition.released": words.gettext("released"),
         "edition.approved": words.gettext("approved"),
         "edition.sent_back": words.gettext("sent back"),
+        "edition.taken_back": words.gettext("took the edition back"),
+        "edition.postponed": words.gettext("chose another time for the edition"),
         "edition.cancelled": words.gettext("cancelled"),
         "edition.recomposed": words.gettext("built again"),
         "edition.changed": words.gettext("changed the edition"),

@@ -168,9 +168,14 @@ def _sent(visit: Visit, report: Report) -> list[dict[str, object]]:
     return sorted(rows.values(), key=lambda row: str(row["at"]), reverse=True)[:_MOST_RECENT]
 
 
-def _sent_row(visit: Visit, edition: str, at: datetime) -> dict[str, object]:
+def _edition_title(visit: Visit, edition: str) -> str:
+    """Return how people call an edition: Daily digest 10."""
     schedule, _, number = edition.partition("/")
-    title = f"{schedule_title(visit, schedule)} {number}"
+    return f"{schedule_title(visit, schedule)} {number}"
+
+
+def _sent_row(visit: Visit, edition: str, at: datetime) -> dict[str, object]:
+    title = _edition_title(visit, edition)
     counts = {"accepted": 0, "returned": 0, "waiting": 0, "rejected": 0}
     return {"title": title, "path": f"editions/{edition}", "at": at, "posts": [], **counts}
 
@@ -183,6 +188,8 @@ def _coming(visit: Visit, planned: list[PlannedSchedule], active: list[Pause]) -
         slot = next((slot for slot in entry.slots if not slot.skipped), None)
         stories = list(slot.stories or []) if slot is not None else []
         note = (slot.note if slot is not None else "") or entry.note
+        for waiting in entry.waiting:
+            note = note.replace(waiting.edition, _edition_title(visit, waiting.edition))
         is_empty = note in ("nothing new", "would be skipped: nothing new")
         rows.append(
             {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -17,6 +19,7 @@ from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
 from tidings.config.settings import Newsroom
+from tidings.model.cadence import to_utc
 from tidings.pipeline.publish.site_files import site_view
 from tidings.render.room.command_words import translate_check
 from tidings.render.room.room_pages import RoomPages, RoomWords, room_languages
@@ -39,6 +42,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
 }
+_MOMENT = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d")
 _MOST_PREVIEWS = 40
 _KEPT_SECONDS = 3600
 _LARGEST_STASH = 40_000_000
@@ -141,6 +145,14 @@ class Visit:
         """Whether the member has at least this role."""
         return self.member is not None and self.member.role.includes(least)
 
+    def moment_field(self, text: str) -> datetime | None:
+        """Return a local day and time as a browser sends it, in the newsroom's zone; None for any other text."""
+        zone = self.newsroom.site.zone
+        try:
+            return to_utc(datetime.fromisoformat(text), zone).astimezone(zone) if _MOMENT.fullmatch(text) else None
+        except ValueError:
+            return None
+
     def text(self, message: str, **values: Any) -> str:
         """Translate a message that is marked for translation elsewhere."""
         return self.words.gettext(message, **values)
@@ -239,6 +251,8 @@ def said_texts(words: RoomWords) -> dict[str, str]:
     """Return the messages that a screen shows after an action, by the key in its URL."""
     return {
         "saved": words.gettext("Saved."),
+        "saved_draft": words.gettext("Saved. It is a draft: nobody outside sees it until it is ready."),
+        "ready": words.gettext("Saved. It is ready, and Today shows the edition that takes it."),
         "saved_waits": words.gettext(
             "Saved. Another file has an error, so the newsroom takes it up once that is mended."
         ),
@@ -257,6 +271,8 @@ def said_texts(words: RoomWords) -> dict[str, str]:
         "cancelled": words.gettext("Cancelled. Its stories can be used again."),
         "recomposed": words.gettext("Built again from the stories as they are now."),
         "changed": words.gettext("Changed. Check it again."),
+        "taken_back": words.gettext("Taken back. It waits for a decision again."),
+        "postponed": words.gettext("It is sent at the other time, once it is released."),
         "tested": words.gettext("A test is on its way to your own address."),
         "paused": words.gettext("Paused. Editions that come due now wait."),
         "resumed": words.gettext("Resumed."),

@@ -10,7 +10,7 @@ import email.policy
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from tidings.model.edition import Edition, EditionState
 from tidings.model.plurals import count_noun
@@ -138,6 +138,7 @@ class EditionEdit(ApiModel):
     subject: dict[str, Annotated[str, Field(max_length=300)]] = Field(
         default_factory=dict, description="The subject by language. An empty text restores the usual one."
     )
+    starts: AwareDatetime | None = Field(default=None, description="When it is sent instead.")
 
 
 class EditionRelease(ApiModel):
@@ -224,7 +225,8 @@ def list_messages(
 def change_edition(caller: Who, schedule: Schedule, number: Number, edit: EditionEdit) -> EditionDetails:
     """Change a held edition. It is frozen again, and checks and approval start over."""
     edition = _find_to_decide(caller, schedule, number, edit.version)
-    changes = EditionChanges(tuple(edit.drop), edit.lead, tuple(edit.order), edit.note, edit.subject)
+    starts = edit.starts.astimezone(caller.newsroom.site.zone) if edit.starts else None
+    changes = EditionChanges(tuple(edit.drop), edit.lead, tuple(edit.order), edit.note, edit.subject, starts)
     changed = decisions.change(caller.runtime, edition, changes, caller.runtime.now(), caller.person.email)
     with caller.runtime.store.write() as connection:
         caller.record(connection, "edition.changed", edition.name, changes.describe())
