@@ -44,7 +44,7 @@ class Case:
         self.name = name
         self.title = title
         self.share = share
-        """Return the number of points of this fault for each requested point. All kills together count as one."""
+        """Number of points of this fault for each requested point. All kills together count as one."""
         self.do = do
         self.plan = plan or _moody
         self.sqlite_only = sqlite_only

@@ -121,7 +121,7 @@ class _Mails:
             self.to[event["to"]].append(event)
         self.last_of_connection = {event["c"]: event["id"] for event in dots}
         self.began: dict[int, list[Event]] = defaultdict(list)
-        """Return the messages of each connection, by their RCPT."""
+        """The messages of each connection, by their RCPT."""
         for event in evidence.smtp:
             if event["e"] == "rcpt":
                 self.began[event["c"]].append(event)

@@ -16,7 +16,7 @@ Event = dict[str, Any]
 
 
 class Journal:
-    """Open the journal for appending, from any number of threads and processes."""
+    """A journal to append to, from any number of threads and processes."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

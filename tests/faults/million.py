@@ -55,7 +55,7 @@ class Found:
 
 
 class Crowd(NewsroomTemplate):
-    """Make a template with a million readers on one list, inserted as rows."""
+    """A template with a million readers on one list, inserted as rows."""
 
     def _add_readers(self, runtime: Runtime) -> None:
         now = runtime.now()
@@ -137,7 +137,7 @@ def _kill_and_send(one: Round, readers: int, kills: int, say: Callable[[str], No
 
 
 class _Counter:
-    """Return how many messages the sink has accepted. Each call reads the new lines."""
+    """Counts the messages that the sink has accepted. Each call reads the new lines."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -85,7 +85,7 @@ class Run:
         self._errors: list[BaseException] = []
         self.folder = Path(tempfile.mkdtemp(prefix="tidings-faults-"))
         self.points: Counter[str] = Counter()
-        """Return the points of a tick without faults, and how often it passes each."""
+        """The points of a tick without faults, and how often it passes each."""
 
     @property
     def broken(self) -> bool:

@@ -225,7 +225,7 @@ class _Some:
         self._barred = barred
         self._data = data
         self.together: list[int] = []
-        """Return the number of messages that were announced together."""
+        """Number of messages that were announced together."""
         self.ended: dict[str, Outcome] = {}
         self.taken_back: list[str] = []
 

@@ -34,7 +34,7 @@ from tidings.store.engine import Store, run_sql, split_chunks
 from tidings.store.key_values import find_value
 
 VERSION = "items_version"
-"""The fact that counts changes of items: a decision at an older version must be made again."""
+"""The key of the counter of changes to items. A decision at an older count must be made again."""
 _PAGE = 60
 """Items that are read at a time where only the first ones are needed."""
 

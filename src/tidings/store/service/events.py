@@ -40,7 +40,7 @@ class Event:
 
 
 def record_event(connection: Connection, kind: EventType, key: str, data: Mapping[str, Any], now: datetime) -> bool:
-    """Record an event in the transaction of what happened. False if there is one with this key."""
+    """Record an event in the transaction of its cause. Returns False if an event has this key already."""
     row = _new_row(kind, key, data, now)
     return bool(connection.execute(insert_once(connection, t.events).values(**row)).rowcount == 1)
 
