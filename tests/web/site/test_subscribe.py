@@ -308,8 +308,19 @@ def test_mangled_links_confirm_and_open_preferences(site: Site) -> None:
     assert site.states() == {"digest": "confirmed"}
 
 
-def test_plus_addresses_of_one_mailbox_are_limited(site: Site) -> None:
-    codes = [site.ask(f"ada+{number}@example.org").status_code for number in range(16)]
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        [f"ada+{number}@example.org" for number in range(16)],
+        [f"{'.'.join('adalovelace'[:number])}{'adalovelace'[number:]}@gmail.com" for number in range(1, 9)],
+        [f"a{sign}da{tag}@{domain}" for sign in ".-" for tag in ("", "+x") for domain in ("ya.ru", "yandex.kz")],
+        [f"ada{'_' * number}@{domain}" for number in range(4) for domain in ("pm.me", "proton.me")],
+        [f"{name}@{domain}" for name in ("adal", "ad.al", "a.dal") for domain in ("gmail.com", "googlemail.com")],
+    ],
+    ids=["tags", "dots", "yandex", "proton", "two domains"],
+)
+def test_addresses_of_one_mailbox_are_limited(site: Site, addresses: list[str]) -> None:
+    codes = [site.ask(address).status_code for address in addresses]
     assert codes.count(200) == 5 and set(codes[5:]) == {429}
     assert len(site.mails()) == 5
 

@@ -13,6 +13,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from tidings.store import schema as t
 
+_IGNORED = str.maketrans("", "", ".-_")
+_SAME_PROVIDER = {
+    "googlemail.com": "gmail.com", "protonmail.com": "proton.me", "pm.me": "proton.me", "me.com": "icloud.com",
+    "mac.com": "icloud.com", "ya.ru": "yandex.ru", "yandex.com": "yandex.ru", "yandex.kz": "yandex.ru",
+    "yandex.by": "yandex.ru", "yandex.ua": "yandex.ru",
+}  # fmt: skip
+"""Domains where each name is the mailbox of that name in another domain."""
+
 
 @dataclass(frozen=True, slots=True)
 class SignUpRequest:
@@ -51,10 +59,14 @@ def delete_requests(connection: Connection, ids: Sequence[int]) -> int:
 
 
 def mailbox_of(address: str) -> str:
-    """The mailbox of an address, for limits: without the case, and without the tag of `name+tag@`."""
+    """The mailbox of an address, for limits only: without case, the tag of `name+tag@`, and signs that do not count.
+
+    Gmail ignores dots, Proton also hyphens and underscores, and at Yandex a hyphen is a dot. Elsewhere `a.b@` and `ab@`
+    may be two people, who then share a limit.
+    """
     local, _, domain = address.casefold().rpartition("@")
     mailbox = local.partition("+")[0] or local
-    return f"{mailbox.replace('.', '') if domain in ('gmail.com', 'googlemail.com') else mailbox}@{domain}"
+    return f"{mailbox.translate(_IGNORED) or mailbox}@{_SAME_PROVIDER.get(domain, domain)}"
 
 
 def limit_key(scope: str, value: str) -> str:
