@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tidings.cli.progress import show_steps
-from tidings.cli.session import say, session, warn
+from tidings.cli.session import ask, say, session, warn
 from tidings.config.references import read_store_address
 from tidings.model.dates import format_local
 from tidings.model.errors import RefusedError
@@ -64,13 +63,9 @@ def restore(
 
 
 def _ask(question: str) -> None:
-    warn(question)
-    warn("Type restore to continue, anything else to stop: ", end="")
-    answer = sys.stdin.readline()
-    if not answer:
-        raise RefusedError("Nobody answered. Use --yes to continue without a question. Nothing was changed.")
-    if answer.strip() != "restore":
-        raise RefusedError(f"You typed {answer.strip()!r} and not restore. Nothing was changed.")
+    answer = ask(f"{question}\nType restore to continue, anything else to stop: ", "nothing was changed")
+    if answer != "restore":
+        raise RefusedError(f"You typed {answer!r} and not restore. Nothing was changed.")
 
 
 def _print_restore(result: RestoreResult) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import getpass
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,8 +12,19 @@ from typing import Annotated, Literal
 import typer
 
 from tidings.cli.plan import print_slot
-from tidings.cli.progress import deliver
-from tidings.cli.session import Json, Now, format_moment, log_action, open_newsroom, print_json, say, session
+from tidings.cli.progress import deliver, deliver_edition
+from tidings.cli.session import (
+    Json,
+    Now,
+    ask,
+    format_moment,
+    has_secrets,
+    log_action,
+    open_newsroom,
+    print_json,
+    say,
+    session,
+)
 from tidings.config.schedule import Schedule
 from tidings.model.cadence import CadenceError, parse_at, to_utc
 from tidings.model.edition import Edition, EditionState, HoldReason
@@ -36,6 +47,7 @@ from tidings.runtime.preview.preview import (
     queue_test_mails,
 )
 from tidings.store.content import editions
+from tidings.store.delivery import ledger, threads
 from tidings.store.service import clock, pauses, restored
 
 ScheduleName = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Name of a schedule.")]
@@ -55,7 +67,7 @@ def preview(
 
     For an edition these are the frozen bytes. Posts are shown with their lengths.
     """
-    with open_newsroom(now, needs="yaml") as runtime:
+    with open_newsroom(now, needs="yaml", schedules_needed=_schedule_of(name)) as runtime:
         if "/" in name:
             messages, is_new = preview_edition(runtime, _find_edition(runtime, name), language or None), True
             localise = make_picture_localiser(runtime)
@@ -106,12 +118,14 @@ def send_test(
     for address in addresses:
         if "@" not in address.strip("@"):
             raise RefusedError(f"{address!r} is not an address; write it like name@example.org")
-    with open_newsroom(now) as runtime:
+    with open_newsroom(now, needs="yaml", sends=True, schedules_needed=_schedule_of(schedule)) as runtime:
         planned = _find_schedule(runtime, schedule)
+        outlets = [part.outlet for part in planned.deliver if part.outlet.startswith("list:")]
+        has_secrets(runtime, outlets)
         with open_scratch_runtime(runtime) as copy:
             mailing, count = queue_test_mails(runtime, copy, planned, addresses, runtime.now(), language or None)
         say(f"{count_noun(count, 'test mail')}.")
-        deliver(runtime, mailing)
+        deliver(runtime, mailing, outlets)
 
 
 def send(
@@ -127,9 +141,10 @@ def send(
     Approval and checks hold it like any other edition. With --channel or --list the other outlets get nothing now:
     they get its stories with their next edition, unless they have had them.
     """
-    with open_newsroom(now) as runtime:
+    with open_newsroom(now, needs="yaml", sends=True, schedules_needed=_schedule_of(schedule)) as runtime:
         planned = _find_schedule(runtime, schedule)
         only = _find_outlet(planned, channel, list_name)
+        has_secrets(runtime, [part.outlet for part in planned.for_outlet(only).deliver])
         with runtime.store.read() as connection:
             pause = pauses.find_schedule_pause(pauses.active_pauses(connection), planned.name)
         if pause is not None:
@@ -156,7 +171,7 @@ def send(
         if composed.edition.state is EditionState.HELD:
             _explain_hold(composed.edition)
             return
-        deliver(runtime)
+        deliver_edition(runtime, composed.edition)
 
 
 def _find_outlet(schedule: Schedule, channel: str, list_name: str) -> str:
@@ -173,21 +188,19 @@ def _find_outlet(schedule: Schedule, channel: str, list_name: str) -> str:
 
 
 def _confirm(total: int) -> None:
-    say(f"Type the number of recipients ({total}) to send, anything else to stop: ", end="")
-    answer = sys.stdin.readline()
-    if not answer:
-        raise RefusedError("nobody is here to answer, so nothing was sent. Add --yes to send without asking.")
-    if answer.strip() != str(total):
-        raise RefusedError(f"{answer.strip()!r} is not {total}: nothing was sent")
+    question = f"Type the number of recipients ({total}) to send, anything else to stop: "
+    answer = ask(question, "nothing was sent")
+    if answer != str(total):
+        raise RefusedError(f"{answer!r} is not {total}: nothing was sent")
 
 
 def release(edition: EditionName, now: Now = "") -> None:
     """Send a held edition as it is, unless a check still fails."""
-    with open_newsroom(now) as runtime:
-        released = runtime.editions.release(_find_held(runtime, edition), runtime.now(), getpass.getuser())
+    with _open_edition(edition, now) as (runtime, held):
+        released = runtime.editions.release(held, runtime.now(), getpass.getuser())
         _log(runtime, "edition.released", released.name)
         say(f"{released.name} is released.")
-        deliver(runtime)
+        deliver_edition(runtime, released)
 
 
 def cancel(edition: EditionName, now: Now = "") -> None:
@@ -208,8 +221,7 @@ def cancel(edition: EditionName, now: Now = "") -> None:
 
 def recompose(edition: EditionName, now: Now = "") -> None:
     """Build a held edition again from the content as it is now."""
-    with open_newsroom(now) as runtime:
-        held = _find_held(runtime, edition)
+    with _open_edition(edition, now) as (runtime, held):
         _collect(runtime)
         schedule = _find_schedule(runtime, held.schedule)
         composed = runtime.composer.recompose(held, schedule, runtime.now(), getpass.getuser())
@@ -218,7 +230,7 @@ def recompose(edition: EditionName, now: Now = "") -> None:
             _explain_hold(composed)
             return
         say(f"{composed.name} passes every check now and is sent.")
-        deliver(runtime)
+        deliver_edition(runtime, composed)
 
 
 def show_edition(edition: EditionName, json: Json = False) -> None:
@@ -267,7 +279,7 @@ def edit_edition(
 
     --note and --subject without a text take the change back.
     """
-    with open_newsroom(now, needs="yaml") as runtime:
+    with open_newsroom(now, needs="yaml", schedules_needed=_schedule_of(edition)) as runtime:
         held = _find_held(runtime, edition)
         languages = runtime.newsroom.site.languages
         texts = [_split_language(text, languages) for text in note]
@@ -343,7 +355,8 @@ def resolve(
     if not (delivery.isascii() and delivery.isdigit() and 0 < int(delivery[:17]) <= _HIGHEST_ID):
         raise RefusedError(f"{delivery!r} is not a delivery. `tidings ledger --state in_doubt` lists their numbers.")
     how: Literal["accepted", "resend", "cancel"] = "accepted" if accepted else "resend" if resend else "cancel"
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="store") as runtime:
+        _check_channel(runtime, int(delivery), url)
         resolve_in_doubt(runtime.store, runtime.channels, int(delivery), how, runtime.now(), url=url, alone=alone)
         _log(runtime, "delivery.resolved", f"delivery {delivery}", how)
     result = "it goes with the next `tidings tick`, or at once under `tidings run`" if resend else "settled"
@@ -351,8 +364,7 @@ def resolve(
 
 
 def _believe_bounces(name: str) -> None:
-    with open_newsroom() as runtime:
-        held = _find_held(runtime, name)
+    with _open_edition(name) as (runtime, held):
         if not any(hold.reason is HoldReason.BREAKER for hold in held.holds):
             raise RefusedError(f"{name} is not held for too many bounces. `tidings status` says what holds it.")
         now = runtime.now()
@@ -360,13 +372,25 @@ def _believe_bounces(name: str) -> None:
         runtime.editions.release(held, now, getpass.getuser())
         readers = count_noun(count, "reader gets", "readers get")
         say(f"{name}: believed. {readers} no more mail, and the rest is sent.")
-        deliver(runtime)
+        deliver_edition(runtime, held)
+
+
+def _check_channel(runtime: Runtime, delivery: int, url: str) -> None:
+    """Raise InputError if the channel is unknown that reads the address of a post, or the replies of a thread wait."""
+    with runtime.store.read() as connection:
+        channel, replies = threads.count_replies(connection, delivery)
+    if not channel or not (url or replies):
+        return
+    if channel not in runtime.channels and runtime.newsroom.faults:
+        raise InputError(f"the channel {channel!r} cannot be used: {runtime.newsroom.faults[0]}")
+    if unset := runtime.newsroom.find_unset("channels", channel):
+        raise InputError("\n".join(each.problem for each in unset))
 
 
 def _resolve_edition(name: str, *, accepted: bool) -> None:
     if not accepted:
         raise RefusedError(f"send it with `tidings release {name}`, or drop it with `tidings cancel {name}`")
-    with open_newsroom() as runtime, runtime.store.write() as connection:
+    with open_newsroom(needs="store") as runtime, runtime.store.write() as connection:
         edition = editions.find_edition_by_name(connection, name)
         if edition is None:
             raise RefusedError(f"there is no edition {name!r}. `tidings status` lists the held ones.")
@@ -392,6 +416,22 @@ def _explain_hold(edition: Edition) -> None:
 def _log(runtime: Runtime, action: str, about: str, details: str = "") -> None:
     with runtime.store.write() as connection:
         log_action(connection, action, about, details)
+
+
+@contextmanager
+def _open_edition(name: str, now: str = "") -> Iterator[tuple[Runtime, Edition]]:
+    """Open the newsroom of a held edition, whose rest is sent then. Raises InputError if secrets for it are missing."""
+    with open_newsroom(now, needs="yaml", sends=True, schedules_needed=_schedule_of(name)) as runtime:
+        held = _find_held(runtime, name)
+        with runtime.store.read() as connection:
+            outlets = ledger.edition_mailing(connection, held.id)[1]
+        has_secrets(runtime, outlets)
+        yield runtime, held
+
+
+def _schedule_of(name: str) -> tuple[str, ...]:
+    """Return the schedule of an edition, or the schedule itself: mistakes in others do not matter."""
+    return (name.partition("/")[0],)
 
 
 def _find_schedule(runtime: Runtime, name: str) -> Schedule:

@@ -136,7 +136,6 @@ def doctor(
 
     Each finding says what is wrong, where, and the record to publish. Exit code 1: mail would fail.
     """
-    from tidings.config.references import find_references
     from tidings.model.errors import InputError
     from tidings.model.plurals import count_noun
     from tidings.runtime.monitoring.doctor.dns_lookups import DnsLookups
@@ -146,9 +145,8 @@ def doctor(
     root = session.root.resolve()
     newsroom = load_valid_newsroom(root, needs="yaml")
     session.secrets = newsroom.secrets
-    of_mail = find_references(root, "mail")
-    if unset := sorted({*of_mail.environment, *of_mail.files} & set(newsroom.unset)):
-        raise InputError(f"not set here: {', '.join(unset)}. `mail:` needs them; write them into secrets.env.")
+    if unset := newsroom.find_unset("mail"):
+        raise InputError("\n".join(each.problem for each in unset))
     if not newsroom.mail or not newsroom.lists:
         raise InputError("this newsroom sends no mail yet. Add a list under `lists:` and a sender under `mail:`.")
     findings = examine(newsroom, DnsLookups(resolver), sending=sending or ())

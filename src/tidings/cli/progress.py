@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -18,7 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from tidings.cli.session import console, format_counts, say, warn
+from tidings.cli.session import console, format_counts, has_secrets, say, warn
+from tidings.model.edition import Edition
 from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.runtime.newsroom import Runtime
 from tidings.store.delivery import ledger
@@ -91,20 +92,37 @@ def show_sending(runtime: Runtime) -> Iterator[None]:
             watcher.join()
 
 
+_HANDED_OVER = "The running `tidings run` sends it: secrets for it are not set here."
 CAUGHT = "The running `tidings run --catch-mail` catches what is due: read it at its page /inbox/."
 
 
-def deliver(runtime: Runtime, only: int | None = None) -> None:
-    """Send due deliveries, or only one mailing, and report the results. Refusals are handled as in `tick`."""
-    from tidings.runtime.tick import TickResult, publish_editions, record_failures
+def deliver_edition(runtime: Runtime, edition: Edition) -> None:
+    """Send what is due of one edition, and report the results."""
+    from tidings.runtime.tick import TickResult, publish_editions
 
-    if only is None:
-        publish_editions(runtime, TickResult(runtime.now()))
+    publish_editions(runtime, TickResult(runtime.now()))
+    with runtime.store.read() as connection:
+        mailing, outlets = ledger.edition_mailing(connection, edition.id)
+    deliver(runtime, mailing, outlets, finish=True)
+
+
+def deliver(runtime: Runtime, mailing: int, outlets: Collection[str], *, finish: bool = False) -> None:
+    """Send one mailing to its outlets, and report the results. Refusals are handled as in `tick`.
+
+    With `finish`, its edition ends when nothing more is to be sent. Nothing else that is due is sent.
+    """
+    from tidings.runtime.tick import record_failures
+
     if runtime.is_caught_elsewhere():
         say(CAUGHT)
         return
+    if not has_secrets(runtime, outlets):
+        say(_HANDED_OVER)
+        return
     with show_sending(runtime):
-        delivered = runtime.deliver(only)
+        delivered = runtime.deliver(mailing)
+        if finish:
+            runtime.finish_editions(delivered)
     record_failures(runtime, delivered, runtime.now())
     report_deliveries(delivered)
 

@@ -30,7 +30,7 @@ def rehearse(
     It works on a copy of the store, and every message goes into a mail catcher.
     """
     root = session.root.resolve()
-    newsroom = load_valid_newsroom(root)
+    newsroom = load_valid_newsroom(root, needs="yaml")
     session.secrets = newsroom.secrets
     zone = newsroom.site.timezone
     first, last = read_moment(begins, zone), read_moment(ends, zone, end_of_day=True)

@@ -16,11 +16,12 @@ from tidings.cli.session import (
     format_moment,
     open_newsroom,
     print_json,
+    require_secrets,
     say,
     session,
     warn,
 )
-from tidings.cli.sources import fetch, format_sweep, warn_of_problems
+from tidings.cli.sources import check_secrets_of_sources, fetch, format_sweep, warn_of_problems
 from tidings.model.errors import RefusedError
 from tidings.model.plurals import count_noun
 from tidings.pipeline import notices
@@ -173,7 +174,9 @@ def _describe_set_back(done: set_back.SetBack, real: datetime, runtime: Runtime)
 
 def build() -> None:
     """Write feeds and pages into public/."""
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="yaml", schedules_needed=()) as runtime:
+        check_secrets_of_sources(runtime)
+        require_secrets(runtime, "publish")
         now = runtime.now()
         with runtime.store.read() as connection:
             reached = clock.read_clock(connection)
@@ -199,7 +202,8 @@ def sweep(
 
     If many items vanish at once, nothing changes until you add --accept.
     """
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="yaml", schedules_needed=()) as runtime:
+        check_secrets_of_sources(runtime)
         fetch(runtime, force=True)
         now, url = runtime.now(), runtime.newsroom.site.url
         collected = collect(runtime.store, runtime.sources, now=now, url=url, accept=accept)

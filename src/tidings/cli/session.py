@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidings.model.errors import InputError, RefusedError
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from sqlalchemy import Connection
 
+    from tidings.config.file_reader import UnsetSecret
     from tidings.config.load import Needs
     from tidings.runtime.newsroom import Runtime
 
@@ -60,7 +63,8 @@ def console(*, stderr: bool = False) -> Console:
     """Return the terminal of stdout or stderr."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    # Without markup: `[/b]` in a headline is text.
+    made = Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False)
     if not stderr:
         made.width = max(made.width, 80)  # a narrow terminal breaks the lines of a table; Rich would cut its words
     return made
@@ -79,17 +83,25 @@ def warn(text: str, *, end: str = "\n") -> None:
 
 @contextmanager
 def open_newsroom(
-    now: str = "", *, needs: Needs = "everything", say_faults: bool = True, follows_clock: bool = True
+    now: str = "",
+    *,
+    needs: Needs = "everything",
+    sends: bool = False,
+    schedules_needed: Collection[str] | None = None,
+    say_faults: bool = True,
+    follows_clock: bool = True,
 ) -> Iterator[Runtime]:
     """Open the newsroom of this folder.
 
     `now` sets its clock. A clock that is far from real time may only send to this machine. Without `now`, a clock that
-    is ahead of real time keeps its time, unless the command sends to other machines or does not follow the clock. With
-    `store`, errors in the YAML are only warnings.
+    is ahead of real time keeps its time, unless the command sends to other machines or does not follow the clock.
+    A command that `sends` with only a part of the secrets asks `has_secrets` first. With `store`, errors in the YAML
+    are only warnings, and so are those in other schedules than `schedules_needed`.
     """
-    from tidings.runtime.newsroom import open_runtime
+    from tidings.runtime.newsroom import Runtime, load_valid_newsroom
 
-    runtime = open_runtime(session.root.resolve(), needs=needs, lazy=True)
+    newsroom = load_valid_newsroom(session.root.resolve(), needs=needs, schedules_needed=schedules_needed)
+    runtime = Runtime(newsroom, lazy=True)
     session.secrets = runtime.newsroom.secrets
     for fault in runtime.newsroom.faults if say_faults else ():
         warn(f"warning: {fault}")
@@ -100,13 +112,13 @@ def open_newsroom(
 
             moment = read_moment(now, runtime.newsroom.site.timezone)
             # Without its secrets the command sends nothing, and their addresses are unknown.
-            if not runtime.newsroom.unset:
+            if sends or not runtime.newsroom.unset:
                 check_clock_override(runtime.newsroom, moment, datetime.now(UTC))
             with runtime.store.read() as connection:
                 refuse_earlier(connection, moment)
             runtime.set_clock(moment)
         elif follows_clock:
-            _follow_clock(runtime, may_send=needs == "everything")
+            _follow_clock(runtime, may_send=sends)
         yield runtime
 
 
@@ -122,6 +134,40 @@ def _follow_clock(runtime: Runtime, *, may_send: bool) -> None:
         runtime.set_clock(reached)
 
 
+def has_secrets(runtime: Runtime, outlets: Iterable[str]) -> bool:
+    """Return whether the secrets of these outlets (`list:NAME`, `channel:NAME`) are here.
+
+    If not, a running service sends in place of this command. Raises InputError if there is none.
+    """
+    newsroom = runtime.newsroom
+    unset: list[UnsetSecret] = []
+    for kind, _, name in (outlet.partition(":") for outlet in outlets):
+        if kind == "channel":
+            unset += newsroom.find_unset("channels", name)
+        else:
+            unset += [each for sender in newsroom.find_senders(name) for each in newsroom.find_unset_of_sender(sender)]
+    if unset and not any(service.work.sends for service in runtime.list_services()):
+        raise InputError("\n".join(dict.fromkeys(each.problem for each in unset)))
+    return not unset
+
+
+def require_secrets(runtime: Runtime, *places: str | tuple[str, ...]) -> None:
+    """Raise InputError if a secret is missing below these places of tidings.yaml."""
+    paths = [place if isinstance(place, tuple) else (place,) for place in places]
+    if unset := [each for path in paths for each in runtime.newsroom.find_unset(*path)]:
+        raise InputError("\n".join(dict.fromkeys(each.problem for each in unset)))
+
+
+def ask(question: str, otherwise: str) -> str:
+    """Ask the person at the terminal. Raises RefusedError, which says `otherwise`, if nobody can answer."""
+    warn(question, end="")
+    answer = sys.stdin.readline()
+    if not answer:
+        warn("")
+        raise RefusedError(f"Nobody is here to answer: {otherwise}. Add --yes to go on without the question.")
+    return answer.strip()
+
+
 def log_action(connection: Connection, action: str, about: str, details: str = "") -> None:
     """Write a line of the team's log, in the transaction of the action. Name a subscriber by number."""
     from tidings.store.people import team
@@ -135,7 +181,6 @@ def read_moment(text: str, zone: str, *, end_of_day: bool = False) -> datetime:
     """Read `2026-12-01T09:00` in a time zone, or with its own offset. Returns UTC; raises RefusedError."""
     from tidings.model.cadence import load_zone
     from tidings.model.dates import parse_moment
-    from tidings.model.errors import RefusedError
 
     try:
         return parse_moment(text, load_zone(zone), end_of_day=end_of_day, years=range(1971, 2200))

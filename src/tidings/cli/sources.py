@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import typer
 
-from tidings.cli.session import Json, Now, console, format_moment, open_newsroom, print_json, say, warn
+from tidings.cli.session import Json, Now, console, format_moment, open_newsroom, print_json, require_secrets, say, warn
 from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.model.plurals import count_noun
 from tidings.pipeline.collect.sweep import collect
@@ -18,7 +19,7 @@ from tidings.store.content.websub import HubSubscription, load_subscriptions
 
 def list_sources(json: Json = False) -> None:
     """List every source, when it was read, and what is wrong with it."""
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="yaml", schedules_needed=()) as runtime:
         with runtime.store.read() as connection:
             hubs = load_subscriptions(connection)
         rows = [_describe(runtime, name, hubs.get(name)) for name in runtime.sources]
@@ -70,10 +71,11 @@ def try_source(
     name: Annotated[str, typer.Argument(help="The source, as tidings.yaml calls it.")], json: Json = False
 ) -> None:
     """Read a source now and show what it would give. Stores nothing."""
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="yaml", schedules_needed=()) as runtime:
         source = runtime.sources.get(name)
         if source is None:
             raise _unknown(runtime, name)
+        check_secrets_of_sources(runtime, [name])
         now = runtime.now()
         swept = source.try_fetch(now) if isinstance(source, FetchingSource) else source.sweep(now)
         if json:
@@ -137,10 +139,11 @@ def sync_sources(
     json: Json = False,
 ) -> None:
     """Read sources now, due or not, and store their items. Sends nothing."""
-    with open_newsroom(now) as runtime:
+    with open_newsroom(now, needs="yaml", schedules_needed=()) as runtime:
         for name in names or ():
             if name not in runtime.sources:
                 raise _unknown(runtime, name)
+        check_secrets_of_sources(runtime, names)
         fetched = fetch(runtime, only=names or None, force=True, quiet=json)
         collected = collect(runtime.store, runtime.sources, now=runtime.now(), url=runtime.newsroom.site.url)
         if json:
@@ -151,6 +154,15 @@ def sync_sources(
             say(f"Content: {format_sweep(collected)}.")
         if failed := [name for name, result in fetched.items() if result["problem"]]:
             raise InputError(f"not read: {', '.join(failed)}")
+
+
+def check_secrets_of_sources(runtime: Runtime, names: Collection[str] | None = None) -> None:
+    """Raise InputError if a secret is missing that reading these sources (None: all) needs.
+
+    A source that others push to needs its token for them only.
+    """
+    read = [name for name, settings in runtime.newsroom.sources.items() if settings.type != "push"]
+    require_secrets(runtime, *(("sources", name) for name in read if not names or name in names))
 
 
 def fetch(

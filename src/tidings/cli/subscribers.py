@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from tidings.cli.session import Json, format_moment, log_action, open_newsroom, print_json, say, to_json
+from tidings.cli.session import Json, ask, format_moment, log_action, open_newsroom, print_json, say, to_json
 from tidings.config.references import find_names
 from tidings.model.dates import parse_moment
 from tidings.model.errors import InputError, RefusedError, nearest
@@ -161,7 +161,7 @@ def reconfirm(
 
     People who have not confirmed by then get no more mail. Run again, it asks those who were not asked yet.
     """
-    with open_newsroom(needs="yaml") as runtime:
+    with open_newsroom(needs="yaml", schedules_needed=()) as runtime:
         name = check_list(runtime, list_name)
         zone = runtime.newsroom.site.zone
         try:
@@ -174,9 +174,8 @@ def reconfirm(
         with runtime.store.read() as connection:
             now = runtime.now()
             count = subscribers.count_not_asked(connection, name, now, end)
-        if not yes and typer.prompt(f"{count_noun(count, 'reader')} will be asked by mail. Type the number") != str(
-            count
-        ):
+        question = f"{count_noun(count, 'reader')} will be asked by mail. Type the number: "
+        if not yes and ask(question, "nobody was asked") != str(count):
             raise RefusedError("nobody was asked")
         asked = runtime.request_reconfirmation(name, end)
     say(f"{count_noun(asked, 'reader')} of {name} will be asked. Those who do not confirm by {until} get no more mail.")
@@ -270,7 +269,8 @@ def _print_people(runtime: Runtime, wanted: SubscriptionFilter, *, as_json: bool
 def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Erase a person. Only a hash stays, so that nobody mails them again."""
     with open_newsroom(needs="store") as runtime:
-        if not yes and not typer.confirm(f"Erase all that is known about {address}? This cannot be undone"):
+        question = f"Erase all that is known about {address}? This cannot be undone. Type yes to erase: "
+        if not yes and ask(question, "nothing was erased").casefold() not in ("y", "yes"):
             raise RefusedError("nothing was erased")
         with runtime.store.write() as connection:
             about = _about(connection, address)

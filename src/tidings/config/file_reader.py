@@ -30,6 +30,17 @@ _SHORTEST = 4
 
 
 @dataclass(frozen=True, slots=True)
+class UnsetSecret:
+    """A reference without a value, of a command that may do without it."""
+
+    name: str
+    """Of the variable or of the file."""
+    path: tuple[str | int, ...]
+    """Its place in tidings.yaml: `("channels", "desk", "url")`. Below `schedules` and the name in a schedule."""
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """`{env: NAME}` or `{file: PATH}`: its name in messages, and its value, None if it could not be read."""
 
@@ -102,7 +113,7 @@ def _unquote(text: str) -> str:
 class ConfigReader:
     """Read the files of one load, and collect their problems and secrets.
 
-    Without `needs_secrets`, a reference without a value is not a problem. Its name is added to `unset`.
+    Without `needs_secrets`, a reference without a value is not a problem. It is added to `unset`.
     """
 
     root: Path
@@ -110,7 +121,7 @@ class ConfigReader:
     needs_secrets: bool = True
     changed: Mapping[str, bytes] = field(default_factory=dict)
     """Contents of files by name, to use instead of the files on the disk."""
-    unset: list[str] = field(default_factory=list)
+    unset: list[UnsetSecret] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     nodes: dict[str, Node] = field(default_factory=dict)
     references: dict[int, Reference] = field(default_factory=dict)
@@ -193,7 +204,12 @@ class ConfigReader:
         if path and len(node.entries) == 1 and node.entries[0][0].text in ("env", "file") and not named:
             key, value = node.entries[0]
             if isinstance(value, yaml_text.Scalar):
+                before = len(self.problems)
                 reference = self._from_env(value, file) if key.text == "env" else self._from_file(value, file)
+                if not self.needs_secrets and len(self.problems) > before:
+                    start = () if file == MAIN else ("schedules", Path(file).stem)
+                    self.unset.append(UnsetSecret(value.text, (*start, *path), str(self.problems[before])))
+                    del self.problems[before:]
                 self.references[id(node)] = reference
                 return reference.value or UNSET
         return {self._text(key, file): self._value(key, value, file, (*path, key.text)) for key, value in node.entries}
@@ -208,9 +224,7 @@ class ConfigReader:
 
     def _from_env(self, name: yaml_text.Scalar, file: str) -> Reference:
         value = self.env.get(name.text) if name.text and "\0" not in name.text else None
-        if not value and not self.needs_secrets:
-            self.unset.append(name.text)
-        elif not value:
+        if not value:
             message = f"the environment has no variable {name.text}" if value is None else f"{name.text} is empty"
             mend = f"set it before you start: export {name.text}=..., or write {name.text}=... into {SECRETS}"
             self.problem(file, (name.line, name.column), message, mend)
@@ -218,7 +232,6 @@ class ConfigReader:
 
     def _from_file(self, name: yaml_text.Scalar, file: str) -> Reference:
         value = None
-        before = len(self.problems)
         try:
             value = (self.root / name.text).read_bytes().decode("utf-8-sig").rstrip("\r\n")
         except (OSError, ValueError) as error:  # no such file; no text; a NUL in its name
@@ -229,9 +242,6 @@ class ConfigReader:
             )
         if value == "":
             self.problem(file, (name.line, name.column), f"{name.text!r} is empty", "write only the secret into it")
-        if not self.needs_secrets and len(self.problems) > before:
-            del self.problems[before:]
-            self.unset.append(name.text)
         return Reference(f"what {name.text} holds", value or None)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
@@ -27,6 +27,7 @@ from tidings.model.errors import Problem, nearest
 from tidings.model.item import Media
 
 _SUFFIXES = (".yaml", ".yml")
+_SCHEDULES = "schedules/"
 _MISNAMED = re.compile(r"\.ya?ml\.(txt|md)$|\.(yalm|yamal|ylm)$", re.IGNORECASE)
 
 
@@ -36,6 +37,15 @@ Needs = Literal["everything", "yaml", "store"]
 `yaml`: valid YAML without secrets, because the command sends and fetches nothing. `store`: only the store. Then the
 valid part of the configuration is used.
 """
+
+
+class LoadOptions(TypedDict, total=False):
+    """What `load_config` may be told. It says what each option means."""
+
+    needs: Needs
+    lenient: bool
+    changed: Mapping[str, bytes]
+    schedules_needed: Collection[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +66,13 @@ def load_config(
     needs: Needs = "everything",
     lenient: bool = False,
     changed: Mapping[str, bytes] | None = None,
+    schedules_needed: Collection[str] | None = None,
 ) -> LoadResult:
     """Read tidings.yaml and schedules/*.yaml below `root`. `env` wins over `secrets.env`.
 
     `lenient` returns a newsroom without its wrong parts, so that `check` can check the rest. Never run such a newsroom,
     nor one that was loaded with `needs` other than `everything`. With `store`, the problems are in its `faults`.
+    So are those of other schedules than `schedules_needed` (None: all are needed), which are left out.
     `changed` has contents of files by name, to use instead of the files on the disk. Raises InputError if the address
     of the store cannot be read.
     """
@@ -98,9 +110,14 @@ def load_config(
         reading.problems.extend(cross_check(written, schedules_written, reading.nodes))
     logo = _logo(reading, document.site.logo, root) if document else None
     problems = tuple(reading.redacted())
-    faults = tuple(str(problem) for problem in problems if problem.level == "error")
-    if document is None or (faults and not loading.lenient):
+    errors = [problem for problem in problems if problem.level == "error"]
+    faults = tuple(map(str, errors))
+    names = {Path(problem.file).stem for problem in errors if problem.file.startswith(_SCHEDULES)}
+    left_out = set() if schedules_needed is None else names - set(schedules_needed)
+    is_needed = [not error.file.startswith(_SCHEDULES) or Path(error.file).stem not in left_out for error in errors]
+    if document is None or (any(is_needed) and not loading.lenient):
         return LoadResult(None, problems)
+    schedules = {name: schedule for name, schedule in schedules.items() if name not in left_out}
     if loading.lenient or reading.unset:
         schedules = _with_known_outlets(schedules, document)
     newsroom = Newsroom.model_construct(
@@ -109,8 +126,8 @@ def load_config(
         schedules=schedules,
         secrets=reading.secrets(),
         logo=logo,
-        unset=tuple(dict.fromkeys(reading.unset)),
-        faults=faults if salvage else (),
+        unset=tuple(reading.unset),
+        faults=faults if salvage or left_out else (),
     )
     return LoadResult(newsroom, problems)
 

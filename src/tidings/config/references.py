@@ -27,17 +27,12 @@ class References:
     environment: tuple[str, ...]
 
 
-def find_references(root: Path, part: str = "") -> References:
-    """Find every `{file: PATH}` and `{env: NAME}` of tidings.yaml and schedules/. Unreadable files are left out.
-
-    With `part`, only references below this key of tidings.yaml.
-    """
+def find_references(root: Path) -> References:
+    """Find every `{file: PATH}` and `{env: NAME}` of tidings.yaml and schedules/. Unreadable files are left out."""
     names: dict[str, set[str]] = {"file": set(), "env": set()}
     reading = ConfigReader(root, {})
-    for path in (root / MAIN, *(() if part else sorted((root / "schedules").glob("*.y*ml")))):
+    for path in (root / MAIN, *sorted((root / "schedules").glob("*.y*ml"))):
         node = reading.file(path)[1] if path.is_file() else None
-        if part:
-            node = node.get(part) if isinstance(node, yaml_text.Mapping) else None
         for kind, name in _walk(node) if node is not None else ():
             names[kind].add(name)
     return References(tuple(sorted(names["file"])), tuple(sorted(names["env"])))

@@ -19,6 +19,7 @@ from tidings.config.adapters import (
     SourceSettings,
 )
 from tidings.config.bounces import Bounces
+from tidings.config.file_reader import UnsetSecret
 from tidings.config.retention import Retention
 from tidings.config.schedule import Schedule
 from tidings.config.types import (
@@ -325,7 +326,7 @@ class Newsroom(NewsroomConfig):
     schedules: Mapping[str, Schedule] = Field(default_factory=dict)
     secrets: tuple[str, ...] = Field(default=(), repr=False)
     logo: Media | None = None
-    unset: tuple[str, ...] = ()
+    unset: tuple[UnsetSecret, ...] = ()
     """Missing variables and files of secrets, if it was loaded without secrets."""
     faults: tuple[str, ...] = ()
     """Errors of the YAML, if only its valid part was loaded."""
@@ -334,6 +335,21 @@ class Newsroom(NewsroomConfig):
     def logo_url(self) -> str:
         """Address of the logo, empty without one."""
         return f"{self.site.url}media/{self.logo.digest}/{self.logo.name}" if self.logo else ""
+
+    def find_unset(self, *path: str | int) -> tuple[UnsetSecret, ...]:
+        """Return the missing secrets below a place of tidings.yaml, such as `"channels", "desk"`."""
+        return tuple(each for each in self.unset if each.path[: len(path)] == path)
+
+    def find_unset_of_sender(self, sender: SenderSettings) -> tuple[UnsetSecret, ...]:
+        """Return the missing secrets of one sender, which may be written in a list of them."""
+        of_mail = self.find_unset("mail")
+        several = any(isinstance(each.path[1], int) for each in of_mail)
+        return self.find_unset("mail", self.mail.index(sender)) if several else of_mail
+
+    @property
+    def usable_mail(self) -> tuple[SenderSettings, ...]:
+        """The senders whose secrets are here."""
+        return tuple(sender for sender in self.mail if not self.find_unset_of_sender(sender))
 
     def find_senders(self, list_name: str) -> tuple[SenderSettings, ...]:
         """Return the senders for mail of a list, the preferred one first. '' means mail without a list."""

@@ -359,15 +359,23 @@ def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) 
 
 
 def find_remote_outlet(newsroom: Newsroom) -> str:
-    """Return the name of a sender or channel that would send to another machine, or ''."""
+    """Return the name of a sender or channel that would send to another machine, or ''.
+
+    Not of one whose secrets are missing.
+    """
     hosts = {
-        "mail" if len(newsroom.mail) == 1 else f"mail {sender.name}": sender.target_host for sender in newsroom.mail
+        "mail" if len(newsroom.mail) == 1 else f"mail {sender.name}": sender.target_host
+        for sender in newsroom.usable_mail
     }
     for name, settings in newsroom.channels.items():
+        if newsroom.find_unset("channels", name):
+            continue  # nothing is sent there without its secrets
         url = getattr(settings, "url", None) or getattr(settings, "server", None)
         text = url.get_secret_value() if isinstance(url, SecretStr) else str(url or "")
         hosts[f"channel {name}"] = urlsplit(text).hostname or ""
     for name, webhook in newsroom.webhooks.items():
+        if newsroom.find_unset("webhooks", name):
+            continue
         hosts[f"webhook {name}"] = urlsplit(webhook.url.get_secret_value()).hostname or ""
     if newsroom.publish is not None:
         hosts["publish"] = urlsplit(newsroom.publish.endpoint or "").hostname or ""

@@ -10,15 +10,14 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from tidings import plugins
 from tidings.channels.base import CanFind, Channel, Hub
 from tidings.config.adapters import ChannelSettings
-from tidings.config.load import LoadResult, Needs, load_config, store_address
+from tidings.config.load import LoadOptions, LoadResult, load_config, store_address
 from tidings.config.settings import Newsroom
-from tidings.model.cadence import load_zone, parse_window
+from tidings.model.cadence import parse_window
 from tidings.model.delivery import WEBHOOK_LANE
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.throttling import Spacing
@@ -40,7 +39,7 @@ from tidings.store.delivery.failover import SenderMemory
 from tidings.store.engine import Store
 from tidings.store.locks import Liveness, SharedHold, acquire_liveness
 from tidings.store.people import subscribers
-from tidings.store.service.heartbeat import load_heartbeats
+from tidings.store.service.heartbeat import Heartbeat, load_heartbeats
 
 if TYPE_CHECKING:
     # The parts of a runtime import the pipeline and the renderer on first use: most commands need only a few.
@@ -62,24 +61,15 @@ RESTORING = Path(".restoring/moves.json")
 """Exists in a newsroom's folder while `tidings restore` moves files."""
 
 
-def load_newsroom(
-    root: Path,
-    env: Mapping[str, str] | None = None,
-    *,
-    needs: Needs = "everything",
-    lenient: bool = False,
-    changed: Mapping[str, bytes] | None = None,
-) -> LoadResult:
-    """Load the configuration of a folder, with the installed adapters. `changed` replaces files by name."""
+def load_newsroom(root: Path, env: Mapping[str, str] | None = None, **options: Unpack[LoadOptions]) -> LoadResult:
+    """Load the configuration of a folder, with the installed adapters."""
     return load_config(
         root,
         channel_settings=plugins.AdapterSettings(plugins.channels()),
         source_settings=plugins.AdapterSettings(plugins.sources()),
         sender_settings=plugins.AdapterSettings(plugins.senders()),
         env=env,
-        needs=needs,
-        lenient=lenient,
-        changed=changed,
+        **options,
     )
 
 
@@ -112,10 +102,9 @@ def make_sources(newsroom: Newsroom, store: Store | None = None) -> dict[str, So
     stories: StoryIndex = StoredStories(store) if store is not None else NoStoryIndex()
     sources: dict[str, Source] = {}
     for name, settings in newsroom.sources.items():
-        zone = load_zone(site.timezone)
         pictures = make_cache(f"{name}/pictures")  # a name that no source has
         cache = make_cache(name)
-        context = SourceContext(name, newsroom.root, site.url, site.languages, zone, cache, pictures, stories)
+        context = SourceContext(name, newsroom.root, site.url, site.languages, site.zone, cache, pictures, stories)
         sources[name] = modules[settings.type].make(settings, context)
     return sources
 
@@ -216,7 +205,7 @@ class Runtime:
         It is made when it is first used: its library takes long to load, and most commands copy nothing.
         """
         settings = self.newsroom.publish
-        if settings is None or self.is_caught:
+        if settings is None or self.is_caught or self.newsroom.find_unset("publish"):
             return None
         from tidings.pipeline.publish.bucket import Bucket
 
@@ -245,13 +234,15 @@ class Runtime:
         """Whether mail and posts stay on this machine."""
         return self._divert_mail is not None
 
-    def is_caught_elsewhere(self) -> bool:
-        """Whether a running service catches all mail and posts. Then nothing else may send: it would leave."""
-        if self.is_caught:
-            return False
+    def list_services(self) -> list[Heartbeat]:
+        """Return the running services of this newsroom."""
         with self.store.read() as connection:
             services = load_heartbeats(connection)
-        return any(service.catches and self.liveness.is_alive(service.owner) for service in services)
+        return [service for service in services if self.liveness.is_alive(service.owner)]
+
+    def is_caught_elsewhere(self) -> bool:
+        """Whether a running service catches all mail and posts. Then nothing else may send: it would leave."""
+        return not self.is_caught and any(service.catches for service in self.list_services())
 
     @cached_property
     def traces(self) -> Traces | None:
@@ -329,11 +320,11 @@ class Runtime:
         from tidings.pipeline.deliver.senders import MailSender
         from tidings.pipeline.deliver.thumbnails import Thumbnails
 
-        newsroom = self.newsroom
+        newsroom, usable = self.newsroom, self.newsroom.usable_mail
         modules = plugins.senders()
         prepare: dict[str, Preparer] = {
             name: MessagePreparer(self.store, newsroom, self.mail, self.channels, sender)
-            for name, sender in [("", None), *((sender.name, sender) for sender in newsroom.mail)]
+            for name, sender in [("", None), *((sender.name, sender) for sender in usable)]
         }
         if self.traces is not None:
             prepare = {name: self.traces.watch(part) for name, part in prepare.items()}
@@ -347,7 +338,7 @@ class Runtime:
                 sender.weight,
                 sender.fingerprint,
             )
-            for sender in newsroom.mail
+            for sender in usable
         ]
         return Deliverer(
             self.store,
@@ -356,7 +347,10 @@ class Runtime:
             policies=self.resend_policies(),
             clock=self.now,
             senders=senders,
-            routes={name: [sender.name for sender in newsroom.find_senders(name)] for name in ("", *newsroom.lists)},
+            routes={
+                name: [sender.name for sender in newsroom.find_senders(name) if sender in usable]
+                for name in ("", *newsroom.lists)
+            },
             channels=self.channels,
             fingerprints={name: settings.fingerprint for name, settings in newsroom.channels.items()},
             breaker=newsroom.bounces.breaker,
@@ -456,7 +450,6 @@ class Runtime:
         `patient`: do not try channels that cannot post now before their waiting time is over.
         """
         from tidings.pipeline.deliver.context import DeliverySummary
-        from tidings.pipeline.deliver.deliverer import finish_editions
         from tidings.pipeline.track.bounces import act_on_refusals
 
         if self.is_caught_elsewhere():
@@ -465,14 +458,19 @@ class Runtime:
         with self.traces.sending() if self.traces is not None else nullcontext():
             done = self.deliverer.run_until_idle(only, patient=patient, part=part, seconds=seconds)
         act_on_refusals(self.store, self.newsroom.bounces, self.now(), done.refused)
-        if only is not None:
-            return done
+        if only is None:
+            self.finish_editions(done)
+        return done
+
+    def finish_editions(self, done: DeliverySummary) -> None:
+        """Finish complete editions after a delivery."""
+        from tidings.pipeline.deliver.deliverer import finish_editions
+
         finish_editions(self.store, self.now())
         if done.states["accepted"]:
             # `plan` and `preview` then see the same marks as composing.
             with self.store.write() as connection:
                 subscribers.update_marks(connection)
-        return done
 
     def settle_failover(self) -> None:
         """Report what a database server that took over has forgotten. Call it only while nothing is sent."""
@@ -489,8 +487,7 @@ class Runtime:
         """Ask all subscribers of a list to confirm again. Returns their number. Can be run again if interrupted."""
         from tidings.pipeline.members.subscribe import request_reconfirmation
 
-        now = self.now()
-        total = 0
+        now, total = self.now(), 0
         while True:
             with self.store.write() as connection:
                 count = request_reconfirmation(connection, self.member_mails, list_name, now, until, now)
@@ -539,9 +536,7 @@ class Runtime:
     def __enter__(self) -> Runtime:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -561,21 +556,19 @@ _PARTS = (
 """The parts of a runtime that depend on the configuration."""
 
 
-def open_runtime(
-    root: Path, env: Mapping[str, str] | None = None, *, needs: Needs = "everything", lazy: bool = False
-) -> Runtime:
+def open_runtime(root: Path, env: Mapping[str, str] | None = None) -> Runtime:
     """Open the runtime of a folder. Raises InputError that lists every problem of the configuration."""
-    return Runtime(load_valid_newsroom(root, env, needs=needs), lazy=lazy)
+    return Runtime(load_valid_newsroom(root, env))
 
 
-def load_valid_newsroom(root: Path, env: Mapping[str, str] | None = None, *, needs: Needs = "everything") -> Newsroom:
-    """Load the configuration of a folder. Raises InputError that lists every problem that matters for `needs`."""
+def load_valid_newsroom(root: Path, env: Mapping[str, str] | None = None, **options: Unpack[LoadOptions]) -> Newsroom:
+    """Load the configuration of a folder. Raises InputError that lists every problem that matters for the needs."""
     if (root / RESTORING).exists():
         raise RefusedError(
             "A restore of this newsroom was interrupted. Run `tidings restore FILE` again: it puts the old files back "
             "and starts again."
         )
-    loaded = load_newsroom(root, env, needs=needs)
+    loaded = load_newsroom(root, env, **options)
     if loaded.newsroom is None:
         raise InputError("\n".join(str(problem) for problem in loaded.problems if problem.level == "error"))
     return loaded.newsroom

@@ -52,7 +52,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
             "tzdata": version("tzdata"),
             "clock": health.clock,
             "queues": queues.waiting if queues is not None else {},
-            "unset": list(runtime.newsroom.unset),
+            "unset": list(dict.fromkeys(each.name for each in runtime.newsroom.unset)),
             "items": count_items(connection),
             "set_aside": [{"file": item.ref, "problem": item.problem} for item in refused],
             "held": [{"edition": edition.name, "holds": [hold.detail for hold in edition.holds]} for edition in held],

@@ -71,6 +71,7 @@ def rehearse(
             update={
                 "store": SecretStr(f"sqlite:///{copied}"),
                 "mail": tuple(divert_sender(sender, catcher.port) for sender in newsroom.mail),
+                "unset": (),
             }
         )
         # Other keys: no link in a sample works on the newsroom's pages.

@@ -101,7 +101,8 @@ class CatchAll:
     def divert_mail(self, newsroom: Newsroom) -> Newsroom:
         """Return the newsroom with senders that all mail to the catcher. One without senders gets one."""
         mail = newsroom.mail or (plugins.senders()["smtp"].Settings(type="smtp", host="127.0.0.1"),)
-        return newsroom.model_copy(update={"mail": tuple(divert_sender(sender, self._port) for sender in mail)})
+        diverted = tuple(divert_sender(sender, self._port) for sender in mail)
+        return newsroom.model_copy(update={"mail": diverted, "unset": ()})
 
     def divert_channel(self, channel: Channel) -> Channel:
         """Return a channel that keeps its posts here."""

@@ -112,6 +112,16 @@ def get_or_create_mailing(
     return int(connection.execute(select(t.mailings.c.id).where(t.mailings.c.key == key)).scalar_one())
 
 
+def edition_mailing(connection: Connection, edition: int) -> tuple[int, list[str]]:
+    """The mailing of an edition (0: none), and the outlets (`list:NAME`, `channel:NAME`) that it is still to go to."""
+    d, m = t.deliveries.c, t.mailings.c
+    mailing = connection.execute(select(m.id).where(m.edition == edition)).scalars().first() or 0
+    query = select(d.list, d.channel).where(d.mailing == mailing, is_active()).distinct()
+    return mailing, sorted(
+        f"channel:{row.channel}" if row.channel else f"list:{row.list}" for row in connection.execute(query)
+    )
+
+
 def note_postponed(connection: Connection, mailing: int, *, is_any: bool) -> None:
     """Note whether stories of an edition's mailing wait for a later one: only then `plan` looks at its deliveries."""
     connection.execute(update(t.mailings).where(t.mailings.c.id == mailing).values(postpones=is_any))
