@@ -187,3 +187,22 @@ def test_a_session_ends_in_every_browser_when_it_is_revoked(room: RoomSite) -> N
     admin.post(f"team/{room.member('editor')}", do="sign_out")
     assert first.get("").status_code == 303
     assert room.newsroom.editions() == ["daily/1 held"] and room.newsroom.now < MONDAY
+
+
+def test_a_link_among_the_stories_shows_no_secret(room: RoomSite) -> None:
+    """Somebody who writes stories through git, but has no login on the machine, could read keys.json in the room."""
+    root, writer = room.newsroom.folder.root, room.browser("writer")
+    (root / "secrets.env").write_text("SMTP_PASSWORD=very secret\n", encoding="utf-8")
+    for target in ("../secrets.env", "../keys.json", "../tidings.yaml", "/etc/hostname"):
+        link = root / "content" / "link.en.md"
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        for path in ("stories/edit", "stories/version"):
+            page = writer.get(path, file="content/link.en.md", version="none")
+            assert page.status_code == 409 and "leads out of its folder" in page.text, (path, target)
+    link.unlink()
+    link.symlink_to("one.en.md")
+    assert writer.get("stories/edit", file="content/link.en.md").status_code == 200
+    files = ("content/../secrets.env.md", "content//one.en.md", "content/.git/x.md", "content/one.en.md\0.md")
+    for name in (*files, "content\\..\\x.md", "../x.md", "/etc/x.md", f"content/{'a' * 300}.md"):
+        assert writer.get("stories/edit", file=name).status_code in (404, 409), name

@@ -163,6 +163,8 @@ def test_a_schedule_is_changed_by_a_form_with_its_plan(room: RoomSite, admin: Br
     assert "5 March 2026, 08:00" in shown
     wrong = admin.post("settings/schedule", do="save", **fields | {"when": "someday"})
     assert wrong.status_code == 422 and 'value="someday"' in wrong.text
+    assert 'aria-invalid="true" aria-describedby="when-hint when-error"' in wrong.text
+    assert re.search(r'id="when-error"><span[^>]*>weekly: &#39;someday&#39; lacks', wrong.text), "beside its field"
     assert "Saved." in admin.post("settings/schedule", do="save", **fields).text
     written = (room.newsroom.folder.root / SCHEDULE).read_text()
     assert written == (

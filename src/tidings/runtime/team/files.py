@@ -194,13 +194,17 @@ def _keep(root: Path, name: str, old: Path, who: str, now: datetime) -> None:
 
 
 def _locate(root: Path, name: str) -> Path:
-    """Return the path of a file, which must be inside the newsroom and not hidden."""
+    """Return the path of a file, which must be inside the newsroom and not hidden.
+
+    A link may lead to a file of the same folder only: one among the stories must not show a writer the newsroom's keys.
+    """
     parts = name.split("/")
     path = root / name
     if not name or any(part in ("", ".", "..") or part.startswith(".") for part in parts) or "\0" in name:
         raise RefusedError(f"{name!r} is not a file of the newsroom")
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise RefusedError(f"{name} is a link that leads out of the newsroom")
+    folder = root / parts[0] if parts[1:] else root
+    if not path.resolve().is_relative_to(folder.resolve()) or not path.resolve().is_relative_to(root.resolve()):
+        raise RefusedError(f"{name} is a link that leads out of its folder")
     return path
 
 

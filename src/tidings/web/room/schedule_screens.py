@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from tidings.model.errors import RefusedError
+from tidings.model.errors import Problem, RefusedError
 from tidings.model.text import one_line, shorten_slug, slugify
 from tidings.pipeline.members.preferences import frequency_label
 from tidings.render.i18n import kind_label
@@ -144,11 +144,24 @@ def _page(
             *((key, key) for key in form.lists["topics"] if key not in newsroom.topics),
         ],
         languages=newsroom.site.languages,
+        errors=_find_fields(opened.name, checked.problems) if checked is not None else {},
         is_checked=checked is not None,
         problems=checked.problems if checked is not None else [],
         difference=files.difference(opened.text, text) if checked is not None else [],
         plan=compare_plans(visit, checked) if checked is not None else [],
     )
+
+
+def _find_fields(name: str, problems: list[Problem]) -> dict[str, Problem]:
+    """Return the errors of a file by the field of the form. A message begins with the key of its setting."""
+    keys = {**dict.fromkeys(schedule_form.RULES, "when"), **{key: key for key in schedule_form.TEXTS}}
+    keys |= {key: key for key in schedule_form.LISTS}
+    found: dict[str, Problem] = {}
+    for problem in problems:
+        key = keys.get(problem.message.partition(":")[0])
+        if problem.file == name and problem.level == "error" and key is not None:
+            found.setdefault(key, problem)
+    return found
 
 
 def _outlets(visit: Visit, form: ScheduleForm) -> list[dict[str, Any]]:
