@@ -171,6 +171,7 @@ WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
     "tiff": (lambda: drawn(kind="TIFF"), "it is a TIFF"),
     "empty": (lambda: b"", "it is empty"),
     "phone": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "it is a HEIC photo"),
+    "jpeg xl": (lambda: b"\xff\x0a" + bytes(9), "it is JPEG XL"),
     "pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\n", "Git LFS has not fetched it"),
     "icon": (lambda: b"\0\0\1\0\1\0", "it is an icon"),
     "too big": (lambda: drawn() + bytes(2000), "larger than"),

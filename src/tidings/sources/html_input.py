@@ -230,7 +230,7 @@ class _Preparer:
         elif name == "script":
             if inner := read_blocked(attributes, tag.content):
                 self._put_embedded(inner)
-            else:
+            elif not scripted:
                 self._report_script(tag)
         elif name in ("textarea", "xmp", "plaintext"):
             self._put_text(tag.content)

@@ -166,6 +166,10 @@ class FileLinks(LinkResolver):
     def _resolve(self, target: str, written: str, *, picture: bool) -> str | None:
         if target.startswith(("//", "\\\\")):
             target = "https:" + target.replace("\\", "/")
+        if re.match(r"www\.[\w-]+\.[\w-]", target):
+            target = f"https://{target}"
+        if not picture and re.fullmatch(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", target):
+            return _quote(f"mailto:{target}")
         if _SCHEME.match(target):
             encoded = encode_url(target)
             if encoded is None:

@@ -69,6 +69,10 @@ _OTHER_FILES = (
         "it is an SVG drawing, which can hold scripts",
     ),
     (re.compile(rb"\A\s*<(?:!doctype html|html|head|body)", re.IGNORECASE), "it is a web page"),
+    (
+        re.compile(rb"\A(?:\xff\x0a|.{4}JXL |.{4}jP  )", re.DOTALL),
+        "it is JPEG XL or JPEG 2000, which browsers do not show",
+    ),
     (re.compile(rb"\A%PDF"), "it is a PDF"),
     (re.compile(rb"\A(?:II\*\x00|MM\x00\*)"), "it is a TIFF, which browsers do not show"),
     (re.compile(rb"\ABM"), "it is a BMP, which is too large for mails"),

@@ -338,3 +338,10 @@ def test_a_picture_in_the_text_is_never_wider_than_the_column() -> None:
     assert 'alt="C" style="max-width:100%' in view.body
     assert view.body.count("max-width:100%") == 3
     assert not any(word in view.body for word in ("srcset", "<video", "1600"))
+
+
+def test_a_picture_with_sources_was_lost_in_mails() -> None:
+    body = '<picture><source srcset="https://un.example/a.webp"><img src="https://un.example/a.jpg" alt="A"></picture>'
+    shown = build_mail_item(item(body=body), language="en", zone="UTC", topic_labels={}).body
+    assert "a.webp" not in shown
+    assert '<picture><img src="https://un.example/a.jpg" alt="A"' in shown

@@ -21,3 +21,13 @@ def test_bodies_as_text_keep_links_lists_and_quotes() -> None:
 
 def test_headings_of_a_body_skip_no_level() -> None:
     assert fit_headings('<h1 id="a">A</h1><h4>B</h4><h1>C</h1>', 3) == "<h3>A</h3><h4>B</h4><h3>C</h3>"
+
+
+def test_a_numbered_list_begins_where_its_author_began() -> None:
+    assert html_to_text('<ol start="7"><li>a</li><li>b</li></ol>') == "7. a\n8. b"
+
+
+def test_elements_without_content_stay_empty() -> None:
+    body = '<picture><source srcset="/a.webp"><img src="/a.jpg" alt="A"></picture><p>long<wbr>word</p>'
+    assert fit_headings(body, 3) == body
+    assert html_to_text(body) == "[A]\n\nlongword"

@@ -625,3 +625,11 @@ def test_a_file_becomes_a_copy_once_its_original_is_there(content: Path) -> None
     assert "copy" not in [source.list_files().documents[ref] for _ in range(2)]
     (content / "sdg.en.md").write_text(GOOD, encoding="utf-8")
     assert source.list_files().documents[ref] == "copy"
+
+
+def test_an_address_without_its_scheme_leads_out_of_the_site(content: Path) -> None:
+    (content / "a.en.md").write_text("---\ntitle: T\n---\n[UN](www.un.example/a) [us](office@un.example)\n")
+    swept = sweep(content)
+    assert 'href="https://www.un.example/a"' in swept.items[0].body
+    assert 'href="mailto:office@un.example"' in swept.items[0].body
+    assert not swept.problems

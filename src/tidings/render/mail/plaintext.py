@@ -15,6 +15,8 @@ _BLOCKS: Final = frozenset(
     li main nav ol p pre section summary table tbody td tfoot th thead tr ul""".split()  # noqa: SIM905
 )
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+_VOID = re.compile(r"<(source|track|wbr)\b([^<>]*)>")
+_VOID_END = re.compile(r"</(?:source|track|wbr)>")
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 
 
@@ -34,11 +36,24 @@ def wrap(text: str, width: int = WIDTH, indent: str = "", first: str | None = No
     return "\n".join(lines)
 
 
+def parse_body(markup: str) -> lxml_html.HtmlElement:
+    """Parse a sanitised body into a <div>.
+
+    libxml2 does not know that <source>, <track> and <wbr> have no content. It would put a picture into its <source>.
+    """
+    return lxml_html.fragment_fromstring(_VOID.sub(r"<\1\2></\1>", markup), create_parent="div")
+
+
+def write_element(element: lxml_html.HtmlElement) -> str:
+    """Return an element of a parsed body and the text after it as HTML."""
+    return _VOID_END.sub("", str(etree.tostring(element, method="html", encoding="unicode")))
+
+
 def html_to_text(markup: str) -> str:
     """Return the text of an item's body, with empty lines between paragraphs, and links as `words <URL>`."""
     if not markup.strip():
         return ""
-    root = lxml_html.fragment_fromstring(markup, create_parent="div")
+    root = parse_body(markup)
     blocks: list[str] = []
     _walk(root, blocks, "", WIDTH)
     return "\n\n".join(block for block in blocks if block.strip())
@@ -51,14 +66,13 @@ def fit_headings(markup: str, first: int) -> str:
     """
     if not markup.strip():
         return ""
-    root = lxml_html.fragment_fromstring(markup, create_parent="div")
+    root = parse_body(markup)
     levels = sorted({str(element.tag) for element in root.iter(*_HEADINGS)})
     for element in root.iter(etree.Element):
         if element.tag in levels:
             element.tag = f"h{min(first + levels.index(element.tag), 6)}"
         element.attrib.pop("id", None)
-    children = (etree.tostring(child, method="html", encoding="unicode") for child in root)
-    return "".join([escape(root.text or "", quote=False), *children])
+    return "".join([escape(root.text or "", quote=False), *map(write_element, root)])
 
 
 def _walk(element: lxml_html.HtmlElement, blocks: list[str], indent: str, width: int, first: str | None = None) -> None:
@@ -86,7 +100,8 @@ def _walk(element: lxml_html.HtmlElement, blocks: list[str], indent: str, width:
         elif tag in ("ul", "ol"):
             flush()
             items: list[str] = []
-            for place, entry in enumerate(child.iterchildren("li"), start=1):
+            start = child.get("start", "")
+            for place, entry in enumerate(child.iterchildren("li"), start=int(start) if start.isdecimal() else 1):
                 bullet = f"{place}. " if tag == "ol" else "- "
                 inner: list[str] = []
                 _walk(entry, inner, indent + " " * len(bullet), width, indent + bullet)

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from lxml import etree
 from lxml import html as lxml_html
 from markupsafe import Markup
 
@@ -26,7 +25,7 @@ from tidings.render.i18n import (
     topic_label,
 )
 from tidings.render.mail.personal import escape_placeholders
-from tidings.render.mail.plaintext import fit_headings, html_to_text
+from tidings.render.mail.plaintext import fit_headings, html_to_text, parse_body, write_element
 from tidings.render.urls import ascii_url
 
 COLUMN = 536
@@ -243,7 +242,7 @@ def _fit_body(markup: str, copies: Collection[str]) -> str:
     """
     if "href" not in markup and "src" not in markup:
         return markup
-    root = lxml_html.fragment_fromstring(markup, create_parent="div")
+    root = parse_body(markup)
     # The player is removed: most mail programs would show its text about old browsers. A link to the file is below it.
     for element in list(root.iter("video", "audio", "source")):
         element.drop_tree()
@@ -252,7 +251,7 @@ def _fit_body(markup: str, copies: Collection[str]) -> str:
             element.set("href", mail_url(element.get("href", "")))
     for element in root.iter("img"):
         _fit_picture(element, copies)
-    inner = etree.tostring(root, method="html", encoding="unicode")
+    inner = write_element(root)
     return inner.removeprefix("<div>").removesuffix("</div>")
 
 
