@@ -139,6 +139,8 @@ def test_notes_of_the_plan_name_days_as_the_room_does() -> None:
     assert command_words.translate_check(note, "ru") == (
         "ритм изменён: каждую неделю (пятница) в 09:00 (Asia/Almaty); оно действует с пн, 30 ноября 2026\u00a0г., 17:00"
     )
+    held = "held: waits for boss@example.org"
+    assert command_words.translate_check(held, "ru") == "задержан: ждёт решения: boss@example.org", "it is no setting"
     assert "الجمعة" in command_words.translate_check("changed by a person, moved to 2026-12-04 09:00", "ar")
     assert command_words.translate_check("write 2026-12-04", "en") == "write 2026-12-04", "it is typed into YAML"
 

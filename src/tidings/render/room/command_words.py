@@ -33,6 +33,7 @@ _NOTES = (
     _("%(what)s is paused. Slots that come due meanwhile become one edition"),
     _("The schedule %(schedule)s is due on %(moment)s and takes it, once %(people)s approve it."),
     _("The schedule %(schedule)s is due on %(moment)s and takes it."),
+    _("a person dropped it"),
     _("approved %(code)s"),
     _("cancelled"),
     _("changed by a person"),
@@ -176,15 +177,17 @@ _ADDRESSES = (
 
 def translate_check(text: str, language: str) -> str:
     """Translate the message of a check or a refusal, as far as it is known."""
-    if (keyed := _KEY.fullmatch(text)) is not None and (found := translate_check(keyed[2], language)) != keyed[2]:
-        return f"{keyed[1]}: {found}"
+    is_line = _BESIDE_LINE.search(_NO_WORDS.sub("", text)) is None
     inner = {"why": translate_check, "known": translate_check, "moment": _tell_moment, "reason": _tell_address}
     inner |= {"line": _tell_either, "expected": _tell_either}
-    is_line = _BESIDE_LINE.search(_NO_WORDS.sub("", text)) is None
+    keyed = _KEY.fullmatch(text)
     for messages in (_CHECKS, _REFUSALS, SETTINGS, *([LINES] if is_line else [])):
-        found = translate_line(text, messages, language, domain="room", inner=inner)
-        if found != text:
-            return found
+        # The key of a setting stays as it is. Elsewhere it may be a part of the message.
+        key, rest = (f"{keyed[1]}: ", keyed[2]) if keyed is not None and messages is SETTINGS else ("", text)
+        for before, part in dict.fromkeys([(key, rest), ("", text)]):
+            found = translate_line(part, messages, language, domain="room", inner=inner)
+            if found != part:
+                return before + found
     return "; ".join(translate_words(part, language) for part in text.split("; "))
 
 
