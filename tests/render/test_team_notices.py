@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,3 +171,28 @@ def test_each_mistake_in_a_schedule_is_translated(tmp_path: Path, language: str)
 def _cases(test: Any) -> list[tuple[str, ...]]:
     """Return the cases of a parametrized test."""
     return next(mark.args[1] for mark in test.pytestmark if mark.name == "parametrize")
+
+
+def test_refusals_behind_the_rooms_buttons_are_translated() -> None:
+    """The sources are read, so that a new refusal is translated too."""
+    modules = (
+        "runtime/team/files",
+        "runtime/team/schedule_form",
+        "runtime/team/story_pictures",
+        "runtime/team/yaml_edit",
+    )
+    modules += ("pipeline/compose/composer", "pipeline/deliver/corrections")
+    for module in modules:
+        source = Path(command_words.__file__).parents[2].joinpath(f"{module}.py").read_text(encoding="utf-8")
+        for raised in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Raise)):
+            text = _message(raised)
+            assert not text or command_words.translate_check(text, "kk") != text, (module, text)
+
+
+def _message(raised: ast.Raise) -> str:
+    """Return the message of a `raise` with a sample in place of each value, or '' if it is made elsewhere."""
+    call = raised.exc
+    message = call.args[0] if isinstance(call, ast.Call) and call.args else None
+    if isinstance(message, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "<value>" for part in message.values)
+    return message.value if isinstance(message, ast.Constant) and isinstance(message.value, str) else ""

@@ -1,7 +1,7 @@
-"""Messages about settings: what is wrong in YAML, and its remedy, for translation into a member's language.
+"""Messages about wrong settings, and reasons of refusals, for translation into a member's language.
 
-They are those of `config`, `model/cadence` and `runtime/check` that somebody meets who changes a schedule in the room.
-More general messages come later: the first one that fits is taken.
+They are the messages of `config`, `model/cadence` and `runtime/check` about a schedule, and those of `pipeline` and
+`runtime/team` behind the room's buttons. More general messages come later: the first one that fits is taken.
 """
 
 from __future__ import annotations
@@ -264,6 +264,61 @@ SETTINGS = (
     _("begin this line in the same column as the lines that it belongs to"),
 )
 """What is wrong in a file of settings, and remedies."""
+REFUSALS = (
+    _("%(file)s was changed by somebody else meanwhile."),
+    _("%(file)s was made by somebody else meanwhile."),
+    _("There is another file %(file)s already."),
+    _("%(file)s is not a file of the newsroom"),
+    _("%(file)s is a link that leads out of its folder"),
+    _("%(file)s is not UTF-8 text. Save it as UTF-8 on the machine first."),
+    _("%(file)s cannot be read: %(error)s"),
+    _("The folder is a git repository, but git is not installed. Nothing was saved."),
+    _("git refused: %(error)s"),
+    _("%(edition)s is %(state)s, not held."),
+    _("%(edition)s is no longer held."),
+    _("the schedule %(schedule)s no longer exists, so %(edition)s stays as it is."),
+    _("%(edition)s needs the approval of several people, and not all have approved it."),
+    _(
+        "%(edition)s cannot be composed again: part of it was already sent. Cancel the rest with %(command)s. Its stories join the next edition. Nobody gets a story twice."  # noqa: E501
+    ),
+    _("%(edition)s has no story left. Cancel it with %(command)s."),
+    _("%(edition)s would have no story. Cancel it with %(command)s."),
+    _("%(edition)s cannot be changed. An edition must be held, and nothing of it may be sent yet."),
+    _("%(edition)s is already %(state)s: somebody else decided first."),
+    _(
+        "%(edition)s cannot be released: %(why)s. Correct the story, then run %(command)s. To drop the edition, run %(other)s."  # noqa: E501
+    ),
+    _(
+        "%(edition)s cannot be released: %(why)s. Change it with %(change)s, or run %(command)s. To drop the edition, run %(other)s."  # noqa: E501
+    ),
+    _("%(edition)s cannot be taken back. Only a released one whose time has not come."),
+    _("Write what to change."),
+    _("the story %(story)s cannot be dropped and also be put first."),
+    _("%(language)s is not a language of the site: %(languages)s."),
+    _("the subject has a line break or an invisible character; keep it on one line."),
+    _("This post is not online, or the network gave no name for it."),
+    _("%(channel)s cannot do this with its posts. Do it there by hand."),
+    _("This post was taken down already, or is about to be."),
+    _("This was done already."),
+    _("The post would have %(count)s characters; %(channel)s takes 1 to %(most)s."),
+    _("the front matter cannot be read"),
+    _("the text has characters that a browser would change; edit the file on the machine"),
+    _("the form sent back other pictures than it showed"),
+    _("`images` has other keys than src, alt, caption and credit. Change it in the text of the file"),
+    _("the cadence has no rule that the form knows"),
+    _("a list or channel is in `deliver` twice, and the form cannot show that"),
+    _("choose a rule, and write when it is due"),
+    _("choose a list or a channel"),
+    _("%(key)s cannot be set: %(other)s is not a map"),
+    _("%(key)s is not a list"),
+    _("%(key)s must keep one item"),
+    _("the YAML cannot be read: %(error)s"),
+    _("%(file)s is empty. Its first line must name the columns."),
+    _("the edition of delivery %(delivery)s is %(state)s, so nothing of it is sent again"),
+    _("delivery %(delivery)s has a story of delivery %(other)s already, so it would go out twice"),
+    _("delivery %(delivery)s is %(state)s, not in doubt. There is nothing to resolve."),
+)
+"""Why a change of a file, an edition or a post is refused."""
 LINES = (_("write it like %(line)s"), _("write %(line)s"))
 """Remedies that are a line of a file alone."""
 EITHER = _("%(first)s or %(second)s")
