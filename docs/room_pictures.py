@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent / "room"
 WIDTH = 1100
 SCREENS = {
     "today": ("", 1300),
-    "story": ("stories/edit?file=content/reading-tent.en.md", 1300),
+    "story": ("stories/edit?file=content/reading-tent.en.md", 1900),
     "edition": ("editions/reports/1", 1100),
     "calendar": ("calendar", 1000),
     "subscribers": ("subscribers", 1000),
@@ -42,7 +42,7 @@ dana@example.org,Dana,xx,,weekly
 @contextmanager
 def demo_room() -> Iterator[str]:
     """Play the demo in a folder of its own. Yields the address of its room."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-u", "-m", "tidings", "demo"]
         playing = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
         try:
