@@ -55,7 +55,7 @@ def test_a_public_name_with_a_private_address_is_refused(monkeypatch: pytest.Mon
 def test_a_get_is_guarded_as_a_post_is() -> None:
     with HttpSink() as sink:
         assert GuardedSession(allow_private=True).get(sink.url).status == 200
-        assert [one.method for one in sink.received] == ["GET"]
+        assert [request.method for request in sink.received] == ["GET"]
         with pytest.raises(NotSentError, match="allow_private"):
             GuardedSession().get(sink.url)
 

@@ -111,9 +111,9 @@ def test_an_access_request_shows_all_data(newsroom: RunningNewsroom) -> None:
             export_subscriber(connection, reader + 1_000)
     assert not misfits(known, make_schemas()["subscribers show --json"])
     assert (known["address"], known["name"]) == (ADDRESS, NAME)
-    assert [one["what"] for one in known["consents"]] == ["confirmed", "returned", "confirmed"]
+    assert [consent["what"] for consent in known["consents"]] == ["confirmed", "returned", "confirmed"]
     assert known["consents"][2]["ip"] == "192.0.2.1"
-    assert [(one["kind"], one["state"]) for one in known["mails"]] == [
+    assert [(mail["kind"], mail["state"]) for mail in known["mails"]] == [
         ("edition", "accepted"),
         ("edition", "rejected"),
         ("test", "rejected"),
@@ -129,7 +129,7 @@ def test_data_that_keep_has_packed_is_shown_too(newsroom: RunningNewsroom) -> No
     with newsroom.runtime.store.read() as connection:
         known = export_subscriber(connection, reader)
     assert known["mails"] == []
-    assert [(one["edition"], one["list"], one["stories"]) for one in known["older_mails"]] == [
+    assert [(mail["edition"], mail["list"], mail["stories"]) for mail in known["older_mails"]] == [
         ("daily/1", "digest", ["one"])
     ]
 
@@ -205,8 +205,8 @@ def test_a_person_on_no_list_may_ask_for_data(newsroom: RunningNewsroom) -> None
         consent.suppress(connection, digest, "digest", "unsubscribed", newsroom.now)
         known = export_address(connection, ADDRESS)
     assert not misfits(known, make_schemas()["subscribers show --json"])
-    assert [one["kind"] for one in known["mails"]] == ["test"]
-    assert [one["list"] for one in known["suppressions"]] == ["digest"]
+    assert [mail["kind"] for mail in known["mails"]] == ["test"]
+    assert [suppression["list"] for suppression in known["suppressions"]] == ["digest"]
     with newsroom.runtime.store.write() as connection:
         assert erase_address(connection, ADDRESS.lower(), now=newsroom.now)
     truncate_log(newsroom.runtime.store)

@@ -46,7 +46,10 @@ def _edition(newsroom: RunningNewsroom, number: int) -> None:
 
 def _states(newsroom: RunningNewsroom) -> dict[str, str]:
     with newsroom.runtime.store.read() as connection:
-        result = {one.address: one.state for one in subscribers.subscriptions(connection, list_name="digest")}
+        result = {
+            subscription.address: subscription.state
+            for subscription in subscribers.subscriptions(connection, list_name="digest")
+        }
     return {name: result[address] for name, address in READERS.items()}
 
 

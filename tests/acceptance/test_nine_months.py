@@ -148,7 +148,9 @@ def test_the_ledger_and_what_arrived_agree(newsroom: str, database_url: str, tmp
             folder.write(f"schedules/{name}.yaml", text)
         live(folder, arrivals)
         check(folder)
-        hooks = [json.loads(one.body)["data"] for one in folder.hook.received if one.path.startswith("/hook/")]
+        hooks = [
+            json.loads(request.body)["data"] for request in folder.hook.received if request.path.startswith("/hook/")
+        ]
         stories = [entry["items"][0]["story"] for entry in hooks]
         assert len(stories) == len(set(stories))
         shutil.rmtree(tmp_path / "newsroom" / "public")

@@ -206,7 +206,7 @@ def test_explain_and_plan_name_the_pause(newsroom: RunningNewsroom) -> None:
     newsroom.item("two")
     newsroom.tick(MONDAY + DAY)
     assert explain_reader()[0].endswith(": paused; it joined a later edition.")
-    notes = [slot.note for one in plan(newsroom.runtime, MONDAY + DAY, runs=1) for slot in one.slots]
+    notes = [slot.note for planned in plan(newsroom.runtime, MONDAY + DAY, runs=1) for slot in planned.slots]
     assert notes == ["list digest is paused. Deliveries there wait"]
 
 

@@ -114,7 +114,7 @@ def well(name: str = "well", alt: str = "A well in a yard") -> Story:
 def test_mails_pages_and_feeds_show_our_copies(paper: Paper) -> None:
     paper.tell(well())
     paper.live(START + 5 * MINUTE)
-    [item] = [one for one in paper.items() if one.title == "The well"]
+    [item] = [item for item in paper.items() if item.title == "The well"]
     src = item.images[0].src
     assert re.fullmatch(r"https://news\.example\.org/media/[0-9a-f]{16}/well\.png", src)
     served = paper.runtime.newsroom.public / src.removeprefix("https://news.example.org/")
@@ -144,13 +144,13 @@ def test_mails_pages_and_feeds_show_our_copies(paper: Paper) -> None:
 def test_a_later_picture_does_not_make_an_item_new(paper: Paper) -> None:
     paper.tell(well())
     paper.live(START + 5 * MINUTE, pictures=False)
-    [link] = [one for one in paper.items() if one.title == "The well"]
+    [link] = [item for item in paper.items() if item.title == "The well"]
     assert link.images[0].src == f"{paper.site.url}/well.png"
     feed = (paper.runtime.newsroom.public / "feeds/en/all.atom").read_text(encoding="utf-8")
     paper.live(NINE, pictures=False)
     sent = len(paper.folder.mails.received)
     paper.live(NINE + MINUTE)
-    [ours] = [one for one in paper.items() if one.title == "The well"]
+    [ours] = [item for item in paper.items() if item.title == "The well"]
     assert ours.images[0].width == 40
     assert (ours.id, ours.changed, ours.updated, ours.out_at) == (link.id, link.changed, link.updated, link.out_at)
     after = (paper.runtime.newsroom.public / "feeds/en/all.atom").read_text(encoding="utf-8")
@@ -200,14 +200,14 @@ def test_a_missing_alt_text_holds_the_mail_until_added(paper: Paper, monkeypatch
         monkeypatch.setenv(name, value)
     paper.tell(well(alt=""))
     paper.live(START + 5 * MINUTE)
-    [said] = [one for one in check_newsroom(paper.folder.root) if one.level == "error"]
+    [said] = [problem for problem in check_newsroom(paper.folder.root) if problem.level == "error"]
     assert "the picture well.png has no alt text: mail with it is held" in said.message
     match = re.search(r"in (content/overlay/\S+\.yaml), under `alt`, after (\S+)", said.mend)
     assert match is not None
     paper.live(NINE)
     assert not any(each.recipient == "reader@example.org" for each in paper.folder.mails.received)
     paper.folder.write(match[1], f'alt: {{"{match[2]}": A well in a yard}}\n')
-    assert [one for one in check_newsroom(paper.folder.root) if "alt" in one.message] == []
+    assert [problem for problem in check_newsroom(paper.folder.root) if "alt" in problem.message] == []
     paper.live(NINE + DAY)
     assert 'alt="A well in a yard"' in paper.mail()
 

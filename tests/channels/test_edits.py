@@ -50,8 +50,8 @@ def test_mastodon_replaces_the_text() -> None:
 def test_mastodon_deletes_a_post_also_if_it_is_gone() -> None:
     with HttpSink([_json(200, {"id": "103", "text": "x"}), _json(404, {"error": "Record not found"})]) as sink:
         outcomes = [_take_down("mastodon", sink) for _ in range(2)]
-    assert [one.verdict for one in outcomes] == [Verdict.ACCEPTED] * 2
-    assert [(one.method, one.path.rpartition("/")[2]) for one in sink.received] == [("DELETE", "103")] * 2
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.ACCEPTED] * 2
+    assert [(request.method, request.path.rpartition("/")[2]) for request in sink.received] == [("DELETE", "103")] * 2
 
 
 def test_a_reply_names_its_post() -> None:
@@ -123,10 +123,10 @@ def test_telegram_accepts_a_repeated_edit_or_deletion(answer: Step, edited: Verd
     with HttpSink([answer]) as sink:
         assert _edit("telegram", sink).verdict is edited
         assert _take_down("telegram", sink).verdict is deleted
-    edit, delete = (json.loads(one.body) for one in sink.received)
+    edit, delete = (json.loads(request.body) for request in sink.received)
     assert edit["message_id"] == delete["message_id"] == 103
-    assert [one.path.rpartition("/")[2] for one in sink.received] == ["editMessageText", "deleteMessage"]
-    assert all(TOKEN in one.path for one in sink.received)
+    assert [request.path.rpartition("/")[2] for request in sink.received] == ["editMessageText", "deleteMessage"]
+    assert all(TOKEN in request.path for request in sink.received)
 
 
 # -- finding a post on Mastodon ---------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def _account(statuses: list[dict[str, Any]]) -> HttpSink:
         path, _, query = received.path.partition("?")
         assert path.endswith("/api/v1/accounts/7/statuses")
         asked = dict(part.split("=") for part in query.split("&"))
-        older = [one for one in statuses if int(one["id"]) < int(asked.get("max_id", 10**9))]
+        older = [status for status in statuses if int(status["id"]) < int(asked.get("max_id", 10**9))]
         return _json(200, older[: int(asked["limit"])])
 
     return HttpSink(answer=answer)

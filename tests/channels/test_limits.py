@@ -87,8 +87,10 @@ def _telegram(body: dict[str, Any]) -> int:
 
 def _discord(body: dict[str, Any]) -> int:
     assert len(body["content"]) <= 2000 and len(body["embeds"]) <= 10
-    assert all(len(one.get("title", "")) <= 256 and len(one.get("description", "")) <= 4096 for one in body["embeds"])
-    return sum(len(one.get("title", "")) + len(one.get("description", "")) for one in body["embeds"])
+    assert all(
+        len(embed.get("title", "")) <= 256 and len(embed.get("description", "")) <= 4096 for embed in body["embeds"]
+    )
+    return sum(len(embed.get("title", "")) + len(embed.get("description", "")) for embed in body["embeds"])
 
 
 def _slack(body: dict[str, Any]) -> int:
@@ -150,9 +152,9 @@ def test_twitter_text_counts_every_post_the_same() -> None:
     texts = [json.loads(body)["text"] for body in bodies("x")]
     plain = [text for text in texts if "other.example.org" not in text]
     verdicts = judged({"x": [*texts, *plain, "x" * 281]})["x"]
-    assert all(one["valid"] and one["weightedLength"] <= 280 for one in verdicts[: len(texts)])
+    assert all(verdict["valid"] and verdict["weightedLength"] <= 280 for verdict in verdicts[: len(texts)])
     assert not verdicts[-1]["valid"]
-    counted = [one["weightedLength"] for one in verdicts[len(texts) : -1]]
+    counted = [verdict["weightedLength"] for verdict in verdicts[len(texts) : -1]]
     assert len(plain) > 300
     assert [weigh(text) for text in plain] == counted
 
@@ -163,5 +165,5 @@ def test_adaptive_cards_own_library_reads_every_card() -> None:
     broken = {"type": "AdaptiveCard", "version": "1.4", "body": [{"type": "Surprise"}]}
     *verdicts, spoilt = judged({"teams": [*cards, broken]})["teams"]
     assert spoilt["complaints"]
-    assert [one["complaints"] for one in verdicts] == [[]] * len(cards)
-    assert [one["items"] for one in verdicts] == [len(card["body"]) for card in cards]
+    assert [verdict["complaints"] for verdict in verdicts] == [[]] * len(cards)
+    assert [verdict["items"] for verdict in verdicts] == [len(card["body"]) for card in cards]

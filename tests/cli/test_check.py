@@ -136,13 +136,17 @@ def test_many_mistakes_are_all_named_in_one_run(run_in: Run, tmp_path: Path) -> 
     assert "hunter2" not in ran.out + ran.err
     found = run_in(tmp_path, "check", "--json").json
     assert not found["ok"]
-    bare = [one for one in found["problems"] if not one["line"] and not one["file"].startswith("templates/")]
+    bare = [
+        problem for problem in found["problems"] if not problem["line"] and not problem["file"].startswith("templates/")
+    ]
     assert not bare, bare
     explained = ("title: ", "max_items: ")  # their messages contain the right value
     silent = [
-        one
-        for one in found["problems"]
-        if not one["mend"] and not one["file"].startswith("templates/") and not one["message"].startswith(explained)
+        problem
+        for problem in found["problems"]
+        if not problem["mend"]
+        and not problem["file"].startswith("templates/")
+        and not problem["message"].startswith(explained)
     ]
     assert not silent, silent
     assert not (tmp_path / "tidings.db").exists() and not (tmp_path / "keys.json").exists()

@@ -36,7 +36,7 @@ def lively(folder: NewsroomFolder, run: Run) -> NewsroomFolder:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(arguments=st.lists(WORDS | st.text(max_size=12), min_size=1, max_size=6))
 def test_odd_arguments(lively: NewsroomFolder, run_in: Run, arguments: list[str]) -> None:
-    if {"run", "demo", "init", "tick"} & set(arguments) or any(one.startswith("-C") for one in arguments):
+    if {"run", "demo", "init", "tick"} & set(arguments) or any(argument.startswith("-C") for argument in arguments):
         return
     run_in(lively.root, *arguments)
 

@@ -84,7 +84,7 @@ def test_sync_reads_items_and_list_shows_each_sources_state(site: Website, run: 
     assert "fails since" in run("sources", "list").ok().out
     found = run("status", "--json").json
     assert "503" in found["sources"][0]["problem"]
-    assert any(one["what"] == "source" and "sources try site" in one["mend"] for one in found["wrong"])
+    assert any(problem["what"] == "source" and "sources try site" in problem["mend"] for problem in found["wrong"])
     assert misfits(found, make_schemas()["status --json"]) == []
 
 
@@ -135,7 +135,7 @@ def test_a_silent_and_an_ended_source_give_one_notice_each(site: Website, folder
     site.pages["/feed"] = Page(rss(told, site.url))
 
     def heard() -> list[str]:
-        return [one["text"] for one in run("status", "--json").json["notices"]]
+        return [notice["text"] for notice in run("status", "--json").json["notices"]]
 
     for day in (6, 30, 31):
         with folder.runtime() as runtime:

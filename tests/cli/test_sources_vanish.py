@@ -109,7 +109,7 @@ def live(runtime: Runtime, first: int, last: int) -> list[str]:
         runtime.set_clock(START + hour * HOUR)
         assert not any(one.problem for one in runtime.fetch().values())
         tick(runtime, START + hour * HOUR)
-    return [str(one["text"]) for one in status(runtime, runtime.now())["wrong"] if one["what"] == "source"]
+    return [str(problem["text"]) for problem in status(runtime, runtime.now())["wrong"] if problem["what"] == "source"]
 
 
 def standing(runtime: Runtime) -> int:

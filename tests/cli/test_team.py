@@ -27,7 +27,7 @@ def test_a_new_member_gets_a_one_time_link(run: Run, admin: str) -> None:
 def test_members_are_listed_changed_and_removed(run: Run, admin: str) -> None:
     run("team", "add", "eli@example.org", "--role", "writer", "--lists", "press").ok()
     members = run("team", "list", "--json").ok().json
-    assert [(one["address"], one["role"], one["lists"]) for one in members] == [
+    assert [(member["address"], member["role"], member["lists"]) for member in members] == [
         ("dana@example.org", "admin", []),
         ("eli@example.org", "writer", ["press"]),
     ]

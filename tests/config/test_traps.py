@@ -217,7 +217,9 @@ was: friday
 def test_a_wrong_cadence_is_named_by_line(tmp_path: Path, rule: str) -> None:
     loaded = load(tmp_path, weekly=f"cadence: {{{rule}}}\ndeliver: [{{list: digest, frequency: all}}]\n")
     assert loaded.newsroom is None
-    assert any(one.file == "schedules/weekly.yaml" and one.line == 1 for one in loaded.problems), said(loaded)
+    assert any(problem.file == "schedules/weekly.yaml" and problem.line == 1 for problem in loaded.problems), said(
+        loaded
+    )
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,10 @@ class Round:
         """Record the states of all rows, except while a stopped sender has the database locked."""
         try:
             with self.store.read() as connection:
-                composing = {one.name for one in editions.list_editions(connection) if one.state.value == "composing"}
-                rows = {one.id: (one.edition, one.state) for one in ledger.entries(connection)}
+                composing = {
+                    edition.name for edition in editions.list_editions(connection) if edition.state.value == "composing"
+                }
+                rows = {entry.id: (entry.edition, entry.state) for entry in ledger.entries(connection)}
         except OperationalError:
             return
         self._snapshots.append({key: value for key, value in rows.items() if value[0] not in composing})
@@ -125,7 +127,7 @@ class Round:
     def is_over(self) -> bool:
         """Whether every edition has ended and no row would still be sent."""
         with self.store.read() as connection:
-            states = {one.state.value for one in editions.list_editions(connection)}
+            states = {edition.state.value for edition in editions.list_editions(connection)}
         return not self.waiting() and states <= {"done", "cancelled", "superseded"} and bool(states)
 
     def is_all_mailed(self) -> bool:
@@ -146,14 +148,16 @@ class Round:
         """Check the promises after the round."""
         waiting = self.waiting()
         with self.store.read() as connection:
-            rows = [one.as_json() | {"address": one.address} for one in ledger.entries(connection)]
+            rows = [entry.as_json() | {"address": entry.address} for entry in ledger.entries(connection)]
             counts = ledger.count_by_state(connection)
             s = t.slots.c
             rows_of_slots = connection.execute(
                 select(s.slot, s.state).where(s.schedule == SCHEDULE).order_by(s.slot.desc())
             )
             slots = [(SCHEDULE, str(row.slot), row.state) for row in rows_of_slots]
-            made = [(one.name, str(one.slot), one.state.value) for one in editions.list_editions(connection)]
+            made = [
+                (edition.name, str(edition.slot), edition.state.value) for edition in editions.list_editions(connection)
+            ]
         intents = [moment for log in self._logs for moment in Said.read(log).intents]
         verdict = judge(
             Evidence(

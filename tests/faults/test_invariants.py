@@ -73,7 +73,7 @@ def test_all_is_well(good: Evidence) -> None:
 def _change(evidence: Evidence, number: int, **values: Any) -> None:
     row: Any = evidence.rows[number - 1]
     row.update(values)
-    states = [one["state"] for one in evidence.rows]
+    states = [row["state"] for row in evidence.rows]
     evidence.counts = {state: states.count(state) for state in states}
 
 

@@ -46,6 +46,6 @@ def test_the_returned_time_is_allowed(ago: list[int], after: int, hourly: int, d
     spacing = Spacing("Europe/Berlin", NIGHT, hourly, daily, timedelta(seconds=apart))
     at = spacing.earliest(now, posted)
     assert at >= now and not NIGHT.contains(at.astimezone(load_zone("Europe/Berlin")).time())
-    assert sum(at - one < HOUR for one in posted) < hourly
-    assert sum(at - one < timedelta(days=1) for one in posted) < daily
-    assert all(at - one >= timedelta(seconds=apart) for one in posted)
+    assert sum(at - post < HOUR for post in posted) < hourly
+    assert sum(at - post < timedelta(days=1) for post in posted) < daily
+    assert all(at - post >= timedelta(seconds=apart) for post in posted)

@@ -61,7 +61,11 @@ def test_unconfirmed_people_are_deleted_and_may_return(store: Store) -> None:
     assert delete_expired(store, Retention(), NOW + 31 * DAY, budget=math.inf) == 2
     assert names(store) == ["asked", "both", "confirmed", "new"]
     with store.read() as connection:
-        (both,) = [one for one in subscribers.subscriptions(connection) if one.address.startswith("both")]
+        (both,) = [
+            subscription
+            for subscription in subscribers.subscriptions(connection)
+            if subscription.address.startswith("both")
+        ]
         assert both.list == "digest"
         hashes = set(connection.execute(select(t.consents.c.address_hash)).scalars())
         assert consent.address_hash("old@example.org") not in hashes and len(hashes) == 4
@@ -88,7 +92,11 @@ def test_unsubscribed_people_are_deleted_but_suppressed(store: Store) -> None:
     assert delete_expired(store, Retention(left=timedelta(days=365)), NOW + 366 * DAY, budget=math.inf) == 3
     assert names(store) == ["late", "other"]
     with store.read() as connection:
-        assert {one.list for one in subscribers.subscriptions(connection) if one.subscriber == other} == {"press"}
+        assert {
+            subscription.list
+            for subscription in subscribers.subscriptions(connection)
+            if subscription.subscriber == other
+        } == {"press"}
         assert consent.suppression(connection, consent.address_hash("gone@example.org"), "digest")
         assert "elsewhere" not in connection.execute(select(t.consents.c.address_hash)).scalars().all()
 

@@ -296,7 +296,7 @@ def test_sigterm_while_a_slow_relay_answers(tmp_path: Path, seconds: float) -> N
         sink.delay = 0.0
         with running(folder, log) as process:
             wait_until(
-                lambda: {f"reader{number}@example.org" for number in range(12)} <= {one["to"] for one in sink.taken()}
+                lambda: {f"reader{number}@example.org" for number in range(12)} <= {mail["to"] for mail in sink.taken()}
             )
             time.sleep(1)
             stop(process)
@@ -430,7 +430,7 @@ def test_small_clock_setback_and_repeated_faults_are_handled(tmp_path: Path, cap
             assert len(caplog.records) == 1
             assert "tidings clock --set now" in caplog.records[0].getMessage()
             with runtime.store.read() as connection:
-                assert [one.kind for one in recent_notices(connection)] == ["failed"]
+                assert [notice.kind for notice in recent_notices(connection)] == ["failed"]
 
 
 @pytest.mark.slow

@@ -122,7 +122,9 @@ def test_on_new_goes_by_the_embargo_not_by_the_date(small: RunningNewsroom) -> N
     small.item("one", published="2026-03-01", embargo="2026-03-02T01:00")
     small.tick(MONDAY - 9 * HOUR)
     assert not small.tick(MONDAY - 8 * HOUR).composed
-    assert [one.edition and one.edition.name for one in small.tick(MONDAY - 8 * HOUR + HOUR / 6).composed] == ["news/1"]
+    assert [result.edition and result.edition.name for result in small.tick(MONDAY - 8 * HOUR + HOUR / 6).composed] == [
+        "news/1"
+    ]
 
 
 def test_skipped_days_and_holidays_are_visible(small: RunningNewsroom) -> None:

@@ -91,7 +91,7 @@ class Newsroom:
         return list(self.source.sweep(now).items)
 
     def said(self) -> list[str]:
-        return [one.message for one in self.source.sweep(NOW).problems if "stays a link" in one.message]
+        return [problem.message for problem in self.source.sweep(NOW).problems if "stays a link" in problem.message]
 
     def asked(self, path: str) -> list[int]:
         return [status for at, status, _ in self.site.asked if at == path]
@@ -482,7 +482,7 @@ def test_robots_txt_applies_to_pictures(room: Newsroom) -> None:
     assert source.fetch(NOW).problem == ""
     assert source.fetch_pictures(NOW, 20.0) == 1
     assert room.asked("/closed/b.png") == []
-    assert ["robots.txt" in one.message for one in source.sweep(NOW).problems] == [True]
+    assert ["robots.txt" in problem.message for problem in source.sweep(NOW).problems] == [True]
 
 
 def test_pictures_of_pushed_items_come_and_go_with_them(room: Newsroom) -> None:
@@ -493,7 +493,7 @@ def test_pictures_of_pushed_items_come_and_go_with_them(room: Newsroom) -> None:
     assert isinstance(source, PictureSource)
     push.put(room.cache, "1", Article(title="One", html=room.img("/a.png")), NOW)
     assert source.fetch_pictures(NOW, 20.0) == 1
-    assert [one.images[0].width for one in source.sweep(NOW).items] == [40]
+    assert [item.images[0].width for item in source.sweep(NOW).items] == [40]
     push.withdraw(room.cache, "1", "By mistake.", NOW)
     source.fetch_pictures(NOW, 20.0)
     assert room.kept() == set()
@@ -502,7 +502,9 @@ def test_pictures_of_pushed_items_come_and_go_with_them(room: Newsroom) -> None:
 def test_an_overlays_alt_text_reaches_body_and_copy(room: Newsroom) -> None:
     room.tell(f'<p>Text.</p><img src="{room.site.url}/a.png"><img src="/none.png">')
     plain = room.source.sweep(NOW)
-    assert [one.message for one in plain.problems] == [f"the picture {x}.png has no alt text" for x in ("a", "none")]
+    assert [problem.message for problem in plain.problems] == [
+        f"the picture {x}.png has no alt text" for x in ("a", "none")
+    ]
     [one] = plain.items
     file = room.root / "content" / "overlay" / f"{one.name}.yaml"
     file.parent.mkdir(parents=True)

@@ -67,7 +67,7 @@ def test_newsboat_shows_the_items_of_the_store(tmp_path: Path, ending: str) -> N
     database.close()
     assert feed == ("Aul & Steppe – All news", f"{newsroom.site.url}en/")
     with store.read() as connection:
-        wanted = {one.id: one for one in load_items(connection, language="en")}
+        wanted = {item.id: item for item in load_items(connection, language="en")}
     assert {row[0] for row in rows} == set(wanted)
     assert len(rows) == len(wanted)
     rich = wanted[RICH.id]

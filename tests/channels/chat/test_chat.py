@@ -153,7 +153,7 @@ def test_mastodon_gets_one_key_for_one_post_and_the_language() -> None:
         channel = room("mastodon", sink.url)
         for key in ("a", "a", "b"):
             channel.send(channel.prepare(sample_post()), Attempt(key, AT))
-        keys = [one.headers["idempotency-key"] for one in sink.received]
+        keys = [request.headers["idempotency-key"] for request in sink.received]
         assert keys[0] == keys[1] != keys[2]
         assert json.loads(sink.received[0].body)["language"] == "kk"
 

@@ -148,7 +148,7 @@ def test_a_post_is_in_the_room_with_its_link(room: Room) -> None:
 def test_a_repeat_is_the_same_event_and_other_stories_are_new(room: Room) -> None:
     channel = room.channel(room=room.alias)
     outcomes = [channel.send(channel.prepare(POST), attempt()) for _ in range(3)]
-    assert len({one.receipt for one in outcomes}) == 1
+    assert len({outcome.receipt for outcome in outcomes}) == 1
     for number in range(4):
         assert channel.send(channel.prepare(POST), attempt(f"s{number}")).verdict is Verdict.ACCEPTED
     assert len(room.messages()) == 5

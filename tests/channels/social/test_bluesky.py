@@ -37,12 +37,14 @@ def sky(sink: HttpSink) -> BlueskyChannel:
 
 
 def calls(sink: HttpSink) -> list[str]:
-    return [one.path.rpartition("/")[2].partition("?")[0].rpartition(".")[2] for one in sink.received]
+    return [request.path.rpartition("/")[2].partition("?")[0].rpartition(".")[2] for request in sink.received]
 
 
 def put(sink: HttpSink) -> dict[str, Any]:
     """Return the newest record, with its key."""
-    found: dict[str, Any] = json.loads([one for one in sink.received if one.path.endswith("putRecord")][-1].body)
+    found: dict[str, Any] = json.loads(
+        [request for request in sink.received if request.path.endswith("putRecord")][-1].body
+    )
     return found
 
 
@@ -51,9 +53,11 @@ def test_a_repeat_is_the_same_record_in_one_session() -> None:
         channel = sky(sink)
         body = channel.prepare(sample_post())
         outcomes = [channel.send(body, replace(TRY, at=AT + timedelta(hours=hours))) for hours in range(3)]
-    assert len({one.receipt for one in outcomes}) == 1 and {one.verdict for one in outcomes} == {Verdict.ACCEPTED}
+    assert len({outcome.receipt for outcome in outcomes}) == 1 and {outcome.verdict for outcome in outcomes} == {
+        Verdict.ACCEPTED
+    }
     assert calls(sink) == ["createSession", "putRecord", "putRecord", "putRecord"]
-    assert len({one.body for one in sink.received[1:]}) == 1
+    assert len({request.body for request in sink.received[1:]}) == 1
     record = put(sink)["record"]
     assert TID.fullmatch(put(sink)["rkey"])
     assert (
@@ -80,8 +84,8 @@ def test_facets_have_positions_in_bytes() -> None:
     record = put(sink)["record"]
     raw = record["text"].encode()
     found = {
-        raw[one["index"]["byteStart"] : one["index"]["byteEnd"]].decode(): one["features"][0].get("uri")
-        for one in record["facets"]
+        raw[facet["index"]["byteStart"] : facet["index"]["byteEnd"]].decode(): facet["features"][0].get("uri")
+        for facet in record["facets"]
     }
     assert found == {
         item.title: item.url,
@@ -99,8 +103,8 @@ def test_own_words_have_whole_links_and_live_tags() -> None:
     record = put(sink)["record"]
     raw = record["text"].encode()
     found = [
-        (raw[one["index"]["byteStart"] : one["index"]["byteEnd"]].decode(), one["features"][0])
-        for one in record["facets"]
+        (raw[facet["index"]["byteStart"] : facet["index"]["byteEnd"]].decode(), facet["features"][0])
+        for facet in record["facets"]
     ]
     assert [seen for seen, _ in found][:6] == [
         "#Вода", "#SDG6", link, link, "https://example.org/#part", "#ТазаСу",
@@ -224,4 +228,4 @@ def test_an_edition_links_each_story_also_with_own_text() -> None:
     items = (sample_item(1), sample_item(2, text="Our own words."))
     channel = room("bluesky")
     said = channel.text(channel.prepare(replace(sample_post(), items=items)))
-    assert all(one.url in said for one in items) and "Our own words." in said
+    assert all(item.url in said for item in items) and "Our own words." in said

@@ -105,8 +105,8 @@ def test_a_post_is_there_with_facets_language_and_card(account: Account) -> None
     assert external["thumb"]["mimeType"] == "image/jpeg" and external["thumb"]["size"] == len(picture("", 0))
     raw = value["text"].encode()
     links = [
-        (raw[one["index"]["byteStart"] : one["index"]["byteEnd"]].decode(), one["features"][0].get("uri"))
-        for one in value["facets"]
+        (raw[facet["index"]["byteStart"] : facet["index"]["byteEnd"]].decode(), facet["features"][0].get("uri"))
+        for facet in value["facets"]
     ]
     assert links == [(ITEM.title, ITEM.url), ("#SDG6", None)]
 
@@ -114,7 +114,7 @@ def test_a_post_is_there_with_facets_language_and_card(account: Account) -> None
 def test_a_repeat_changes_nothing_and_other_stories_are_new(account: Account) -> None:
     channel = account.channel()
     outcomes = [channel.send(channel.prepare(POST), attempt()) for _ in range(3)]
-    assert len({one.receipt for one in outcomes}) == 1
+    assert len({outcome.receipt for outcome in outcomes}) == 1
     for number in range(5):
         assert channel.send(channel.prepare(POST), attempt(f"s{number}")).verdict is Verdict.ACCEPTED
     assert len(account.records()) == 6
@@ -131,7 +131,7 @@ def test_a_post_is_edited_replied_to_and_deleted(account: Account) -> None:
     answer = replace(POST, items=(), title="", text="Correction: 4,180, not 4,810.")
     said = channel.send(channel.prepare(answer), replace(attempt("answer"), reply_to=edited.receipt))
     assert said.verdict is Verdict.ACCEPTED, said
-    [parent] = [one["value"]["reply"]["parent"] for one in account.records() if "reply" in one["value"]]
+    [parent] = [record["value"]["reply"]["parent"] for record in account.records() if "reply" in record["value"]]
     assert parent["uri"] == record["uri"]
     for _ in range(2):
         assert channel.take_down(edited.receipt, attempt()).verdict is Verdict.ACCEPTED
@@ -147,7 +147,7 @@ def test_a_translation_replies_to_the_first_post_even_if_edited(account: Account
         second = channel.send(english, replace(attempt("one:1"), reply_to=first.receipt))
     edited = channel.edit(second.receipt, channel.prepare(replace(POST, language="en")), attempt("edit"))
     assert edited.verdict is Verdict.ACCEPTED, edited
-    records = {one["value"]["langs"][0]: one for one in account.records()}
+    records = {record["value"]["langs"][0]: record for record in account.records()}
     assert len(account.records()) == 2 and "reply" not in records["kk"]["value"]
     answered = {"uri": records["kk"]["uri"], "cid": records["kk"]["cid"]}
     assert records["en"]["value"]["reply"] == {"root": answered, "parent": answered}

@@ -282,7 +282,7 @@ def test_x_signs_each_request_and_shows_no_key() -> None:
     with served("x") as sink:
         channel = room("x", sink.url)
         outcomes = [channel.send(channel.prepare(sample_post()), TRY) for _ in range(2)]
-    first, second = (one.headers["authorization"] for one in sink.received)
+    first, second = (request.headers["authorization"] for request in sink.received)
     assert first != second and "oauth_signature=" in first
     assert outcomes[0].receipt == "1845" and outcomes[0].via == "https://x.com/i/web/status/1845"
     assert not [secret for secret in SAMPLES["x"].secrets if secret in repr((channel, outcomes))]

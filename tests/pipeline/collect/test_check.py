@@ -85,5 +85,7 @@ def test_new_settings_hold_for_stories_that_did_not_change(store: Store, root: P
     (root / "tidings.yaml").write_text(MAIN.replace("water: Water", "wind: Wind") + "gates: {leftovers: 'off'}\n")
     problems = check(root, store)
     assert problems == check(root, None)
-    assert [one.file for one in problems if "'water' is not declared" in one.message] == ["content/plain.en.md"]
-    assert not [one for one in problems if "draft" in one.message]
+    assert [problem.file for problem in problems if "'water' is not declared" in problem.message] == [
+        "content/plain.en.md"
+    ]
+    assert not [problem for problem in problems if "draft" in problem.message]

@@ -212,7 +212,9 @@ def test_withdrawal_during_sending_stops_the_rest(on_both: RunningNewsroom) -> N
     newsroom.tick(MONDAY + DAY)
     # Readers who had `two` do not get it again. Readers who did not have it get it now. Nobody gets `one` any more.
     assert {tuple(sorted(newsroom.read(reader)[-1])) for reader in got} == {("three",)}
-    assert {tuple(map(tuple, newsroom.read(one))) for one in readers if one not in got} == {(("three", "two"),)}
+    assert {tuple(map(tuple, newsroom.read(reader))) for reader in readers if reader not in got} == {
+        (("three", "two"),)
+    }
     assert {entry.state for entry in newsroom.entries(edition="daily/1")} == {"accepted", "cancelled"}
 
 

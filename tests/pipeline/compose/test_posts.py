@@ -135,7 +135,7 @@ def test_correction_edits_and_withdrawal_removes_a_post(social: RunningNewsroom,
         social.tick(MONDAY + 3 * HOUR + timedelta(minutes=minute))
     assert [text for text in network.texts if "/en/one/" in text] == [] and len(network.texts) == 1
     assert sum(call.startswith("DELETE") for call in network.calls) == 1
-    states = {(one.purpose.partition("-")[0], one.state) for one in social.entries_of("social")}
+    states = {(entry.purpose.partition("-")[0], entry.state) for entry in social.entries_of("social")}
     assert states == {("story", "accepted"), ("correction", "accepted"), ("retraction", "accepted")}
 
 
@@ -154,7 +154,7 @@ def test_an_edit_whose_answer_is_lost_is_made_again(social: RunningNewsroom, net
     social.tick(MONDAY + HOUR)
     social.tick(MONDAY + 2 * HOUR)
     assert [call.partition(" ")[0] for call in network.calls] == ["POST", "PUT", "PUT"]
-    assert {one.state for one in social.entries_of("social")} == {"accepted"}
+    assert {entry.state for entry in social.entries_of("social")} == {"accepted"}
 
 
 @pytest.mark.parametrize("way", ["reply", "leave"])
@@ -167,8 +167,8 @@ def test_the_newsroom_says_what_happens_to_its_posts(
     social.tick(MONDAY)
     social.item("one", correction="66 per cent, not 60.")
     social.tick(MONDAY + HOUR)
-    answers = [one for one in network.statuses.values() if one.get("in_reply_to_id") == "1"]
-    assert len(answers) == (way == "reply") and all("66 per cent" in one["status"] for one in answers)
+    answers = [status for status in network.statuses.values() if status.get("in_reply_to_id") == "1"]
+    assert len(answers) == (way == "reply") and all("66 per cent" in answer["status"] for answer in answers)
     assert ("correct it there by hand" in "".join(social.notices())) == (way == "leave")
     social.item("one", withdrawn="In error.")
     social.tick(MONDAY + 2 * HOUR)
@@ -281,5 +281,5 @@ def test_posts_above_the_hourly_limit_wait_and_none_is_lost(social: RunningNewsr
         seen.append(len(network.texts))
     # From 09:00 on, one each half hour; quiet from 11:00 to 13:00.
     assert seen == [2, 2, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5]
-    assert {one.state for one in social.entries_of("social")} == {"accepted"}
-    assert {one.attempts for one in social.entries_of("social")} == {1}
+    assert {entry.state for entry in social.entries_of("social")} == {"accepted"}
+    assert {entry.attempts for entry in social.entries_of("social")} == {1}

@@ -27,7 +27,7 @@ def on_both(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
 
 def posts(newsroom: RunningNewsroom, path: str = "/hook/") -> list[list[str]]:
     return [
-        [one["story"] for one in json.loads(received.body)["data"]["items"]]
+        [item["story"] for item in json.loads(received.body)["data"]["items"]]
         for received in newsroom.folder.hook.received
         if received.path.startswith(path)
     ]
@@ -97,7 +97,7 @@ def test_a_second_tick_at_the_same_moment_does_nothing(on_both: RunningNewsroom)
     newsroom.tick(MONDAY - HOUR)
     newsroom.item("one")
     first, again = newsroom.tick(MONDAY), newsroom.tick(MONDAY)
-    assert [one.edition and one.edition.name for one in first.composed] == ["daily/1"]
+    assert [result.edition and result.edition.name for result in first.composed] == ["daily/1"]
     assert not again.composed and not again.delivered
     assert len(newsroom.mails(anna)) == 1
 
@@ -200,7 +200,7 @@ def test_a_fallback_language_is_used_or_the_story_left_out(newsroom: RunningNews
     newsroom.item("more")
     newsroom.tick(MONDAY + DAY)
     assert newsroom.fresh(reader) == []
-    (skipped,) = [one for one in newsroom.entries(edition="daily/2") if one.state == "skipped"]
+    (skipped,) = [entry for entry in newsroom.entries(edition="daily/2") if entry.state == "skipped"]
     assert skipped.reason == "nothing_for_reader"
 
 

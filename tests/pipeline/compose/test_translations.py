@@ -43,7 +43,7 @@ def told(newsroom: RunningNewsroom, name: str, *languages: str, **fields: str) -
 
 
 def states(newsroom: RunningNewsroom) -> list[tuple[str, str]]:
-    return [(str(one.state), one.reason) for one in newsroom.entries_of("social")]
+    return [(str(entry.state), entry.reason) for entry in newsroom.entries_of("social")]
 
 
 # -- once, or as a thread ---------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def test_story_goes_in_its_first_available_language(tmp_path: Path, database_url
         told(newsroom, "late", "ru")
         told(newsroom, "none", "en")
         newsroom.tick(MONDAY)
-        assert sorted((one["language"], one["status"][:4]) for one in network.statuses.values()) == [
+        assert sorted((status["language"], status["status"][:4]) for status in network.statuses.values()) == [
             ("kk", "both"),
             ("ru", "late"),
         ]
@@ -76,7 +76,7 @@ def test_translations_reply_to_the_first_post(threads: RunningNewsroom, network:
     assert sorted(network.threads.values()) == [["kk", "ru", "en"], ["ru", "en"]]
     for first, languages in network.threads.items():
         story = "one" if len(languages) == 3 else "two"
-        answers = [one for one in network.statuses.values() if one.get("in_reply_to_id") == first]
+        answers = [status for status in network.statuses.values() if status.get("in_reply_to_id") == first]
         assert all(f"/{one['language']}/{story}/" in one["status"] for one in [network.statuses[first], *answers])
     assert states(threads) == [("accepted", "")] * 5
     assert threads.editions() == ["daily/1 done"]
@@ -210,7 +210,9 @@ def test_kill_9_anywhere_in_a_thread_neither_doubles_nor_loses(
                 break
         child.stdin.close()
     assert kills > 6
-    assert [(one[0], sorted(one[1:])) for one in network.threads.values()] == [("kk", ["en", "ru"])] * (kills + 1)
+    assert [(thread[0], sorted(thread[1:])) for thread in network.threads.values()] == [("kk", ["en", "ru"])] * (
+        kills + 1
+    )
     assert {state for state, _ in states(threads)} == {"accepted"}
 
 
@@ -303,7 +305,11 @@ def test_check_refuses_impossible_threads(tmp_path: Path) -> None:
             changed = text.replace("team: {type: slack,", f"team: {{type: slack, {settings},")
             (root / "tidings.yaml").write_text(changed, encoding="utf-8")
             line = next(n for n, line in enumerate(changed.splitlines(), 1) if "type: slack" in line)
-            found = [str(one) for one in check_newsroom(root) if one.level == "error" and "team" in one.message]
+            found = [
+                str(problem)
+                for problem in check_newsroom(root)
+                if problem.level == "error" and "team" in problem.message
+            ]
             assert all(one.startswith(f"tidings.yaml:{line}:") for one in found)
             return found
 

@@ -82,7 +82,7 @@ def test_each_delivery_has_exactly_one_sender_that_is_up(
 ) -> None:
     senders = [sender(f"s{index}", weight) for index, weight in enumerate(weights)]
     plan = plan_senders(senders, {f"s{index}": down() for index in broken}, NOW)
-    up = {one.name for one in senders} - {f"s{index}" for index in broken}
+    up = {sender.name for sender in senders} - {f"s{index}" for index in broken}
     found = sender_of(plan, number)
     assert (found in up) if up else found is None
 

@@ -91,7 +91,7 @@ def test_an_upload_that_the_service_dropped_is_repeated(newsroom: RunningNewsroo
     newsroom.tick(MONDAY)
     newsroom.tick(MONDAY + HOUR)
     assert sky.calls.count("uploadBlob") == 2 and len(kept(newsroom)) == 1
-    assert [one.state for one in newsroom.entries_of("sky")] == ["accepted"]
+    assert [entry.state for entry in newsroom.entries_of("sky")] == ["accepted"]
 
 
 def test_linkedin_reuses_its_picture(database_url: str, tmp_path: Path) -> None:

@@ -77,7 +77,11 @@ def test_a_reader_who_left_in_a_pause_returns_without_it(newsroom: RunningNewsro
         subscribers.add(connection, ada, "digest", language="en", frequency="daily", now=MONDAY, bring_back=True)
         subscribers.confirm(connection, number, "digest", now=MONDAY)
         back = preferences.load_profile(connection, number)
-    assert back is not None and [one.list for one in back.subscriptions] == ["digest"] and back.paused_until is None
+    assert (
+        back is not None
+        and [subscription.list for subscription in back.subscriptions] == ["digest"]
+        and back.paused_until is None
+    )
 
 
 def test_the_offered_pauses_are_in_order_and_unique(newsroom: RunningNewsroom) -> None:

@@ -37,7 +37,7 @@ def join(folder: NewsroomFolder, hub: str) -> None:
 
 def pinged(hub: HttpSink) -> list[str]:
     """Return the addresses that a hub was pinged about."""
-    asked = [parse_qs(one.body.decode()) for one in hub.received]
+    asked = [parse_qs(request.body.decode()) for request in hub.received]
     assert {one["hub.mode"][0] for one in asked} <= {"publish"}
     return [one["hub.url"][0] for one in asked]
 
@@ -58,7 +58,7 @@ def test_a_hub_is_pinged_for_changed_feeds_that_name_it(folder: NewsroomFolder) 
                     told = json.loads(answer.content)
                     assert (told["feed_url"], told["hubs"]) == (address, [{"type": "WebSub", "url": hub.url}])
                     continue
-                links = [(one["rel"], one["href"]) for one in feedparser.parse(answer.content).feed.links]
+                links = [(link["rel"], link["href"]) for link in feedparser.parse(answer.content).feed.links]
                 assert [href for rel, href in links if rel == "self"] == [address]
                 assert [href for rel, href in links if rel == "hub"] == [hub.url]
             assert runtime.ping_hubs() == 0

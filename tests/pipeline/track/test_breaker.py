@@ -304,7 +304,11 @@ def _simulate(
     doubted = {one.mail.id for trip in trips for one in trip.refused}
     for reader in doubted | waiting:
         states[reader] = "pending"
-    hard = {one.mail.id for one in judged if one.refusal.effect is Effect.HARD and one.mail.state == "rejected"}
+    hard = {
+        verdict.mail.id
+        for verdict in judged
+        if verdict.refusal.effect is Effect.HARD and verdict.mail.state == "rejected"
+    }
     return named_gone, hard - doubted, states
 
 

@@ -73,7 +73,10 @@ def _path(delivery: int) -> str:
 
 def _lists(store: Store, address: str = ADA) -> dict[str, str]:
     with store.read() as connection:
-        return {one.list: one.state for one in subscribers.subscriptions(connection, address=address)}
+        return {
+            subscription.list: subscription.state
+            for subscription in subscribers.subscriptions(connection, address=address)
+        }
 
 
 def _suppressed(store: Store) -> dict[str, str]:

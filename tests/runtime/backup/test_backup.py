@@ -59,7 +59,7 @@ def test_the_members_of_a_backup(newsroom: RunningNewsroom) -> None:
     )
 
     assert made.path.stat().st_mode & 0o777 == 0o600
-    assert [one.name for one in made.path.parent.glob(".tidings-backup-*")] == []
+    assert [path.name for path in made.path.parent.glob(".tidings-backup-*")] == []
     assert set(messages) == {"store", "files"}
     manifest = check_backup_file(made.path)
     assert manifest == made.manifest

@@ -337,7 +337,7 @@ def test_an_empty_folder_gets_the_whole_newsroom(small: RunningNewsroom, tmp_pat
 
     assert tree(elsewhere) == tree(small.folder.root)
     assert (elsewhere / "keys.json").stat().st_mode & 0o777 == 0o600
-    assert sorted(one.name for one in elsewhere.iterdir() if one.name.startswith(".")) == []
+    assert sorted(path.name for path in elsewhere.iterdir() if path.name.startswith(".")) == []
     with open_runtime(elsewhere, small.folder.env) as runtime, runtime.store.read() as connection:
         assert subscribers.find_id(connection, "ada@example.org")
         assert schedules.find_schedule(connection, "daily") is not None

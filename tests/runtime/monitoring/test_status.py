@@ -34,7 +34,7 @@ def wrong(runtime: Runtime) -> list[tuple[str, str]]:
     plain = {key: _through_json(value) for key, value in found.items()}
     assert misfits(plain, make_schemas()["status --json"]) == []
     assert found["ok"] == (not found["wrong"])
-    return [(one["what"], one["mend"]) for one in found["wrong"]]
+    return [(problem["what"], problem["mend"]) for problem in found["wrong"]]
 
 
 def _through_json(value: object) -> object:
@@ -62,8 +62,10 @@ def test_a_new_and_a_running_newsroom_have_no_problem(folder: NewsroomFolder) ->
     assert found["ok"] and found["deliveries"]["accepted"] == 3 and found["queued"] == 0
     assert found["schema"] and found["disks"]["newsroom"]["free"] > 0 and found["store_bytes"] > 0
     assert found["last_tick"] and found["last_accepted"] and found["services"] == []
-    assert [(one["source"], bool(one["read"]), one["problem"]) for one in found["sources"]] == [("newsroom", True, "")]
-    assert [(one["sender"], one["up"]) for one in found["senders"]] == [("127.0.0.1", True)]
+    assert [(source["source"], bool(source["read"]), source["problem"]) for source in found["sources"]] == [
+        ("newsroom", True, "")
+    ]
+    assert [(sender["sender"], sender["up"]) for sender in found["senders"]] == [("127.0.0.1", True)]
 
 
 def test_due_work_without_a_service_is_reported(folder: NewsroomFolder) -> None:

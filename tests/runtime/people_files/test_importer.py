@@ -196,7 +196,7 @@ def test_a_column_of_people_who_left_is_understood(world: ImportWorld) -> None:
     for number, (header, stays, leaves, state) in enumerate(STATUS_COLUMNS):
         world.run(f"email,{header}\nstays{number}@example.org,{stays}\nleaves{number}@example.org,{leaves}\n")
         with world.store.read() as connection:
-            found = {one.address: one.state for one in subscribers.subscriptions(connection)}
+            found = {subscription.address: subscription.state for subscription in subscribers.subscriptions(connection)}
             reason = consent.suppression(connection, consent.address_hash(f"leaves{number}@example.org"), "digest")
         assert found[f"stays{number}@example.org"] == "confirmed", header
         assert (found.get(f"leaves{number}@example.org") or reason) == state, header
@@ -286,9 +286,11 @@ def test_an_export_is_read_back_unchanged(
     cells = [(f"{local}@example.org", name, language, "water;youth", "daily") for local, name, language in rows]
     path.write_text("".join(format_csv_line(line) for line in [COLUMNS, *cells]), encoding="utf-8", newline="")
     result = []
-    for one in read_table(path, OwnFormat("digest")).people:
-        assert isinstance(one, PersonRecord), one
-        result.append((one.email, " ".join(one.name.split()), one.language, ";".join(one.topics), one.frequency))
+    for person in read_table(path, OwnFormat("digest")).people:
+        assert isinstance(person, PersonRecord), person
+        result.append(
+            (person.email, " ".join(person.name.split()), person.language, ";".join(person.topics), person.frequency)
+        )
     assert result == cells
 
 

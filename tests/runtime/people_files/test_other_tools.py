@@ -179,7 +179,7 @@ def test_people_who_left_in_another_tool_are_not_added(
 ) -> None:
     world.run(text, tool=tool, confirmed=False)
     with world.store.read() as connection:
-        found = {one.address[0]: one.state for one in subscribers.subscriptions(connection)}
+        found = {subscription.address[0]: subscription.state for subscription in subscribers.subscriptions(connection)}
         assert found == kept
         for letter in away:
             assert consent.suppression(connection, consent.address_hash(f"{letter}@x.org"), "digest")
@@ -187,7 +187,7 @@ def test_people_who_left_in_another_tool_are_not_added(
     with suppress(InputError):
         world.run(text, confirmed=True)
     with world.store.read() as connection:
-        assert not {one.address[0] for one in subscribers.subscriptions(connection)} & set(away)
+        assert not {subscription.address[0] for subscription in subscribers.subscriptions(connection)} & set(away)
 
 
 def test_an_export_without_its_status_column_is_refused(world: ImportWorld) -> None:

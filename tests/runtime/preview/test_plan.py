@@ -26,7 +26,7 @@ def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
 def planned(newsroom: RunningNewsroom, now: datetime, runs: int = 3) -> dict[str, PlannedSchedule]:
     newsroom.runtime.set_clock(now)
     with open_scratch_runtime(newsroom.runtime) as copy:
-        return {one.name: one for one in plan(copy, now, runs)}
+        return {planned.name: planned for planned in plan(copy, now, runs)}
 
 
 def stories(one: PlannedSchedule) -> list[str]:

@@ -230,7 +230,7 @@ def test_only_the_copy_has_its_clock_set_back(tmp_path: Path) -> None:
         assert any("not played again" in note for note in result.notes)
         with folder.runtime() as runtime, runtime.store.read() as connection:
             assert read_clock(connection) == friday(0)
-            assert [one.name for one in editions.list_editions(connection)] == ["weekly/1"]
+            assert [edition.name for edition in editions.list_editions(connection)] == ["weekly/1"]
 
 
 def test_a_held_edition_shows_its_later_state(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def fetch(source: DrupalSource, at: datetime = NOW) -> FetchResult:
 
 
 def titles(source: DrupalSource) -> list[str]:
-    return sorted(one.title for one in source.sweep(NOW).items)
+    return sorted(item.title for item in source.sweep(NOW).items)
 
 
 class DrupalCase(SourceCase):
@@ -86,7 +86,7 @@ def test_a_real_drupals_answers_are_read_in_two_languages(site: Drupal) -> None:
     types = {"recipe": "recipe", "page": "publication"}
     source = source_of(site, newsroom=("en", "es"), types=types, summary="field_summary")
     assert fetch(source).new == 4
-    found = {(one.kind, one.language): one for one in source.sweep(NOW).items}
+    found = {(item.kind, item.language): item for item in source.sweep(NOW).items}
     assert len(found) == 4
     recipe = found["recipe", "es"]
     assert recipe.title == "Quiche mediterráneo profundo"
@@ -153,7 +153,7 @@ def test_a_substitute_language_is_no_translation(site: Drupal) -> None:
     site.node("Только по-русски", language="ru")
     source = source_of(site)
     assert fetch(source).new == 4
-    found = {one.title: one for one in source.sweep(NOW).items}
+    found = {item.title: item for item in source.sweep(NOW).items}
     assert sorted((one.language, one.title) for one in found.values()) == [
         ("en", "English alone"),
         ("en", "Forum"),
@@ -169,7 +169,7 @@ def test_a_monolingual_site_without_prefixes_is_read(site: Drupal) -> None:
     site.node("In no language", language="und")
     source = source_of(site)
     assert fetch(source).new == 2
-    found = {one.title: one for one in source.sweep(NOW).items}
+    found = {item.title: item for item in source.sweep(NOW).items}
     assert found["A story"].url == f"{site.url}a-story"
     assert found["In no language"].language == "en"
 
@@ -180,7 +180,7 @@ def test_a_default_language_without_prefix_is_read(site: Drupal) -> None:
     site.node("Форум", language="ru", id=both)
     source = source_of(site, prefixes={"ru": "rus"})
     assert fetch(source).new == 2
-    assert {one.language: one.url for one in source.sweep(NOW).items} == {
+    assert {item.language: item.url for item in source.sweep(NOW).items} == {
         "en": f"{site.url}node/101",
         "ru": f"{site.url}rus/node/101",
     }
@@ -213,12 +213,12 @@ def test_only_changes_are_read(site: Drupal) -> None:
     site.asked.clear()
     done = fetch(source)
     assert (done.new, done.changed) == (1, 1)
-    found = {one.title: one for one in source.sweep(NOW).items}
+    found = {item.title: item for item in source.sweep(NOW).items}
     assert found["Story 0, with an edit"].body == "<p>After.</p>"
     assert found["Brand new"].backlog is False
     name = "filter[changed][condition][value]"
     bounds = [int(asked[name]) for _, asked in site.asked if name in asked]
-    assert bounds and all(site.clock - 2 * 86_400 < one < site.clock for one in bounds)
+    assert bounds and all(site.clock - 2 * 86_400 < bound < site.clock for bound in bounds)
 
 
 def test_all_pages_are_read_though_some_items_are_hidden(site: Drupal) -> None:
@@ -323,7 +323,7 @@ def test_a_late_scheduled_publication_is_noticed(site: Drupal) -> None:
     site.node("Due at ten", id=draft, status=True)
     site.clock = late
     assert fetch(source).new == 1
-    assert [one.title for one in source.sweep(NOW).items if not one.backlog] == ["Due at ten"]
+    assert [item.title for item in source.sweep(NOW).items if not item.backlog] == ["Due at ten"]
 
 
 def test_added_and_removed_fields_are_noticed(site: Drupal) -> None:
@@ -350,7 +350,7 @@ def test_a_language_added_later_is_no_news(site: Drupal) -> None:
     assert titles(source) == ["Forum"]
     fetch(source, NOW + 7 * HOUR)
     assert titles(source) == ["Forum", "Форум"]
-    assert all(one.backlog for one in source.sweep(NOW).items)
+    assert all(item.backlog for item in source.sweep(NOW).items)
 
 
 # -- removed items and outages ----------------------------------------------------------------------------------------
@@ -425,7 +425,7 @@ def test_an_outage_loses_nothing(site: Drupal) -> None:
     site.status = 200
     done = fetch(source, NOW + 72 * HOUR)
     assert (done.new, done.changed) == (60, 1)
-    assert not any(one.backlog for one in source.sweep(NOW).items if "Written" in one.title)
+    assert not any(item.backlog for item in source.sweep(NOW).items if "Written" in item.title)
     fetch(source, NOW + 74 * HOUR)
     assert len(titles(source)) == 62
     assert "Story 1" not in titles(source)
@@ -550,7 +550,7 @@ def test_nonsense_answers_are_survived(site: Drupal, monkeypatch: pytest.MonkeyP
     source = source_of(site, newsroom=("en",))
     fetch(source)
     assert titles(source) == ["A story", "Odd"]
-    odd = next(one for one in source.sweep(NOW).items if one.title == "Odd")
+    odd = next(item for item in source.sweep(NOW).items if item.title == "Odd")
     assert (odd.url, odd.body, odd.published) == (None, "ok", None)
     assert odd.story == f"site-{nodes[-1]['id']}"
     asked = [one.get("include", "") for _, one in site.asked]

@@ -58,7 +58,7 @@ def fetch(source: WordPressSource, at: datetime | None = None) -> FetchResult:
 
 
 def titles(source: WordPressSource) -> list[str]:
-    return sorted(one.title for one in source.sweep(now()).items)
+    return sorted(item.title for item in source.sweep(now()).items)
 
 
 class WordPressCase(SourceCase):
@@ -144,7 +144,7 @@ def test_only_changes_are_read(site: WordPress) -> None:
     site.post("Brand new")
     done = fetch(source)
     assert (done.new, done.changed) == (1, 1)
-    found = {one.title: one for one in source.sweep(now()).items}
+    found = {item.title: item for item in source.sweep(now()).items}
     assert found["Story 0, with an edit"].body == "<p>After.</p>"
     assert [one.title for one in found.values() if not one.backlog] == ["Brand new"]
 
@@ -180,7 +180,7 @@ def test_a_type_added_later_is_no_news(site: WordPress) -> None:
     fetch(source_of(site, cache))
     source = source_of(site, cache, types={"posts": "story", "press": "press-release"})
     assert fetch(source).new == 1
-    assert all(one.backlog for one in source.sweep(now()).items)
+    assert all(item.backlog for item in source.sweep(now()).items)
 
 
 def test_a_scheduled_post_is_news_when_it_comes_out(site: WordPress) -> None:
@@ -196,7 +196,7 @@ def test_a_scheduled_post_is_news_when_it_comes_out(site: WordPress) -> None:
         ("publish_at", [later, moment]),
     )
     assert fetch(source).new == 1
-    assert [one.title for one in source.sweep(now()).items if not one.backlog] == ["Written before"]
+    assert [item.title for item in source.sweep(now()).items if not item.backlog] == ["Written before"]
 
 
 def test_a_later_alt_text_is_an_edit(site: WordPress, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_late_translations_join_their_story(site: WordPress) -> None:
     fetch(source)
     site.post("Форум", meta_input={"lang": "ru", "group": "forum"})
     assert fetch(source).new == 1
-    found = {one.language: one for one in source.sweep(now()).items}
+    found = {item.language: item for item in source.sweep(now()).items}
     assert set(found) == {"en", "ru"}
     assert found["en"].story == found["ru"].story == f"site-{english}"
 
@@ -295,7 +295,7 @@ def test_wpml_translations_are_one_story(site: WordPress) -> None:
     for language, title in (("ru", "Форум"), ("kk", "Форум (қаз.)")):
         site.post(title, meta_input={"lang": language, "group": "forum"})
     assert fetch(source).new == 2
-    found = {one.title: one for one in source.sweep(now()).items}
+    found = {item.title: item for item in source.sweep(now()).items}
     assert {title: one.language for title, one in found.items()} == {
         "Forum": "en", "Alone": "en", "Форум": "ru", "Форум (қаз.)": "kk",
     }  # fmt: skip

@@ -140,7 +140,7 @@ def test_bad_files_are_set_aside_and_others_are_read(content: Path, name: str, r
     (content / name).write_bytes(raw)
     (content / "good.en.md").write_text(GOOD)
     swept = sweep(content)
-    assert [one.name for one in swept.items] == ["good"]
+    assert [item.name for item in swept.items] == ["good"]
     assert swept.set_aside == (f"content/{name}",)
     assert said in errors(swept)[f"content/{name}"]
     assert all(problem.mend for problem in swept.problems)
@@ -159,7 +159,7 @@ def test_what_a_program_added_after_the_language_is_a_copy(content: Path) -> Non
     for name in names:
         (content / name).write_text(GOOD)
     swept = sweep(content)
-    assert [one.name for one in swept.items] == ["open-day"]
+    assert [item.name for item in swept.items] == ["open-day"]
     assert len(swept.set_aside) == len(names)
 
 
@@ -287,7 +287,7 @@ def test_symlinks_that_lead_out_are_refused(content: Path, tmp_path: Path) -> No
     (content / "brief.pdf").symlink_to(tmp_path / "keys.json")
     (content / "media.en.md").write_text("---\ntitle: T\nattachments: [{src: brief.pdf}]\n---\n[x](../keys.json)\n")
     swept = sweep(content)
-    assert {one.ref for one in swept.items} == {"content/inside.en.md", "content/alias.ru.md"}
+    assert {item.ref for item in swept.items} == {"content/inside.en.md", "content/alias.ru.md"}
     assert set(errors(swept)) == {
         f"content/{name}" for name in ("out.en.md", "nowhere.en.md", "loop.en.md", "folder", "media.en.md")
     }
@@ -407,8 +407,8 @@ def test_any_bytes_never_raise(tmp_path_factory: pytest.TempPathFactory, raw: by
         (content / name).write_bytes(data)
     swept = sweep(content)
     assert len(swept.items) + len(swept.set_aside) == 3
-    for one in swept.items:
-        for text in (one.title, one.summary, one.body):
+    for item in swept.items:
+        for text in (item.title, item.summary, item.body):
             text.encode()
             assert not any(character < " " and character not in "\n\t" for character in text)
 
@@ -427,7 +427,7 @@ def test_any_bytes_never_raise(tmp_path_factory: pytest.TempPathFactory, raw: by
 def test_hostile_bodies_are_survived(content: Path, body: str) -> None:
     (content / "a.en.md").write_text(f"---\ntitle: T\n---\n{body}\n")
     (content / "b.en.md").write_text(GOOD)
-    assert "content/b.en.md" in {one.ref for one in sweep(content).items}
+    assert "content/b.en.md" in {item.ref for item in sweep(content).items}
 
 
 def test_merge_markers_set_the_file_aside(content: Path) -> None:

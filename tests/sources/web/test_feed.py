@@ -76,7 +76,7 @@ def fetch(source: FeedSource, now: datetime = NOW) -> FetchResult:
 
 
 def titles(source: FeedSource) -> list[str]:
-    return sorted(one.title for one in source.sweep(NOW).items)
+    return sorted(item.title for item in source.sweep(NOW).items)
 
 
 # -- requests ---------------------------------------------------------------------------------------------------------
@@ -216,15 +216,15 @@ def test_changed_ids_and_addresses_make_no_story_new(site: Website, change: Any)
     site.pages["/feed"] = Page(rss(told, site.url))
     source = source_of(f"{site.url}/feed")
     assert fetch(source).new == 12
-    before = {one.ref: one.published for one in source.sweep(NOW).items}
+    before = {item.ref: item.published for item in source.sweep(NOW).items}
     lied = [Story(**(vars(one) | change(one, site.url))) for one in told]
     site.pages["/feed"] = Page(rss(lied, site.url))
     assert fetch(source).new == 0
-    assert {one.ref: one.published for one in source.sweep(NOW).items} == before
+    assert {item.ref: item.published for item in source.sweep(NOW).items} == before
 
 
 def test_an_id_shared_by_all_items_identifies_none(site: Website) -> None:
-    told = [Story(one.name, one.title, one.body, one.published, "the-only-id") for one in stories(3)]
+    told = [Story(story.name, story.title, story.body, story.published, "the-only-id") for story in stories(3)]
     told += [Story(f"x{n}", f"Another title {n}", link=f"{site.url}/", guid=f"g{n}") for n in range(3)]
     site.pages["/feed"] = Page(rss(told, site.url))
     source = source_of(f"{site.url}/feed")
@@ -259,11 +259,11 @@ def test_items_of_the_first_reading_are_no_news(site: Website) -> None:
     site.pages["/feed"] = Page(rss([*stories(5), Story("later", "To come", published=NOW + DAY)], site.url))
     source = source_of(f"{site.url}/feed", backfill="2")
     fetch(source)
-    news = {one.title for one in source.sweep(NOW).items if not one.backlog}
+    news = {item.title for item in source.sweep(NOW).items if not item.backlog}
     assert news == {"A story of number 4", "A story of number 3", "To come"}
     site.pages["/feed"] = Page(rss([*stories(5), Story("new", "A new one", published=NOW)], site.url))
     fetch(source, NOW + timedelta(hours=1))
-    assert {one.title for one in source.sweep(NOW).items if not one.backlog} == news | {"A new one"}
+    assert {item.title for item in source.sweep(NOW).items if not item.backlog} == news | {"A new one"}
 
 
 def test_a_rebuilt_sites_old_items_are_no_news(site: Website) -> None:
@@ -274,7 +274,7 @@ def test_a_rebuilt_sites_old_items_are_no_news(site: Website) -> None:
     site.pages["/feed"] = Page(rss([Story("new", "A new one", published=NOW), *old], site.url))
     done = fetch(source, NOW + timedelta(hours=1))
     assert "40 new items" in done.notice
-    assert [one.title for one in source.sweep(NOW).items if not one.backlog] == ["A new one"]
+    assert [item.title for item in source.sweep(NOW).items if not item.backlog] == ["A new one"]
 
 
 def test_items_published_during_an_outage_are_news(site: Website) -> None:
@@ -284,7 +284,7 @@ def test_items_published_during_an_outage_are_news(site: Website) -> None:
     during = [Story(f"during-{n}", f"In the outage {n}", published=NOW + n * timedelta(hours=2)) for n in range(20)]
     site.pages["/feed"] = Page(rss(during, site.url))
     assert fetch(source, NOW + 2 * DAY).notice == ""
-    assert sum(not one.backlog for one in source.sweep(NOW).items) == 20
+    assert sum(not item.backlog for item in source.sweep(NOW).items) == 20
 
 
 def test_a_single_backdated_item_is_news(site: Website) -> None:
@@ -293,7 +293,7 @@ def test_a_single_backdated_item_is_news(site: Website) -> None:
     fetch(source)
     site.pages["/feed"] = Page(rss([Story("back", "Dated back", published=NOW - 300 * DAY)], site.url))
     fetch(source, NOW + DAY)
-    assert [one.title for one in source.sweep(NOW).items if not one.backlog] == ["Dated back"]
+    assert [item.title for item in source.sweep(NOW).items if not item.backlog] == ["Dated back"]
 
 
 def test_unusual_silence_of_a_source_is_noticed(site: Website) -> None:
@@ -336,7 +336,7 @@ def test_tracking_parameters_are_removed_from_addresses(site: Website, told: str
     site.pages["/feed"] = Page(rss([Story("a", "Forum", link=f"{site.url}/en/forum{told}")], site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
-    assert [one.url for one in source.sweep(NOW).items] == [f"{site.url}/en/forum{linked}"]
+    assert [item.url for item in source.sweep(NOW).items] == [f"{site.url}/en/forum{linked}"]
 
 
 def test_pictures_come_with_their_alt_texts(site: Website) -> None:

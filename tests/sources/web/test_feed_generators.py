@@ -21,7 +21,7 @@ def read(site: Website, body: bytes, name: str = "feed") -> dict[str, SourceItem
     source = source_of(f"{site.url}/{name}", language=None)
     assert source.fetch(NOW).problem == ""
     assert source.fetch(NOW, force=True).new == 0
-    return {one.name.rpartition("-")[0]: one for one in source.sweep(NOW).items}
+    return {item.name.rpartition("-")[0]: item for item in source.sweep(NOW).items}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)

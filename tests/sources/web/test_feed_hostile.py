@@ -179,7 +179,7 @@ def test_cyrillic_survives_wrong_encodings(site: Website, declared: str, header:
     site.pages["/feed"] = Page(told.encode(encoding), headers=headers)
     source = source_of(f"{site.url}/feed")
     assert source.fetch(NOW).problem == ""
-    assert [one.title for one in source.sweep(NOW).items] == ["Форум молодёжи"]
+    assert [item.title for item in source.sweep(NOW).items] == ["Форум молодёжи"]
 
 
 # -- twenty thousand broken feeds -------------------------------------------------------------------------------------

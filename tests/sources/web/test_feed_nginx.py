@@ -46,7 +46,7 @@ def test_real_servers_headers_are_obeyed(tmp_path: Path) -> None:
             source = source_of(url + path)
             for _ in range(2):
                 assert source.fetch(NOW, force=True).problem == ""
-            assert [one.title for one in source.sweep(NOW).items] == ["Форум молодёжи"]
+            assert [item.title for item in source.sweep(NOW).items] == ["Форум молодёжи"]
             return re.findall(r'" (\d{3}) ', "\n".join(log.read_text().splitlines()[before:]))
 
         for name in ("both", "etag", "modified", "gzip", "fresh", "private", "charset", "plain"):

@@ -88,7 +88,7 @@ def test_a_stored_storys_overlay_survives_a_new_translation(site: Website, tmp_p
             newsroom.runtime.fetch(force=True)
             newsroom.tick(now)
             with newsroom.runtime.store.read() as connection:
-                return {one.language + " " + one.title: one for one in load_items(connection)}
+                return {item.language + " " + item.title: item for item in load_items(connection)}
 
         seen = read(MONDAY - HOUR)
         name = seen["en Forum"].story
@@ -110,7 +110,7 @@ def test_a_stored_storys_overlay_survives_a_new_translation(site: Website, tmp_p
         assert "Форум" in russian.text
         assert any(text.startswith("Our own words.") for text in network.texts)
         assert any(text.startswith("Well") for text in network.texts) and len(network.texts) == 2
-        [told] = [one.body.decode() for one in newsroom.folder.hook.received if "/slack/" in one.path]
+        [told] = [request.body.decode() for request in newsroom.folder.hook.received if "/slack/" in request.path]
         assert "Well" in told and "Forum" not in told
 
 
@@ -120,14 +120,14 @@ def test_an_overlay_applies_by_the_name_of_one_translation(site: Website, tmp_pa
     told = {"type": "feed", "url": f"{site.url}/feed", "allow_private": True}
     lone = FeedSource(Settings.model_validate(told), context)
     lone.fetch(NOW)
-    english = next(one for one in lone.sweep(NOW).items if one.language == "en")
+    english = next(item for item in lone.sweep(NOW).items if item.language == "en")
     file = tmp_path / "content" / "overlay" / f"{english.name}.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("lead: true\n", encoding="utf-8")
-    assert [one.lead for one in lone.sweep(NOW).items] == [True, False]
+    assert [item.lead for item in lone.sweep(NOW).items] == [True, False]
     grouped = FeedSource(Settings.model_validate(told | {"story": r"/(\d+)-"}), context)
-    assert {one.story for one in grouped.sweep(NOW).items} == {"12"}
-    assert [one.lead for one in grouped.sweep(NOW).items] == [True, True]
+    assert {item.story for item in grouped.sweep(NOW).items} == {"12"}
+    assert [item.lead for item in grouped.sweep(NOW).items] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -167,9 +167,9 @@ def test_known_pages_are_read_again_after_a_day(site: Website) -> None:
     before = len(site.asked)
     assert source.fetch(NOW + timedelta(hours=1)).new == 1
     assert [path for path, _, _ in site.asked[before:]] == ["/news", "/c"]
-    assert {one.title for one in source.sweep(NOW).items if not one.backlog} == {"Story C"}
+    assert {item.title for item in source.sweep(NOW).items if not item.backlog} == {"Story C"}
     assert source.fetch(NOW + timedelta(days=2)).changed == 1
-    assert {one.title for one in source.sweep(NOW).items} == {"Story A, edited", "Story B", "Story C"}
+    assert {item.title for item in source.sweep(NOW).items} == {"Story A, edited", "Story B", "Story C"}
 
 
 @pytest.mark.parametrize("by", ["etag", "modified"])
@@ -196,14 +196,14 @@ def test_unchanged_pages_are_not_sent_again(site: Website, by: str, monkeypatch:
     assert asked(timedelta(hours=1), source) == [("/news", kept, True), ("/b", 200, False)]
     [first, _] = asked(timedelta(hours=26), source)[1:]
     assert first == ("/a", kept, True)
-    assert {one.title for one in source.sweep(NOW).items} == {"Story A", "Story B"}
+    assert {item.title for item in source.sweep(NOW).items} == {"Story A", "Story B"}
     site.pages["/a"] = replace(site.pages["/a"], body=story("Story A, edited").body)
     source.fetch(NOW + timedelta(days=3))
-    assert {one.title for one in source.sweep(NOW).items} == {"Story A, edited", "Story B"}
+    assert {item.title for item in source.sweep(NOW).items} == {"Story A, edited", "Story B"}
     # Other selectors may find other things on an unchanged page, and so may another version of ours.
     again = source_of(f"{site.url}/news", cache, title="p")
     assert {(status, known) for _, status, known in asked(timedelta(days=5), again)} == {(200, False)}
-    assert {one.title for one in again.sweep(NOW).items} == {"Text."}
+    assert {item.title for item in again.sweep(NOW).items} == {"Text."}
     monkeypatch.setattr(page, "__version__", "99")
     newer = source_of(f"{site.url}/news", cache, title="p")
     assert {(status, known) for _, status, known in asked(timedelta(days=7), newer)} == {(200, False)}
@@ -227,8 +227,8 @@ def test_a_story_key_does_not_depend_on_the_order(site: Website, first: str) -> 
     for count in (1, 2, 4):
         site.pages["/news"] = listing(*paths[:count])
         source.fetch(NOW + timedelta(hours=count))
-        for one in source.sweep(NOW).items:
-            keys["node" if "node" in str(one.url) else "forum"].add(one.story)
+        for item in source.sweep(NOW).items:
+            keys["node" if "node" in str(item.url) else "forum"].add(item.story)
     assert [len(some) for some in keys.values()] == [1, 1]
     [forum], [node] = keys.values()
     assert re.fullmatch(r"forum-en-[0-9a-f]{6}", str(forum)) and re.fullmatch(r"node-12-[0-9a-f]{6}", str(node))
@@ -257,7 +257,7 @@ def test_a_page_that_failed_at_first_is_no_news_later(site: Website) -> None:
     assert source.fetch(NOW).new == 1
     site.pages["/b"] = story("Story B")
     assert source.fetch(NOW + timedelta(hours=1)).new == 1
-    assert all(one.backlog for one in source.sweep(NOW).items)
+    assert all(item.backlog for item in source.sweep(NOW).items)
 
 
 def test_a_trial_shows_how_each_field_was_found(site: Website) -> None:
@@ -294,7 +294,7 @@ def test_a_busy_site_gets_no_request_until_it_allows(site: Website, status: int)
     assert not source.fetch(NOW + timedelta(hours=1)).was_requested
     site.pages["/b"] = story("Story b")
     assert source.fetch(NOW + timedelta(hours=2)).new == 2
-    assert all(one.backlog for one in source.sweep(NOW).items)
+    assert all(item.backlog for item in source.sweep(NOW).items)
 
 
 def test_a_listings_move_end_and_freshness_are_obeyed(site: Website) -> None:

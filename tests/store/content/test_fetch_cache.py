@@ -31,7 +31,7 @@ def test_the_cache_returns_what_was_stored(store: Store) -> None:
     assert shelf.save(0, {"etag": "x"}, [ENTRY])
     assert shelf.save(1, {"etag": "y"}, [replace(ENTRY, ref="b"), replace(ENTRY, data={"article": {}})])
     assert (shelf.version(), shelf.state()) == (2, {"etag": "y"})
-    changed = {one.ref: one for one in shelf.items(since=1)}
+    changed = {item.ref: item for item in shelf.items(since=1)}
     assert changed == {"b": replace(ENTRY, ref="b"), ENTRY.ref: replace(ENTRY, data={"article": {}})}
     assert shelf.items(since=2) == ()
     assert StoredFetchCache(store, "other").items() == ()

@@ -68,7 +68,10 @@ def cms(tmp_path: Path, database_url: str) -> Iterator[Cms]:
 
 def test_the_api_from_a_new_item_to_its_withdrawal(cms: Cms) -> None:
     answers = [cms.ask("POST", told=ITEM) for _ in range(2)]
-    assert [(one.status_code, one.json()["status"]) for one in answers] == [(201, "created"), (200, "unchanged")]
+    assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [
+        (201, "created"),
+        (200, "unchanged"),
+    ]
     [item] = cms.items()
     assert (item.title, item.language, item.topics) == ("Форум & games", "ru", ("youth",))
     assert item.body == "<p>Text.</p>"
@@ -89,14 +92,14 @@ def test_the_example_of_the_guide_is_accepted(cms: Cms) -> None:
     told = re.search(r"-d '(\{.*?\})'$", page, re.DOTALL | re.MULTILINE)
     assert told is not None
     assert cms.ask("PUT", "/node/12", json.loads(told[1])).json()["status"] == "created"
-    assert [one.title for one in cms.items()] == ["Clean water for Akzhar"]
+    assert [item.title for item in cms.items()] == ["Clean water for Akzhar"]
 
 
 def test_translations_share_a_story(cms: Cms) -> None:
     for language in ("en", "ru", "kk"):
         told = {"title": f"Forum {language}", "language": language, "story": "forum"}
         assert cms.ask("PUT", f"/{language}", told).status_code == 201
-    assert {one.story for one in cms.items()} == {"forum"} and len(cms.items()) == 3
+    assert {item.story for item in cms.items()} == {"forum"} and len(cms.items()) == 3
 
 
 @pytest.mark.parametrize("token", ["wrong", TOKEN + "x", TOKEN[:-1], "ж"])
@@ -163,10 +166,10 @@ def test_an_item_in_an_unknown_language_is_refused(cms: Cms) -> None:
         assert (answer.status_code, wrong["loc"]) == (422, ["body", "language"])
         assert wrong["msg"] == f"{said!r} is not a language of this newsroom; it has en, ru, kk"
     assert cms.ask("PUT", "/en", {"title": "News", "language": "en-GB"}).status_code == 201
-    assert [one.title for one in cms.items()] == ["News"]
+    assert [item.title for item in cms.items()] == ["News"]
     # The stored item is unchanged.
     assert cms.ask("PUT", "/en", {"title": "Nachricht", "language": "de"}).status_code == 422
-    assert [one.title for one in cms.items()] == ["News"]
+    assert [item.title for item in cms.items()] == ["News"]
 
 
 def test_a_misspelt_field_is_refused_with_the_nearest_name(cms: Cms) -> None:

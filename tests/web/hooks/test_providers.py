@@ -86,7 +86,10 @@ class Provider:
     @property
     def lists(self) -> dict[str, str]:
         with self.store.read() as connection:
-            return {one.list: one.state for one in subscribers.subscriptions(connection, address=ADA)}
+            return {
+                subscription.list: subscription.state
+                for subscription in subscribers.subscriptions(connection, address=ADA)
+            }
 
     @property
     def suppressed(self) -> dict[str, str]:

@@ -175,7 +175,7 @@ def name_hub(site: Website, *hubs: str, topic: str = TOPIC) -> None:
 
 
 def subscription_requests(hub: HttpSink) -> list[dict[str, str]]:
-    return [{name: value[0] for name, value in parse_qs(one.body.decode()).items()} for one in hub.received]
+    return [{name: value[0] for name, value in parse_qs(request.body.decode()).items()} for request in hub.received]
 
 
 def test_a_subscription_is_renewed_before_its_lease_ends(

@@ -99,7 +99,9 @@ def test_the_first_link_makes_one_admin_and_no_second(room: RoomSite) -> None:
     _, answer = _join(room.browser(), token, email="dana@example.org")
     assert answer.status_code == 200
     with room.newsroom.runtime.store.read() as connection:
-        assert [(one.email, one.role) for one in team.list_members(connection)] == [("dana@example.org", Role.ADMIN)]
+        assert [(member.email, member.role) for member in team.list_members(connection)] == [
+            ("dana@example.org", Role.ADMIN)
+        ]
     assert room.browser().get(f"join/{token}").status_code == 404
     assert sign_in.make_first_link(room.newsroom.runtime.store) is None
 

@@ -85,7 +85,9 @@ class Reader:
 
     def state(self) -> str | None:
         with self.runtime.store.read() as connection:
-            return next((one.state for one in subscribers.subscriptions(connection, address=ADDRESS)), None)
+            return next(
+                (subscription.state for subscription in subscribers.subscriptions(connection, address=ADDRESS)), None
+            )
 
     def chosen(self) -> tuple[str, tuple[str, ...], bool]:
         """Return frequency, topics and pause."""

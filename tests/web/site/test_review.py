@@ -112,7 +112,7 @@ def test_release_sends_the_same_bytes_and_records_who_decided(review_site: Revie
     review_site.newsroom.tick(MONDAY)
     (mail,) = review_site.newsroom.mails("anna@example.org")
     marked = f"[For approval] [en] {_subject(mail)}"
-    (shown,) = [one for one in review_site.newsroom.mails("boss@example.org") if _subject(one) == marked]
+    (shown,) = [mail for mail in review_site.newsroom.mails("boss@example.org") if _subject(mail) == marked]
     personal = re.compile(r"https://\S*/(?:unsubscribe|preferences)/\S+")
     assert personal.sub("", mail.text) == personal.sub("", shown.text)
 
@@ -258,8 +258,8 @@ def test_the_page_says_what_happens_on_silence(review_site: ReviewSite) -> None:
     review_site.newsroom.schedule("daily", APPROVED % ", silence: send")
     review_site.newsroom.tick(MONDAY + 22 * HOUR)
     assert any(
-        "it is sent automatically on 3 March 2026, 09:00" in one.text
-        for one in review_site.newsroom.mails("boss@example.org")
+        "it is sent automatically on 3 March 2026, 09:00" in mail.text
+        for mail in review_site.newsroom.mails("boss@example.org")
     )
     review_site.newsroom.tick(MONDAY + 24 * HOUR)
     assert "Nobody answered, so it was released automatically" in httpx.get(review_site.link()).text

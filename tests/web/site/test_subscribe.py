@@ -52,11 +52,18 @@ class Site:
 
     def states(self, address: str = ADA) -> dict[str, str]:
         with self.runtime.store.read() as connection:
-            return {one.list: one.state for one in subscribers.subscriptions(connection, address=address)}
+            return {
+                subscription.list: subscription.state
+                for subscription in subscribers.subscriptions(connection, address=address)
+            }
 
     def one(self, address: str = ADA, name: str = "digest") -> subscribers.Subscription:
         with self.runtime.store.read() as connection:
-            return next(one for one in subscribers.subscriptions(connection, address=address) if one.list == name)
+            return next(
+                subscription
+                for subscription in subscribers.subscriptions(connection, address=address)
+                if subscription.list == name
+            )
 
     def add(self, address: str = ADA, name: str = "digest", **values: str) -> int:
         with self.runtime.store.write() as connection:

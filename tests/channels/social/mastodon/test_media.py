@@ -92,8 +92,8 @@ def test_a_picture_goes_with_its_alt_text() -> None:
 def test_a_post_waits_for_a_busy_server_without_a_second_upload() -> None:
     server, memory = Server(202, 206, 206, 200), Memory()
     outcomes = _tries(server, memory)
-    assert [one.verdict for one in outcomes] == [Verdict.DEFERRED] * 3 + [Verdict.ACCEPTED]
-    assert [one.retry_after for one in outcomes[:3]] == [5, 10, 20]
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.DEFERRED] * 3 + [Verdict.ACCEPTED]
+    assert [outcome.retry_after for outcome in outcomes[:3]] == [5, 10, 20]
     assert server.calls == ["POST v2/media", *["GET v1/media/22"] * 3, "POST v1/statuses"]
     assert server.sent["media_ids"] == ["22"] and list(memory.kept.values()) == ["22"]
 

@@ -53,7 +53,7 @@ class Drupal:
     """
 
     def __init__(self, prefixes: Sequence[str] = ("en", "ru", "es"), own: str = "en") -> None:
-        self.prefixes, self.own = {one: one for one in prefixes}, own
+        self.prefixes, self.own = {prefix: prefix for prefix in prefixes}, own
         self.rows: dict[str, dict[str, dict[str, Resource]]] = {
             "node--article": {},
             "node--page": {},
@@ -231,7 +231,7 @@ class Drupal:
         met: dict[str, Resource] = {}
         for key, rows in self.rows[kind].items():
             for row in rows.values():
-                if all(self._meets(kind, row, **one) for one in conditions.values()):
+                if all(self._meets(kind, row, **condition) for condition in conditions.values()):
                     met.setdefault(key, row)
         ordered = sorted(met)
         for path in reversed(parameters.get("sort", "drupal_internal__nid").split(",")):

@@ -84,8 +84,11 @@ def test_pictures_of_a_story_are_added_described_and_removed(room: RoomSite, pro
         added = writer.post(place, json={"name": name, "data": _picture(), "alt": alt}, headers=seen())
         assert added.status_code == 201, added.text
     pictures = added.json()["pictures"]
-    assert [(one["alt"], one["in_text"]) for one in pictures] == [("A pier: new", False), ("Its [end] \\ side", True)]
-    assert all((room.newsroom.folder.root / "content" / one["src"]).is_file() for one in pictures)
+    assert [(picture["alt"], picture["in_text"]) for picture in pictures] == [
+        ("A pier: new", False),
+        ("Its [end] \\ side", True),
+    ]
+    assert all((room.newsroom.folder.root / "content" / picture["src"]).is_file() for picture in pictures)
     svg = base64.b64encode(b"<svg onload='alert(1)'/>").decode()
     for data, status in ((svg, 422), ("no base64!", 422), ("", 422)):
         body = {"name": "x.svg", "data": data, "alt": "x"}

@@ -150,7 +150,9 @@ def test_a_key_for_one_list_sees_nothing_of_others(room: RoomSite, program: Prog
 def test_a_key_that_asks_too_often_has_to_wait(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     stranger = program(None)
     answers = [stranger.get("me") for _ in range(2 * GUESSES_PER_MINUTE + 2)]
-    assert {answer.status_code for answer in answers} <= {401, 429} and 429 in [one.status_code for one in answers]
+    assert {answer.status_code for answer in answers} <= {401, 429} and 429 in [
+        answer.status_code for answer in answers
+    ]
     assert 1 <= int(answers[-1].headers.get("retry-after", "1")) <= 60
     assert program("viewer").get("me").status_code == 200, "a key waits for nobody else"
     monkeypatch.setattr("tidings.web.api.v1.access.time.time", lambda: 1_000_000.0)
