@@ -8,6 +8,7 @@ these too. An unclear refusal is `unknown`, and removes nobody.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -179,7 +180,10 @@ _ABOUT_COMMANDS = {"500", "501", "502", "503", "504"}
 _MORE_THAN_WORDS = {RefusalKind.FULL, RefusalKind.SENDER, RefusalKind.SIZE, RefusalKind.DNS, RefusalKind.LOGIN}
 """With one of these causes by code, words such as 'invalid address' are not about the reader's address."""
 
-_ADDRESS = re.compile(r"[^\s<>\"'(),;:\[\]]{1,64}@(?:(?!\.\.)[^\s<>\"'(),;:\[\]]){1,255}")
+_NO_ADDRESS = r"\s<>\"'(),;:\[\]：，；。、（）「」【】《》“”"
+_ADDRESS = re.compile(rf"[^{_NO_ADDRESS}]{{1,64}}@(?:(?!\.\.)[^{_NO_ADDRESS}]){{1,255}}")
+_CONTACT = re.compile(r"(?:post|host|web)master|abuse|support|help|admin|info|contact|service|security", re.IGNORECASE)
+"""Addresses to write to. Another address beside a refusal may be the one that it is about."""
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"]{1,300}", re.IGNORECASE)
 _HOST = re.compile(
     r"(?<![\w.-])(?:[A-Za-z0-9_-]{1,63}\.){1,8}"
@@ -196,8 +200,8 @@ _ENHANCED_CODE = re.compile(
     r"|(?<![\d.])[45]\d\d[\s-]{0,2}['\"(<#]{0,2})([245]\.[0-7]\.\d{1,3})(?!\.?\d)",
     re.IGNORECASE,
 )
-_REPLY_CODE = re.compile(r"(?<![\d.:])([45][0-7]\d)(?=[\s-]{1,3}['\"#<(\w@]|$|:)")
-_ANY_CODE = re.compile(r"(?<![\w.])(?:[245]\.[0-7]\.\d{1,3}|[2456]\d\d)(?![\w.]*\d)")
+_REPLY_CODE = re.compile(r"(?<![\d.:])([45][0-7]\d)(?=[\s-]{1,3}['\"#<(\w@]|\s{0,9}$|:)")
+_ANY_CODE = re.compile(r"(?<![\w.])(?<![A-Za-z]-)(?:[245]\.[0-7]\.\d{1,3}|[2456]\d\d)(?![\w.]*\d)")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _WORD = re.compile(r"[^\W\d_]+")
 _LETTERS = re.compile(r"[^\W\d_]{3}")
@@ -212,6 +216,16 @@ _STAGE = re.compile(
     re.IGNORECASE,
 )
 """The command that was refused, as Postfix and Exim write it into their reports."""
+_BESIDE = re.compile(
+    r",? relay=\[?[\w.:-]{0,80}\]?|;? from=<[^>]{0,300}> to=<[^>]{0,300}> proto=\w{1,9} helo=<[^>]{0,255}>"
+    r"|\breturn(?:ed|ing)?(?: mail)? to (?:the )?sender\b"
+    r"|\b(?:dear|hello|hi|sehr geehrter?|lieber|cher|chère|estimado|gentile|caro|prezado|уважаемый|beste|kära"
+    r"|szanowny) "
+    r"(?:sender|customer|user|mailer|friend|absender|expéditeur|remitente|mittente|remetente|отправитель|afzender"
+    r"|avsändare|nadawco)\b|尊敬的(?:发件人|用户)",
+    re.IGNORECASE,
+)
+"""What says nothing about the refusal: what Postfix adds for its log, and greetings."""
 _IN_REPLY = re.compile(
     r"\(?in reply to [a-z ]{2,20}command\)?|\((?:MAIL|RCPT|DATA|end of message)\)\s{0,9}$", re.IGNORECASE
 )
@@ -227,10 +241,12 @@ def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "
     address: it may contain any word, so that it is removed, as are all addresses, hosts and versions.
     """
     text = text[:MAX_TEXT]
-    named = _ADDRESS.sub(
-        lambda match: " @ " if not recipient or match[0].casefold() == recipient.casefold() else " ",
-        _URL.sub(" ", text),
-    )
+    named = _URL.sub(" ", _BESIDE.sub(" ", text))
+    if recipient:
+        named = re.sub(rf"(?<![a-z0-9._+-]){re.escape(recipient)}(?![\w-]|\.\w)", " @ ", named, flags=re.IGNORECASE)
+    others = [found[0] for found in _ADDRESS.finditer(named)] if recipient else []
+    names_another = "@" not in _ADDRESS.sub("", named) and any(not _CONTACT.match(address) for address in others)
+    named = _ADDRESS.sub(" " if recipient else " @ ", named)
     plain = _VERSION.sub(" ", _IP.sub(" § ", named))
     reply = _REPLY_CODE.search(plain)
     if not stage and (refused := _STAGE.search(plain)):
@@ -238,10 +254,12 @@ def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "
     own = _own_code(plain)
     code = own or (status if _ENHANCED_CODE.fullmatch(status) else f"{reply[1][0]}.0.0" if reply else "")
     remote = plain[reply.start() :] if reply else plain
-    words = _without_codes(_without_names(_IN_REPLY.sub(" ", remote), recipient))
+    # Beside another address, a name may be that one's.
+    name = recipient if not others else ""
+    words = _without_codes(_without_names(_IN_REPLY.sub(" ", remote), recipient, name))
     if reply and not _LETTERS.search(words):
-        words = _without_codes(_without_names(plain, recipient))
-    is_permanent = (code or (reply[1] if reply else "5"))[:1] == "5"
+        words = _without_codes(_without_names(plain, recipient, name))
+    is_permanent = (own or (reply[1] if reply else code or "5"))[:1] == "5"
     if code in _GONE_AT and _GONE_AT[code].search(words):
         return Refusal(code, text, RefusalKind.GONE)
     kind = _kind_by_words(words)
@@ -252,7 +270,9 @@ def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "
     if kind is RefusalKind.GONE and says_more:
         kind = by_code
     elif kind is RefusalKind.UNKNOWN and is_about_recipient and not says_more:
-        subjects = _MAILBOX_OR_DOMAIN if by_code is RefusalKind.GONE else _MAILBOX
+        # A reporter gives 5.1.1 also for what the remote server says of our domain.
+        says_recipient = by_code is RefusalKind.GONE and (own or not reply or code != "5.1.1")
+        subjects = _MAILBOX_OR_DOMAIN if says_recipient else _MAILBOX
         if _says_gone(words, subjects):
             kind = RefusalKind.GONE
     if kind is RefusalKind.UNKNOWN:
@@ -262,7 +282,9 @@ def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "
         if kind is RefusalKind.GONE and (stage == END_OF_MESSAGE or is_doubtful):
             kind = RefusalKind.UNKNOWN
     if kind is RefusalKind.GONE:
-        if not is_permanent:
+        if names_another:
+            kind = RefusalKind.UNKNOWN
+        elif not is_permanent:
             kind = RefusalKind.BUSY
         elif stage != "RCPT" and reply and reply[1] in _ABOUT_COMMANDS and not code.startswith("5.1."):
             kind = RefusalKind.UNKNOWN
@@ -288,7 +310,7 @@ _MAILBOX_OR_DOMAIN = frozenset({"who", "domain"})
 """Without a code for a recipient, 'domain not found' may mean the sender's."""
 _SENTENCE = re.compile(r"[.!?][\s)\]]|[。！？\n]|->")
 _TOKEN = re.compile(r"\w+|@")
-_BRACKETS = re.compile(r"\[[^\s\]]{0,80}\]")
+_BRACKETS = re.compile(r"\[[^\s\]]{0,80}\]|\((?=[^\s\d()]{0,40}\d)[^\s()]{1,80}\)")
 _IS_ID = re.compile(r"[\d_]")
 
 
@@ -313,6 +335,8 @@ def _roles(sentence: str) -> list[frozenset[str]]:
     """Return what each word of a sentence can mean; "" for an unknown word."""
     table = _table()
     plain = _BRACKETS.sub(" ", sentence.casefold().replace("’", "'"))
+    for phrase, word in table.phrases:
+        plain = phrase.sub(f" {word} ", plain)
     plain = table.signs.sub(r" \g<0> ", table.place.sub(" ", plain))
     roles = []
     for word in _TOKEN.findall(plain):
@@ -322,18 +346,56 @@ def _roles(sentence: str) -> list[frozenset[str]]:
     return roles
 
 
-def _without_names(text: str, recipient: str) -> str:
+_PERSON = re.compile(
+    r"\b(?:Mrs?|Ms|Miss|Mme|Mlle|Herr|Frau|Sra?|Sig(?:ra)?|Dr|Prof|г-(?:н|жа))\.? [^\W\d_a-zа-я][\w'’-]{1,30}"
+    r"(?: [^\W\d_a-zа-я][\w'’-]{1,30})?(?! ?@)"
+)
+_NAMED_PLACE = re.compile(
+    r"\bat (?!(?:Christmas|Easter|Ramadan|Noon|Midnight|Night|Present|Weekends?|Peak|First|Times?)\b)"
+    r"[A-Z][\w&'-]{1,30}(?: [A-Z][\w&'-]{1,30}){0,3}"
+    r"|\b(?:(?<=such )[A-Z][\w-]{1,30}|(?<=\bthat )[A-Z]{2,8}|(?<=\ba )[A-Z]{2,8}|(?<=\ban )[A-Z]{2,8})"
+    r"(?= (?:account|user|mailbox|address|member|customer|subscriber)s?\b)"
+    r"|\b(?:in|on) (?:the|our|this) [A-Z][\w-]{1,30} (?:system|server|directory|database|address book)\b"
+)
+"""Names by their form: of a person after a title, and of a product or company where only a place or its name can be."""
+
+
+_BEFORE_NAMES = {"called", "named", "name", "part", "by", "запись", "жазба"}
+
+
+def _without_names(text: str, recipient: str, name: str) -> str:
+    """Replace the names of the reader, and remove those of companies and products.
+
+    `name` is the address of the only person whom the text can be about, or empty. Then the bare local part is that
+    person's name too, where a name can be.
+    """
     local, _, domain = recipient.rpartition("@")
     if local:
-        name = re.escape(local)
-        for pattern in (
-            rf"[\"'<(\[]{name}[\"'>)\]]",
-            rf"\b{name}\.\.\.",
-            rf"\b{name}(?: in)?(?=[\s(<]{{1,4}}@)",
+        pattern = re.escape(local)
+        for form in (
+            rf"[\"'<(\[]{pattern}[\"'>)\]]",
+            rf"\b{pattern}\.\.\.",
+            rf"\b{pattern}(?: in)?(?=[\s(<]{{1,4}}@)",
             re.escape(domain),
         ):
-            text = re.sub(pattern, " @ ", text, flags=re.IGNORECASE)
-    return _HOST.sub(" ", text)
+            text = re.sub(form, " @ ", text, flags=re.IGNORECASE)
+        # A name that is a word of refusals, such as 'policy', steers nothing.
+        if name and local.casefold() not in _table().vocabulary:
+            text = re.sub(
+                rf"(?P<before>^|[.,;:!(]\W{{0,3}}|\s-\s|[^\W_]{{1,40}}\s{{1,3}})(?<![\w.+-]){pattern}(?![\w+-]|\.\w)",
+                lambda found: f"{found['before']} @ " if _can_precede_name(found["before"], local) else found[0],
+                text,
+                flags=re.IGNORECASE,
+            )
+    return _HOST.sub(" ", _NAMED_PLACE.sub(" ", _PERSON.sub(" @ ", text)))
+
+
+def _can_precede_name(before: str, name: str) -> bool:
+    """Whether the reader's name can follow: at a beginning, after 'user', or anywhere if it cannot be a word."""
+    word = before.strip().casefold()
+    if not name.isalpha() or not word.isalpha() or word in _BEFORE_NAMES:
+        return True
+    return any("who" in roles for roles in _roles(word))
 
 
 def _without_codes(text: str) -> str:
@@ -358,19 +420,24 @@ class _Table(NamedTuple):
     """The compiled words, in the order in which they are searched."""
 
     kinds: tuple[tuple[RefusalKind, re.Pattern[str]], ...]
+    phrases: tuple[tuple[re.Pattern[str], str], ...]
+    """Wordings, and the plain words that they mean."""
     place: re.Pattern[str]
     """Words for the place of a mailbox. They are removed before a sentence is read."""
     roles: Mapping[str, frozenset[str]]
     """The possible meanings of a word, or of a prefix with `*`, in a sentence that says that a mailbox is gone."""
     signs: re.Pattern[str]
     """The words of languages without spaces."""
+    vocabulary: frozenset[str]
+    """Every word of the table. A reader's name that is one of them steers nothing."""
 
 
 @lru_cache
 def _table() -> _Table:
     """Compile the table. Every gap is bounded, so that a pattern is linear in the text."""
     sections: list[tuple[str, list[str]]] = []
-    for line in files("tidings.model").joinpath("refusal_words.txt").read_text("utf-8").splitlines():
+    source = files("tidings.model").joinpath("refusal_words.txt").read_text("utf-8")
+    for line in source.splitlines():
         if line.startswith("["):
             sections.append((line.strip("[]"), []))
         elif line and not line.startswith("#"):
@@ -379,16 +446,30 @@ def _table() -> _Table:
     for role in reversed(_ROLES):
         name, lines = sections.pop()
         assert name == role
-        for word in " ".join(lines).split():
-            roles.setdefault(word, set()).add(role)
+        for word in " ".join(lines).casefold().split():
+            for spelling in _spellings(word):
+                roles.setdefault(spelling, set()).add(role)
     _, places = sections.pop()
+    _, phrases = sections.pop()
     signs = sorted((word for word in roles if _CJK.search(word)), key=len, reverse=True)
     return _Table(
         tuple((RefusalKind(kind), _compiled(wordings)) for kind, wordings in sections),
+        tuple((_compiled([wording]), word) for wording, word in (line.split(" = ") for line in phrases)),
         _compiled(places),
         {word: frozenset(meanings) for word, meanings in roles.items()},
         re.compile("|".join(signs)),
+        frozenset(_WORD.findall(source.casefold())),
     )
+
+
+def _spellings(word: str) -> set[str]:
+    """Return a word as servers write it: also in ASCII, without accents or with the German ae, oe and ue.
+
+    Short words keep their accents: without them they are often words of another language.
+    """
+    plain = "".join(sign for sign in unicodedata.normalize("NFKD", word) if not unicodedata.combining(sign))
+    german = word.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue")
+    return {word} | {spelling for spelling in (plain, german) if len(word) > 4 and spelling.isascii()}
 
 
 def _compiled(wordings: Iterable[str]) -> re.Pattern[str]:

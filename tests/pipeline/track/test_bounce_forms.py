@@ -17,40 +17,47 @@ _HEAD = f"Return-Path: <>\r\nFrom: {{sender}}\r\nTo: {PATH}\r\nSubject: Undelive
 _COPY = "Received: from x\r\nDKIM-Signature: v=1; spf=none\r\nSubject: News about spam and quota\r\n"
 
 
-def _report(sample: Sample, status: str, final: str = READER) -> bytes:
+def _reader(sample: Sample) -> str:
+    """The words of its address mislead, unless the reply calls the reader by name."""
+    return sample.readers[0] if "{l}" in sample.text else READER
+
+
+def _report(sample: Sample, status: str, final: str = "") -> bytes:
+    reader = _reader(sample)
     return (
         _HEAD.format(sender="Mail Delivery System <MAILER-DAEMON@relay.example>")
         + 'Content-Type: multipart/report; report-type=delivery-status; boundary="B"\r\n\r\n'
         "--B\r\nContent-Type: text/plain\r\n\r\nYour mail is blocked by policy, or the user is unknown.\r\n"
         "--B\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; relay.example\r\n\r\n"
-        f"Original-Recipient: rfc822;{READER}\r\nFinal-Recipient: rfc822;{final}\r\nAction: failed\r\n"
+        f"Original-Recipient: rfc822;{reader}\r\nFinal-Recipient: rfc822;{final or reader}\r\nAction: failed\r\n"
         f"{f'Status: {status}' if status else 'X: y'}\r\n"
-        f"Diagnostic-Code: smtp; {sample.text.replace('{r}', READER)}\r\n\r\n"
+        f"Diagnostic-Code: smtp; {sample.said_of(reader)}\r\n\r\n"
         f"--B\r\nContent-Type: text/rfc822-headers\r\n\r\n{_COPY}\r\n--B--\r\n"
     ).encode()
 
 
 def _plain(sample: Sample, sender: str) -> bytes:
-    text = f"Your message could not be delivered to <{READER}>.\r\nThe other server said:\r\n"
+    reader = _reader(sample)
+    text = f"Your message could not be delivered to <{reader}>.\r\nThe other server said:\r\n"
     return (
         _HEAD.format(sender=sender)
         + "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
-        + f"{text}{sample.text.replace('{r}', READER)}\r\n\r\nMessage headers follow.\r\n\r\n{_COPY}\r\n"
+        + f"{text}{sample.said_of(reader)}\r\n\r\nMessage headers follow.\r\n\r\n{_COPY}\r\n"
     ).encode()
 
 
-def _effect(raw: bytes) -> Effect | None:
-    found = parse_report(raw, READER, is_signed=True)
+def _effect(raw: bytes, reader: str = READER) -> Effect | None:
+    found = parse_report(raw, reader, is_signed=True)
     return found.refusal.effect if found.refusal else None
 
 
 @pytest.mark.parametrize(("status", "step"), [("", 3), ("5.0.0", 3), ("5.1.1", 1)])
 def test_a_report_gives_the_same_result_as_the_reply(status: str, step: int) -> None:
     for sample in list(samples())[::step]:
-        expected = classify(sample.text.replace("{r}", READER), status=status, recipient=READER).effect
-        assert _effect(_report(sample, status)) is expected, sample
-        if status != "5.1.1":
-            assert (expected is Effect.HARD) <= (sample.about == "gone"), sample
+        reader = _reader(sample)
+        expected = classify(sample.said_of(reader), status=status, recipient=reader).effect
+        assert _effect(_report(sample, status), reader) is expected, sample
+        assert (expected is Effect.HARD) <= (sample.about == "gone"), sample
 
 
 @pytest.mark.parametrize(
@@ -58,17 +65,19 @@ def test_a_report_gives_the_same_result_as_the_reply(status: str, step: int) -> 
     [("MAILER-DAEMON <>", 1), ("Post Office <post@gate.example>", 4), ("postmaster@gate.example", 4)],
 )
 def test_plain_text_suppresses_nobody_wrongly(sender: str, step: int) -> None:
-    missed = 0
+    missed = gone = 0
     for sample in list(samples())[::step]:
-        effect = _effect(_plain(sample, sender))
+        effect = _effect(_plain(sample, sender), _reader(sample))
         assert effect is not Effect.HARD or sample.about == "gone", sample
+        gone += sample.about == "gone" and sample.text[:1] == "5"
         missed += sample.about == "gone" and effect is not Effect.HARD and sample.text[:1] == "5"
-    assert missed <= 5
+    assert missed <= 0.03 * gone
 
 
 def test_a_report_about_another_address_is_soft_at_most() -> None:
     for sample in list(samples())[::3]:
-        assert _effect(_report(sample, "5.1.1", "former.member@elsewhere.example")) is not Effect.HARD, sample
+        report = _report(sample, "5.1.1", "former.member@elsewhere.example")
+        assert _effect(report, _reader(sample)) is not Effect.HARD, sample
 
 
 _DEAD = f"Final-Recipient: rfc822; {READER}\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 no such user\n"

@@ -49,7 +49,9 @@ GONE = "550 5.1.1 <{r}>: Recipient address rejected: User unknown"
 DROP = "drop"
 STAGES = ("connect", "ehlo", "mail", "rcpt", "data", "dot")
 ABOUT_US = tuple(sample.text for sample in samples() if sample.about == "us" and sample.text[:1] in "45")
-OTHERS = tuple(sample.text for sample in samples() if sample.about != "us" and sample.text[:1] in "45")
+OTHERS = tuple(
+    sample.text for sample in samples() if sample.about != "us" and sample.text[:1] in "45" and "{l}" not in sample.text
+)
 
 
 @dataclass
