@@ -225,8 +225,12 @@ def test_a_wrong_cadence_is_named_by_line(tmp_path: Path, rule: str) -> None:
 @pytest.mark.parametrize(
     ("good", "bad", "words"),
     [
-        ("weekly: fri 09:00", "weekly: mon; thu 09:00", "'mon; thu' is not a weekday. Write [mon, thu]"),
-        ("weekly: fri 09:00", "weekly: Fridays 09:00", "Write only fri"),
+        (
+            "weekly: fri 09:00",
+            "weekly: mon; thu 09:00",
+            "'mon; thu' is not a weekday. Write `weekly: [mon, thu] 09:00`",
+        ),
+        ("weekly: fri 09:00", "weekly: Fridays 09:00", "Write `weekly: fri 09:00`"),
         ("weekly: fri 09:00", "weekly: {fri: 09:00}", "weekly: expected a text here. Write `weekly: fri 09:00`"),
         ("09:00}", "09:00, skip_dates: [24.12.2026]}", "'24.12.2026' is not a date. Write 2026-12-24"),
         ("09:00}", "09:00, skip_dates: [04/12/2026]}", "Write 2026-12-04 or 2026-04-12"),

@@ -50,7 +50,7 @@ class Problem:
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `Did you mean 'x'?`, or the list of known names."""
     names = sorted(known)
-    close = get_close_matches(word, names, n=1, cutoff=0.6)
+    close = get_close_matches(word, names, n=1, cutoff=0.6) or [name for name in names if name == word.lower()]
     if not names:
         return "There are none yet"
     return f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(names)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from datetime import timedelta
 
 import pytest
@@ -42,7 +43,7 @@ from tidings.model.cadence import (
         ("on", "true", "on: new"),
         ("hourly", "1", "daily"),
         ("weekly", "5 09:00", "mon to sun"),
-        ("monthly", "² 09:00", "first mon"),
+        ("monthly", "² 09:00", "monthly: 2 09:00"),
         ("cron", "0 9 ² * *", "a number"),
         ("cron", "0 9 * december *", "jan to dec"),
         ("cron", "0 22-2 * * *", "22-23,0-2"),
@@ -139,3 +140,42 @@ def test_each_rule_is_described_in_words(key: str, text: str, words: str) -> Non
 )
 def test_settling_is_described_in_words(settle: str, words: str) -> None:
     assert describe_cadence(Cadence(OnNew(parse_duration(settle)), "UTC")) == f"{words} after something new (UTC)"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("weekly: пятница 09:00", "weekly: fri 09:00"),
+        ("weekly: по пятницам в 9.30", "weekly: fri 09:30"),
+        ("weekly: vendredi 9h", "weekly: fri 09:00"),
+        ("weekly: الجمعة ٠٩:٠٠", "weekly: fri 09:00"),
+        ("weekly: жұма 09:00", "weekly: fri 09:00"),
+        ("weekly: 周五 09：00", "weekly: fri 09:00"),
+        ("weekly: every friday at 9 am", "weekly: fri 09:00"),
+        ("weekly: 09:00 fri", "weekly: fri 09:00"),
+        ("weekly: mon & thu noon", "weekly: [mon, thu] 12:00"),
+        ("weekly: Mon through Fri 09:00", "weekly: mon-fri 09:00"),
+        ("weekly: mon..fri 09:00", "weekly: mon-fri 09:00"),
+        ("weekly: mon 09:00, thu 09:00", "weekly: [mon, thu] 09:00"),
+        ("daily: 7:30 pm", "daily: 19:30"),
+        ("daily: weekdays 09:00", "weekly: mon-fri 09:00"),
+        ("monthly: on the 15th at 9am", "monthly: 15 09:00"),
+        ("monthly: 2nd & 4th tue 09:00", "monthly: [second tue, fourth tue] 09:00"),
+        ("monthly: last business day 09:00", "monthly: last working day 09:00"),
+        ("monthly: last weekday 09:00", "monthly: last working day 09:00"),
+        ("monthly: first Monday of the month 9:00:00", "monthly: first mon 09:00"),
+    ],
+)
+def test_a_rule_in_ones_own_words_was_not_shown_rightly(written: str, meant: str) -> None:
+    key, _, text = written.partition(": ")
+    with pytest.raises(CadenceError, match=re.escape(f"; write `{meant}`")):
+        parse_rule(key, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["mon 09:00 and thu 17:00", "fri 09:00 +05:00", "fri 24:00", "fri morning", "5 09:00", "someday 09:00"]
+)
+def test_a_rule_with_two_meanings_is_not_guessed(text: str) -> None:
+    with pytest.raises(CadenceError) as error:
+        parse_rule("weekly", text)
+    assert "write `weekly" not in str(error.value)

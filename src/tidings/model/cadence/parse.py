@@ -26,6 +26,7 @@ from tidings.model.cadence.rules import (
     Weekly,
     Window,
 )
+from tidings.model.cadence.suggestions import suggest_rule
 from tidings.model.dates import read_date
 from tidings.model.plurals import count_noun
 
@@ -156,10 +157,20 @@ def parse_rule(key: str, written: str | Sequence[str]) -> Rule:
     if key not in readers:
         raise CadenceError(f"{key!r} is not a rule of cadence; the rules are {', '.join(readers)}")
     texts = [written] if isinstance(written, str) else list(written)
-    if key not in ("weekly", "monthly") or not any(_days_and_clocks(text)[1] for text in texts):
-        return readers[key](", ".join(texts))
-    rules = [readers[key](text) for text in texts]
-    return rules[0] if len(rules) == 1 else _joined(key, rules)
+    try:
+        if key not in ("weekly", "monthly") or not any(_days_and_clocks(text)[1] for text in texts):
+            return readers[key](", ".join(texts))
+        rules = [readers[key](text) for text in texts]
+        return rules[0] if len(rules) == 1 else _joined(key, rules)
+    except CadenceError as error:
+        meant = suggest_rule(key, texts[0]) if key in ("daily", "weekly", "monthly") and len(texts) == 1 else None
+        if meant is None:
+            raise
+        try:
+            readers[meant[0]](meant[1])
+        except CadenceError:
+            raise error from None
+        raise CadenceError(f"{str(error).rpartition('; ')[0] or error}; write `{meant[0]}: {meant[1]}`") from None
 
 
 def _joined(key: str, rules: Sequence[Rule]) -> Rule:
