@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from PIL import Image
 
 from tests.fixtures.newsroom import DAILY, HOUR, MONDAY
 from tests.web.room.conftest import BEFORE, Browser, RoomSite
@@ -187,6 +188,19 @@ def test_an_edition_is_taken_back_and_sent_at_another_time(room: RoomSite) -> No
     assert "Take it back" not in editor.get(edition).text
     actions = [entry.action for entry in reversed(room.log())]
     assert actions == ["edition.released", "edition.taken_back", "edition.postponed", "edition.released"]
+
+
+def test_a_failed_check_leads_to_the_story_at_fault(room: RoomSite) -> None:
+    editor, folder = room.browser("editor"), room.newsroom.folder
+    (folder.root / "content" / "media").mkdir(exist_ok=True)
+    Image.new("RGB", (90, 50), (40, 110, 150)).save(folder.root / "content" / "media" / "bridge.jpg")
+    folder.write("content/bridge.en.md", "---\ntitle: A bridge\nimages: [{src: media/bridge.jpg}]\n---\nIt is open.\n")
+    room.newsroom.tick(BEFORE + HOUR / 4)
+    frozen = _frozen(editor.get("editions/daily/1").text)
+    page = editor.post("editions/daily/1", do="recompose", frozen=frozen).text
+    assert "has no alt text" in page
+    assert 'stories/edit?file=content/bridge.en.md">Mend the story: <bdi>A bridge</bdi></a>' in page
+    assert 'stories/bridge">Mend the story' in room.browser("viewer").get("editions/daily/1").text
 
 
 TWO = DAILY + "approval: {by: [Boss@example.org, deputy@example.org], ahead: 3h, needed: 2}\n"

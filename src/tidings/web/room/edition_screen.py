@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import quote
 
 from sqlalchemy import Connection
 from starlette.responses import Response
 
 from tidings.config.schedule import Schedule
 from tidings.model.delivery import SkipReason
-from tidings.model.edition import Edition, EditionState
+from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.compose import review
 from tidings.pipeline.compose.edit import EditionChanges
 from tidings.render.room.room_pages import SCRIPT, RoomWords
 from tidings.runtime.preview.preview import preview_edition, queue_edition_test
-from tidings.runtime.team import decisions
+from tidings.runtime.team import decisions, stories
 from tidings.runtime.team.decisions import count_lacking, goes_at_once
 from tidings.runtime.team.rights import may_decide, may_see_schedule
 from tidings.store.content import editions
@@ -29,6 +31,7 @@ from tidings.web.room.today import hold_texts, list_title, schedule_title
 from tidings.web.room.visit import Visit
 from tidings.web.site.review import MAIL_HEADERS, message_html, reviewed_messages
 
+_URL = re.compile(r"https?://[^\s']+")
 _UNDONE = ("pending", "leased", "handed", "deferred")
 """States of a delivery that is not finished."""
 
@@ -272,7 +275,11 @@ def _page(
         edition=edition,
         state=edition_states(words)[edition.state],
         holds=[
-            {"text": texts.get(hold.reason, words.gettext("It waits for a person.")), "detail": hold.detail}
+            {
+                "text": texts.get(hold.reason, words.gettext("It waits for a person.")),
+                "detail": hold.detail,
+                "story": _find_cause(visit, edition, hold),
+            }
             for hold in edition.holds
         ],
         warnings=request.get("warnings", ()),
@@ -324,6 +331,22 @@ def _page(
         shown=shown,
         path=f"{visit.root}editions/{edition.name}",
     )
+
+
+def _find_cause(visit: Visit, edition: Edition, hold: Hold) -> dict[str, str] | None:
+    """Return title and path of the story with the picture or link that a failed check names, or None."""
+    urls = _URL.findall(hold.detail) if hold.reason is HoldReason.GATE else []
+    if not urls:
+        return None
+    with visit.runtime.store.read() as connection:
+        items = [item for key in edition.stories for item in load_story(connection, key)]
+    for item in items:
+        shown = {image.src for image in item.images}
+        if any(url in shown or url in item.body for url in urls):
+            is_ours = visit.may(Role.WRITER) and stories.find_source(visit.runtime, item.ref) is not None
+            path = f"stories/edit?file={quote(item.ref)}" if is_ours else f"stories/{quote(item.story, safe='')}"
+            return {"title": item.title, "path": path}
+    return None
 
 
 def _silence(visit: Visit, edition: Edition, schedule: Schedule | None) -> str:
