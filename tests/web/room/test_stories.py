@@ -16,7 +16,7 @@ def form_fields(page: str) -> dict[str, str]:
     fields = {
         name: html.unescape(value)
         for name, value in re.findall(
-            r'<input (?:type="hidden"|class="[^"]*" id="[^"]*") name="(\w+)"[^>]*? value="([^"]*)"', page
+            r'<input (?:type="hidden"|class="[^"]*" id="[^"]*") name="([\w.]+)"[^>]*? value="([^"]*)"', page
         )
     }
     for name, value in re.findall(r'<textarea[^>]* name="(\w+)"[^>]*>(.*?)</textarea>', page, re.DOTALL):

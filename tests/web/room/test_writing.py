@@ -84,7 +84,7 @@ def test_a_picture_is_scaled_and_has_no_hidden_data(room: RoomSite) -> None:
     fields = form_fields(editor.get("stories/edit", file=FILE).text) | {"do": "picture", "title": "Kept"}
     page = _upload(editor, fields | {"alt": 'A "well"', "credit": "Ann"}, _photo()).text
     assert "The picture belongs to the story now" in page and 'value="Kept"' in page
-    assert "Pictures of this story:" in page and ">A &#34;well&#34;</bdi>" in page
+    assert "Picture of this story: <bdi" in page and 'value="A &#34;well&#34;"' in page
     shown = editor.post(
         "stories/edit", **{k: v for k, v in form_fields(page).items() if k != "csrf"} | {"do": "preview"}
     )
@@ -120,6 +120,33 @@ def test_a_phones_photo_becomes_a_jpeg_without_its_place(room: RoomSite) -> None
         pixel = picture.getpixel((100, 100))
     assert isinstance(pixel, tuple) and all(abs(a - b) < 12 for a, b in zip(pixel, (30, 90, 120), strict=True))
     assert b"SECRET" not in path.read_bytes() and b"Exif" not in path.read_bytes()
+
+
+def test_a_storys_pictures_are_described_and_taken_out_in_its_form(room: RoomSite) -> None:
+    """A picture without words holds the edition, and its words could only be written as YAML."""
+    editor, folder = room.browser("editor"), room.newsroom.folder
+    (folder.root / "content" / "media").mkdir(exist_ok=True)
+    for name in ("a", "b"):
+        (folder.root / "content" / "media" / f"{name}.jpg").write_bytes(_photo((40, 40)))
+    images = "images:\n  - {src: media/a.jpg, caption: Noon}\n  - {src: media/b.jpg, alt: B}\n"
+    folder.write(FILE, f"---\ntitle: One\n{images}---\nText with ![a pump](media/b.jpg).\n")
+    page = editor.get("stories/edit", file=FILE).text
+    assert "has no alt text" in page and "Pictures in the text: <bdi" in page
+    fields = form_fields(page) | {"picture.0.alt": 'A "well"', "picture.1.drop": "1", "do": "check"}
+    del fields["csrf"]
+    shown = editor.post("stories/edit", **fields).text
+    assert "media/b.jpg</bdi></legend>" not in shown and "has no alt text" not in shown
+    unsaved = {key: value for key, value in form_fields(shown).items() if key != "csrf"}
+    assert unsaved["picture.0.alt"] == 'A "well"' and "picture.1.src" not in unsaved
+    assert "Saved." in editor.post("stories/edit", **unsaved | {"do": "save"}).text
+    text = read_story_file(room)
+    assert 'images: [{src: "media/a.jpg", caption: "Noon", alt: "A \\"well\\""}]' in text
+    assert "![a pump](media/b.jpg)" in text
+    fields = form_fields(editor.get("stories/edit", file=FILE).text) | {"picture.0.drop": "1", "do": "preview"}
+    del fields["csrf"]
+    page = editor.post("stories/edit", **fields).text
+    assert form_fields(page)["pictures"] == "[]" and edit_story_from(editor, page)[0] == 200
+    assert "images" not in read_story_file(room)
 
 
 def edit_story_from(browser: Browser, page: str) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from tidings.render.room.room_pages import SCRIPT, RoomWords
 from tidings.runtime.team import files, stories, story_pictures
 from tidings.runtime.team.files import FileChangedError, OpenedFile
 from tidings.runtime.team.paste import html_to_markdown
+from tidings.runtime.team.story_pictures import StoryPicture
 from tidings.sources.base import SourceItem
 from tidings.sources.folder.source import FolderSource
 from tidings.store.content import editions
@@ -151,8 +152,8 @@ class _Editing:
     text: str
     form: stories.StoryForm | None
     is_whole: bool
-    added: str = ""
-    """The story's own pictures, if one was added that is not saved yet."""
+    changed_pictures: str = ""
+    """The story's own pictures, if they were changed and are not saved yet."""
     said: str = ""
 
 
@@ -322,14 +323,33 @@ def _take_form(visit: Visit, editing: _Editing) -> str:
         form.topics = before.topics
     try:
         editing.text = stories.write_story(editing.opened.text, form)
-        if pictures := visit.field("pictures", 20_000):  # one was added, and the text is not saved yet
+        if pictures := visit.field("pictures", 20_000):  # they were changed, and the text is not saved yet
             editing.text = story_pictures.set_pictures(editing.text, pictures)
-            editing.added = pictures
+            editing.changed_pictures = pictures
+        described = _describe_pictures(visit, editing.text)
+        if described != editing.text:
+            editing.text = described
+            editing.changed_pictures = story_pictures.read_pictures(described) or "[]"
     except ValueError as error:
         return str(error)
     finally:
         editing.form = form
     return ""
+
+
+def _describe_pictures(visit: Visit, text: str) -> str:
+    """Return the text with the words of the form for the story's own pictures, without those that are taken out."""
+    pictures = _list_pictures(text)
+    for number in reversed(range(sum(not picture.in_text for picture in pictures))):
+        picture, prefix = pictures[number], f"picture.{number}."
+        if visit.field(f"{prefix}src", 2_000) != picture.src:
+            continue  # the form showed another one here
+        words = replace(picture, alt=visit.field(f"{prefix}alt", 1_000), credit=visit.field(f"{prefix}credit", 300))
+        if visit.field(f"{prefix}drop"):
+            text = story_pictures.replace_picture(text, number, None)
+        elif words != picture:
+            text = story_pictures.replace_picture(text, number, words)
+    return text
 
 
 def _take_picture(visit: Visit, editing: _Editing) -> str:
@@ -343,17 +363,17 @@ def _take_picture(visit: Visit, editing: _Editing) -> str:
     except (InputError, RefusedError, ValueError) as error:
         return str(error)
     editing.form = stories.read_story(editing.text)
-    editing.added = story_pictures.read_pictures(editing.text)
+    editing.changed_pictures = story_pictures.read_pictures(editing.text)
     editing.said = visit.words.gettext("The picture belongs to the story now. Save the story to keep it.")
     with visit.runtime.store.write() as connection:
         visit.record(connection, "story.picture", editing.opened.name, path)
     return ""
 
 
-def _list_pictures(text: str) -> list[str]:
-    """What the pictures of a story show, or their addresses: the form has them in no field."""
+def _list_pictures(text: str) -> list[StoryPicture]:
+    """Return the pictures of a story, its own ones first; none if the form cannot change them."""
     try:
-        return [picture.alt or picture.src for picture in story_pictures.list_pictures(text)]
+        return story_pictures.list_pictures(text)
     except ValueError:
         return []
 
@@ -419,7 +439,7 @@ def _editor_page(
         ],
         other_topics=others,
         versions=files.list_versions(visit.runtime.root, name)[:20],
-        added=editing.added if editing.added != story_pictures.read_pictures(editing.opened.text) else "",
+        changed_pictures=editing.changed_pictures,
         picture_said=editing.said,
         pictures=_list_pictures(editing.text),
         alt=visit.field("alt", 1_000) if wrong else "",
