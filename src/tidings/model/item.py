@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -73,30 +73,20 @@ def needs_mail_copy(media: Media) -> bool:
     return media.media_type in ("image/webp", "image/avif")
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One item as the store holds it. Text is plain, except `body`, which is sanitised HTML with absolute links.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemContent:
+    """The fields of an item that its source gives and the store keeps.
 
-    `published` is the editor's date, `first_seen` the moment of the first read, `out_at` the first moment it was new to
-    schedules (None before), `updated` the editor's significant change, `changed` the feed date: the last significant
-    change of any sort, different for all items of one language (W3C validator: DuplicateUpdated).
+    `ref` is the item's place in its source. Text is plain, except `body`, which is sanitised HTML with absolute links.
+    `updated` is the editor's significant change.
     """
 
-    id: str
-    story: str
-    slug: str
+    ref: str
     language: str
     kind: str
     title: str
-    summary: str
     body: str
-    url: str
-    source: str
-    ref: str
-    published: datetime
-    first_seen: datetime
-    changed: datetime
-    out_at: datetime | None = None
+    summary: str = ""
     updated: datetime | None = None
     embargo: datetime | None = None
     expires: datetime | None = None
@@ -114,12 +104,36 @@ class Item:
     not_in: tuple[str, ...] = ()
     draft: bool = False
     correction: str = ""
-    corrected_at: datetime | None = None
     withdrawn: str = ""
-    gone_at: datetime | None = None
     post: Mapping[str, str] = field(default_factory=dict)
     """The editor's own text for posts, by channel; '' is for every other channel."""
     extra: Mapping[str, str] = field(default_factory=dict)
+
+    def content(self) -> dict[str, Any]:
+        """Return these fields by name, to make an item of another class."""
+        return {each.name: getattr(self, each.name) for each in fields(ItemContent)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item(ItemContent):
+    """One item as the store holds it.
+
+    `published` is the editor's date, `first_seen` the moment of the first read, `out_at` the first moment it was new to
+    schedules (None before), `changed` the feed date: the last significant change of any sort, different for all items
+    of one language (W3C validator: DuplicateUpdated).
+    """
+
+    id: str
+    story: str
+    slug: str
+    url: str
+    source: str
+    published: datetime
+    first_seen: datetime
+    changed: datetime
+    out_at: datetime | None = None
+    corrected_at: datetime | None = None
+    gone_at: datetime | None = None
     version: int = field(default=0, compare=False, repr=False)
     """Grows with each change of the stored item."""
 

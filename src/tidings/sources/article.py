@@ -250,7 +250,6 @@ def build_item(article: Article, request: ItemRequest) -> BuiltItem:
         summary=summary,
         body=body.html,
         kind=_make_kind(article.kind or request.kind),
-        fingerprint="",
         story=slugify(story) if story else None,
         translations=tuple(filter(None, map(normalise_link, article.translations.values()))),
         url=url,

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
 from tidings.model.errors import Problem
-from tidings.model.item import Attachment, Contact, Image, Media
+from tidings.model.item import ItemContent
 from tidings.sources.fetch_cache import FetchCache, NoFetchCache
 
 
@@ -44,50 +44,23 @@ class SourceContext:
     story_index: StoryIndex = field(default_factory=NoStoryIndex)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceItem:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceItem(ItemContent):
     """One item from a source, before Tidings gives it an id.
 
-    `ref` is the item's place in the source and may change (a path). `explicit_id` is the id from the editor, if any.
-    Story key and slug are made from `name`. `body` is sanitised HTML with absolute links. `fingerprint` is a hex
-    SHA-256 of all that readers could see: an unchanged file costs one comparison, and a moved file is recognised.
+    `ref` may change (a path). `explicit_id` is the id from the editor, if any. Story key and slug are made from `name`.
+    `fingerprint` is a hex SHA-256 of all that readers could see: an unchanged file costs one comparison, and a moved
+    file is recognised.
     """
 
-    ref: str
     name: str
-    language: str
-    title: str
-    summary: str
-    body: str
-    kind: str
-    fingerprint: str
+    fingerprint: str = ""
     explicit_id: str | None = None
     story: str | None = None
     translations: tuple[str, ...] = ()
     """Pages of the same story in other languages, normalised (`identity.normalise_link`), from any source."""
     url: str | None = None
     published: datetime | None = None
-    updated: datetime | None = None
-    embargo: datetime | None = None
-    expires: datetime | None = None
-    starts: datetime | None = None
-    ends: datetime | None = None
-    place: str = ""
-    topics: tuple[str, ...] = ()
-    organisations: tuple[str, ...] = ()
-    authors: tuple[str, ...] = ()
-    images: tuple[Image, ...] = ()
-    attachments: tuple[Attachment, ...] = ()
-    media: tuple[Media, ...] = ()
-    contacts: tuple[Contact, ...] = ()
-    lead: bool = False
-    not_in: tuple[str, ...] = ()
-    draft: bool = False
-    correction: str = ""
-    withdrawn: str = ""
-    post: Mapping[str, str] = field(default_factory=dict)
-    """The editor's text for posts, by channel. The key '' is for all other channels."""
-    extra: Mapping[str, str] = field(default_factory=dict)
     backlog: bool = False
     """The item was in the source at its first reading. Existing schedules treat it as sent."""
     original_urls: Mapping[str, str] = field(default_factory=dict)

@@ -54,7 +54,8 @@ def _upload(browser: Browser, fields: dict[str, str], data: bytes, name: str = "
 def test_unsaved_text_is_shown_as_page_mail_and_post(room: RoomSite) -> None:
     room.newsroom.schedule("posts", "cadence: {on: new}\ndeliver: [{channel: team}]\n")
     editor, before = room.browser("editor"), read_story_file(room)
-    status, page = edit_story(editor, title="Unsaved <title>", body="Fresh **words**.", do="preview")
+    contact = "Jane Doe, Press officer, jane@example.org"
+    status, page = edit_story(editor, title="Unsaved <title>", body="Fresh **words**.", contact=contact, do="preview")
     assert status == 200 and read_story_file(room) == before
     assert "Unsaved &lt;title&gt;" in page
     length = re.search(r"(\d+) of [\d,]+, as the network counts", page)
@@ -64,7 +65,8 @@ def test_unsaved_text_is_shown_as_page_mail_and_post(room: RoomSite) -> None:
     names = [frame.rpartition("/")[2] for frame in frames]
     assert names[:6] == ["page", "page", "mail-0-light", "mail-0-light", "mail-0-dark", "mail-0-dark"]
     shown = editor.get(frames[0])
-    assert "<strong>words</strong>" in shown.text and "sandbox" in shown.headers["content-security-policy"]
+    assert "<strong>words</strong>" in shown.text and "mailto:jane@example.org" in shown.text
+    assert "sandbox" in shown.headers["content-security-policy"]
     light, dark = editor.get(frames[2]).text, editor.get(frames[4]).text
     assert "Unsaved" in light and "prefers-color-scheme: dark" not in light + dark
     assert "@media not all" in light and "@media all" in dark

@@ -239,14 +239,8 @@ def _settle_items(
         when = compute_moments(swept, item, now, partial(taken.has_date, swept.language))
         taken.take_date(swept.language, when.changed)
         row = Item(
-            id=item_id, story=story, slug=slug, language=swept.language, kind=swept.kind, title=swept.title,
-            url=address, summary=swept.summary, body=swept.body, source=source, ref=swept.ref, published=when.published,
-            first_seen=when.first_seen, changed=when.changed, out_at=when.out_at, updated=swept.updated,
-            embargo=swept.embargo, expires=swept.expires, starts=swept.starts, ends=swept.ends, place=swept.place,
-            topics=swept.topics, organisations=swept.organisations, authors=swept.authors, images=swept.images,
-            attachments=swept.attachments, media=swept.media, lead=swept.lead, not_in=swept.not_in, draft=swept.draft,
-            correction=swept.correction, corrected_at=when.corrected_at, withdrawn=swept.withdrawn, post=swept.post,
-            extra=swept.extra, contacts=swept.contacts,
+            **swept.content(), id=item_id, story=story, slug=slug, url=address, source=source, published=when.published,
+            first_seen=when.first_seen, changed=when.changed, out_at=when.out_at, corrected_at=when.corrected_at,
         )  # fmt: skip
         stored = ItemRow(row, when.ready_at, swept.fingerprint, backlog=swept.backlog and not taken.has_story(story))
         if item is None:

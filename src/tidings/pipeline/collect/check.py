@@ -111,12 +111,10 @@ def _make_item(outline: ItemOutline) -> SourceItem:
     return SourceItem(
         ref=outline.ref,
         name="",
-        language=outline.language,
         title="",
-        summary="",
         body="",
+        language=outline.language,
         kind=outline.kind,
-        fingerprint="",
         starts=outline.starts,
         topics=outline.topics,
         images=outline.images,

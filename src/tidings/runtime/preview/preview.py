@@ -192,15 +192,11 @@ def _as_item(runtime: Runtime, swept: SourceItem, now: datetime) -> Item:
     moment = now.replace(microsecond=0)
     slug = shorten_slug(slugify(swept.name))
     published = min(swept.published or moment, moment)
+    content = swept.content() | {"embargo": None, "expires": None, "draft": False, "withdrawn": ""}
     return Item(
-        id=swept.explicit_id or "preview", story=swept.story or slug, slug=slug, language=swept.language,
-        kind=swept.kind, title=swept.title, url=swept.url or f"{runtime.newsroom.site.url}{swept.language}/{slug}/",
-        summary=swept.summary, body=swept.body, source="", ref=swept.ref, published=published, first_seen=moment,
-        changed=moment, out_at=moment, updated=swept.updated, starts=swept.starts, ends=swept.ends, place=swept.place,
-        topics=swept.topics, organisations=swept.organisations, authors=swept.authors, images=swept.images,
-        attachments=swept.attachments, media=swept.media, lead=swept.lead, not_in=swept.not_in,
-        correction=swept.correction, corrected_at=moment if swept.correction else None, post=swept.post,
-        extra=swept.extra,
+        **content, id=swept.explicit_id or "preview", story=swept.story or slug, slug=slug,
+        url=swept.url or f"{runtime.newsroom.site.url}{swept.language}/{slug}/", source="", published=published,
+        first_seen=moment, changed=moment, out_at=moment, corrected_at=moment if swept.correction else None,
     )  # fmt: skip
 
 

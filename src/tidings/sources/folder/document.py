@@ -226,7 +226,6 @@ def _read_item(reader: _FileReader, links: FileLinks) -> SourceItem:
         summary=reader.text("summary") or summarise(body.opening),
         body=body.html,
         kind=kind,
-        fingerprint="",
         explicit_id=_as_uri(explicit_id) if explicit_id else None,
         story=slugify(story) if story else None,
         url=_read_url(reader),
