@@ -232,6 +232,11 @@ PROMISES = {
             "tests/store/people/test_consent.py::test_the_first_reason_stays_and_each_change_is_counted[sqlite]",
         ),
         Mutation(
+            "leaving-without-lock", "store/people/consent.py",
+            "    lock(connection, wanted)\n    added = 0", "    added = 0",
+            "tests/store/people/test_consent.py::test_leaving_waits_while_a_suppression_is_lifted",
+        ),
+        Mutation(
             "intents-without-lock", "store/delivery/journal.py",
             '"postgresql": "FOR SHARE OF facts"',
             '"postgresql": ""',
@@ -494,6 +499,25 @@ PROMISES = {
             "tests/pipeline/track/test_report_parser.py::test_reading_a_bounce_takes_linear_time",
         ),
         Mutation(
+            "any-charset-of-python", "pipeline/track/report_fields.py",
+            'if charset and codecs.lookup(charset).name.replace("-", "_") not in _NO_CHARSETS:', "if charset:",
+            "tests/pipeline/track/test_hostile_mail.py::test_a_charset_takes_linear_time",
+        ),
+        Mutation(
+            "a-mail-stops-the-mailbox", "pipeline/track/unread_mail.py",
+            "    except PARSER_ERRORS:\n", "    except EOFError:\n",
+            "tests/pipeline/track/test_hostile_mail.py::test_no_mail_of_a_stranger_is_an_error",
+        ),
+        Mutation(
+            "zero-bytes-reach-the-store", "web/app.py", '"\\0" in scope["path"] or', "False and",
+            "tests/web/test_odd_requests.py::test_a_zero_byte_is_refused_everywhere",
+        ),
+        Mutation(
+            "a-mailbox-for-each-spelling", "store/people/sign_ups.py",
+            "mailbox.translate(_IGNORED) or mailbox", "mailbox",
+            "tests/web/site/test_subscribe.py::test_addresses_of_one_mailbox_are_limited",
+        ),
+        Mutation(
             "backup-headers-of-any-length", "runtime/backup/backup_file.py",
             "if not is_file and self.size > _MAX_HEADER:", "if False:",
             "tests/runtime/backup/test_backup.py::test_a_backup_with_a_huge_header_is_refused",
@@ -538,6 +562,10 @@ PROMISES = {
         Mutation(
             "store-readable-for-all", "store/engine.py", "path.chmod(mode & 0o700)", "pass",
             "tests/store/test_files.py::test_an_open_store_is_closed_to_other_users",
+        ),
+        Mutation(
+            "commands-of-strangers", "pipeline/track/leaving_mail.py", "{shlex.quote(address)}", "{address}",
+            "tests/pipeline/track/test_hostile_mail.py::test_a_command_in_a_notice_cannot_be_forged",
         ),
         Mutation(
             "forgeable-marks", "render/mail/fragments.py",

@@ -23,6 +23,7 @@ from tidings.web.api.readers import create_api
 from tidings.web.api.v1.app import create_team_api
 from tidings.web.hooks.providers import hooks_router
 from tidings.web.hooks.websub import websub_router
+from tidings.web.requests import NO_STORE, text_response
 from tidings.web.room.routes import room_router
 from tidings.web.site.preferences import preferences_router
 from tidings.web.site.review import review_router
@@ -49,6 +50,18 @@ class _SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+class _NoZeros:
+    """Refuses an address with a zero byte, because PostgreSQL can neither store nor look for one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_zero = scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"])
+        answer = text_response("There is nothing here.", 404, NO_STORE) if has_zero else self._app
+        await answer(scope, receive, send)
 
 
 class _ReadersLinks:
@@ -104,6 +117,7 @@ def create_app(
     # For `BoundedProtocol`.
     app.state.files = files
     app.router.routes.append(Route("/{path:path}", files, methods=["GET", "HEAD"]))
+    app.add_middleware(_NoZeros)
     app.add_middleware(_SecurityHeaders)
     app.add_middleware(_ReadersLinks)
     return app

@@ -219,6 +219,29 @@ def test_leaving_after_the_claim_stops_the_message(store: Store, seen_before: bo
         assert claims.recheck(connection, "me", found[0].deliveries)[0] == set()
 
 
+def test_leaving_waits_while_a_suppression_is_lifted(store: Store) -> None:
+    """Without the lock of the address it found the old suppression, added none, and the old one went."""
+    digest = consent.address_hash("ada@example.org")
+    with store.write() as connection:
+        consent.suppress(connection, digest, "digest", "hard", NOW)
+    begun = threading.Event()
+
+    def leave() -> None:
+        begun.set()
+        with store.write() as connection:
+            consent.suppress(connection, digest, "digest", subscribers.UNSUBSCRIBED, NOW)
+
+    leaving = threading.Thread(target=leave)
+    with store.write() as connection:
+        consent.lift(connection, digest, "digest")
+        leaving.start()
+        begun.wait(60)
+        leaving.join(0.5)
+    leaving.join(60)
+    with store.read() as connection:
+        assert consent.suppression(connection, digest, "digest") == subscribers.UNSUBSCRIBED
+
+
 def test_leaving_stops_no_other_readers_mail(store: Store) -> None:
     readers = add_readers(store, ["ada", "grace"])
     add_mailing(store, {"ada": readers["ada"]}, add_edition(store))
