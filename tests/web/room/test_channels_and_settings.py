@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.fixtures.newsroom import HOUR, MONDAY
 from tests.web.room.conftest import APPROVED, BEFORE, Browser, RoomSite
@@ -56,6 +56,16 @@ def test_channels_and_results_show_what_went_out(posted: RoomSite) -> None:
     page = viewer.get("results").text
     assert "editions/daily/1" in page and "<dd>2</dd>" in page
     assert "No edition in this time" in posted.browser("viewer", ("press",), "p@example.org").get("results").text
+
+
+def test_results_name_what_was_not_sent_as_the_room_does(posted: RoomSite) -> None:
+    with posted.newsroom.runtime.store.write() as connection:
+        one = select(t.deliveries.c.id).where(t.deliveries.c.reason == "").limit(1).scalar_subquery()
+        skipped = update(t.deliveries).where(t.deliveries.c.id == one)
+        connection.execute(skipped.values(state="skipped", reason="unsubscribed"))
+    page = posted.browser("viewer").get("results").text
+    assert "<bdi>Readers of Daily 1</bdi>" in page and "They had left the list. (1)" in page
+    assert "<bdi>Daily 1</bdi>" in page and "readers of" not in page
 
 
 class _Editable:

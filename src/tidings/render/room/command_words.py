@@ -40,6 +40,7 @@ _NOTES = (
     _("composed"),
     _("dropped %(story)s"),
     _("edited: %(changes)s"),
+    _("every delivery has ended"),
     _("held: %(why)s"),
     _("if %(editions)s still waits then, its stories join this edition"),
     _("it counts from %(moment)s"),

@@ -13,7 +13,7 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.deliver.corrections import allowed_changes, change_post
 from tidings.pipeline.deliver.recovery import resolve_in_doubt
 from tidings.runtime.monitoring.health import read_health
-from tidings.runtime.report.report import PostRow, make_report
+from tidings.runtime.report.report import PostRow, SkipRow, make_report
 from tidings.runtime.team.rights import may_decide, may_see_schedule, may_settle
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
@@ -24,7 +24,7 @@ from tidings.store.service import pauses
 from tidings.store.service.clock import real_now
 from tidings.store.service.pauses import Scope
 from tidings.web.room.edition_screen import delivery_states, skip_texts, story_title
-from tidings.web.room.today import list_title, schedule_title
+from tidings.web.room.today import edition_title, list_title, schedule_title
 from tidings.web.room.visit import Visit
 
 _RECENT = timedelta(days=30)
@@ -236,6 +236,18 @@ def show_results(visit: Visit) -> Response:
             for row in report.lists
             if visit.person.may_see_list(row.list)
         ],
-        skipped=skipped[:_PAGE],
+        skipped=[_shown_skip(visit, row) for row in skipped[:_PAGE]],
         more_skipped=max(0, len(skipped) - _PAGE),
     )
+
+
+def _shown_skip(visit: Visit, row: SkipRow) -> dict[str, Any]:
+    """Return what was not sent, with the titles of schedules and editions, and why."""
+    words, (kind, _, name) = visit.words, row.what.rpartition(" of ")
+    if kind == "slot":
+        what = words.gettext("One time of %(schedule)s", schedule=schedule_title(visit, name))
+    else:
+        title = edition_title(visit, name)
+        what = words.gettext("Readers of %(edition)s", edition=title) if kind else title
+    why = skip_texts(words).get(row.reason.replace(" ", "_"), "")
+    return {"what": what, "at": row.at, "why": why, "reason": "" if why else row.reason, "count": row.count}

@@ -168,14 +168,14 @@ def _sent(visit: Visit, report: Report) -> list[dict[str, object]]:
     return sorted(rows.values(), key=lambda row: str(row["at"]), reverse=True)[:_MOST_RECENT]
 
 
-def _edition_title(visit: Visit, edition: str) -> str:
+def edition_title(visit: Visit, edition: str) -> str:
     """Return how people call an edition: Daily digest 10."""
     schedule, _, number = edition.partition("/")
     return f"{schedule_title(visit, schedule)} {number}"
 
 
 def _sent_row(visit: Visit, edition: str, at: datetime) -> dict[str, object]:
-    title = _edition_title(visit, edition)
+    title = edition_title(visit, edition)
     counts = {"accepted": 0, "returned": 0, "waiting": 0, "rejected": 0}
     return {"title": title, "path": f"editions/{edition}", "at": at, "posts": [], **counts}
 
@@ -189,7 +189,7 @@ def _coming(visit: Visit, planned: list[PlannedSchedule], active: list[Pause]) -
         stories = list(slot.stories or []) if slot is not None else []
         note = (slot.note if slot is not None else "") or entry.note
         for waiting in entry.waiting:
-            note = note.replace(waiting.edition, _edition_title(visit, waiting.edition))
+            note = note.replace(waiting.edition, edition_title(visit, waiting.edition))
         is_empty = note in ("nothing new", "would be skipped: nothing new")
         rows.append(
             {
