@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
+from html import escape
 
 from bench.figures import ratio_spread, time_cpu
 from tidings.model.edition import Selection
@@ -24,7 +25,7 @@ from tidings.render.mail.digest import MailLayout, build_layout, render_mail_doc
 from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.headers import MailHeaders
 from tidings.render.mail.merge import MailMerge, MergedMail
-from tidings.render.mail.personal import fill_placeholders
+from tidings.render.mail.personal import split_placeholders
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import MailTemplates
 
@@ -137,6 +138,11 @@ def render_for_readers(stories: Sequence[Item], selections: Sequence[Selection],
     return size
 
 
+def _fill(text: str, values: dict[str, str]) -> str:
+    pieces = split_placeholders(text, frozenset(values))
+    return "".join(piece if isinstance(piece, str) else values.get(piece.name, "") for piece in pieces)
+
+
 def render_by_email_message(document: MailDocument, selection: Selection, number: int) -> bytes:
     """The same mail by Python's own library."""
     layout = build_layout(document, selection, templates=TEMPLATES)
@@ -156,9 +162,10 @@ def render_by_email_message(document: MailDocument, selection: Selection, number
     mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     mail["List-Id"] = "<digest.example.org>"
     text = "".join(document.fragments[key].text for key in layout.keys)
-    html = "".join(document.fragments[key].html for key in layout.keys)
-    mail.set_content(fill_placeholders(text, values, escape=False), cte="base64")
-    mail.add_alternative(fill_placeholders(html, values, escape=True), subtype="html", cte="base64")
+    page = "".join(document.fragments[key].html for key in layout.keys)
+    mail.set_content(_fill(text, values), cte="base64")
+    escaped = {name: escape(value) for name, value in values.items()}
+    mail.add_alternative(_fill(page, escaped), subtype="html", cte="base64")
     return mail.as_bytes()
 
 

@@ -6,7 +6,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -256,7 +256,7 @@ def find_service(url: str) -> str:
     return next((service for service, pattern, _ in _RULES if pattern.match(place)), "")
 
 
-def find_player(attributes: Mapping[str, str], services: Collection[str] = PLAYERS) -> str:
+def find_player(attributes: Mapping[str, str]) -> str:
     """Find the address of a player in any attribute, also in JSON or HTML. Returns '' if there is none.
 
     Each plugin that waits for the visitor's consent, or for the visitor to scroll, uses another name.
@@ -266,7 +266,7 @@ def find_player(attributes: Mapping[str, str], services: Collection[str] = PLAYE
             continue
         for match in _ADDRESS_WITHIN.finditer(value.replace("\\/", "/")[:5_000]):
             address = html.unescape(match[0])
-            if (service := find_service(address)) and service in services:
+            if (service := find_service(address)) and service in PLAYERS:
                 return address
     return ""
 

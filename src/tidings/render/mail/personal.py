@@ -6,9 +6,8 @@ inside an href).
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -78,12 +77,3 @@ def split_placeholders(text: str, present: frozenset[str]) -> Iterator[str | Pla
 def find_conditions(text: str) -> frozenset[str]:
     """Return the parts for which `text` has blocks."""
     return frozenset(match[2] for match in _PLACEHOLDER.finditer(text) if match[1] == "if.")
-
-
-def fill_placeholders(text: str, values: Mapping[str, str], *, escape: bool) -> str:
-    """Fill the placeholders of `text`. Pass `escape` for HTML."""
-    present = frozenset(name for name, value in values.items() if value)
-    if escape:
-        values = {name: html.escape(value) for name, value in values.items()}
-    pieces = split_placeholders(text, present)
-    return "".join(piece if isinstance(piece, str) else values.get(piece.name, "") for piece in pieces)

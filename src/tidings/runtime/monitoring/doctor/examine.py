@@ -28,13 +28,11 @@ from tidings.runtime.monitoring.doctor.domain_checks import (
 from tidings.runtime.monitoring.doctor.host_checks import check_mail_host, check_ptr, find_addresses, find_provider
 
 
-def examine(
-    newsroom: Newsroom, dns: DnsLookups, *, sending: Sequence[str] = (), fetch: Fetch | None = None
-) -> list[DoctorFinding]:
+def examine(newsroom: Newsroom, dns: DnsLookups, *, sending: Sequence[str] = ()) -> list[DoctorFinding]:
     """Return the findings about domains and mail hosts, in the order in which they are read best.
 
     `sending` are the IP addresses from which mail leaves; default: `sends_from` of each sender, or what the DNS
-    says about its host. `fetch` reads the policy of MTA-STS. Raises RefusedError for a wrong address.
+    says about its host. Raises RefusedError for a wrong address.
     """
     addresses = tuple(_read_address(text) for text in sending)
     by_domain: dict[str, list[SenderSettings]] = {}
@@ -47,12 +45,10 @@ def examine(
             path = sender.return_path or parseaddr(settings.from_)[1]
             return_paths.setdefault(sender.name, []).append(path)
     findings: list[DoctorFinding] = []
-    if fetch is None:
-        session = GuardedSession(timeout=10.0)
-        fetch = session.get
+    session = GuardedSession(timeout=10.0)
     for domain, senders in by_domain.items():
         routes = [_make_route(dns, sender, domain, addresses) for sender in senders]
-        findings += _examine_domain(dns, domain, routes, fetch)
+        findings += _examine_domain(dns, domain, routes, session.get)
     for sender in newsroom.mail:
         if not isinstance(sender, smtp.Settings):
             continue
