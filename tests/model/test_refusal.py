@@ -149,7 +149,7 @@ def test_the_remote_servers_code_beats_the_reporters(text: str, status: str, cod
 )
 def test_an_unknown_word_suppresses_nobody(told: str) -> None:
     assert classify(told.format(""), recipient="ada@example.net").kind is RefusalKind.GONE
-    for word in (" zork", " тщц", " 龘"):
+    for word in (" zork", " тщц", " 龘", " at Capacity", ": at Zork"):
         assert classify(told.format(word), recipient="ada@example.net").kind is RefusalKind.UNKNOWN
 
 
@@ -236,10 +236,12 @@ def test_a_refusal_about_somebody_else_suppresses_nobody(text: str, kind: Refusa
         ("550 5.1.1 El buzón zora no existe", RefusalKind.GONE),
         ("550 zora is not a known user", RefusalKind.GONE),
         ("550 5.1.1 Ms Zora Neale is no longer with the company", RefusalKind.GONE),
-        ("550 zora no longer has an account at EarthLink", RefusalKind.GONE),
         ("550 收件人不存在：zora@example.net", RefusalKind.GONE),
         ("550 用户不存在zora@example.net", RefusalKind.GONE),
         ("550 5.1.1 user unknown at Christmas", RefusalKind.UNKNOWN),
+        ("550 Mailbox unavailable at Maintenance", RefusalKind.UNKNOWN),
+        ("550 5.1.1 No such Zork account", RefusalKind.UNKNOWN),
+        ("550 5.1.1 user unknown in our Zork directory", RefusalKind.UNKNOWN),
         ("550 5.1.1 user unknown zora", RefusalKind.UNKNOWN),
         ("550 5.1.1 user zora unknown for <bob@example.net>", RefusalKind.UNKNOWN),
     ],

@@ -350,14 +350,7 @@ _PERSON = re.compile(
     r"\b(?:Mrs?|Ms|Miss|Mme|Mlle|Herr|Frau|Sra?|Sig(?:ra)?|Dr|Prof|г-(?:н|жа))\.? [^\W\d_a-zа-я][\w'’-]{1,30}"
     r"(?: [^\W\d_a-zа-я][\w'’-]{1,30})?(?! ?@)"
 )
-_NAMED_PLACE = re.compile(
-    r"\bat (?!(?:Christmas|Easter|Ramadan|Noon|Midnight|Night|Present|Weekends?|Peak|First|Times?)\b)"
-    r"[A-Z][\w&'-]{1,30}(?: [A-Z][\w&'-]{1,30}){0,3}"
-    r"|\b(?:(?<=such )[A-Z][\w-]{1,30}|(?<=\bthat )[A-Z]{2,8}|(?<=\ba )[A-Z]{2,8}|(?<=\ban )[A-Z]{2,8})"
-    r"(?= (?:account|user|mailbox|address|member|customer|subscriber)s?\b)"
-    r"|\b(?:in|on) (?:the|our|this) [A-Z][\w-]{1,30} (?:system|server|directory|database|address book)\b"
-)
-"""Names by their form: of a person after a title, and of a product or company where only a place or its name can be."""
+"""A person's name, after a title."""
 
 
 _BEFORE_NAMES = {"called", "named", "name", "part", "by", "запись", "жазба"}
@@ -387,7 +380,7 @@ def _without_names(text: str, recipient: str, name: str) -> str:
                 text,
                 flags=re.IGNORECASE,
             )
-    return _HOST.sub(" ", _NAMED_PLACE.sub(" ", _PERSON.sub(" @ ", text)))
+    return _HOST.sub(" ", _PERSON.sub(" @ ", text))
 
 
 def _can_precede_name(before: str, name: str) -> bool:
