@@ -17,8 +17,9 @@ from tidings.config.yaml_text import read_yaml
 from tidings.model.dates import format_local
 from tidings.pipeline.compose.due import _describe_restore
 from tidings.render import team_notices
-from tidings.render.room import command_words
+from tidings.render.room import command_words, setting_words
 from tidings.render.team_notices import translate_hold, translate_notice
+from tidings.runtime import explain
 from tidings.runtime.people_files.importer import _REPORTED
 
 MESSAGES = (*team_notices._LINES, *team_notices.REASONS, *team_notices._COUNTS)
@@ -187,6 +188,16 @@ def test_refusals_behind_the_rooms_buttons_are_translated() -> None:
         for raised in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Raise)):
             text = _message(raised)
             assert not text or command_words.translate_check(text, "kk") != text, (module, text)
+
+
+@pytest.mark.parametrize("language", ["ru", "kk", "ar"])
+def test_answers_of_explain_are_translated(language: str) -> None:
+    for message in setting_words.EXPLANATIONS:
+        line = re.sub(r"%\((\w+)\)s", "<value>", message)
+        assert command_words.translate_check(line, language) != line, line
+    for why in explain._SKIPPED.values():
+        line = f"weekly/2: not sent at 2026-09-11 09:00: {why}."
+        assert not re.search("not sent|they|reader", command_words.translate_check(line, language)), line
 
 
 def _message(raised: ast.Raise) -> str:

@@ -45,6 +45,8 @@ def test_a_person_is_shown_with_what_they_got_and_why(room: RoomSite) -> None:
     assert '<a href="/room/editions/daily/1">' in page
     assert "prepared on" in editor.get(f"subscribers/{_number(room)}", story="one").text
     assert "There is no story of this name" in editor.get(f"subscribers/{_number(room)}", story="nothing").text
+    answer = editor.get(f"subscribers/{_number(room)}", story="a well").text
+    assert "Daily 1: prepared on Mon, 2 March 2026, 07:00, but the edition is held" in answer, "by words of the title"
 
 
 def test_a_name_topics_and_a_note_are_kept(room: RoomSite) -> None:

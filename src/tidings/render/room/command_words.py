@@ -12,7 +12,7 @@ from babel.dates import get_day_names
 
 from tidings.model.cadence.monthly import DAY_NAMES
 from tidings.render.i18n import find_locale, format_date, format_moment, load_catalogue
-from tidings.render.room.setting_words import EITHER, LINES, REFUSALS, SETTINGS
+from tidings.render.room.setting_words import EITHER, EXPLANATIONS, LINES, REFUSALS, SETTINGS
 from tidings.render.team_notices import REASONS, translate_hold, translate_line, translate_notice
 
 
@@ -182,7 +182,7 @@ def translate_check(text: str, language: str) -> str:
     inner = {"why": translate_check, "known": translate_check, "moment": _tell_moment, "reason": _tell_address}
     inner |= {"line": _tell_either, "expected": _tell_either}
     keyed = _KEY.fullmatch(text)
-    for messages in (_CHECKS, _REFUSALS, REFUSALS, SETTINGS, *([LINES] if is_line else [])):
+    for messages in (_CHECKS, _REFUSALS, REFUSALS, EXPLANATIONS, SETTINGS, *([LINES] if is_line else [])):
         # The key of a setting stays as it is. Elsewhere it may be a part of the message.
         key, rest = (f"{keyed[1]}: ", keyed[2]) if keyed is not None and messages is SETTINGS else ("", text)
         for before, part in dict.fromkeys([(key, rest), ("", text)]):

@@ -319,6 +319,42 @@ REFUSALS = (
     _("delivery %(delivery)s is %(state)s, not in doubt. There is nothing to resolve."),
 )
 """Why a change of a file, an edition or a post is refused."""
+EXPLANATIONS = (
+    _("%(mailing)s: accepted by %(host)s at %(moment)s as %(receipt)s; neither a bounce nor a complaint since."),
+    _("%(mailing)s: accepted by %(host)s at %(moment)s as %(receipt)s; %(back)s."),
+    _("%(mailing)s: not sent at %(moment)s: %(why)s."),
+    _("%(mailing)s: refused at %(moment)s: %(why)s."),
+    _("%(mailing)s: in doubt since %(moment)s: %(why)s. Decide with %(command)s."),
+    _("%(mailing)s: postponed at %(moment)s (%(why)s); it is tried again automatically."),
+    _("%(mailing)s: cancelled at %(moment)s: %(why)s."),
+    _("%(mailing)s: cancelled at %(moment)s."),
+    _("%(mailing)s: waiting to be sent since %(moment)s."),
+    _("%(mailing)s: prepared on %(moment)s, but the edition is held: %(why)s."),
+    _("%(edition)s contained it, but not for them: they already had it, or it is not for this list (not_in)."),
+    _(
+        "%(edition)s contained it, but it waits for their next edition: more stories were new than `max_items` lets into one."  # noqa: E501
+    ),
+    _("%(edition)s contained it: %(why)s."),
+    _("%(edition)s contained it."),
+    _("The schedule %(schedule)s does not send it: it was already out when the schedule started."),
+    _("The schedule %(schedule)s sends it after that."),
+    _("It is a draft."),
+    _("It is under embargo until %(moment)s."),
+    _("It is not out until %(moment)s."),
+    _("It was withdrawn: %(text)s"),
+    _("No mail was ever prepared for them."),
+    _("%(story)s was sent to them. The ledger no longer has the details (`keep` in tidings.yaml)."),
+    _("this address must not get mail, because of a bounce or a complaint"),
+    _("they had unsubscribed from the list"),
+    _("they had not confirmed their subscription yet"),
+    _("the person was erased"),
+    _("the story had expired"),
+    _("it had nothing for this reader: other topics, no translation, or they already had all of it"),
+    _("they got the same edition through another list"),
+    _("they had asked for a pause; they get it with the first edition after the pause"),
+    _("a story in it was withdrawn"),
+)
+"""Answers of `explain`: why a person got a story or not."""
 LINES = (_("write it like %(line)s"), _("write %(line)s"))
 """Remedies that are a line of a file alone."""
 EITHER = _("%(first)s or %(second)s")

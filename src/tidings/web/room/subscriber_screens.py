@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Any
 
@@ -35,11 +36,12 @@ from tidings.store.people.subscribers import (
 from tidings.store.people.team import Role
 from tidings.web.reader_actions import request_subscription
 from tidings.web.room.edition_screen import delivery_states, skip_texts, story_title
-from tidings.web.room.today import hold_texts, list_title, schedule_title
+from tidings.web.room.today import edition_title, hold_texts, list_title, schedule_title
 from tidings.web.room.visit import Visit
 
 _PAGE = 50
 _MOST_MAILS = 40
+_EDITION = re.compile(r"\b([a-z0-9-]+)/[0-9]+\b")
 _MOST_TITLES = 200
 """Number of newest stories that the field `About one story` offers."""
 
@@ -192,9 +194,8 @@ def _person_page(
     if not visit.person.lists:
         with visit.runtime.store.read() as connection:
             try:
-                english = RoomWords("en", newsroom.site.timezone)
                 key = _find_story(visit, connection, story)
-                lines = explain(connection, newsroom, person.address, key, english.moment) if story else []
+                lines = _explain(visit, connection, person, key) if story else []
             except InputError:
                 unknown = visit.words.gettext("There is no story of this name.")
             history = _history(visit, connection, person.id)
@@ -217,6 +218,19 @@ def _person_page(
         story=story,
         may_erase=visit.may(Role.ADMIN),
     )
+
+
+def _explain(visit: Visit, connection: Connection, person: Subscriber, story: str) -> list[str]:
+    """Return why a person got a story or not, with the titles of editions. The page shows lists and choices itself."""
+    zone, schedules = visit.newsroom.site.zone, visit.newsroom.schedules
+    found = explain(
+        connection, visit.newsroom, person.address, story, lambda at: f"{at.astimezone(zone):%Y-%m-%d %H:%M}"
+    )
+    return [
+        _EDITION.sub(lambda match: edition_title(visit, match[0]) if match[1] in schedules else match[0], line)
+        for line in found
+        if not line.startswith("List ")
+    ]
 
 
 def _find_story(visit: Visit, connection: Connection, text: str) -> str:
