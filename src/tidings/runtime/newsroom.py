@@ -38,7 +38,7 @@ from tidings.store.content.items import StoredStories
 from tidings.store.delivery.failover import SenderMemory
 from tidings.store.engine import Store
 from tidings.store.locks import Liveness, SharedHold, acquire_liveness
-from tidings.store.people import subscribers
+from tidings.store.people import segments
 from tidings.store.service.heartbeat import Heartbeat, load_heartbeats
 
 if TYPE_CHECKING:
@@ -469,8 +469,7 @@ class Runtime:
         finish_editions(self.store, self.now())
         if done.states["accepted"]:
             # `plan` and `preview` then see the same marks as composing.
-            with self.store.write() as connection:
-                subscribers.update_marks(connection)
+            segments.update_marks(self.store)
 
     def settle_failover(self) -> None:
         """Report what a database server that took over has forgotten. Call it only while nothing is sent."""

@@ -72,8 +72,10 @@ def tick(
     with store.write() as connection:
         advance_clock(connection, now)
         pauses.end_due(connection, now)
-    with store.write() as connection:
-        subscribers.expire_reconfirmations(connection, now)
+    expired = True
+    while expired:
+        with store.write() as connection:
+            expired = bool(subscribers.expire_reconfirmations(connection, now))
     if not is_settled(store, datetime.now(UTC)):
         # New deliveries could get the ids of forgotten ones. A new edition may have been sent already.
         result.stalled[""] = (

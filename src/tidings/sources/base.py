@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
@@ -83,7 +84,7 @@ class Sweep:
     """After a trial fetch: how each part of an item was found."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listing:
     """The files of a source at one moment, without their content.
 
@@ -102,7 +103,7 @@ class Listing:
     unreadable: Problem | None = None
     """Why the files cannot be listed. Then nothing may count as absent."""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A hash of all names and signatures; '' if a file must be read again in any case."""
         lines = sorted(f"{path}\0{signature}" for path, signature in (*self.documents.items(), *self.files.items()))

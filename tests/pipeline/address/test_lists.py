@@ -14,7 +14,7 @@ from tidings.pipeline.address.lists import plan_deliveries
 from tidings.runtime.preview.outlets import count_planned
 from tidings.store import schema as t
 from tidings.store.content import edition_archive
-from tidings.store.people import subscribers
+from tidings.store.people import segments, subscribers
 
 
 @pytest.fixture
@@ -70,15 +70,16 @@ def test_planning_changes_nothing_and_matches_sending(newsroom: RunningNewsroom)
     assert states == {("skipped", reason): count for reason, count in planned.skipped.items()}
 
 
-def test_mark_moves_only_to_served_editions(newsroom: RunningNewsroom) -> None:
+def test_mark_moves_only_to_served_editions(newsroom: RunningNewsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "_MARKED", 1)
     served, picky = newsroom.reader("served"), newsroom.reader("picky", topics=["youth"])
     newsroom.item("one", topics="[water]")
     newsroom.tick(MONDAY)
     newsroom.item("two", topics="[water]")
     newsroom.tick(MONDAY + DAY)
     newsroom.tick(MONDAY + 2 * DAY)
-    with newsroom.runtime.store.write() as connection:
-        subscribers.update_marks(connection)
+    segments.update_marks(newsroom.runtime.store)
+    with newsroom.runtime.store.read() as connection:
         marks = {reader.subscriber: reader.mark for reader in subscribers.readers(connection, "digest", "daily")}
         of = {who: subscribers.find_id(connection, who) for who in (served, picky)}
     assert marks[of[served] or 0] == newsroom.edition("daily/2").id

@@ -627,6 +627,27 @@ def test_a_file_becomes_a_copy_once_its_original_is_there(content: Path) -> None
     assert source.list_files().documents[ref] == "copy"
 
 
+def test_only_changed_folders_are_listed_again(content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle service with 50,000 files spent most of its time on their names."""
+    monkeypatch.setattr("tidings.sources.folder.source._RECENT", -(10**12))
+    (content / "old").mkdir()
+    for path in (content / "a.en.md", content / "old" / "b.en.md"):
+        path.write_text(GOOD, encoding="utf-8")
+    source = source_of(content.parent)
+    first = source.list_files()
+    assert source.list_files() is first
+    old = source._listed[(content / "old").resolve()]
+    (content / "a.en.md").write_text(GOOD + "more", encoding="utf-8")
+    second = source.list_files()
+    assert second.digest != first.digest and second.documents.keys() == first.documents.keys()
+    assert source._listed[(content / "old").resolve()] is old
+    (content / "old" / "b.en.md").unlink()
+    assert source.list_files().documents.keys() == {"content/a.en.md"}
+    monkeypatch.setattr("tidings.sources.folder.source._RECENT", 10**12)
+    (content / "a.en.md").write_text(GOOD, encoding="utf-8")
+    assert source.list_files().digest == "", "a file that was written just now is read again"
+
+
 def test_an_address_without_its_scheme_leads_out_of_the_site(content: Path) -> None:
     (content / "a.en.md").write_text("---\ntitle: T\n---\n[UN](www.un.example/a) [us](office@un.example)\n")
     swept = sweep(content)

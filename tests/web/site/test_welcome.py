@@ -117,6 +117,17 @@ def test_nobody_lapses_before_the_question_is_sent(site: Site) -> None:
         assert subscribers.expire_reconfirmations(connection, end) == 1
 
 
+def test_many_lapse_in_small_transactions(site: Site) -> None:
+    """While 100,000 people lapsed at once, nobody could subscribe, and on SQLite nothing was sent."""
+    site.add()
+    site.add("grace@example.org")
+    end = datetime.now(UTC) + timedelta(days=30)
+    site.runtime.request_reconfirmation("digest", end)
+    site.mails()
+    with site.runtime.store.write() as connection:
+        assert [subscribers.expire_reconfirmations(connection, end, most=1) for _ in range(3)] == [1, 1, 0]
+
+
 def test_an_import_brings_nobody_back_who_lapsed(site: Site, tmp_path: Path) -> None:
     site.add()
     end = datetime.now(UTC) + timedelta(days=30)

@@ -29,7 +29,7 @@ from tidings.pipeline.compose.mail import MailRenderer
 from tidings.pipeline.compose.posts import make_post
 from tidings.store.content import edition_archive, editions, schedules
 from tidings.store.delivery import ledger
-from tidings.store.people import subscribers
+from tidings.store.people import segments
 from tidings.store.service import restored, set_back
 
 
@@ -81,10 +81,10 @@ class Composer(Drafter):
         that numbers the edition. Returns None if another process was first.
         """
         schedule = schedule.for_outlet(only)
+        segments.update_marks(self.store)
         with self.store.write() as connection:
             if claim is not None and not claim(connection):
                 return None
-            subscribers.update_marks(connection)
             # An edition does not supersede held editions if a person named its stories, or if it is for one outlet.
             held = (
                 []

@@ -37,7 +37,7 @@ from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.outlets import Outlet, count_planned
 from tidings.store.content import editions, items, schedules
 from tidings.store.copying import make_scratch
-from tidings.store.people import subscribers
+from tidings.store.people import segments, subscribers
 from tidings.store.service import pauses
 
 _MONTH = timedelta(days=30)
@@ -65,8 +65,7 @@ def open_scratch_runtime(runtime: Runtime) -> Iterator[Runtime]:
             scratch.store.attach(path)
             scratch.set_clock(runtime.now())
             collect(scratch.store, scratch.sources, now=scratch.now(), url=newsroom.site.url)
-            with scratch.store.write() as connection:
-                subscribers.update_marks(connection)
+            segments.update_marks(scratch.store)
             yield scratch
 
 

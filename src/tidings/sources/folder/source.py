@@ -8,8 +8,8 @@ import re
 import stat
 import time
 import unicodedata
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -63,6 +63,19 @@ class _CachedFile:
     problems: tuple[Problem, ...]
 
 
+@dataclass(slots=True)
+class _ListedFolder:
+    """The files of one folder, as in `Listing`. `key` is None if they must be listed again in any case."""
+
+    key: int | None
+    names: set[str]
+    copies: frozenset[str]
+    """The names that show a copy. They are looked for again only after a name has changed."""
+    documents: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    others: dict[str, Problem] = field(default_factory=dict)
+
+
 class _UnreadableFolderError(Exception):
     """A folder cannot be listed. Its content is unknown, so nothing may count as absent."""
 
@@ -78,7 +91,9 @@ class FolderSource:
         self.settings = settings
         self.context = context
         self._read: dict[str, _CachedFile] = {}
-        self._copies: dict[Path, tuple[set[str], frozenset[str]]] = {}
+        self._listed: dict[Path, _ListedFolder] = {}
+        self._listing: Listing | None = None
+        """The last listing, made of `_listed`."""
         self._odd_names: dict[str, Path] = {}
         """The files whose names are no UTF-8, by ref."""
         self._measured: dict[tuple[Path, bool], tuple[Signature, LocalFile | MediaError]] = {}
@@ -130,38 +145,57 @@ class FolderSource:
         settings = _hash_settings(self.settings, self.context)
         if content == root or not content.is_relative_to(root):
             return Listing(settings, {}, {}, {}, unreadable=_outside(self.settings.path))
-        documents: dict[str, str] = {}
-        files: dict[str, str] = {}
-        others: dict[str, Problem] = {}
         try:
-            for folder, entries in _list_folders(content, root):
-                prefix = folder.relative_to(root).as_posix() + "/"
-                names = {entry.name for entry in entries if _is_candidate(entry)}
-                copies = self._find_copies(folder, names)
-                for entry in entries:
-                    ref = _as_ref(prefix + entry.name)
-                    if ref != prefix + entry.name:
-                        self._odd_names[ref] = folder / entry.name
-                    signature_text = _sign(entry)
-                    if entry.name.lower().endswith(".md") or (entry.name in names and entry.is_symlink()):
-                        documents[ref] = "copy" if entry.name in copies else signature_text
-                        continue
-                    files[ref] = signature_text
-                    if entry.name in names:
-                        problem = _report_other(ref, folder / entry.name, content)
-                        if problem is not None and entry.is_file():
-                            others[ref] = problem
+            folders = {
+                folder: self._list_folder(folder, entries, root, content)
+                for folder, entries in _list_folders(content, root)
+            }
         except _UnreadableFolderError as error:
             return Listing(settings, {}, {}, {}, unreadable=error.problem)
-        return Listing(settings, documents, files, others)
+        is_same = list(map(id, folders.values())) == list(map(id, self._listed.values()))
+        if self._listing is None or self._listing.settings != settings or not is_same:
+            documents: dict[str, str] = {}
+            files: dict[str, str] = {}
+            others: dict[str, Problem] = {}
+            for each in folders.values():
+                documents |= each.documents
+                files |= each.files
+                others |= each.others
+            self._listing = Listing(settings, documents, files, others)
+        self._listed = folders
+        return self._listing
 
-    def _find_copies(self, folder: Path, names: set[str]) -> frozenset[str]:
-        """Return the names in a folder that show a copy. They are looked for again only after a name has changed."""
-        known = self._copies.get(folder)
-        if known is None or known[0] != names:
+    def _list_folder(
+        self, folder: Path, entries: Sequence[os.DirEntry[str]], root: Path, content: Path
+    ) -> _ListedFolder:
+        """List the files of one folder. Returns the last result if no file has changed since."""
+        key, known = _hash_statuses(entries), self._listed.get(folder)
+        if known is not None and key is not None and known.key == key:
+            return known
+        prefix = folder.relative_to(root).as_posix() + "/"
+        names = {entry.name for entry in entries if _is_candidate(entry)}
+        if known is not None and known.names == names:
+            copies = known.copies
+        else:
             copies = frozenset(name for name in names if is_copy(unicodedata.normalize("NFC", name), names))
-            known = self._copies[folder] = names, copies
-        return known[1]
+        listed = _ListedFolder(key, names, copies)
+        for entry in entries:
+            ref = _as_ref(prefix + entry.name)
+            if ref != prefix + entry.name:
+                self._odd_names[ref] = folder / entry.name
+            signature_text = _sign(entry)
+            if not signature_text:
+                # It was written too recently, so that a further write may show no other time.
+                listed.key = None
+            if entry.name.lower().endswith(".md") or (entry.name in names and entry.is_symlink()):
+                listed.documents[ref] = "copy" if entry.name in copies else signature_text
+                continue
+            listed.files[ref] = signature_text
+            if entry.name in names:
+                problem = _report_other(ref, folder / entry.name, content)
+                if problem is not None and entry.is_file():
+                    listed.others[ref] = problem
+        return listed
 
     def read_files(self, refs: Collection[str]) -> dict[str, ReadFile]:
         root = self.context.root.resolve()
@@ -279,21 +313,20 @@ def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
 
 def _list_folders(folder: Path, root: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
     """Yield the folder and all below it, each with its files, without hidden ones (but with iCloud's placeholders)."""
+    files: list[os.DirEntry[str]] = []
+    folders: list[os.DirEntry[str]] = []
     try:
         with os.scandir(folder) as listing:
-            entries = [
-                entry
-                for entry in listing
-                if not entry.name.startswith((".", "~$", "#")) or _PLACEHOLDER.match(entry.name)
-            ]
+            for entry in listing:
+                if not entry.name.startswith((".", "~$", "#")) or _PLACEHOLDER.match(entry.name):
+                    (folders if entry.is_dir(follow_symlinks=False) else files).append(entry)
     except OSError as error:
         message = f"the folder cannot be read: {_reason(error)}"
         mend = "mount or create it, or check its permissions"
         raise _UnreadableFolderError(Problem(folder.relative_to(root).as_posix(), 1, 1, message, mend)) from None
-    yield folder, [entry for entry in entries if not entry.is_dir(follow_symlinks=False)]
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _list_folders(folder / entry.name, root)
+    yield folder, files
+    for entry in folders:
+        yield from _list_folders(folder / entry.name, root)
 
 
 def _is_candidate(entry: os.DirEntry[str]) -> bool:
@@ -327,6 +360,20 @@ def _as_ref(path: str) -> str:
 
 def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _hash_statuses(entries: Sequence[os.DirEntry[str]]) -> int | None:
+    """Return a hash that differs in this process when a file has changed, or None if there are symlinks."""
+    parts: list[object] = []
+    try:
+        for entry in entries:
+            if entry.is_symlink():
+                return None
+            own = entry.stat(follow_symlinks=False)
+            parts += (entry.name, own.st_mtime_ns, own.st_ctime_ns, own.st_size, own.st_ino)
+    except OSError:
+        return None
+    return hash(tuple(parts))
 
 
 def _sign(entry: os.DirEntry[str]) -> str:

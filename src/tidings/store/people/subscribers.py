@@ -28,7 +28,6 @@ from tidings.model.delivery import DeliveryState, Purpose, SkipReason
 from tidings.model.text import clean
 from tidings.store import schema as t
 from tidings.store.content.editions import newest_edition_id
-from tidings.store.delivery.history import RECEIVED_STATES
 from tidings.store.engine import insert_once
 from tidings.store.people import consent, eligibility
 from tidings.store.people.eligibility import CONFIRMED as CONFIRMED
@@ -259,8 +258,10 @@ def renew_confirmation(connection: Connection, subscriber: int, list_name: str, 
     connection.execute(update(t.subscriptions).where(mine).values(confirm_by=None, confirmed_at=now))
 
 
-def expire_reconfirmations(connection: Connection, now: datetime) -> int:
-    """Return expired re-confirmations to `pending`; returns how many. Skips people whose question is not sent yet.
+def expire_reconfirmations(connection: Connection, now: datetime, most: int = 200) -> int:
+    """Return at most so many expired re-confirmations to `pending`; returns how many.
+
+    Skips people whose question is not sent yet.
 
     Their consent is over: neither an import nor the end of a suppression brings it back.
     """
@@ -274,13 +275,15 @@ def expire_reconfirmations(connection: Connection, now: datetime) -> int:
         )
     )
     late = (s.state == CONFIRMED) & (s.confirm_by <= now) & ~unsent
-    query = select(p.address_hash, s.list).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id).where(late)
+    people = t.subscriptions.join(t.subscribers, s.subscriber == p.id)
+    query = select(s.id, p.address_hash, s.list).select_from(people).where(late).limit(most)
     expired = connection.execute(query).all()
     if expired:
+        mine = late & s.id.in_([row.id for row in expired])
         connection.execute(
-            update(t.subscriptions).where(late).values(state=PENDING, confirm_by=None, confirmed_at=None)
+            update(t.subscriptions).where(mine).values(state=PENDING, confirm_by=None, confirmed_at=None)
         )
-        for digest, name in expired:
+        for _, digest, name in expired:
             consent.record(connection, digest, name, LAPSED, "no word by the end of a re-confirmation", now)
         consent.advance_version(connection)
     return len(expired)
@@ -575,25 +578,3 @@ def rename_outlet(connection: Connection, kind: str, was: str, name: str) -> Non
     a = t.archives.c
     moved = (a.list == was) & a.number.not_in(select(a.number).where(a.list == name))
     connection.execute(update(t.archives).where(moved).values(list=name))
-
-
-def update_marks(connection: Connection) -> None:
-    """Update the marks of readers who received editions since the last call."""
-    d, s, m = t.deliveries.c, t.subscriptions.c, t.mailings.c
-    for mailing in connection.execute(select(m.id).where(m.marked.is_(False), m.edition.is_not(None))).scalars().all():
-        # As a subquery first: else SQLite scans the whole mailing for each reader.
-        accepted = (d.mailing == mailing) & (d.state == DeliveryState.ACCEPTED) & d.mark.is_not(None)
-        served = (
-            select(d.subscriber, d.list, func.max(d.mark).label("mark"))
-            .where(accepted)
-            .group_by(d.subscriber, d.list)
-            .subquery()
-        )
-        connection.execute(
-            update(t.subscriptions)
-            .where(s.subscriber == served.c.subscriber, s.list == served.c.list, s.mark < served.c.mark)
-            .values(mark=served.c.mark)
-        )
-        waiting = d.state.in_([state for state in RECEIVED_STATES if state is not DeliveryState.ACCEPTED])
-        if not connection.execute(select(exists().where(d.mailing == mailing, waiting))).scalar_one():
-            connection.execute(update(t.mailings).where(m.id == mailing).values(marked=True))
