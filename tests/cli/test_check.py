@@ -162,6 +162,25 @@ def test_each_readers_frequency_must_be_served(folder: NewsroomFolder, run: Run)
     assert ran.code == 1 and "1 subscriber of the list 'digest' chose 'daily', but no schedule" in ran.out
 
 
+def test_subscribers_of_a_list_that_is_gone_are_named(folder: NewsroomFolder, run: Run) -> None:
+    """Two renames in one edit, or a slip in `was`, left them without mail and without a word."""
+    folder.write(
+        "schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n"
+    )
+    run("subscribers", "add", "a@example.org", "--list", "digest", "--confirmed").ok()
+    main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
+    folder.write("tidings.yaml", main.replace("  digest: {", "  bulletin: {was: news, ", 1))
+    folder.write(
+        "schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver: [{list: bulletin, frequency: weekly}]\n"
+    )
+    run("tick").ok()
+    assert "the list 'digest' is no longer in tidings.yaml, and nothing is sent to its 1 subscriber" in run("check").out
+    assert "List digest: no longer in tidings.yaml" in run("status").out
+    folder.write("tidings.yaml", main.replace("  digest: {", "  bulletin: {was: digest, ", 1))
+    run("tick").ok()
+    assert "no longer in tidings.yaml" not in run("check").out + run("status").out
+
+
 def test_a_sound_newsroom_is_well(folder: NewsroomFolder, run: Run) -> None:
     folder.write(
         "schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n"

@@ -117,6 +117,10 @@ def _describe_sending(report: dict[str, Any], runtime: Runtime) -> list[str]:
             read = f"cannot be read{again}{last}"
         lines.append(f"Source {source['source']}: {read}.")
     lines += [f"List {name}: {format_counts(counts, 'nobody yet')}." for name, counts in report["lists"].items()]
+    lines += [
+        f"List {name}: no longer in tidings.yaml, so nothing is sent to its {count_noun(count, 'subscriber')}."
+        for name, count in report["former_lists"].items()
+    ]
     return lines
 
 

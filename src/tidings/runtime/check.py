@@ -39,7 +39,7 @@ from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources,
 from tidings.sources.web.cached_source import CachedSourceSettings
 from tidings.store.content import schedules
 from tidings.store.engine import Store
-from tidings.store.people import subscribers
+from tidings.store.people import eligibility, subscribers
 
 
 def check_newsroom(root: Path) -> list[Problem]:
@@ -312,8 +312,13 @@ def _list_deliveries(root: Path) -> Iterator[tuple[str, Mapping]]:
 
 
 def _check_frequencies(newsroom: Newsroom, store: Store) -> Iterator[Problem]:
-    """Report subscribers whose frequency no schedule serves."""
+    """Report subscribers whose frequency no schedule serves, and those of a list that is no longer in the YAML."""
     with store.read() as connection:
+        for name, count in eligibility.count_on_other_lists(connection, newsroom.lists).items():
+            readers = count_noun(count, "subscriber")
+            text = f"the list {name!r} is no longer in tidings.yaml, and nothing is sent to its {readers}"
+            mend = f"write `was: {name}` in the list that takes its place, or add the list again"
+            yield Problem(MAIN, 0, 0, text, mend, "warning")
         for name in newsroom.lists:
             served = served_frequencies(newsroom, name)
             for frequency, count in subscribers.count_by_frequency(connection, name).items():

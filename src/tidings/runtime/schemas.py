@@ -190,7 +190,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
     ),
     "status": _row(
         "ok:bool version schema tzdata clock:text? items:number deliveries:counts in_doubt:number queued:number "
-        "deferred:number last_tick:text? last_accepted:text? stalled:labels store_bytes:number "
+        "deferred:number last_tick:text? last_accepted:text? stalled:labels store_bytes:number former_lists:counts "
         "unset:texts",
         queues=_KINDS["counts"],
         wrong=_list(_row("what text mend")),

@@ -27,7 +27,7 @@ from tidings.store import migrate
 from tidings.store.content.items import count_items, load_refused
 from tidings.store.delivery import refusals
 from tidings.store.delivery.notices import recent_notices
-from tidings.store.people import subscribers
+from tidings.store.people import eligibility, subscribers
 from tidings.store.service import pauses, restored
 from tidings.store.service.heartbeat import ProcessRole
 
@@ -68,6 +68,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
                 for pause in pauses.active_pauses(connection)
             ],
             "lists": {name: subscribers.count_by_state(connection, name) for name in runtime.newsroom.lists},
+            "former_lists": eligibility.count_on_other_lists(connection, runtime.newsroom.lists),
             "notices": [
                 {"at": notice.at, "kind": notice.kind, "text": notice.text}
                 for notice in recent_notices(connection, limit=5)

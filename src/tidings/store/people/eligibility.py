@@ -7,9 +7,10 @@ suppression on every list stops them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal_column
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
 
 from tidings.model.delivery import Delivery, Purpose, SkipReason
 from tidings.store import schema as t
@@ -71,3 +72,10 @@ def skip_reason(
     if needs_subscription and delivery.list and delivery.subscriber is not None and subscription != CONFIRMED:
         return SkipReason.NOT_CONFIRMED if subscription == PENDING else SkipReason.UNSUBSCRIBED
     return None
+
+
+def count_on_other_lists(connection: Connection, lists: Collection[str]) -> dict[str, int]:
+    """Count the confirmed readers of each other list: it was renamed or deleted, and they get nothing."""
+    s = t.subscriptions.c
+    query = select(s.list, func.count()).where(s.state == CONFIRMED, s.list.not_in(list(lists)))
+    return {row[0]: row[1] for row in connection.execute(query.group_by(s.list).order_by(s.list))}
