@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
 
-from tests.fixtures.items import open_store
 from tests.fixtures.ledger import NOW
 from tidings.config.retention import Retention
 from tidings.pipeline.retention import delete_expired
@@ -19,13 +16,6 @@ from tidings.store.engine import Store
 from tidings.store.people import consent, subscribers
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 def add(store: Store, name: str, now: datetime, *, list_name: str = "digest", confirmed: bool = False) -> int:

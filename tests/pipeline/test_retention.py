@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from tests.fixtures.items import open_store
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers
 from tests.fixtures.newsroom import DAY, MONDAY, RunningNewsroom, open_newsroom
 from tidings.config.retention import Retention
@@ -32,13 +31,6 @@ SECOND = 'cadence: {daily: "10:00"}\ndeliver: [{list: digest, frequency: daily}]
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
     with open_newsroom(tmp_path / "n", database_url, {"daily": POSTS}, public=False) as found:
         yield found
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 def rows(store: Store, table: str = "deliveries") -> int:

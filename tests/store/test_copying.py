@@ -15,19 +15,11 @@ import pytest
 from sqlalchemy import JSON, Boolean, LargeBinary, String, Table, Text, insert, inspect, select, text
 
 from tests.conftest import missing
-from tests.fixtures.items import open_store
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers
 from tidings.model.errors import RefusedError
 from tidings.store import copying, migrate
 from tidings.store import schema as t
 from tidings.store.engine import Store
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgresql)])

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,13 +34,6 @@ alive = locks.acquire_liveness(Store(sys.argv[1], pathlib.Path(sys.argv[2])))
 print(alive.owner, flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 def _wait_until_dead(alive: locks.Liveness, owner: str) -> None:

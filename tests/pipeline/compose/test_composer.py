@@ -5,13 +5,11 @@ from __future__ import annotations
 import email
 import email.policy
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
+from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom
 from tests.fixtures.newsroom_folder import MailServer
 from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.compose import composer as composing
@@ -21,18 +19,6 @@ from tidings.runtime.tick import tick
 APPROVED = DAILY + "approval: {by: [boss@example.org], ahead: 3h%s}\n"
 BAD = "[{src: https://example.org/a.png}]"
 """A picture without alternative text: a gate refuses it."""
-
-
-@pytest.fixture
-def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as found:
-        yield found
-
-
-@pytest.fixture
-def on_both(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, public=False) as found:
-        yield found
 
 
 def begun(newsroom: RunningNewsroom, schedule: str = DAILY, *, readers: int = 1) -> list[str]:

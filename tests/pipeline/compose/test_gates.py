@@ -5,13 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Run, run_in  # noqa: F401
-from tests.fixtures.newsroom import DAILY, HOUR, MONDAY, RunningNewsroom, open_newsroom
+from tests.fixtures.newsroom import DAILY, HOUR, MONDAY, RunningNewsroom
 from tests.render.mail.samples import document, many, message
 from tidings.model.edition import Selection
 from tidings.pipeline.compose import gates, links
@@ -46,12 +45,6 @@ def site() -> Iterator[HttpSink]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "_PAUSE", 0.0)
     monkeypatch.setattr(links, "_TIMEOUT", 0.5)
-
-
-@pytest.fixture
-def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as found:
-        yield found
 
 
 @pytest.fixture

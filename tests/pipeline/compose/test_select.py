@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, REQUEST, WEEKLY, RunningNewsroom, flat, open_newsroom
+from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, REQUEST, WEEKLY, RunningNewsroom, flat
 from tidings.model.errors import InputError
 from tidings.store.people import consent, subscribers
-
-
-@pytest.fixture
-def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as found:
-        yield found
-
-
-@pytest.fixture
-def on_both(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, public=False) as found:
-        yield found
 
 
 def posts(newsroom: RunningNewsroom, path: str = "/hook/") -> list[list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,13 +22,6 @@ from tidings.runtime.people_files.csv_format import (
 )
 from tidings.runtime.people_files.person_record import PersonRecord
 from tidings.store.people import consent, subscribers
-
-
-@pytest.fixture
-def world(database_url: str, tmp_path: Path) -> Iterator[ImportWorld]:
-    world = ImportWorld(database_url, tmp_path / "n")
-    yield world
-    world.store.close()
 
 
 def suppress(world: ImportWorld, address: str, reason: str, list_name: str = "") -> None:

@@ -19,13 +19,6 @@ from tidings.store import schema as t
 from tidings.store.people import consent
 
 
-@pytest.fixture
-def world(database_url: str, tmp_path: Path) -> Iterator[ImportWorld]:
-    world = ImportWorld(database_url, tmp_path / "n")
-    yield world
-    world.store.close()
-
-
 def people(count: int) -> tuple[str, dict[str, list[int]]]:
     """Return a file of `count` lines, and the numbers of its bad lines by kind."""
     lines = ["email,name,language,topics,frequency"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -14,13 +12,6 @@ from tests.fixtures.people import NOW, ImportWorld
 from tidings.model.errors import InputError
 from tidings.store import schema as t
 from tidings.store.people import consent, subscribers
-
-
-@pytest.fixture
-def world(database_url: str, tmp_path: Path) -> Iterator[ImportWorld]:
-    world = ImportWorld(database_url, tmp_path / "n")
-    yield world
-    world.store.close()
 
 
 def suppressed(world: ImportWorld) -> dict[str, tuple[str, str]]:

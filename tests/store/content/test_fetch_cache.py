@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-import pytest
-
-from tests.fixtures.items import open_store
 from tidings.model.item import CachedItem
 from tidings.store.content.fetch_cache import StoredFetchCache
 from tidings.store.engine import Store
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 ENTRY = CachedItem("https://example.org/a", {"article": {"title": "А"}, "marks": [["1", "2"]]}, NOW, backlog=True)
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 def test_the_cache_returns_what_was_stored(store: Store) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
 from tidings.model.item import Attachment, Image, Item, Media
-from tidings.store import schema as t
 from tidings.store.content import items
 from tidings.store.content.items import ItemRow
 from tidings.store.engine import Store
@@ -62,14 +59,6 @@ def plain(number: int, **values: object) -> Item:
         changed=NOW.replace(microsecond=0) + timedelta(seconds=number), out_at=NOW,
     )  # fmt: skip
     return replace(base, **values)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    store = Store(database_url, tmp_path)
-    t.metadata.create_all(store.engine)
-    yield store
-    store.close()
 
 
 def put(store: Store, *content: Item) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from tests.fixtures.items import open_store
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, rows
 from tidings.model.delivery import SkipReason
 from tidings.store import schema as t
@@ -21,13 +18,6 @@ from tidings.store.service import pauses
 
 REAL = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 UNTIL = REAL + timedelta(minutes=20)
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 def _claim(store: Store, limit: int = 9, **options: Any) -> Claim:

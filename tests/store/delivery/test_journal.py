@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
-from tests.fixtures.items import open_store
 from tidings.model.delivery import Outcome, Verdict
 from tidings.store import schema as t
 from tidings.store.delivery import journal as journals
@@ -18,13 +16,6 @@ from tidings.store.engine import Store
 from tidings.store.people import consent
 
 ACCEPTED = Outcome(Verdict.ACCEPTED, receipt="Ok: queued as ж1", via="mx.example")
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 def _count(store: Store) -> int:

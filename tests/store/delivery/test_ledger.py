@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-from tests.fixtures.items import open_store
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, rows
 from tidings.model.delivery import Delivery
 from tidings.model.errors import InputError, RefusedError
@@ -22,13 +19,6 @@ from tidings.store.people import consent
 FIELDS = (
     "id schedule edition list channel story purpose target address state reason attempts doubts receipt via returned at"
 )
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 def _set(store: Store, delivery: int, **values: Any) -> None:

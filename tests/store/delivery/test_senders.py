@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pytest
-
-from tests.fixtures.items import open_store
 from tidings.model.throttling import REST_TIMES, SenderHealth
 from tidings.store.delivery import senders
 from tidings.store.engine import Store
 
 NOW = datetime(2026, 11, 23, 15, 0, 0, 123_456, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 def _fail(store: Store, now: datetime, fingerprint: str = "1", retry_after: float | None = None) -> SenderHealth:

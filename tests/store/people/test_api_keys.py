@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from tests.fixtures.items import open_store
 from tests.fixtures.ledger import NOW
 from tidings.model.errors import InputError
 from tidings.store.engine import Store
 from tidings.store.people import api_keys, subscribers
 from tidings.store.people.api_keys import ANSWER_AGE
 from tidings.store.people.team import Role
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 def test_a_key_is_found_by_its_secret_until_it_is_removed(store: Store) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import gc
 import re
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select
 
-from tests.fixtures.items import open_store
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers
 from tidings.model.delivery import SkipReason
 from tidings.model.errors import InputError
@@ -21,13 +18,6 @@ from tidings.store.delivery import claims
 from tidings.store.engine import Store
 from tidings.store.people import consent, subscribers
 from tidings.store.people.erasure import erase_address
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(

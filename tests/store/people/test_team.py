@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
-import pytest
-
-from tests.fixtures.items import open_store
 from tests.fixtures.ledger import NOW
 from tidings.store.engine import Store
 from tidings.store.people import subscribers, team
 from tidings.store.people.team import Role
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(database_url, tmp_path)
-    yield made
-    made.close()
 
 
 def test_a_link_is_used_once_and_ends_old_sessions(store: Store) -> None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pytest
 from sqlalchemy import event, text, update
 
-from tests.fixtures.items import open_store
 from tidings.model.delivery import DeliveryState
 from tidings.store import schema as t
 from tidings.store.delivery import ledger
@@ -19,13 +15,6 @@ from tidings.store.service import heartbeat
 from tidings.store.service.metrics import load_metrics
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    found = open_store(database_url, tmp_path)
-    yield found
-    found.close()
 
 
 def fill(store: Store, counts: dict[tuple[str, str], int], *, closes: datetime | None = None) -> None:
