@@ -42,7 +42,7 @@ dana@example.org,Dana,xx,,weekly
 @contextmanager
 def demo_room() -> Iterator[str]:
     """Play the demo in a folder of its own. Yields the address of its room."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-u", "-m", "tidings", "demo"]
         playing = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
         try:
