@@ -353,7 +353,7 @@ _PERSON = re.compile(
 """A person's name, after a title."""
 
 
-_BEFORE_NAMES = {"called", "named", "name", "part", "by", "запись", "жазба"}
+_BEFORE_NAMES = {"called", "named", "name", "part", "by", "find", "no", "запись", "жазба"}
 
 
 def _without_names(text: str, recipient: str, name: str) -> str:
