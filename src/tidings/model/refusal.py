@@ -309,7 +309,8 @@ _MAILBOX = frozenset({"who"})
 _MAILBOX_OR_DOMAIN = frozenset({"who", "domain"})
 """Without a code for a recipient, 'domain not found' may mean the sender's."""
 _SENTENCE = re.compile(r"[.!?][\s)\]]|[。！？\n]|->")
-_TOKEN = re.compile(r"\w+|@")
+_TOKEN = re.compile(r"\w+|@|\ufffd|\?{3}")
+"""Words, the reader, and what was a word before somebody could not decode it."""
 _BRACKETS = re.compile(r"\[[^\s\]]{0,80}\]|\((?=[^\s\d()]{0,40}\d)[^\s()]{1,80}\)")
 _IS_ID = re.compile(r"[\d_]")
 
@@ -340,7 +341,7 @@ def _roles(sentence: str) -> list[frozenset[str]]:
     plain = table.signs.sub(r" \g<0> ", table.place.sub(" ", plain))
     roles = []
     for word in _TOKEN.findall(plain):
-        if (len(word) > 1 or _CJK.match(word) or word in "@n") and not _IS_ID.search(word):
+        if (len(word) > 1 or _CJK.match(word) or word in "@n\ufffd") and not _IS_ID.search(word):
             stems = [table.roles.get(f"{word[:length]}*", frozenset()) for length in range(1, min(len(word), 20) + 1)]
             roles.append(table.roles.get(word, frozenset()).union(*stems) or frozenset({""}))
     return roles

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import quopri
+from email.header import Header
 
 import pytest
 
@@ -148,3 +149,43 @@ def test_a_token_in_an_encoded_part_is_found(encoding: str) -> None:
     )
     assert b"/unsubscribe/" + b"a" * 60 not in raw
     assert b"/unsubscribe/" + b"a" * 60 in decoded_parts(raw)
+
+
+@pytest.mark.parametrize(
+    ("diagnostic", "effect"),
+    [
+        ("smtp; =?utf-8?q?550_5.1.1_Der_Benutzer_existiert_nicht?=", Effect.HARD),
+        (f"smtp; {Header('550 5.1.1 Пользователь не найден', 'utf-8').encode()}", Effect.HARD),
+        (f"smtp; {Header('552 5.2.2 Ящик переполнен', 'koi8-r').encode()}", Effect.SOFT),
+        ("smtp; =?no-such-charset?q?550_5.1.1?= user unknown", Effect.BLOCKED),
+        ("smtp; 550 5.1.1 \ufffd\ufffd\ufffd\ufffd\ufffd \ufffd\ufffd \ufffd\ufffd\ufffd", Effect.BLOCKED),
+        ("smtp; 550 5.1.1 ????????? ?? ??????", Effect.BLOCKED),
+        ("smtp; 550 5.1.1 user unknown?", Effect.HARD),
+    ],
+)
+def test_encoded_words_are_read_and_lost_ones_doubted(diagnostic: str, effect: Effect) -> None:
+    assert _effect(_statuses(_DEAD.replace("smtp; 550 no such user", diagnostic))) is effect
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Risposta automatica: News",
+        "Resposta automática: News",
+        "Automatisch antwoord: News",
+        "Automatyczna odpowiedź: News",
+        "Otomatik yanıt: News",
+        "Automatická odpověď: News",
+        "Autosvar: News",
+        "Automaattinen vastaus: News",
+        "Automatikus válasz: News",
+        "Автоматична відповідь: News",
+        "自动答复: News",
+        "自動返信: News",
+        "자동 회신: News",
+    ],
+)
+def test_an_absence_is_known_by_its_subject(subject: str) -> None:
+    head = f"From: {READER}\nTo: {PATH}\nSubject: {Header(subject, 'utf-8').encode()}\n"
+    found = parse_report(f"{head}\nBack on Monday.\n".encode(), READER, is_signed=True)
+    assert (found.reason, found.is_unread) == ("an automatic reply", False)

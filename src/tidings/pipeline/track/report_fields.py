@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
+import contextlib
 import quopri
 import re
 from collections.abc import Iterable, Iterator
 from email.errors import MessageError
+from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import getaddresses
 from typing import Any
@@ -23,6 +25,8 @@ _ADDRESS = re.compile(r"[^\s<>@;,\"]{1,64}@[^\s<>@;,\"()]{1,253}")
 _UTF8_XTEXT = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _MAX_BLOCKS = 100
+_MAX_WORDS = 4_000
+"""Most characters to read of a field with encoded words."""
 _MAX_ADDRESSES = 1_000
 """Most characters to read of a field with addresses."""
 _NO_CHARSETS = {"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined"}
@@ -69,7 +73,7 @@ def blocks(raw: bytes) -> Iterator[dict[str, str]]:
         for line in re.sub(r"\n[ \t]+", " ", block.strip("\n")).split("\n"):
             match = _FIELD.match(line)
             if match:
-                fields.setdefault(match[1].casefold(), match[2].strip())
+                fields.setdefault(match[1].casefold(), words(match[2].strip()))
         if fields:
             yield fields
 
@@ -84,6 +88,15 @@ def decoded(raw: bytes | str, charset: str | None = None) -> str:
     except (LookupError, ValueError):
         pass
     return raw.decode("utf-8", "replace")
+
+
+def words(field: str) -> str:
+    """Decode the encoded words (RFC 2047) of a field. What cannot be decoded stays as it is."""
+    if "=?" not in field:
+        return field
+    with contextlib.suppress(*PARSER_ERRORS):
+        return str(make_header(decode_header(field[:_MAX_WORDS])))
+    return field
 
 
 def mailboxes(fields: Iterable[object]) -> list[str]:

@@ -6,13 +6,11 @@ result is only a claim: `incoming_mail` checks whether it is about our mail.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from email import message_from_bytes
-from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
@@ -30,6 +28,7 @@ from tidings.pipeline.track.report_fields import (
     is_same_mailbox,
     mailboxes,
     raw_of,
+    words,
 )
 
 MAX_BYTES = 1 << 20
@@ -53,7 +52,12 @@ _AUTO_REPLY_SUBJECTS = re.compile(
     r"|автоответ|автоматическ\w{1,5} ответ|вне офиса|нахожусь в отпуске|\bв отпуске\b|отсутств\w{1,5} на рабочем месте"
     r"|автожауап|автоматты жауап|демалыста"
     r"|رد تلقائي|خارج المكتب|الرد التلقائي|في إجازة"
-    r"|réponse automatique|absence du bureau|abwesenheit|automatische antwort|respuesta automática|fuera de la oficina",
+    r"|réponse automatique|absence du bureau|abwesenheit|automatische antwort|respuesta automática|fuera de la oficina"
+    r"|risposta automatica|fuori sede|resposta automática|ausência temporária|automatisch antwoord|afwezigheid"
+    r"|automatyczna odpowiedź|autoodpowiedź|otomatik (?:yanıt|cevap)|automatická odpověď|automatikus válasz"
+    r"|\bautosvar\b|automatisk[at]? svar|frånvaromeddelande|automaattinen vastaus|αυτόματη απάντηση|răspuns automat"
+    r"|автоматична відповідь|автовідповідь"
+    r"|自动(?:答复|回复)|自動(?:回覆|応答|返信)|不在通知|자동 ?(?:회신|응답)|부재중",
     re.IGNORECASE,
 )
 _COPY = re.compile(
@@ -320,10 +324,7 @@ def _is_auto_reply(message: Message[Any, Any]) -> bool:
         return True
     if str(message.get("Precedence", "")).strip().casefold() in ("auto_reply", "bulk", "junk", "list"):
         return True
-    subject = str(message.get("Subject", ""))[:1000]
-    with contextlib.suppress(*PARSER_ERRORS):
-        subject = str(make_header(decode_header(subject)))
-    return bool(_AUTO_REPLY_SUBJECTS.search(subject))
+    return bool(_AUTO_REPLY_SUBJECTS.search(words(str(message.get("Subject", ""))[:1000])))
 
 
 def _first_text(parts: list[Message[Any, Any]]) -> str:

@@ -27,6 +27,8 @@ from tidings.pipeline.track.providers.base import (
 
 _MAX_FIELD = 200
 _MAX_TOKENS = 10_000
+_NO_MX = 498
+"""Mailgun's own code for a reader's domain without mail servers."""
 _MAX_AGE = 2 * 86400
 """Greatest age in seconds. Mailgun retries for eight hours."""
 
@@ -103,7 +105,7 @@ def _parse_failure(event: Mapping[str, object], recipient: str, message_id: str)
     refusal = classify(diagnostic, status=text(status.get("enhanced-code")), recipient=recipient)
     if reason == "suppress-bounce":
         refusal = Refusal(refusal.code, diagnostic, RefusalKind.GONE)
-    elif reason == "old":
+    elif reason == "old" or status.get("code") == _NO_MX:
         refusal = Refusal(refusal.code, diagnostic, RefusalKind.AWAY)
     elif reason == "espblock":
         refusal = doubted(refusal)

@@ -22,7 +22,7 @@ from tidings.pipeline.track.providers.base import (
 
 _DEAD = {"HardBounce", "BadEmailAddress"}
 _UNCLEAR = {"Unknown"}
-_SOFT = {"SoftBounce", "Transient", "DnsError", "Undeliverable", "SMTPApiError"}
+_SOFT = {"SoftBounce", "Transient", "Undeliverable", "SMTPApiError"}
 _BLOCKED = {"Blocked", "SpamNotification", "VirusNotification", "DMARCPolicy", "TemplateRenderingFailed"}
 
 
@@ -46,8 +46,9 @@ def parse_events(body: bytes) -> list[ProviderEvent]:
         case ("SpamComplaint", _) | ("Bounce", "SpamComplaint"):
             return [ProviderEvent(EventKind.COMPLAINT, text(event.get("Email")), message_id, text="abuse")]
         case "SubscriptionChange", _:
-            # ManualSuppression by the recipient: the person used Postmark's own unsubscribe link.
-            if event.get("SuppressSending") is True and event.get("SuppressionReason") == "ManualSuppression":
+            # The person used Postmark's own unsubscribe link. The team and Postmark suppress by hand too (Origin).
+            is_manual = event.get("SuppressSending") is True and event.get("SuppressionReason") == "ManualSuppression"
+            if is_manual and event.get("Origin") == "Recipient":
                 return [ProviderEvent(EventKind.LEFT, text(event.get("Recipient")), message_id)]
             return []
         case "Bounce", "Unsubscribe":
@@ -65,6 +66,9 @@ def parse_events(body: bytes) -> list[ProviderEvent]:
 
 def _parse_bounce(kind: str, diagnostic: str, recipient: str) -> Refusal | None:
     refusal = classify(diagnostic, recipient=recipient)
+    if kind == "DnsError":
+        # Of the reader's domain, not of ours.
+        return Refusal(refusal.code, diagnostic, RefusalKind.AWAY)
     if kind in _DEAD:
         return gone_unless_clear(refusal)
     if kind in _UNCLEAR:
