@@ -72,7 +72,7 @@ def test_plain_text_suppresses_nobody_wrongly(sender: str, step: int) -> None:
         assert effect is not Effect.HARD or sample.about == "gone", sample
         gone += sample.about == "gone" and sample.text[:1] == "5"
         missed += sample.about == "gone" and effect is not Effect.HARD and sample.text[:1] == "5"
-    assert missed <= 0.03 * gone
+    assert missed <= 0.04 * gone
 
 
 def test_a_report_about_another_address_is_soft_at_most() -> None:
