@@ -61,10 +61,10 @@ def _returned(newsroom: RunningNewsroom, edition: int) -> dict[str, str]:
 def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
     port = free_port()
     woken: list[bool] = []
-    ears = FeedbackReceivers(newsroom.runtime, lambda: woken.append(True))
+    receivers = FeedbackReceivers(newsroom.runtime, lambda: woken.append(True))
     with postfix(lmtp=port) as relay:
         _use(newsroom, relay, f"lmtp: '127.0.0.1:{port}'")
-        assert ears.open_port() == f"127.0.0.1:{port}"
+        assert receivers.open_port() == f"127.0.0.1:{port}"
         try:
             for address in READERS.values():
                 with newsroom.runtime.store.write() as connection:
@@ -102,7 +102,7 @@ def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
             assert _returned(newsroom, 4)["ada"] == ""
             _is_strict(port, relay, newsroom)
         finally:
-            assert ears.stop(120)
+            assert receivers.stop(120)
 
 
 def _is_strict(port: int, relay: Postfix, newsroom: RunningNewsroom) -> None:
@@ -133,13 +133,13 @@ def test_bounces_from_a_mailbox(newsroom: RunningNewsroom) -> None:
                 "ada@example.org", "bounces@bounce.example", b"Subject: Out of office\r\n\r\nBack soon.\r\n"
             )
         relay.wait_for("bounces", 2)
-        ears = FeedbackReceivers(newsroom.runtime, lambda: None)
-        ears.start()
+        receivers = FeedbackReceivers(newsroom.runtime, lambda: None)
+        receivers.start()
         try:
             relay.until(lambda: _returned(newsroom, 1)["unknown"] == "hard")
             relay.until(lambda: server.flags() == [r"\Seen", ""])
         finally:
-            assert ears.stop(120)
+            assert receivers.stop(120)
         with newsroom.runtime.store.read() as connection:
             [one] = subscribers.subscriptions(connection, address="unknown@example.org")
         assert one.state == UNSUBSCRIBED

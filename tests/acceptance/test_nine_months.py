@@ -58,7 +58,7 @@ def real(folder: Path) -> list[tuple[datetime, str, str]]:
     return found
 
 
-def enrol(runtime: Runtime, rng: random.Random) -> None:
+def add_readers(runtime: Runtime, rng: random.Random) -> None:
     with runtime.store.write() as connection:
         for number in range(200):
             for name in ("digest", "press")[: rng.choice([1, 1, 2])]:
@@ -81,7 +81,7 @@ def live(folder: NewsroomFolder, arrivals: list[tuple[datetime, str, str]]) -> N
     """Tick through the months. A second tick at the same time does nothing."""
     waiting = sorted(arrivals)
     with folder.runtime() as runtime:
-        enrol(runtime, random.Random(7))
+        add_readers(runtime, random.Random(7))
         moments = {START + timedelta(days=n) for n in range((END - START).days)}
         moments |= {moment + timedelta(minutes=minutes) for moment, *_ in arrivals for minutes in (0, 10)}
         for now in sorted(moments):

@@ -91,7 +91,7 @@ def test_two_weeks_of_a_website(site: Website, database_url: str, tmp_path: Path
         with folder.runtime() as runtime:
             runtime.set_clock(START)
             tick(runtime, START)
-            enrol(runtime)
+            add_readers(runtime)
         # The website is added to a newsroom that is running already.
         main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
         folder.write("tidings.yaml", main + SOURCES.format(base=site.url))
@@ -100,7 +100,7 @@ def test_two_weeks_of_a_website(site: Website, database_url: str, tmp_path: Path
         check(folder)
 
 
-def enrol(runtime: Runtime) -> None:
+def add_readers(runtime: Runtime) -> None:
     with runtime.store.write() as connection:
         for number in range(9):
             subscribers.add(

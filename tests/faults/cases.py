@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from tests.faults import journal
-from tests.faults.child import Said
+from tests.faults.child import ChildReport
 from tests.faults.newsrooms import SCHEDULE, SLOT
 from tests.faults.plan import Plan
 from tests.faults.rounds import Round
@@ -35,7 +35,7 @@ class Case:
         name: str,
         title: str,
         share: float,
-        do: Callable[[Round, Said, float], None],
+        do: Callable[[Round, ChildReport, float], None],
         *,
         plan: Callable[[int], Plan] | None = None,
         sqlite_only: bool = False,
@@ -72,19 +72,19 @@ def _slow(seed: int) -> Plan:
 # -- kill -9 ----------------------------------------------------------------------------------------------------------
 
 
-def boundary(tried: Round, calm: Said, took: float) -> None:
+def boundary(tried: Round, calm: ChildReport, took: float) -> None:
     """Kill at a named point, again and again, until the edition is over."""
     point = tried.dice.choice(sorted(set(calm.points) - OUTSIDE))
     _kill_at(tried, point, calm.points[point])
 
 
-def commit(tried: Round, calm: Said, took: float) -> None:
+def commit(tried: Round, calm: ChildReport, took: float) -> None:
     """Kill right before or right after a COMMIT."""
     point = tried.dice.choice(["before-commit", "after-commit"])
     _kill_at(tried, point, calm.points[point])
 
 
-def composing(tried: Round, calm: Said, took: float) -> None:
+def composing(tried: Round, calm: ChildReport, took: float) -> None:
     """Kill at any SQL statement before delivery: collecting, publishing, composing, addressing."""
     for _ in range(KILLS):
         if tried.run(point="statement", nth=tried.dice.randint(1, calm.composing["statement"])) == 0:
@@ -99,7 +99,7 @@ def _kill_at(tried: Round, point: str, times: int) -> None:
     tried.finish()
 
 
-def moment(tried: Round, calm: Said, took: float) -> None:
+def moment(tried: Round, calm: ChildReport, took: float) -> None:
     """Kill from outside, at a random moment."""
     for _ in range(KILLS):
         process = tried.start()
@@ -111,7 +111,7 @@ def moment(tried: Round, calm: Said, took: float) -> None:
     tried.finish()
 
 
-def command(tried: Round, calm: Said, took: float) -> None:
+def command(tried: Round, calm: ChildReport, took: float) -> None:
     """Kill `tidings tick` and `tidings run` as a user starts them. Every third `run` gets SIGTERM instead."""
     runs = tried.seed % 2 == 1
     if runs:
@@ -151,7 +151,7 @@ def _set_port(path: Path) -> None:
 # -- a stopped process, two processes ---------------------------------------------------------------------------------
 
 
-def stopped(tried: Round, calm: Said, took: float) -> None:
+def stopped(tried: Round, calm: ChildReport, took: float) -> None:
     """SIGSTOP until the lease is over, another process takes over, SIGCONT: the stopped process begins nothing more."""
     lease = 1.0
     if tried.dice.random() < 0.5:
@@ -189,7 +189,7 @@ def stopped(tried: Round, calm: Said, took: float) -> None:
     tried.finish()
 
 
-def together(tried: Round, calm: Said, took: float) -> None:
+def together(tried: Round, calm: ChildReport, took: float) -> None:
     """Run two services on one database. Sometimes one is killed, and a third one starts."""
     first, second = tried.start(), tried.start()
     if tried.dice.random() < 0.6:
@@ -208,7 +208,7 @@ def together(tried: Round, calm: Said, took: float) -> None:
 # -- the machine ------------------------------------------------------------------------------------------------------
 
 
-def full_disk(tried: Round, calm: Said, took: float) -> None:
+def full_disk(tried: Round, calm: ChildReport, took: float) -> None:
     """Limit the size of files (RLIMIT_FSIZE), then remove the limit."""
     for _ in range(2):
         size = tried.dice.randint(4, 150) * 4096
@@ -219,7 +219,7 @@ def full_disk(tried: Round, calm: Said, took: float) -> None:
     tried.finish()
 
 
-def locked(tried: Round, calm: Said, took: float) -> None:
+def locked(tried: Round, calm: ChildReport, took: float) -> None:
     """Lock the database for longer than a writer waits for it."""
     process = tried.start(busy_timeout=0.2)
     time.sleep(tried.dice.uniform(0.2, took))
@@ -232,7 +232,7 @@ def locked(tried: Round, calm: Said, took: float) -> None:
     tried.finish()
 
 
-def clock(tried: Round, calm: Said, took: float) -> None:
+def clock(tried: Round, calm: ChildReport, took: float) -> None:
     """Set the real clock wrong by an hour or a day, move the newsroom's clock, and kill in between."""
     error = tried.dice.choice([-86_400.0, -3_600.0, 3_600.0, 86_400.0])
     tried.run(clock_error=error, point="any", nth=tried.dice.randint(300, 900))
@@ -250,7 +250,7 @@ def clock(tried: Round, calm: Said, took: float) -> None:
 # -- readers and mail servers -----------------------------------------------------------------------------------------
 
 
-def leaving(tried: Round, calm: Said, took: float) -> None:
+def leaving(tried: Round, calm: ChildReport, took: float) -> None:
     """Unsubscribe readers during a send. The sender is slow wherever that could let a message through."""
     dies = tried.dice.random() < 0.3
     torment = {"point": "any", "nth": tried.dice.randint(300, 900)} if dies else {}
@@ -291,7 +291,7 @@ def _begun(tried: Round) -> bool:
     return path.exists() and b'"rcpt"' in path.read_bytes()
 
 
-def wire(tried: Round, calm: Said, took: float) -> None:
+def wire(tried: Round, calm: ChildReport, took: float) -> None:
     """Let the relay and the webhook refuse, stall, reset and drip, before and after they accepted the message."""
     tried.finish()
     tried.points += sum(

@@ -37,7 +37,7 @@ class Spec:
     now: str
     """The newsroom's clock, in ISO 8601."""
     log: str
-    """The file for its reports: see `Said`."""
+    """The file for its reports: see `ChildReport`."""
     env: dict[str, str] = field(default_factory=dict)
     point: str = ""
     nth: int = 0
@@ -54,7 +54,7 @@ class Spec:
 
 
 @dataclass
-class Said:
+class ChildReport:
     """The report of a child: how often it passed each point, what was delivered, and how it ended."""
 
     points: Counter[str] = field(default_factory=Counter)
@@ -67,9 +67,9 @@ class Said:
     """(nanoseconds of CLOCK_MONOTONIC, delivery where it is known) of each passing of `after-intent`."""
 
     @staticmethod
-    def read(path: Path) -> Said:
+    def read(path: Path) -> ChildReport:
         """Read its log, as far as it was written."""
-        said = Said()
+        said = ChildReport()
         for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
             kind, value = json.loads(line)
             if kind == "intent":

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from tests.faults import journal
-from tests.faults.child import Said, Spec
+from tests.faults.child import ChildReport, Spec
 from tests.faults.invariants import BEATS, Evidence, Verdict, judge
 from tests.faults.newsrooms import CONNECTIONS, SCHEDULE, SLOT, NewsroomTemplate
 from tests.faults.plan import Plan
@@ -88,9 +88,9 @@ class Round:
         self.points += 1
         self.at[where] += 1
 
-    def said(self, back: int = 1) -> Said:
+    def said(self, back: int = 1) -> ChildReport:
         """Return the report of the last process, or of one before it."""
-        return Said.read(self._logs[-back])
+        return ChildReport.read(self._logs[-back])
 
     def look(self) -> None:
         """Record the states of all rows, except while a stopped sender has the database locked."""
@@ -158,7 +158,7 @@ class Round:
             made = [
                 (edition.name, str(edition.slot), edition.state.value) for edition in editions.list_editions(connection)
             ]
-        intents = [moment for log in self._logs for moment in Said.read(log).intents]
+        intents = [moment for log in self._logs for moment in ChildReport.read(log).intents]
         verdict = judge(
             Evidence(
                 rows=rows,
@@ -205,7 +205,7 @@ def one_round(template: NewsroomTemplate, name: str, seed: int, plan: Plan) -> I
         made.close()
 
 
-def measured(template: NewsroomTemplate) -> tuple[Said, float]:
+def measured(template: NewsroomTemplate) -> tuple[ChildReport, float]:
     """Return how often a tick without faults passes each point (before delivery, and in all), and its seconds."""
     with one_round(template, "measure", 0, Plan()) as calm:
         begun = time.monotonic()

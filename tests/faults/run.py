@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from tests.faults.cases import CASES, Case
-from tests.faults.child import Said
+from tests.faults.child import ChildReport
 from tests.faults.invariants import Verdict
 from tests.faults.newsrooms import NewsroomTemplate
 from tests.faults.rounds import Round, measured, one_round
@@ -46,7 +46,9 @@ class Tally:
             self.failed[seed] = verdict.broken
 
 
-def try_round(template: NewsroomTemplate, case: Case, seed: int, calm: Said, took: float) -> tuple[Round, Verdict]:
+def try_round(
+    template: NewsroomTemplate, case: Case, seed: int, calm: ChildReport, took: float
+) -> tuple[Round, Verdict]:
     """Play one round of one fault."""
     with one_round(template, case.name, seed, case.plan(seed)) as one:
         case.do(one, calm, took)

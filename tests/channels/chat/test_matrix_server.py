@@ -179,17 +179,17 @@ def test_a_post_is_edited_replied_to_and_deleted(room: Room) -> None:
 
 
 def test_a_connection_lost_after_the_request_leads_to_one_post(room: Room) -> None:
-    door = Cutting(int(room.server.rstrip("/").rpartition(":")[2]), b"/send/m.room.message/")
+    proxy = Cutting(int(room.server.rstrip("/").rpartition(":")[2]), b"/send/m.room.message/")
     try:
-        channel = room.channel(door.url)
+        channel = room.channel(proxy.url)
         body = channel.prepare(POST)
         first = channel.send(body, attempt())
-        assert first.verdict is Verdict.UNKNOWN and door.cuts == 1
+        assert first.verdict is Verdict.UNKNOWN and proxy.cuts == 1
         assert len(room.messages()) == 1
-        second = room.channel(door.url).send(body, attempt())
+        second = room.channel(proxy.url).send(body, attempt())
         assert second.verdict is Verdict.ACCEPTED, second
     finally:
-        door.close()
+        proxy.close()
     [event] = room.messages()
     assert second.receipt == event["event_id"]
 

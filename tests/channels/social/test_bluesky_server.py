@@ -181,17 +181,17 @@ def test_a_picture_is_uploaded_again_only_if_the_server_lost_it(account: Account
 
 
 def test_a_connection_lost_after_the_request_leads_to_one_post(account: Account) -> None:
-    door = Cutting(int(account.url.rstrip("/").rpartition(":")[2]), b"putRecord")
+    proxy = Cutting(int(account.url.rstrip("/").rpartition(":")[2]), b"putRecord")
     try:
-        channel = account.channel(door.url)
+        channel = account.channel(proxy.url)
         body = channel.prepare(POST)
         first = channel.send(body, attempt())
-        assert first.verdict is Verdict.UNKNOWN and door.cuts == 1
+        assert first.verdict is Verdict.UNKNOWN and proxy.cuts == 1
         assert len(account.records()) == 1
-        second = account.channel(door.url).send(body, attempt())
+        second = account.channel(proxy.url).send(body, attempt())
         assert second.verdict is Verdict.ACCEPTED, second
     finally:
-        door.close()
+        proxy.close()
     [record] = account.records()
     assert second.receipt == f"{record['uri']} {record['cid']}"
 

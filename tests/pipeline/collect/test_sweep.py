@@ -42,7 +42,7 @@ def found(ref: str, **values: object) -> SourceItem:
     return dataclasses.replace(whole, fingerprint=hashlib.sha256(repr(seen).encode()).hexdigest())
 
 
-class Shelf:
+class MemorySource:
     """A source with the items that a test puts into it."""
 
     def __init__(self, *content: SourceItem) -> None:
@@ -75,8 +75,8 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def run(store: Store, shelf: Shelf, now: datetime = NOW, *, accept: bool = False) -> SweepResult:
-    return collect(store, {"newsroom": shelf}, now=now, url=URL, accept=accept)
+def run(store: Store, source: MemorySource, now: datetime = NOW, *, accept: bool = False) -> SweepResult:
+    return collect(store, {"newsroom": source}, now=now, url=URL, accept=accept)
 
 
 def rows(store: Store) -> dict[str, items.Item]:
@@ -92,7 +92,7 @@ def notices(store: Store) -> dict[str, str]:
 
 def test_a_new_item_is_minted_once(store: Store) -> None:
     one = found("content/Молодёжь 2023.en", images=(), topics=("sdg-4",), extra={"gallery": "5"})
-    done = run(store, Shelf(one))
+    done = run(store, MemorySource(one))
     item = rows(store)[one.ref]
     assert done.new == [item.id] and item.id.startswith("urn:uuid:")
     assert (item.story, item.slug, item.url) == ("molodezh-2023", "molodezh-2023", f"{URL}en/molodezh-2023/")
@@ -101,11 +101,11 @@ def test_a_new_item_is_minted_once(store: Store) -> None:
 
 
 def test_a_second_collect_writes_nothing(store: Store) -> None:
-    shelf = Shelf(
+    source = MemorySource(
         found("a.en"), found("b.en", draft=True), found("c.en", published=NOW + HOUR), found("d.en", withdrawn="x")
     )
-    shelf.broken = {"e.en": "half-written"}
-    run(store, shelf)
+    source.broken = {"e.en": "half-written"}
+    run(store, source)
     written: list[str] = []
 
     @event.listens_for(store.engine, "before_cursor_execute")
@@ -113,16 +113,16 @@ def test_a_second_collect_writes_nothing(store: Store) -> None:
         if not str(arguments[2]).startswith(("SELECT", "BEGIN")):
             written.append(str(arguments[2]))
 
-    done = run(store, shelf, NOW + 3 * HOUR)
+    done = run(store, source, NOW + 3 * HOUR)
     assert not written and not done.has_changes
     assert [problem.file for problem in done.problems] == ["e.en"]
 
 
 def test_the_same_sweep_is_not_compared_with_all_items_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each cycle of the service compared every item of a website with every stored one."""
-    shelf = Shelf(found("content/a.en"), found("content/b.en"))
-    sweep = shelf.sweep(NOW)
-    monkeypatch.setattr(shelf, "sweep", lambda now: sweep)
+    source = MemorySource(found("content/a.en"), found("content/b.en"))
+    sweep = source.sweep(NOW)
+    monkeypatch.setattr(source, "sweep", lambda now: sweep)
     compared: list[int] = []
     load = items.load_known
     monkeypatch.setattr(items, "load_known", lambda connection: compared.append(1) or load(connection))
@@ -132,51 +132,55 @@ def test_the_same_sweep_is_not_compared_with_all_items_again(store: Store, monke
         if number == 4:
             # Another source changed items.
             collect(
-                store, {"newsroom": shelf, "other": Shelf(found("other/c.en"))}, now=NOW, url=URL, unchanged=unchanged
+                store,
+                {"newsroom": source, "other": MemorySource(found("other/c.en"))},
+                now=NOW,
+                url=URL,
+                unchanged=unchanged,
             )
-        collect(store, {"newsroom": shelf}, now=NOW, url=URL, unchanged=unchanged)
+        collect(store, {"newsroom": source}, now=NOW, url=URL, unchanged=unchanged)
         counts.append(len(compared))
     assert counts[1:4] == [2, 2, 2]
     assert counts[4] > 3
-    shelf.put(found("content/a.en", title="New"))
-    sweep = Shelf(*shelf.content.values()).sweep(NOW)
-    assert collect(store, {"newsroom": shelf}, now=NOW, url=URL, unchanged=unchanged).changed
+    source.put(found("content/a.en", title="New"))
+    sweep = MemorySource(*source.content.values()).sweep(NOW)
+    assert collect(store, {"newsroom": source}, now=NOW, url=URL, unchanged=unchanged).changed
 
 
 def test_an_item_that_left_a_website_goes_after_a_minute(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cycle within the minute found nothing to change, and later cycles did not look again."""
-    shelf, unchanged = Shelf(found("a.en"), found("b.en")), UnchangedSweeps()
-    collect(store, {"newsroom": shelf}, now=NOW, url=URL, unchanged=unchanged)
-    sweep = Shelf(found("b.en")).sweep(NOW)
-    monkeypatch.setattr(shelf, "sweep", lambda now: sweep)
+    source, unchanged = MemorySource(found("a.en"), found("b.en")), UnchangedSweeps()
+    collect(store, {"newsroom": source}, now=NOW, url=URL, unchanged=unchanged)
+    sweep = MemorySource(found("b.en")).sweep(NOW)
+    monkeypatch.setattr(source, "sweep", lambda now: sweep)
     for seconds in (0, 10, 20, 70):
-        collect(store, {"newsroom": shelf}, now=NOW + timedelta(seconds=seconds), url=URL, unchanged=unchanged)
+        collect(store, {"newsroom": source}, now=NOW + timedelta(seconds=seconds), url=URL, unchanged=unchanged)
         assert (rows(store)["a.en"].gone_at is not None) == (seconds == 70), seconds
 
 
 def test_an_item_has_four_different_dates(store: Store) -> None:
     published = NOW - 30 * 24 * HOUR
-    run(store, Shelf(found("a.en", published=published, updated=published + HOUR)))
+    run(store, MemorySource(found("a.en", published=published, updated=published + HOUR)))
     item = rows(store)["a.en"]
     assert (item.published, item.changed, item.first_seen, item.out_at) == (published, published + HOUR, NOW, NOW)
 
 
 def test_a_draft_is_new_once_it_is_ready(store: Store) -> None:
-    shelf = Shelf(found("a.en", draft=True, published=NOW - HOUR))
-    run(store, shelf)
+    source = MemorySource(found("a.en", draft=True, published=NOW - HOUR))
+    run(store, source)
     assert rows(store)["a.en"].out_at is None
-    shelf.put(found("a.en", published=NOW - HOUR))
-    run(store, shelf, NOW + HOUR)
+    source.put(found("a.en", published=NOW - HOUR))
+    run(store, source, NOW + HOUR)
     item = rows(store)["a.en"]
     assert (item.out_at, item.first_seen, item.published) == (NOW + HOUR, NOW, NOW - HOUR)
 
 
 def test_out_moment_follows_date_and_embargo_until_passed(store: Store) -> None:
-    shelf = Shelf(found("a.en", published=NOW - HOUR, embargo=NOW + HOUR))
-    run(store, shelf)
+    source = MemorySource(found("a.en", published=NOW - HOUR, embargo=NOW + HOUR))
+    run(store, source)
     assert rows(store)["a.en"].out_at == rows(store)["a.en"].changed == NOW + HOUR
-    shelf.put(found("a.en", published=NOW - HOUR, embargo=NOW + 2 * HOUR))
-    run(store, shelf, NOW + MINUTE)
+    source.put(found("a.en", published=NOW - HOUR, embargo=NOW + 2 * HOUR))
+    run(store, source, NOW + MINUTE)
     with store.read() as connection:
         assert next_visible_at(connection, NOW) == NOW + 2 * HOUR
         assert not [item for item in items.load_items(connection) if item.is_out(NOW + HOUR)]
@@ -186,19 +190,19 @@ def test_out_moment_follows_date_and_embargo_until_passed(store: Store) -> None:
 
 
 def test_a_later_date_sends_nothing_again(store: Store) -> None:
-    shelf = Shelf(found("a.en", published=NOW - HOUR))
-    run(store, shelf)
-    shelf.put(found("a.en", published=NOW + 5 * HOUR))
-    run(store, shelf, NOW + HOUR)
+    source = MemorySource(found("a.en", published=NOW - HOUR))
+    run(store, source)
+    source.put(found("a.en", published=NOW + 5 * HOUR))
+    run(store, source, NOW + HOUR)
     item = rows(store)["a.en"]
     assert item.out_at == NOW and item.published == NOW + 5 * HOUR and not item.is_out(NOW + HOUR)
 
 
 def test_a_bare_edit_changes_the_text_but_not_the_feed_date(store: Store) -> None:
-    shelf = Shelf(found("a.en"))
-    run(store, shelf)
-    shelf.put(found("a.en", title="A better title"))
-    done = run(store, shelf, NOW + HOUR)
+    source = MemorySource(found("a.en"))
+    run(store, source)
+    source.put(found("a.en", title="A better title"))
+    done = run(store, source, NOW + HOUR)
     item = rows(store)["a.en"]
     assert (
         done.changed == [item.id] and item.title == "A better title" and item.changed == NOW and item.published == NOW
@@ -215,10 +219,10 @@ def test_a_bare_edit_changes_the_text_but_not_the_feed_date(store: Store) -> Non
     ],
 )
 def test_a_significant_change_moves_the_feed_date(store: Store, values: dict[str, object], changed: datetime) -> None:
-    shelf = Shelf(found("a.en"))
-    run(store, shelf)
-    shelf.put(found("a.en", **values))
-    done = run(store, shelf, NOW + 2 * HOUR)
+    source = MemorySource(found("a.en"))
+    run(store, source)
+    source.put(found("a.en", **values))
+    done = run(store, source, NOW + 2 * HOUR)
     item = rows(store)["a.en"]
     assert item.changed == changed and item.out_at == NOW
     assert item.corrected_at == (NOW + 2 * HOUR if "correction" in values else None)
@@ -226,29 +230,29 @@ def test_a_significant_change_moves_the_feed_date(store: Store, values: dict[str
 
 
 def test_a_correction_is_dated_when_its_text_appears_or_changes(store: Store) -> None:
-    shelf = Shelf(found("a.en"))
-    run(store, shelf)
+    source = MemorySource(found("a.en"))
+    run(store, source)
     for hours, text, expected in [(1, "One", 1), (2, "One", 1), (3, "Two", 3)]:
-        shelf.put(found("a.en", correction=text, title=f"at {hours}"))
-        run(store, shelf, NOW + hours * HOUR)
+        source.put(found("a.en", correction=text, title=f"at {hours}"))
+        run(store, source, NOW + hours * HOUR)
         assert rows(store)["a.en"].corrected_at == NOW + expected * HOUR
 
 
 def test_feed_dates_are_distinct_in_a_language(store: Store) -> None:
     day = NOW - 24 * HOUR
-    shelf = Shelf(*(found(f"{name}.{language}", published=day) for name in "abc" for language in ("en", "ru")))
-    run(store, shelf)
+    source = MemorySource(*(found(f"{name}.{language}", published=day) for name in "abc" for language in ("en", "ru")))
+    run(store, source)
     english = sorted(item.changed for item in rows(store).values() if item.language == "en")
     assert english == [day, day + timedelta(seconds=1), day + timedelta(seconds=2)]
     assert [item.published for item in rows(store).values()] == [day] * 6
-    shelf.put(*(found(f"{name}.en", published=day, updated=NOW) for name in "abc"))
-    run(store, shelf, NOW + HOUR)
+    source.put(*(found(f"{name}.en", published=day, updated=NOW) for name in "abc"))
+    run(store, source, NOW + HOUR)
     assert len({item.changed for item in rows(store).values() if item.language == "en"}) == 3
 
 
 def test_ids_keys_and_slugs_survive_renames_and_edits(store: Store) -> None:
-    shelf = Shelf(found("first.en", published=NOW), found("other.en"))
-    run(store, shelf)
+    source = MemorySource(found("first.en", published=NOW), found("other.en"))
+    run(store, source)
     before = rows(store)["first.en"]
 
     def kept(ref: str) -> None:
@@ -256,173 +260,175 @@ def test_ids_keys_and_slugs_survive_renames_and_edits(store: Store) -> None:
         assert (after.id, after.story, after.slug, after.first_seen) == (before.id, "first", "first", before.first_seen)
         assert len(rows(store)) == 2
 
-    shelf.move("first.en", "renamed.en")
-    assert run(store, shelf, NOW + HOUR).moved == [before.id]
+    source.move("first.en", "renamed.en")
+    assert run(store, source, NOW + HOUR).moved == [before.id]
     kept("renamed.en")
-    shelf.put(found("renamed.en", published=NOW, title="Other title", url="https://elsewhere.example/x"))
-    run(store, shelf, NOW + 2 * HOUR)
+    source.put(found("renamed.en", published=NOW, title="Other title", url="https://elsewhere.example/x"))
+    run(store, source, NOW + 2 * HOUR)
     kept("renamed.en")
     assert rows(store)["renamed.en"].url == "https://elsewhere.example/x"
-    del shelf.content["renamed.en"]  # moved to a folder and edited at the same time
-    shelf.put(found("2023/first.en", title="Third title"))
-    run(store, shelf, NOW + 3 * HOUR)
+    del source.content["renamed.en"]  # moved to a folder and edited at the same time
+    source.put(found("2023/first.en", title="Third title"))
+    run(store, source, NOW + 3 * HOUR)
     kept("2023/first.en")
-    del shelf.content["2023/first.en"]  # renamed and edited at the same time: title and date identify it
-    shelf.put(found("quite-new.en", title="Third title", published=NOW, body="<p>New</p>"))
-    run(store, shelf, NOW + 4 * HOUR)
+    del source.content["2023/first.en"]  # renamed and edited at the same time: title and date identify it
+    source.put(found("quite-new.en", title="Third title", published=NOW, body="<p>New</p>"))
+    run(store, source, NOW + 4 * HOUR)
     kept("quite-new.en")
 
 
 def test_chained_and_swapped_names_keep_each_items_id(store: Store) -> None:
-    shelf = Shelf(found("a.en"), found("b.en"))
-    run(store, shelf)
+    source = MemorySource(found("a.en"), found("b.en"))
+    run(store, source)
     ids = {item.title: item.id for item in rows(store).values()}
-    shelf.move("b.en", "c.en")
-    shelf.move("a.en", "b.en")
-    run(store, shelf, NOW + HOUR)
+    source.move("b.en", "c.en")
+    source.move("a.en", "b.en")
+    run(store, source, NOW + HOUR)
     assert {ref: item.id for ref, item in rows(store).items()} == {"b.en": ids["Title of a"], "c.en": ids["Title of b"]}
-    shelf.move("b.en", "spare.en")
-    shelf.move("c.en", "b.en")
-    shelf.move("spare.en", "c.en")
-    run(store, shelf, NOW + 2 * HOUR)
+    source.move("b.en", "spare.en")
+    source.move("c.en", "b.en")
+    source.move("spare.en", "c.en")
+    run(store, source, NOW + 2 * HOUR)
     assert {ref: item.id for ref, item in rows(store).items()} == {"c.en": ids["Title of a"], "b.en": ids["Title of b"]}
     assert {item.story for item in rows(store).values()} == {"a", "b"}
 
 
 def test_item_moved_over_another_keeps_its_id(store: Store) -> None:
-    shelf = Shelf(found("a.en"), found("b.en"))
-    run(store, shelf)
+    source = MemorySource(found("a.en"), found("b.en"))
+    run(store, source)
     ids = {item.title: item.id for item in rows(store).values()}
-    shelf.move("a.en", "b.en")
-    run(store, shelf, NOW + HOUR)
+    source.move("a.en", "b.en")
+    run(store, source, NOW + HOUR)
     assert rows(store)["b.en"].id == ids["Title of a"]
-    assert run(store, shelf, NOW + 2 * HOUR).gone == [ids["Title of b"]]
+    assert run(store, source, NOW + 2 * HOUR).gone == [ids["Title of b"]]
 
 
 def test_an_explicit_id_identifies_an_item_in_any_place(store: Store) -> None:
-    shelf = Shelf(found("a.en", explicit_id="tag:x,1"))
-    run(store, shelf)
-    del shelf.content["a.en"]
-    shelf.put(found("z.en", explicit_id="tag:x,1", title="All", body="<p>else</p>"))
-    assert run(store, shelf, NOW + HOUR).moved == ["tag:x,1"]
-    shelf.put(found("copy.en", explicit_id="tag:x,1", title="Copy"))
-    done = run(store, shelf, NOW + 2 * HOUR)
+    source = MemorySource(found("a.en", explicit_id="tag:x,1"))
+    run(store, source)
+    del source.content["a.en"]
+    source.put(found("z.en", explicit_id="tag:x,1", title="All", body="<p>else</p>"))
+    assert run(store, source, NOW + HOUR).moved == ["tag:x,1"]
+    source.put(found("copy.en", explicit_id="tag:x,1", title="Copy"))
+    done = run(store, source, NOW + 2 * HOUR)
     assert [problem.file for problem in done.problems] == ["z.en"] or [p.file for p in done.problems] == ["copy.en"]
     assert len(rows(store)) == 1
 
 
 def test_an_id_written_into_a_known_item_keeps_everything_else(store: Store) -> None:
-    shelf = Shelf(found("a.en"))
-    run(store, shelf)
+    source = MemorySource(found("a.en"))
+    run(store, source)
     before = rows(store)["a.en"]
-    shelf.put(found("a.en", explicit_id="tag:x,2"))
-    run(store, shelf, NOW + HOUR)
+    source.put(found("a.en", explicit_id="tag:x,2"))
+    run(store, source, NOW + HOUR)
     after = rows(store)["a.en"]
     assert after == dataclasses.replace(before, id="tag:x,2")
 
 
 def test_translation_joins_its_renamed_namesake(store: Store) -> None:
-    shelf = Shelf(found("a.en"))
-    run(store, shelf)
-    shelf.move("a.en", "b.en")
-    run(store, shelf, NOW + HOUR)
-    shelf.put(found("b.ru"), found("a.en", title="Another story under the old name"))
-    run(store, shelf, NOW + 2 * HOUR)
+    source = MemorySource(found("a.en"))
+    run(store, source)
+    source.move("a.en", "b.en")
+    run(store, source, NOW + HOUR)
+    source.put(found("b.ru"), found("a.en", title="Another story under the old name"))
+    run(store, source, NOW + 2 * HOUR)
     stored = rows(store)
     assert stored["b.ru"].story == stored["b.en"].story == "a"
     assert stored["a.en"].story == "a-2" and stored["a.en"].slug == "a-2"
 
 
 def test_later_story_key_joins_under_the_eldest_key(store: Store) -> None:
-    shelf = Shelf(found("english.en"))
-    run(store, shelf)
-    shelf.put(found("russian.ru"))
-    run(store, shelf, NOW + HOUR)
-    shelf.put(found("english.en", story="youth"), found("russian.ru", story="youth"), found("kazakh.kk", story="youth"))
+    source = MemorySource(found("english.en"))
+    run(store, source)
+    source.put(found("russian.ru"))
+    run(store, source, NOW + HOUR)
+    source.put(
+        found("english.en", story="youth"), found("russian.ru", story="youth"), found("kazakh.kk", story="youth")
+    )
     for hour in (2, 3):
-        run(store, shelf, NOW + hour * HOUR)
+        run(store, source, NOW + hour * HOUR)
         assert {item.story for item in rows(store).values()} == {"english"}
 
 
 def test_second_file_of_a_story_and_language_is_refused(store: Store) -> None:
-    shelf = Shelf(found("a/x.en"), found("b/x.en", title="Second"))
-    done = run(store, shelf)
+    source = MemorySource(found("a/x.en"), found("b/x.en", title="Second"))
+    done = run(store, source)
     assert list(rows(store)) == ["a/x.en"]
     [problem] = done.problems
     assert problem.file == "b/x.en" and "a/x.en" in problem.message and problem.mend
     assert "set-aside:newsroom:b/x.en" in notices(store)
-    del shelf.content["b/x.en"]
-    run(store, shelf, NOW + HOUR)
+    del source.content["b/x.en"]
+    run(store, source, NOW + HOUR)
     assert notices(store) == {}
 
 
 def test_vanished_file_is_gone_after_two_sweeps_and_comes_back(store: Store) -> None:
-    shelf = Shelf(found("a.en"), found("b.en"))
-    run(store, shelf)
+    source = MemorySource(found("a.en"), found("b.en"))
+    run(store, source)
     before = rows(store)["a.en"]
-    one = shelf.content.pop("a.en")
-    assert run(store, shelf, NOW + HOUR).gone == []
-    assert run(store, shelf, NOW + HOUR + timedelta(seconds=59)).gone == []
+    one = source.content.pop("a.en")
+    assert run(store, source, NOW + HOUR).gone == []
+    assert run(store, source, NOW + HOUR + timedelta(seconds=59)).gone == []
     assert rows(store)["a.en"].gone_at is None
-    assert run(store, shelf, NOW + HOUR + MINUTE).gone == [before.id]
+    assert run(store, source, NOW + HOUR + MINUTE).gone == [before.id]
     assert rows(store)["a.en"].gone_at == NOW + HOUR + MINUTE
-    shelf.put(one)
-    assert run(store, shelf, NOW + 2 * HOUR).back == [before.id]
+    source.put(one)
+    assert run(store, source, NOW + 2 * HOUR).back == [before.id]
     assert rows(store)["a.en"] == before
 
 
 def test_absence_in_one_sweep_alone_is_forgotten(store: Store) -> None:
-    shelf = Shelf(found("a.en"))
-    run(store, shelf)
-    one = shelf.content.pop("a.en")
-    run(store, shelf, NOW + HOUR)
-    shelf.put(one)
-    run(store, shelf, NOW + 2 * HOUR)
-    del shelf.content["a.en"]
-    assert run(store, shelf, NOW + 3 * HOUR).gone == []
+    source = MemorySource(found("a.en"))
+    run(store, source)
+    one = source.content.pop("a.en")
+    run(store, source, NOW + HOUR)
+    source.put(one)
+    run(store, source, NOW + 2 * HOUR)
+    del source.content["a.en"]
+    assert run(store, source, NOW + 3 * HOUR).gone == []
 
 
 def test_mass_vanishing_changes_nothing_until_a_person_accepts(store: Store) -> None:
-    shelf = Shelf(*(found(f"n{number}.en") for number in range(10)))
-    run(store, shelf)
+    source = MemorySource(*(found(f"n{number}.en") for number in range(10)))
+    run(store, source)
     for number in range(4):
-        del shelf.content[f"n{number}.en"]
-    shelf.put(found("new.en"))
+        del source.content[f"n{number}.en"]
+    source.put(found("new.en"))
     for hour in (1, 2):
-        done = run(store, shelf, NOW + hour * HOUR)
+        done = run(store, source, NOW + hour * HOUR)
         assert done.held and "4 of 10" in done.held and not done.has_changes and len(rows(store)) == 10
     assert list(notices(store)) == ["vanished:newsroom"]
-    done = run(store, shelf, NOW + 3 * HOUR, accept=True)
+    done = run(store, source, NOW + 3 * HOUR, accept=True)
     assert len(done.gone) == 4 and len(done.new) == 1 and done.held is None
     assert notices(store) == {}
 
 
 @pytest.mark.parametrize(("of", "away", "held"), [(10, 3, False), (20, 4, False), (19, 4, True), (4, 4, True)])
 def test_the_guard_is_more_than_three_and_more_than_a_fifth(store: Store, of: int, away: int, held: bool) -> None:
-    shelf = Shelf(*(found(f"n{number}.en") for number in range(of)))
-    run(store, shelf)
+    source = MemorySource(*(found(f"n{number}.en") for number in range(of)))
+    run(store, source)
     for number in range(away):
-        del shelf.content[f"n{number}.en"]
-    assert bool(run(store, shelf, NOW + HOUR).held) is held
+        del source.content[f"n{number}.en"]
+    assert bool(run(store, source, NOW + HOUR).held) is held
 
 
 def test_an_unreadable_source_changes_nothing_even_if_accepted(store: Store) -> None:
-    shelf = Shelf(found("a.en"))
-    run(store, shelf)
-    shelf.content, shelf.readable = {}, False
+    source = MemorySource(found("a.en"))
+    run(store, source)
+    source.content, source.readable = {}, False
     for hour in (1, 2):
-        done = run(store, shelf, NOW + hour * HOUR, accept=True)
+        done = run(store, source, NOW + hour * HOUR, accept=True)
         assert done.held and not done.has_changes
     assert rows(store)["a.en"].gone_at is None
     assert list(notices(store)) == ["vanished:newsroom"]
 
 
 def test_broken_file_keeps_its_last_good_version(store: Store) -> None:
-    shelf = Shelf(found("a.en"), found("b.en"))
-    run(store, shelf)
-    shelf.broken = {"a.en": "no closing ---"}
+    source = MemorySource(found("a.en"), found("b.en"))
+    run(store, source)
+    source.broken = {"a.en": "no closing ---"}
     for hour in (1, 2, 3):
-        run(store, shelf, NOW + hour * HOUR)
+        run(store, source, NOW + hour * HOUR)
     assert rows(store)["a.en"].gone_at is None
     with store.read() as connection:
         [aside] = items.load_refused(connection)
@@ -432,38 +438,38 @@ def test_broken_file_keeps_its_last_good_version(store: Store) -> None:
         and "Mend it" in aside.problem
     )
     assert list(notices(store)) == ["set-aside:newsroom:a.en"]
-    shelf.broken = {"a.en": "another reason"}
-    run(store, shelf, NOW + 4 * HOUR)
+    source.broken = {"a.en": "another reason"}
+    run(store, source, NOW + 4 * HOUR)
     with store.read() as connection:
         [aside] = items.load_refused(connection)
     assert aside.since == NOW + HOUR and "another reason" in aside.problem
-    shelf.broken = {}
-    run(store, shelf, NOW + 5 * HOUR)
+    source.broken = {}
+    run(store, source, NOW + 5 * HOUR)
     with store.read() as connection:
         assert items.load_refused(connection) == []
 
 
 def test_a_renamed_source_keeps_its_items(store: Store) -> None:
-    shelf = Shelf(*(found(f"n{number}.en") for number in range(6)))
-    run(store, shelf)
+    source = MemorySource(*(found(f"n{number}.en") for number in range(6)))
+    run(store, source)
     before = {ref: item.id for ref, item in rows(store).items()}
-    done = collect(store, {"content": shelf}, now=NOW + HOUR, url=URL)
+    done = collect(store, {"content": source}, now=NOW + HOUR, url=URL)
     assert not done.held and not done.new
     assert {ref: item.id for ref, item in rows(store).items()} == before
     assert {item.source for item in rows(store).values()} == {"content"}
 
 
 def test_another_site_url_moves_every_page(store: Store) -> None:
-    shelf = Shelf(found("a.en"), found("b.en", url="https://elsewhere.example/"))
-    run(store, shelf)
-    collect(store, {"newsroom": shelf}, now=NOW + HOUR, url="https://new.example/n/")
+    source = MemorySource(found("a.en"), found("b.en", url="https://elsewhere.example/"))
+    run(store, source)
+    collect(store, {"newsroom": source}, now=NOW + HOUR, url="https://new.example/n/")
     assert rows(store)["a.en"].url == "https://new.example/n/en/a/"
     assert rows(store)["b.en"].url == "https://elsewhere.example/"
 
 
 def test_a_decision_on_an_older_state_is_made_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes collect the same new file at once: one item."""
-    shelf = Shelf(found("a.en"))
+    source = MemorySource(found("a.en"))
     overtaken = []
     real = items.load_known
 
@@ -473,17 +479,17 @@ def test_a_decision_on_an_older_state_is_made_again(store: Store, monkeypatch: p
             overtaken.append(True)
             with monkeypatch.context() as inner:
                 inner.setattr(items, "load_known", real)
-                assert len(run(store, shelf).new) == 1
+                assert len(run(store, source).new) == 1
         return known
 
     monkeypatch.setattr(items, "load_known", meanwhile)
-    done = run(store, shelf, NOW + HOUR)
+    done = run(store, source, NOW + HOUR)
     assert done.new == [] and len(rows(store)) == 1 and overtaken
 
 
 def test_many_items_are_written_in_short_transactions(store: Store) -> None:
-    shelf = Shelf(*(found(f"n{number}.en", published=NOW - HOUR) for number in range(250)))
-    assert len(run(store, shelf).new) == 250
+    source = MemorySource(*(found(f"n{number}.en", published=NOW - HOUR) for number in range(250)))
+    assert len(run(store, source).new) == 250
     with store.read() as connection:
         assert items.items_version(connection) == 3
     assert len({item.changed for item in rows(store).values()}) == 250
@@ -510,22 +516,22 @@ def test_any_file_operations_keep_ids_and_slugs_unique(
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{folder}/t.db", Path(folder))
         t.metadata.create_all(store.engine)
-        shelf, now = Shelf(), NOW
+        source, now = MemorySource(), NOW
         minted: dict[str, tuple[str, datetime]] = {}
         for what, first, second in [*operations, ("sweep", 1, None)]:
             if what == "write":
-                shelf.put(found(str(first), body=f"<p>{second}</p>", title="T"))
+                source.put(found(str(first), body=f"<p>{second}</p>", title="T"))
             elif what == "delete":
-                shelf.content.pop(str(first), None)
-            elif what in ("move", "copy") and first in shelf.content and first != second:
+                source.content.pop(str(first), None)
+            elif what in ("move", "copy") and first in source.content and first != second:
                 if str(first)[-2:] == str(second)[-2:]:
-                    one = shelf.content[str(first)]
-                    shelf.move(str(first), str(second))
+                    one = source.content[str(first)]
+                    source.move(str(first), str(second))
                     if what == "copy":
-                        shelf.put(one)
+                        source.put(one)
             elif what == "sweep":
                 now += timedelta(seconds=int(str(first)))
-                collect(store, {"newsroom": shelf}, now=now, url=URL, accept=True, mint=lambda: f"id-{next(serial)}")
+                collect(store, {"newsroom": source}, now=now, url=URL, accept=True, mint=lambda: f"id-{next(serial)}")
                 stored = rows(store)
                 everything = list(stored.values())
                 assert len({item.id for item in everything}) == len(everything)
@@ -536,11 +542,11 @@ def test_any_file_operations_keep_ids_and_slugs_unique(
                 for item in everything:
                     assert minted.setdefault(item.id, (item.slug, item.first_seen)) == (item.slug, item.first_seen)
                 present = [item for item in everything if item.gone_at is None]
-                assert {item.ref for item in present} <= set(shelf.content)
+                assert {item.ref for item in present} <= set(source.content)
                 with store.read() as connection:
                     aside = {each.ref for each in items.load_refused(connection)}
-                assert {item.ref for item in present} | aside == set(shelf.content)
-                again = collect(store, {"newsroom": shelf}, now=now, url=URL, accept=True)
+                assert {item.ref for item in present} | aside == set(source.content)
+                again = collect(store, {"newsroom": source}, now=now, url=URL, accept=True)
                 assert not again.has_changes
         store.close()
 

@@ -70,8 +70,8 @@ def test_bounce_to_the_return_path_is_handled(
     assert mail.sender.startswith("bounces+")
     assert mail.sender.endswith("@example.org")
     assert len({mail.sender, other.sender}) == 2
-    ears = FeedbackReceivers(newsroom.runtime, lambda: None)
-    ears.open_port()
+    receivers = FeedbackReceivers(newsroom.runtime, lambda: None)
+    receivers.open_port()
     try:
         assert _hand(port, mail.sender) == (250, b"2.0.0 noted")
         assert _hand(port, "bounces@example.org", b"X: " + b"x" * 100_000 + b"\r\n\r\nx") == (250, b"2.0.0 ignored")
@@ -80,7 +80,7 @@ def test_bounce_to_the_return_path_is_handled(
         with pytest.raises(RefusedError, match="lmtp"):
             FeedbackReceivers(newsroom.runtime, lambda: None).open_port()
     finally:
-        assert ears.stop(120)
+        assert receivers.stop(120)
     assert {entry.address: entry.returned for entry in newsroom.entries()} == {ada: "hard", eve: ""}
     # A person whose mailbox is gone gets no more mail.
     newsroom.item("two")
@@ -97,15 +97,15 @@ def test_mail_server_keeps_bounces_while_the_store_is_away(newsroom: RunningNews
     [mail] = newsroom.mails(address)
     with newsroom.runtime.store.write() as connection:
         connection.exec_driver_sql("ALTER TABLE feedback RENAME TO away")
-    ears = FeedbackReceivers(newsroom.runtime, lambda: None)
-    ears.open_port()
+    receivers = FeedbackReceivers(newsroom.runtime, lambda: None)
+    receivers.open_port()
     try:
         assert _hand(port, mail.sender)[0] == 451
         with newsroom.runtime.store.write() as connection:
             connection.exec_driver_sql("ALTER TABLE away RENAME TO feedback")
         assert _hand(port, mail.sender) == (250, b"2.0.0 noted")
     finally:
-        assert ears.stop(120)
+        assert receivers.stop(120)
 
 
 @pytest.mark.parametrize("subject", ["Subject: unsubscribe\r\n", ""])
@@ -303,12 +303,12 @@ def test_somebody_hears_of_a_mailbox_that_cannot_be_read(newsroom: RunningNewsro
     mailbox = f"host: 127.0.0.1, port: {free_port()}, security: none, username: x, password: {{env: IMAP}}, every: 1h"
     newsroom.configure("notify:", f"bounces: {{mailbox: {{{mailbox}}}}}\nnotify:")
     woken: list[bool] = []
-    ears = FeedbackReceivers(newsroom.runtime, lambda: woken.append(True))
-    ears.start()
+    receivers = FeedbackReceivers(newsroom.runtime, lambda: woken.append(True))
+    receivers.start()
     try:
         wait_until(lambda: woken)
     finally:
-        assert ears.stop(60)
+        assert receivers.stop(60)
     with newsroom.runtime.store.read() as connection:
         [text] = connection.execute(select(t.notices.c.text)).scalars()
     assert "The bounce mailbox cannot be read" in text

@@ -38,7 +38,7 @@ def friday(number: int) -> datetime:
     return datetime(2026, 12, 4, 4, tzinfo=UTC) + timedelta(weeks=number)
 
 
-def enrol(folder: NewsroomFolder, count: int = 9, schedule: str = WEEKLY) -> None:
+def add_readers(folder: NewsroomFolder, count: int = 9, schedule: str = WEEKLY) -> None:
     """Add readers in three languages and tick at START."""
     folder.write("schedules/weekly.yaml", schedule)
     with folder.runtime() as runtime:
@@ -97,7 +97,7 @@ def state_of(folder: NewsroomFolder) -> dict[str, Any]:
 @pytest.mark.slow
 def test_a_rehearsal_predicts_what_the_service_does(tmp_path: Path, database_url: str) -> None:
     with make_newsroom_folder(tmp_path / "n", database_url) as folder:
-        enrol(folder)
+        add_readers(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         folder.write("content/two.ru.md", item("Вода для всех", published="2026-12-09"))
         folder.write("content/two.en.md", item("Water again", published="2026-12-09"))
@@ -130,7 +130,7 @@ def test_a_rehearsal_predicts_what_the_service_does(tmp_path: Path, database_url
 
 def test_a_rehearsal_changes_and_sends_nothing(tmp_path: Path, database_url: str) -> None:
     with make_newsroom_folder(tmp_path / "n", database_url) as folder:
-        enrol(folder)
+        add_readers(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         folder.write(
             "content/bad.en.md", item("Bad", published="2026-12-09", images='[{src: https://e.org/a.png, alt: ""}]')
@@ -150,7 +150,7 @@ def test_a_rehearsal_changes_and_sends_nothing(tmp_path: Path, database_url: str
 
 def test_samples_are_anonymous_and_one_for_each_language(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
-        enrol(folder)
+        add_readers(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         result = play(folder, START, START + timedelta(days=7))
         (row,) = result.rows
@@ -175,7 +175,7 @@ def test_samples_are_anonymous_and_one_for_each_language(tmp_path: Path) -> None
 
 def test_a_second_rehearsal_replaces_only_old_samples(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
-        enrol(folder)
+        add_readers(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         play(folder, START, START + timedelta(days=7))
         (tmp_path / "out" / "notes.txt").write_text("mine")
@@ -195,7 +195,7 @@ def test_a_large_mailing_is_sampled_and_counted(tmp_path: Path, monkeypatch: pyt
     take = rehearsing.MailCatcher.take
     monkeypatch.setattr(rehearsing.MailCatcher, "take", lambda self: (caught.append(len(self.mails)), take(self))[1])
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
-        enrol(folder, 90)
+        add_readers(folder, 90)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         folder.write("content/two.en.md", item("Water again", published="2026-12-09"))
         result = play(folder, START, START + timedelta(days=20))
@@ -207,7 +207,7 @@ def test_a_large_mailing_is_sampled_and_counted(tmp_path: Path, monkeypatch: pyt
 
 def test_the_time_before_the_period_is_played_not_shown(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
-        enrol(folder)
+        add_readers(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         folder.write("content/two.en.md", item("Water again", published="2026-12-09"))
         result = play(folder, friday(0) + timedelta(hours=1), friday(1) + timedelta(hours=1))
@@ -217,7 +217,7 @@ def test_the_time_before_the_period_is_played_not_shown(tmp_path: Path) -> None:
 
 def test_only_the_copy_has_its_clock_set_back(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
-        enrol(folder)
+        add_readers(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         with folder.runtime() as runtime:
             runtime.set_clock(friday(0))
@@ -235,7 +235,7 @@ def test_only_the_copy_has_its_clock_set_back(tmp_path: Path) -> None:
 
 def test_a_held_edition_shows_its_later_state(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
-        enrol(folder, schedule=WEEKLY + "approval: {by: [boss@example.org], ahead: 3h, silence: send}\n")
+        add_readers(folder, schedule=WEEKLY + "approval: {by: [boss@example.org], ahead: 3h, silence: send}\n")
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         result = play(folder, START, START + timedelta(days=6))
     assert [row.outcome for row in result.rows if row.edition] == ["held", "sent"]
@@ -247,7 +247,7 @@ def test_a_held_edition_shows_its_later_state(tmp_path: Path) -> None:
 def test_moved_and_skipped_slots_have_reasons(tmp_path: Path) -> None:
     schedule = WEEKLY.replace("fri 09:00}", "fri 09:00, window: '10:00-18:00', skip_dates: [2026-12-11]}")
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
-        enrol(folder, schedule=schedule)
+        add_readers(folder, schedule=schedule)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         result = play(folder, START, START + timedelta(days=13))
     sent, skipped = result.rows
@@ -266,7 +266,7 @@ def test_a_newsroom_that_never_ran_can_be_rehearsed(tmp_path: Path) -> None:
 
 def test_a_delivery_in_progress_is_played_on_the_copy(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
-        enrol(folder)
+        add_readers(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         with folder.runtime() as runtime:
             runtime.set_clock(friday(0))

@@ -69,14 +69,14 @@ class ContentGates:
         urls = {url for found in links.values() for url in found}
         dead = self._links.find_dead(urls) if urls else {}
         deadline = time.monotonic() + SPAM_BUDGET
-        said: set[tuple[str, str]] = set()
+        seen: set[tuple[str, str]] = set()
         judged = []
         for result in results:
             failures, warnings = [*result.failures], [*result.warnings]
             for action, failure in self._check(result, links.get(id(result), {}), dead, deadline):
-                if (result.outlet, str(failure)) in said and failure.gate == "contrast":
+                if (result.outlet, str(failure)) in seen and failure.gate == "contrast":
                     continue  # the same colours in every language
-                said.add((result.outlet, str(failure)))
+                seen.add((result.outlet, str(failure)))
                 text = f"{result.outlet.partition(':')[2]} ({result.language}): {failure}"
                 (failures if action == "hold" else warnings).append(text)
             judged.append(

@@ -253,9 +253,9 @@ def _with_status(person: PersonRecord, status: Sequence[StatusColumn]) -> Person
     state, at = person.state, person.at
     for column in status:
         cell = person.cells[column.index] if column.index < len(person.cells) else ""
-        said = column.read(cell) or RecordState.UNKNOWN
-        if worst([state, said]) is not worst([state]):
-            state, at = said, None
+        read = column.read(cell) or RecordState.UNKNOWN
+        if worst([state, read]) is not worst([state]):
+            state, at = read, None
             with suppress(InputError):
                 at = parse_time(cell, column.name)
     return replace(person, state=state, at=at)

@@ -204,13 +204,13 @@ def _check_sender(session: Session, address: str, where: str) -> DoctorFinding:
         _command(session.socket, "RSET")
         return DoctorFinding("ok", "sender", where, f"takes mail with the return path {address}")
     if 400 <= code < 500:
-        said = f"the mail host does not take mail from {address} now: {code} {text}"
+        message = f"the mail host does not take mail from {address} now: {code} {text}"
         return DoctorFinding(
-            "warning", "sender", where, said, "try again later; if it stays, ask the provider of the host"
+            "warning", "sender", where, message, "try again later; if it stays, ask the provider of the host"
         )
-    said = f"the mail host refuses mail from {address}: {code} {text}" if code else f"the mail host hung up: {text}"
+    message = f"the mail host refuses mail from {address}: {code} {text}" if code else f"the mail host hung up: {text}"
     mend = "let the account send for this address, or correct login, `from` and return_path"
-    return DoctorFinding("error", "sender", where, said, mend)
+    return DoctorFinding("error", "sender", where, message, mend)
 
 
 def _command(connection: socket.socket, command: str) -> tuple[int, str]:
