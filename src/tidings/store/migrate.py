@@ -3,15 +3,19 @@
 A migration that only adds what older programs need not know names the oldest schema whose program still works with
 it: `compatible_from = "0010"`. The store keeps this as a value, which a program of that version reads. So the schema is
 upgraded first, while everything runs, and then the processes are replaced one by one.
+
+It also names its indexes of large tables: `indexes_first = ("NAME ON TABLE (COLUMN)",)`. PostgreSQL makes them before
+the migration, without a lock that stops writers. The migration makes those that are missing (IF NOT EXISTS).
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from tidings.model.errors import RefusedError, StoreVersionError
 from tidings.store.engine import Store
@@ -105,6 +109,8 @@ def upgrade(store: Store) -> bool:
     """Upgrade the store to the schema of this version. False if it is up to date."""
     if not needs_upgrade(store):
         return False
+    if not store.is_sqlite:
+        _make_indexes(store, version(store) or "")
     _run(store, only_if_fresh=False)
     return True
 
@@ -115,10 +121,33 @@ def may_run_meanwhile(before: str) -> bool:
 
 
 def _oldest_served() -> str:
+    return max(str(getattr(module, "compatible_from", module.revision)) for module in _modules())
+
+
+def _modules() -> list[Any]:
+    """Return all migrations, the newest first."""
     from alembic.script import ScriptDirectory
 
-    steps = ScriptDirectory.from_config(_config()).walk_revisions()
-    return max(str(getattr(step.module, "compatible_from", step.revision)) for step in steps)
+    return [step.module for step in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
+def _make_indexes(store: Store, before: str) -> None:
+    """Make the `indexes_first` of the migrations after a version."""
+    indexes = [index for module in _modules() if module.revision > before for index in _indexes_of(module)]
+    with store.session_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for index in indexes:
+            name = index.partition(" ")[0]
+            broken = text("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid")
+            if connection.scalar(broken, {"name": name}):
+                # An earlier try ended in the middle.
+                connection.exec_driver_sql(f"DROP INDEX {name}")
+            # A column may be made by a migration: then this one makes the index too.
+            with suppress(ProgrammingError):
+                connection.exec_driver_sql(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index}")
+
+
+def _indexes_of(module: Any) -> tuple[str, ...]:
+    return tuple(getattr(module, "indexes_first", ()))
 
 
 def _run(store: Store, *, only_if_fresh: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tidings.runtime.backup.backup import make_backup, upgrade
 from tidings.runtime.backup.backup_file import check_backup_file
 from tidings.runtime.backup.restore import restore
 from tidings.store import migrate, migrations
+from tidings.store.engine import Store
 
 OLD = migrate.HEAD
 NEW = f"{int(OLD) + 1:04}"
@@ -66,6 +68,37 @@ def yes(question: str) -> None:
 def columns(newsroom: RunningNewsroom) -> set[str]:
     with newsroom.runtime.store.read() as connection:
         return {column["name"] for column in inspect(connection).get_columns("subscribers")}
+
+
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
+def test_large_indexes_are_made_before_the_migration(
+    database_url: str, tmp_path: Path, newer: pytest.MonkeyPatch
+) -> None:
+    """In its transaction, an index on 10 million deliveries stops all senders for half a minute."""
+    step = Path(migrate.SCRIPTS) / "versions" / f"m{NEW}_next.py"
+    indexes = ("ix_name ON subscribers (name)", "ix_shoe ON subscribers (shoe_size)")
+    made = "".join(f"    op.execute('CREATE INDEX IF NOT EXISTS {index}')\n" for index in indexes)
+    step.write_text(f"{NEXT_STEP}{made}\n\nindexes_first = {indexes!r}\n")
+
+    def valid(store: Store) -> list[str]:
+        query = (
+            "SELECT indexrelid::regclass::text FROM pg_index WHERE indisvalid AND indrelid = 'subscribers'::regclass"
+        )
+        with store.read() as connection:
+            found = connection.exec_driver_sql(query).scalars()
+            return sorted(name for name in found if name in ("ix_name", "ix_shoe"))
+
+    with closing(Store(database_url, tmp_path)) as store:
+        with newer.context() as interrupted:
+            interrupted.setattr(migrate, "_run", lambda store, only_if_fresh: None)
+            migrate.upgrade(store)
+        assert valid(store) == ["ix_name"], "the other column does not exist yet"
+        with store.write() as connection:
+            connection.exec_driver_sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_name'::regclass")
+        assert migrate.upgrade(store)
+        assert valid(store) == ["ix_name", "ix_shoe"]
 
 
 def test_an_upgrade_makes_a_backup_first(newsroom: RunningNewsroom, request: pytest.FixtureRequest) -> None:

@@ -8,6 +8,10 @@ down_revision = "0015"
 branch_labels = None
 depends_on = None
 compatible_from = "0011"
+indexes_first = (
+    "ix_deliveries_returned ON deliveries (returned, mailing) WHERE returned <> ''",
+    "ix_subscriptions_paused ON subscriptions (list, paused_until) WHERE paused_until IS NOT NULL",
+)
 
 
 def upgrade() -> None:
@@ -15,12 +19,8 @@ def upgrade() -> None:
 
     An older program that composes meanwhile notes nothing. Then waiting stories go with the next new story.
     """
-    for name, table, columns, condition in (
-        ("ix_deliveries_returned", "deliveries", ["returned", "mailing"], "returned <> ''"),
-        ("ix_subscriptions_paused", "subscriptions", ["list", "paused_until"], "paused_until IS NOT NULL"),
-    ):
-        where = sa.text(condition)
-        op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
+    for index in indexes_first:
+        op.execute(f"CREATE INDEX IF NOT EXISTS {index}")
     op.add_column("mailings", sa.Column("postpones", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.create_index("ix_mailings_schedule", "mailings", ["schedule", "postpones"])
     op.execute(
