@@ -34,13 +34,15 @@ axe.run().then(found => {
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Return HTML by name, with the style sheet in it."""
     with open_newsroom(tmp_path_factory.mktemp("sent") / "n", "sqlite:///tidings.db") as newsroom:
+        newsroom.configure("languages: [en, ru, kk]\n  timezone", "languages: [en, ru, kk, ar]\n  timezone")
         newsroom.schedule("daily", DAILY + "approval: {by: [boss@example.org], ahead: 3h}\n")
-        for language in ("en", "ru"):
+        for language in ("en", "ru", "ar"):
             newsroom.reader(f"anna-{language}", language=language)
         newsroom.tick(MONDAY - 12 * HOUR)
         for name in ("one", "two"):
             newsroom.item(name)
             newsroom.item(name, "ru")
+            newsroom.item(name, "ar", "آبار جديدة")
         newsroom.tick(MONDAY - 2 * HOUR)
         runtime = newsroom.runtime
         link = review_url(runtime.newsroom, runtime.keys, newsroom.edition("daily/1").id, "boss@example.org")
@@ -59,6 +61,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
                 "decided": read(link.removeprefix(runtime.newsroom.site.url)),
                 "archive": read("archive/digest/"),
                 "edition": read("archive/digest/1/ru"),
+                "rtl edition": read("archive/digest/1/ar"),
             }
             with runtime.store.read() as connection:
                 report = make_report(connection, runtime.newsroom, None, None, newsroom.now)
@@ -98,6 +101,7 @@ def test_axe_finds_nothing_serious(pages: dict[str, str], scheme: str, tmp_path:
 @pytest.mark.slow
 def test_no_page_is_wider_than_a_phone(pages: dict[str, str], tmp_path: Path) -> None:
     """Use a frame of 360 pixels: Chromium's own window is never narrower than 500."""
+    assert 'dir="rtl"' in pages["rtl edition"]
     for name, page in pages.items():
         inner = tmp_path / f"{name}.html"
         inner.write_text(page, encoding="utf-8")
