@@ -234,7 +234,7 @@ PROMISES = {
         Mutation(
             "leaving-without-lock", "store/people/consent.py",
             "    lock(connection, wanted)\n    added = 0", "    added = 0",
-            "tests/store/people/test_consent.py::test_leaving_waits_while_a_suppression_is_lifted",
+            "tests/store/people/test_consent.py::test_leaving_waits_for_another_change_of_the_person",
         ),
         Mutation(
             "intents-without-lock", "store/delivery/journal.py",

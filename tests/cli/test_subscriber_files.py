@@ -56,6 +56,17 @@ def test_refused_lines_are_corrected_and_imported(folder: NewsroomFolder, run: R
     assert known["name"] == "Zoë Two" and not folder.mails.received
 
 
+def test_a_character_that_nobody_sees_is_named(folder: NewsroomFolder, run: Run) -> None:
+    """A zero width space before an address that had left added it again."""
+    for address, odd in (("\u200bada@example.org", "U+200B ZERO WIDTH SPACE"), ("bоb@example.org", "U+043E CYRILLIC")):
+        refused = run("subscribers", "add", address, "--list", "digest")
+        assert refused.code == 1 and odd in refused.err
+        folder.write("people.csv", f"email\n{address}\n")
+        refused = run("subscribers", "import", str(folder.root / "people.csv"), "--list", "digest", "--confirmed")
+        assert refused.code == 1 and odd in refused.out + refused.err
+    assert run("subscribers", "list", "--state", "all", "--count").ok().out == "0\n"
+
+
 def test_an_export_of_another_tool_needs_one_command(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
     path = tmp_path / "subscribers.csv"
     path.write_text(

@@ -13,7 +13,7 @@ from tidings.pipeline import notices
 from tidings.pipeline.members import preferences, subscribe
 from tidings.pipeline.members.mails import parse_confirmation
 from tidings.runtime.newsroom import Runtime
-from tidings.store.people import sign_ups, subscribers
+from tidings.store.people import consent, sign_ups, subscribers
 from tidings.store.service.clock import real_now
 from tidings.web.requests import site_of
 
@@ -72,6 +72,12 @@ def request_subscription(
         if not is_robot:
             sign_ups.add_request(connection, request, runtime.now())
     return True
+
+
+def name_odd_character(text: str, address: str) -> str:
+    """Add to a message about an invalid address the character that nobody sees, by its Unicode name."""
+    odd = consent.find_odd_character(address)
+    return f"{text} ({odd})" if odd else text
 
 
 def read_confirmation(

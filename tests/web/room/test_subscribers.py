@@ -81,6 +81,8 @@ def test_an_addition_names_the_consent_or_asks_for_it(room: RoomSite) -> None:
     again = editor.post("subscribers/add", email="dana@example.org", how="again", **chosen)
     assert again.status_code == 409 and "on this list already" in again.text
     assert editor.post("subscribers/add", email="nobody", how="x", **chosen).status_code == 422
+    odd = editor.post("subscribers/add", email="anna\u200b@example.org", how="x", **chosen)
+    assert odd.status_code == 422 and "U+200B ZERO WIDTH SPACE" in odd.text
     assert editor.post("subscribers/add", email="a@example.org", how="x", add_list="no").status_code == 422
 
 

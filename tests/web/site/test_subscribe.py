@@ -479,6 +479,20 @@ def test_a_token_of_another_purpose_opens_nothing(site: Site) -> None:
     assert site.states() == {"digest": "confirmed"}
 
 
+@pytest.mark.parametrize(
+    ("address", "odd"),
+    [("ada\u200b@example.org", "U+200B ZERO WIDTH SPACE"), ("bоb@example.org", "U+043E CYRILLIC SMALL LETTER O")],
+)
+def test_a_character_that_nobody_sees_is_named(site: Site, address: str, odd: str) -> None:
+    """Such an address was added beside the one that had left."""
+    for path in ("subscribe/digest", "subscribe/digest?lang=ru"):
+        page = httpx.post(site.url + path, data={"email": address})
+        assert page.status_code == 422 and f"({odd})" in page.text
+    answer = httpx.post(site.url + "api/subscriptions", json={"email": address, "lists": ["digest"]})
+    assert answer.status_code == 422 and odd in answer.text
+    assert not site.mails()
+
+
 def test_an_invalid_form_is_refused(site: Site) -> None:
     for body, code in ((b"x" * 20_000, 413), ("é".encode(), 400), (b"&".join([b"a=1"] * 600), 400)):
         assert httpx.post(site.url + "subscribe/digest", content=body).status_code == code

@@ -43,12 +43,22 @@ def normal_address(address: str) -> str:
     if hidden:
         raise InputError(f"{address!r} has an invisible character: {hidden}. Type the address again without it.")
     normal = _normalise(address)
-    local, _, domain = normal.rpartition("@")
-    labels = [_readable_label(label) for label in domain.split(".")]
-    odd = next(filter(None, map(find_odd_letter, (local, *labels))), "")
+    odd = _find_odd_letter(normal)
     if odd:
         raise InputError(f"{address!r} has a letter that looks like another one: {odd}. Type the address again.")
     return normal
+
+
+def find_odd_character(address: str) -> str:
+    """Describe the first invisible character or look-alike letter of an address by its Unicode name, or return ''."""
+    found = find_hidden_character(address.strip()) or _find_odd_letter(unicodedata.normalize("NFC", address.strip()))
+    return found.partition(",")[0]
+
+
+def _find_odd_letter(address: str) -> str:
+    local, _, domain = address.rpartition("@")
+    labels = [_readable_label(label) for label in domain.split(".")]
+    return next(filter(None, map(find_odd_letter, (local, *labels))), "")
 
 
 def _readable_label(label: str) -> str:
@@ -122,11 +132,6 @@ def suppress_all(connection: Connection, hashes: Iterable[str], list_name: str, 
         of_servers = s.hash.in_(wanted) & (s.list == list_name) & s.reason.in_((FeedbackKind.HARD, FeedbackKind.SOFT))
         connection.execute(update(t.suppressions).where(of_servers).values(reason=reason))
     if wanted:
-        connection.execute(
-            update(t.consent_locks)
-            .where(t.consent_locks.c.hash.in_(wanted))
-            .values(version=t.consent_locks.c.version + 1)
-        )
         advance_version(connection)
     return added
 

@@ -57,7 +57,7 @@ consent_locks = Table(
     "consent_locks",
     metadata,
     Column("hash", String, primary_key=True),
-    Column("version", Integer, nullable=False, doc="counts changes of consent, which lock this row"),
+    Column("version", Integer, nullable=False, doc="0; changes of consent lock this row"),
 )
 """One row for each address, subscriber or not."""
 

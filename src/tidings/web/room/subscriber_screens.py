@@ -34,7 +34,7 @@ from tidings.store.people.subscribers import (
     subscriptions_page,
 )
 from tidings.store.people.team import Role
-from tidings.web.reader_actions import request_subscription
+from tidings.web.reader_actions import name_odd_character, request_subscription
 from tidings.web.room.edition_screen import delivery_states, skip_texts, story_title
 from tidings.web.room.today import edition_title, hold_texts, list_title, schedule_title
 from tidings.web.room.visit import Visit
@@ -152,7 +152,8 @@ def add(visit: Visit) -> Response:
             if not is_asked:
                 return _list_page(visit, 429, {"email": words.gettext("Too many at once. Wait ten minutes.")})
     except InputError:
-        return _list_page(visit, 422, {"email": words.gettext("This is not an e-mail address.")})
+        wrong = name_odd_character(words.gettext("This is not an e-mail address."), email)
+        return _list_page(visit, 422, {"email": wrong})
     texts = {
         "exists": words.gettext("They are on this list already."),
         "left": words.gettext("They left this list. Only they can come back, by the subscribe page."),

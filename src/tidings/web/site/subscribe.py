@@ -104,7 +104,8 @@ class _SubscribePage(ReaderPage):
             address = consent.normal_address(fields.get("email", [""])[0])
         except InputError:
             address = ""
-            errors["email"] = gettext("Write your address like name@example.org.")
+            advice = gettext("Write your address like name@example.org.")
+            errors["email"] = reader_actions.name_odd_character(advice, fields.get("email", [""])[0])
         chosen = fields.get("list") or ([self._name] if self._name else self._offered[:1])
         lists = tuple(name for name in self._offered if name in chosen)
         if not lists or (len(self._offered) > 1 and not self._name and "list" not in fields):
