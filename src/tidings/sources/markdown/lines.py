@@ -40,11 +40,12 @@ _SPACED_ADDRESS = re.compile(
 # Tags of Word, which are no HTML.
 _OFFICE_TAG = re.compile(r"</?(?:o|w|v|m|st1):[A-Za-z]{1,30}(?:\s[^<>\n]{0,300})?/?>")
 _COMMENTS = re.compile(
-    r"\{\{?/\*.{0,5000}?\*/\}?\}|\{%-? ?comment ?-?%\}.{0,5000}?\{%-? ?endcomment ?-?%\}"
-    r"|\{::comment\}.{0,5000}?\{:/(?:comment)?\}",
+    r"\{\{?/\*(?:(?!/\*|\*/).){0,5000}\*/\}?\}"
+    r"|\{%-? ?comment ?-?%\}(?:(?!\{%-? ?(?:end)?comment).){0,5000}\{%-? ?endcomment ?-?%\}"
+    r"|\{::comment\}(?:(?!\{::comment\}|\{:/).){0,5000}\{:/(?:comment)?\}",
     re.DOTALL,
 )
-"""Comments of Hugo, MDX, Jekyll and kramdown."""
+"""Comments of Hugo, MDX, Jekyll and kramdown. None is searched beyond the beginning of the next one."""
 _PROGRAM_LINE = re.compile(
     r"(?:\[(?:TOC|toc)\]|\[\[_?(?:TOC|toc)_?\]\]|\+\+\+|\([\w-]{1,60}\)="
     r"|import (?:.{1,200} from )?[\"'][^\"']{1,200}[\"'];?|export (?:const|default) .{1,200}[;)}])$"

@@ -48,7 +48,8 @@ _ENTRY_END = re.compile(rb"</(?:[\w.-]+:)?(?:item|entry)\s*>", re.IGNORECASE)
 _STRAY_AMPERSAND = re.compile(rb"&(?!#\d{1,7};|#x[0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{0,30};)")
 _MEDIA_NAMESPACE = re.compile(rb"[\"']https?://search\.yahoo\.com/mrss/?[\"']")
 _PICTURE_ELEMENT = re.compile(
-    rb"<(image|thumbnail|picture|photo)>\s*(?:<!\[CDATA\[)?\s*(https?://[^<>\s\"\]]{1,2000})\s*(?:\]\]>)?\s*</\1>",
+    rb"<(image|thumbnail|picture|photo)>\s{0,99}(?:<!\[CDATA\[\s{0,99})?(https?://[^<>\s\"\]]{1,2000})"
+    rb"\s{0,99}(?:\]\]>\s{0,99})?</\1>",
     re.IGNORECASE,
 )
 _ONE_BYTE = re.compile(r"(?:windows-?125\d|cp-?125\d|iso-?8859-?\d+|latin-?\d|koi8-[ru])$")
