@@ -348,7 +348,7 @@ def _roles(sentence: str) -> list[frozenset[str]]:
 
 
 _PERSON = re.compile(
-    r"\b(?:Mrs?|Ms|Miss|Mme|Mlle|Herr|Frau|Sra?|Sig(?:ra)?|Dr|Prof|г-(?:н|жа))\.? [^\W\d_a-zа-я][\w'’-]{1,30}"
+    r"\b(?:Mrs?|Ms|Miss|Mme|Mlle|Herr|Frau|Sra?|Sig(?:ra)?|Dr|Prof|г-(?:н|жа))\.? (?!Web\b)[^\W\d_a-zа-я][\w'’-]{1,30}"
     r"(?: [^\W\d_a-zа-я][\w'’-]{1,30})?(?! ?@)"
 )
 """A person's name, after a title."""
