@@ -128,3 +128,16 @@ def test_only_the_slot_that_is_meant_is_skipped(
     shown = editor.post("calendar/move", do="check", **fields | {"how": "plan"}).text
     assert "Moved." in editor.post("calendar/move", do="save", opened=_opened(shown), **fields | {"how": "plan"}).text
     assert "moved" not in read_story_file(room, "schedules/daily.yaml")
+
+
+def test_one_edition_of_a_day_left_out_is_put_back_alone(room: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All editions of the day came back."""
+    for key, value in room.newsroom.folder.env.items():
+        monkeypatch.setenv(key, value)
+    editor = room.browser("editor")
+    rule = 'daily: ["09:00", "18:00"]\n  moved: {2026-03-14: skip}'
+    room.newsroom.schedule("daily", f"cadence:\n  {rule}\ndeliver: [{{list: digest, frequency: all}}]\n")
+    fields = {"schedule": "daily", "slot": "2026-03-14T09:00", "how": "plan"}
+    shown = editor.post("calendar/move", do="check", **fields).text
+    assert "Moved." in editor.post("calendar/move", do="save", opened=_opened(shown), **fields).text
+    assert "2026-03-14T18:00: skip" in read_story_file(room, "schedules/daily.yaml")

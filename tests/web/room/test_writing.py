@@ -151,6 +151,17 @@ def test_a_storys_pictures_are_described_and_taken_out_in_its_form(room: RoomSit
     assert "images" not in read_story_file(room)
 
 
+def test_a_long_alt_text_stays_whole(room: RoomSite) -> None:
+    """Its end was cut whenever somebody saved the story."""
+    editor, folder = room.browser("editor"), room.newsroom.folder
+    (folder.root / "content" / "media").mkdir(exist_ok=True)
+    (folder.root / "content" / "media" / "a.jpg").write_bytes(_photo((40, 40)))
+    alt = "A well in the village. " * 60 + "The end."
+    folder.write(FILE, f'---\ntitle: One\nimages: [{{src: media/a.jpg, alt: "{alt}"}}]\n---\nText.\n')
+    assert edit_story_from(editor, editor.get("stories/edit", file=FILE).text)[0] == 200
+    assert alt in read_story_file(room)
+
+
 def edit_story_from(browser: Browser, page: str) -> tuple[int, str]:
     """Save the fields of a page's form."""
     fields = form_fields(page) | {"do": "save"}

@@ -343,6 +343,11 @@ def _change_slot(
     opened = files.open_file(visit.runtime.root, f"{SCHEDULES}/{schedule.name}.yaml")
     text = opened.text
     moves = {move.slot: move.target for move in cadence.moved if move.slot not in (name, name[:10])}
+    if any(move.slot == name[:10] and move.to is None for move in cadence.moved):
+        # The whole day was left out: its other editions stay so.
+        day = date.fromisoformat(name[:10])
+        kept = {f"{day}T{clock:%H:%M}" for clock in cadence.local_times(day)} - {name}
+        moves |= dict.fromkeys(sorted(kept), "skip")
     skipped = [str(span) for span in cadence.skip_dates]
     if how == "skip":
         moves[name] = "skip"

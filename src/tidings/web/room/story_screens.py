@@ -344,7 +344,7 @@ def _describe_pictures(visit: Visit, text: str) -> str:
         picture, prefix = pictures[number], f"picture.{number}."
         if visit.field(f"{prefix}src", 2_000) != picture.src:
             continue  # the form showed another one here
-        words = replace(picture, alt=visit.field(f"{prefix}alt", 1_000), credit=visit.field(f"{prefix}credit", 300))
+        words = replace(picture, alt=visit.field(f"{prefix}alt", 20_000), credit=visit.field(f"{prefix}credit", 20_000))
         if visit.field(f"{prefix}drop"):
             text = story_pictures.replace_picture(text, number, None)
         elif words != picture:
