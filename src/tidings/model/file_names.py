@@ -47,6 +47,7 @@ _COPY = re.compile(
     re.IGNORECASE,
 )
 _LANGUAGE_END = re.compile(r"\.[a-z]{2,3}(?:-[A-Za-z]{2,8})?$")
+_LANGUAGE_TAG = re.compile(r"\.[a-z]{2,3}(?:-[A-Z][a-z]{3})?(?:-[A-Z]{2})?$")
 _NUMBERED = re.compile(r"(?P<stem>.+?) (?P<number>\d{1,2})(?P<ending>(?:\.[^. ]{1,20}){1,2})")
 
 
@@ -59,7 +60,9 @@ def is_copy(name: str, others: Collection[str]) -> bool:
     if name.startswith("~") and name[1:] in others:
         return True
     if name.endswith(".md"):
-        wholes = (name[: match.start()] for match in re.finditer(r"[^A-Za-z0-9]", name[:-3]))
+        # "news.zh-Hant.md" beside "news.zh.md" is another language.
+        signs = () if _LANGUAGE_TAG.search(name[:-3]) else re.finditer(r"[^A-Za-z0-9]", name[:-3])
+        wholes = (name[: match.start()] for match in signs)
         if any(f"{whole}.md" in others and _LANGUAGE_END.search(whole) for whole in wholes):
             return True
     if match := _COPY.search(name):

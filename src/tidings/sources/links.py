@@ -15,6 +15,7 @@ import idna
 from tidings.model.item import Media
 from tidings.sources.media import LocalFile, MediaError
 
+_FILE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif|pdf|docx?|xlsx?|pptx?|zip|mp[34])$", re.IGNORECASE)
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY = re.compile(r"[A-Za-z0-9.\-_:\[\]@%~!$&'()*+,;=]+")
 _FILE_NAME = re.compile(
@@ -168,7 +169,7 @@ class FileLinks(LinkResolver):
             target = "https:" + target.replace("\\", "/")
         if re.match(r"www\.[\w-]+\.[\w-]", target):
             target = f"https://{target}"
-        if not picture and re.fullmatch(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", target):
+        if not picture and re.fullmatch(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", target) and not _FILE.search(target):
             return _quote(f"mailto:{target}")
         if _SCHEME.match(target):
             encoded = encode_url(target)

@@ -27,6 +27,10 @@ def test_a_numbered_list_begins_where_its_author_began() -> None:
     assert html_to_text('<ol start="7"><li>a</li><li>b</li></ol>') == "7. a\n8. b"
 
 
+def test_a_list_that_begins_with_a_huge_number_holds_no_digest() -> None:
+    assert html_to_text(f'<ol start="{"9" * 5_000}"><li>a</li></ol>') == "1. a"
+
+
 def test_elements_without_content_stay_empty() -> None:
     body = '<picture><source srcset="/a.webp"><img src="/a.jpg" alt="A"></picture><p>long<wbr>word</p>'
     assert fit_headings(body, 3) == body

@@ -617,6 +617,12 @@ def test_a_title_that_sounds_like_a_copy_is_a_story(name: str) -> None:
     assert not is_copy(f"{name}.en.md", {f"{name}.en.md", "other.en.md"})
 
 
+@pytest.mark.parametrize("name", ["news.zh-Hant.md", "news.pt-BR.md", "news.sr-Latn-RS.md"])
+def test_a_language_with_its_script_or_country_is_no_copy(name: str) -> None:
+    """It left the feeds where a file in the plain language was beside it."""
+    assert not is_copy(name, {name, "news.zh.md", "news.pt.md", "news.sr.md"})
+
+
 def test_a_file_becomes_a_copy_once_its_original_is_there(content: Path) -> None:
     """The names of a folder are only checked again when one of them has changed."""
     source = source_of(content.parent)
@@ -654,3 +660,10 @@ def test_an_address_without_its_scheme_leads_out_of_the_site(content: Path) -> N
     assert 'href="https://www.un.example/a"' in swept.items[0].body
     assert 'href="mailto:office@un.example"' in swept.items[0].body
     assert not swept.problems
+
+
+def test_a_file_with_an_at_sign_is_no_mail_address(content: Path) -> None:
+    (content / "photo@2x.pdf").write_bytes(b"%PDF-1.7")
+    (content / "a.en.md").write_text("---\ntitle: T\n---\n[Plan](photo@2x.pdf)\n")
+    body = sweep(content).items[0].body
+    assert "mailto" not in body and "/photo%402x.pdf" in body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fixtures.growth import is_slow
 from tidings.sources.body import render_body
 from tidings.sources.links import LinkProblem, WebLinks
 from tidings.sources.markdown.lines import prepare_lines
@@ -164,3 +165,12 @@ def test_a_mark_that_nothing_turns_into_words_is_named(text: str) -> None:
 def test_code_in_fences_stays_as_it_is() -> None:
     code = "```\n• a\n##b\n{/* c */}\n[TOC]\n<o:p>\n:::note\n```\n\n~~~\n{: .x }\n~~~"
     assert prepare_lines(code) == code
+
+
+def test_comments_go_outside_of_fences_alone() -> None:
+    code = "```\n{{/* b */}}\n```"
+    assert prepare_lines(f"x{{{{/* a */}}}}y\n\n{code}\n\n{{{{/* c */}}}}z") == f"xy\n\n{code}\n\nz"
+
+
+def test_many_comments_take_linear_time() -> None:
+    assert not is_slow(prepare_lines, lambda size: "{{/* x */}}\n" * 20 * size)

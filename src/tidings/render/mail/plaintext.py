@@ -101,7 +101,8 @@ def _walk(element: lxml_html.HtmlElement, blocks: list[str], indent: str, width:
             flush()
             items: list[str] = []
             start = child.get("start", "")
-            for place, entry in enumerate(child.iterchildren("li"), start=int(start) if start.isdecimal() else 1):
+            first_number = int(start) if re.fullmatch(r"[0-9]{1,9}", start) else 1
+            for place, entry in enumerate(child.iterchildren("li"), start=first_number):
                 bullet = f"{place}. " if tag == "ol" else "- "
                 inner: list[str] = []
                 _walk(entry, inner, indent + " " * len(bullet), width, indent + bullet)

@@ -74,7 +74,7 @@ _LONGEST_COMMENT = 500
 
 def prepare_lines(text: str) -> str:
     """Return a text that CommonMark reads as its author means it."""
-    text = _COMMENTS.sub(lambda match: match[0] if text.count("```", 0, match.start()) % 2 else "", text)
+    text = _without_comments(text)
     given = text.split("\n")
     lines: list[str] = []
     fence, position = "", 0
@@ -108,6 +108,20 @@ def prepare_lines(text: str) -> str:
                 lines[-1] += "  "
         lines.append(line)
     return "\n".join(lines)
+
+
+def _without_comments(text: str) -> str:
+    """Leave out comments, except in fences."""
+    pieces: list[str] = []
+    position = fences = 0
+    for match in _COMMENTS.finditer(text):
+        pieces.append(text[position : match.start()])
+        fences += pieces[-1].count("```")
+        position = match.end()
+        if fences % 2:
+            pieces.append(match[0])
+        fences += match[0].count("```")
+    return "".join([*pieces, text[position:]])
 
 
 def _tidy(line: str) -> str:
