@@ -400,6 +400,17 @@ def _live(monkeypatch: pytest.MonkeyPatch, examples: int, steps: int, *phases: P
     run_state_machine_as_test(ReadersLife, settings=chosen)
 
 
+def test_leaving_elsewhere_counts_also_after_a_bounce() -> None:
+    """The import passed over them as suppressed. Once a person lifted the bounce, they were mailed again."""
+    life = ReadersLife()
+    life.import_file(ADA, "press", "confirmed")
+    life.bounce(ADA, "press", False)
+    life.import_file(ADA, "press", "unsubscribed")
+    life.lift(ADA)
+    life.only_who_agreed_is_mailed()
+    life.teardown()
+
+
 def test_a_readers_life_in_some_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     """The slow test shortens a failing sequence."""
     _live(monkeypatch, 8, 25)

@@ -106,10 +106,14 @@ class _Known:
         reasons = select(u.hash, u.list, u.reason).where(u.hash.in_(digests), or_(u.list == "", u.list == list_name))
         self.reasons: dict[str, str] = {}
         self.everywhere: set[str] = set()
+        self.left: set[str] = set()
+        """Those who are known to have left this list."""
         for row in connection.execute(reasons.order_by(u.list.desc())):
             self.reasons[row.hash] = row.reason
             if not row.list:
                 self.everywhere.add(row.hash)
+            elif row.reason == UNSUBSCRIBED and not self.is_on(row.hash):
+                self.left.add(row.hash)
 
     def is_on(self, digest: str) -> bool:
         """Whether the person is on the list, confirmed or pending."""
@@ -124,7 +128,8 @@ class _Known:
     def _leaves(self, entry: ImportedPerson) -> ImportResult | None:
         if entry.state not in (UNSUBSCRIBED, BLOCKED):
             return None
-        if entry.digest in self.everywhere or (entry.digest in self.reasons and entry.state == UNSUBSCRIBED):
+        # A bounce is no leaving: once it is lifted, they would be mailed again.
+        if entry.digest in (self.left if entry.state == UNSUBSCRIBED else self.everywhere):
             return ImportResult.KNOWN_AWAY
         row = self.subscriptions.get(entry.digest)
         if entry.state == BLOCKED or row is None or row.state != CONFIRMED or None in (entry.at, row.confirmed_at):
