@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.util import LRUCache
 
-from tests.servers.postgresql import Server
+from tests.servers.postgresql import PgBouncer, Server
 from tidings.store import engine
 from tidings.store.delivery import claims
 
@@ -223,6 +224,15 @@ def postgresql() -> Iterator[Server | None]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture
+def start_pool(postgresql: Server) -> Iterator[Callable[[str], PgBouncer]]:
+    """Start a private PgBouncer in front of the server, with this `pool_mode`."""
+    if not PgBouncer.is_installed():
+        missing("PgBouncer")
+    with ExitStack() as stack:
+        yield lambda mode: stack.enter_context(PgBouncer(postgresql, mode))
 
 
 _DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgresql)]

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,15 +53,15 @@ def test_roles_share_the_work_and_fire_a_slot_once(tmp_path: Path, database_url:
 @pytest.mark.parametrize(
     "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
 )
-def test_a_fleet_works_through_a_pool(tmp_path: Path, database_url: str, postgresql: Server) -> None:
+def test_a_fleet_works_through_a_pool(
+    tmp_path: Path, database_url: str, start_pool: Callable[[str], PgBouncer]
+) -> None:
     """PgBouncer in transaction mode; locks and journals go past it."""
-    if not PgBouncer.is_installed():
-        missing("PgBouncer")
-    with PgBouncer(postgresql, "transaction") as pool:
-        _send_once(tmp_path, pool.address(database_url, direct=f"127.0.0.1:{postgresql.port}"))
-        with contextlib.closing(Store(database_url, tmp_path)) as store, store.read() as connection:
-            left = connection.exec_driver_sql("SELECT relname FROM pg_class WHERE relpersistence = 't'").all()
-            assert not left, "the pool gives the session to others"
+    pool = start_pool("transaction")
+    _send_once(tmp_path, pool.address(database_url, direct=True))
+    with contextlib.closing(Store(database_url, tmp_path)) as store, store.read() as connection:
+        left = connection.exec_driver_sql("SELECT relname FROM pg_class WHERE relpersistence = 't'").all()
+        assert not left, "the pool gives the session to others"
 
 
 def _send_once(tmp_path: Path, database_url: str) -> None:

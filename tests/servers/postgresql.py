@@ -124,6 +124,7 @@ class PgBouncer:
     def __init__(self, server: Server, pool_mode: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="tidings-pool-", dir="/tmp" if Path("/tmp").is_dir() else None))
         self._port = free_port()
+        self._server = server
         self._user = server._user
         settings = {
             "listen_addr": "127.0.0.1", "listen_port": self._port, "unix_socket_dir": "", "auth_type": "any",
@@ -138,9 +139,10 @@ class PgBouncer:
         """Whether its program is installed."""
         return shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is not None
 
-    def address(self, url: str, *, direct: str = "") -> str:
-        """Return the address of a database through the pool. `direct`: hosts of the server, for locks and journals."""
-        return f"{make_url(url).set(port=self._port).render_as_string()}{direct and f'?direct={direct}'}"
+    def address(self, url: str, *, direct: bool = False) -> str:
+        """Return the address of a database through the pool. With `direct`, locks and journals go past it."""
+        past = f"?direct=127.0.0.1:{self._server.port}" if direct else ""
+        return f"{make_url(url).set(port=self._port).render_as_string()}{past}"
 
     def __enter__(self) -> PgBouncer:
         self._start()

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from tests.conftest import missing
 from tests.fixtures.items import open_store
 from tests.servers.postgresql import PgBouncer, Server
 from tidings.model.errors import InputError, RefusedError
@@ -192,47 +192,47 @@ def test_a_store_may_have_several_hosts(database_url: str, tmp_path: Path) -> No
 
 @ON_POSTGRESQL
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
-def test_a_pool_of_transactions_is_refused(database_url: str, tmp_path: Path, postgresql: Server, mode: str) -> None:
+def test_a_pool_of_transactions_is_refused(
+    database_url: str, tmp_path: Path, start_pool: Callable[[str], PgBouncer], mode: str
+) -> None:
     """Two processes held the same lock, a dead process counted as alive, and no message said so."""
-    if not PgBouncer.is_installed():
-        missing("PgBouncer")
     open_store(database_url, tmp_path).close()
-    with PgBouncer(postgresql, mode) as pool:
-        store = Store(pool.address(database_url), tmp_path)
-        for take in (locks.acquire_liveness, locks.SharedHold, lambda of: locks.exclusive_hold(of).__enter__()):
-            with pytest.raises(InputError, match="gives each transaction another session") as refused:
-                take(store)
-            assert str(refused.value).endswith("for locks and journals: ?direct=HOST:5432")
-            assert "127.0.0.1:" in str(refused.value) and "tidings@" not in str(refused.value)
-        store.close()
+    pool = start_pool(mode)
+    store = Store(pool.address(database_url), tmp_path)
+    for take in (locks.acquire_liveness, locks.SharedHold, lambda of: locks.exclusive_hold(of).__enter__()):
+        with pytest.raises(InputError, match="gives each transaction another session") as refused:
+            take(store)
+        assert str(refused.value).endswith("for locks and journals: ?direct=HOST:5432")
+        assert "127.0.0.1:" in str(refused.value) and "tidings@" not in str(refused.value)
+    store.close()
 
 
 @ON_POSTGRESQL
-def test_locks_go_past_a_pool_of_transactions(database_url: str, tmp_path: Path, postgresql: Server) -> None:
-    if not PgBouncer.is_installed():
-        missing("PgBouncer")
+def test_locks_go_past_a_pool_of_transactions(
+    database_url: str, tmp_path: Path, postgresql: Server, start_pool: Callable[[str], PgBouncer]
+) -> None:
     open_store(database_url, tmp_path).close()
-    with PgBouncer(postgresql, "transaction") as pool:
-        address = pool.address(database_url, direct=f"127.0.0.1:{postgresql.port}")
-        first, second = (Store(address, tmp_path) for _ in range(2))
-        alive, other = locks.acquire_liveness(first), locks.acquire_liveness(second)
-        hold = locks.SharedHold(first)
-        with pytest.raises(RefusedError), locks.exclusive_hold(second):
-            pass
-        for _ in range(10):  # the driver prepares a statement that it has seen five times
-            assert other.is_alive(alive.owner) and alive.is_alive(other.owner)
-        pool.restart()
-        assert other.is_alive(alive.owner)
-        postgresql.end_sessions(database_url, advisory=True)
-        for lock in (alive, other, hold):
-            lock.refresh()
+    pool = start_pool("transaction")
+    address = pool.address(database_url, direct=True)
+    first, second = (Store(address, tmp_path) for _ in range(2))
+    alive, other = locks.acquire_liveness(first), locks.acquire_liveness(second)
+    hold = locks.SharedHold(first)
+    with pytest.raises(RefusedError), locks.exclusive_hold(second):
+        pass
+    for _ in range(10):  # the driver prepares a statement that it has seen five times
         assert other.is_alive(alive.owner) and alive.is_alive(other.owner)
-        alive.release()
-        _wait_until_dead(other, alive.owner)
-        other.release()
-        hold.release()
-        first.close()
-        second.close()
+    pool.restart()
+    assert other.is_alive(alive.owner)
+    postgresql.end_sessions(database_url, advisory=True)
+    for lock in (alive, other, hold):
+        lock.refresh()
+    assert other.is_alive(alive.owner) and alive.is_alive(other.owner)
+    alive.release()
+    _wait_until_dead(other, alive.owner)
+    other.release()
+    hold.release()
+    first.close()
+    second.close()
 
 
 @ON_POSTGRESQL
@@ -259,18 +259,18 @@ def test_a_pool_that_leads_elsewhere_is_found(database_url: str, tmp_path: Path,
 
 
 @ON_POSTGRESQL
-def test_a_pool_of_sessions_keeps_the_locks(database_url: str, tmp_path: Path, postgresql: Server) -> None:
-    if not PgBouncer.is_installed():
-        missing("PgBouncer")
+def test_a_pool_of_sessions_keeps_the_locks(
+    database_url: str, tmp_path: Path, start_pool: Callable[[str], PgBouncer]
+) -> None:
     open_store(database_url, tmp_path).close()
-    with PgBouncer(postgresql, "session") as pool:
-        first, second = (Store(pool.address(database_url), tmp_path) for _ in range(2))
-        alive, other = locks.acquire_liveness(first), locks.acquire_liveness(second)
-        assert other.is_alive(alive.owner) and alive.is_alive(other.owner)
-        with locks.exclusive_hold(first), pytest.raises(RefusedError):
-            locks.SharedHold(second)
-        alive.release()
-        _wait_until_dead(other, alive.owner)
-        other.release()
-        first.close()
-        second.close()
+    pool = start_pool("session")
+    first, second = (Store(pool.address(database_url), tmp_path) for _ in range(2))
+    alive, other = locks.acquire_liveness(first), locks.acquire_liveness(second)
+    assert other.is_alive(alive.owner) and alive.is_alive(other.owner)
+    with locks.exclusive_hold(first), pytest.raises(RefusedError):
+        locks.SharedHold(second)
+    alive.release()
+    _wait_until_dead(other, alive.owner)
+    other.release()
+    first.close()
+    second.close()

@@ -7,16 +7,15 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
 from tests.fixtures import smtp
 from tests.fixtures.items import open_store
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
-from tests.servers.postgresql import PgBouncer, Server
+from tests.servers.postgresql import PgBouncer
 from tidings.pipeline.deliver.deliverer import finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.recovery import recover
@@ -144,18 +143,16 @@ def test_kill_9_at_each_point(store: Store, sink: SinkProcess, database_url: str
     "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
 )
 def test_kill_9_beside_a_pool_of_transactions(
-    store: Store, sink: SinkProcess, database_url: str, tmp_path: Path, postgresql: Server
+    store: Store, sink: SinkProcess, database_url: str, tmp_path: Path, start_pool: Callable[[str], PgBouncer]
 ) -> None:
-    if not PgBouncer.is_installed():
-        missing("PgBouncer")
-    with PgBouncer(postgresql, "transaction") as pool:
-        address = pool.address(database_url, direct=f"127.0.0.1:{postgresql.port}")
-        for point in ("after-dot", "before-settle"):
-            assert _run_child(address, tmp_path, sink.port, point, 2) == -signal.SIGKILL
-        pooled = Store(address, tmp_path)
-        _finish_here(pooled, sink.port)
-        _check(pooled, sink, kills=2)
-        pooled.close()
+    pool = start_pool("transaction")
+    address = pool.address(database_url, direct=True)
+    for point in ("after-dot", "before-settle"):
+        assert _run_child(address, tmp_path, sink.port, point, 2) == -signal.SIGKILL
+    pooled = Store(address, tmp_path)
+    _finish_here(pooled, sink.port)
+    _check(pooled, sink, kills=2)
+    pooled.close()
 
 
 def test_kill_9_repeatedly(store: Store, sink: SinkProcess, database_url: str, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from tests.conftest import missing
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
 from tests.fixtures.smtp import SmtpSink
 from tests.servers.postgresql import PgBouncer, Server
@@ -250,20 +249,20 @@ def test_a_send_goes_on_while_sessions_are_ended(
 @pytest.mark.parametrize(
     "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
 )
-def test_a_send_goes_on_while_its_pool_is_disturbed(tmp_path: Path, postgresql: Server, database_url: str) -> None:
+def test_a_send_goes_on_while_its_pool_is_disturbed(
+    tmp_path: Path, postgresql: Server, database_url: str, start_pool: Callable[[str], PgBouncer]
+) -> None:
     """PgBouncer in transaction mode; locks and journals go past it."""
-    if not PgBouncer.is_installed():
-        missing("PgBouncer")
-    with PgBouncer(postgresql, "transaction") as pool:
-        store = Store(pool.address(database_url, direct=f"127.0.0.1:{postgresql.port}"), tmp_path)
-        alive = locks.acquire_liveness(store)
+    pool = start_pool("transaction")
+    store = Store(pool.address(database_url, direct=True), tmp_path)
+    alive = locks.acquire_liveness(store)
 
-        def end_sessions() -> None:
-            postgresql.end_sessions(database_url)
+    def end_sessions() -> None:
+        postgresql.end_sessions(database_url)
 
-        _disturb_a_send(store, alive, tmp_path, [pool.restart, end_sessions, pool.restart, end_sessions])
-        alive.release()
-        store.close()
+    _disturb_a_send(store, alive, tmp_path, [pool.restart, end_sessions, pool.restart, end_sessions])
+    alive.release()
+    store.close()
 
 
 def _disturb_a_send(
