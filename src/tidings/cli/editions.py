@@ -17,8 +17,8 @@ from tidings.cli.session import (
     Json,
     Now,
     ask,
+    check_sender,
     format_moment,
-    has_secrets,
     log_action,
     open_newsroom,
     print_json,
@@ -121,7 +121,7 @@ def send_test(
     with open_newsroom(now, needs="yaml", sends=True, schedules_needed=_schedule_of(schedule)) as runtime:
         planned = _find_schedule(runtime, schedule)
         outlets = [part.outlet for part in planned.deliver if part.outlet.startswith("list:")]
-        has_secrets(runtime, outlets)
+        check_sender(runtime, outlets)
         with open_scratch_runtime(runtime) as copy:
             mailing, count = queue_test_mails(runtime, copy, planned, addresses, runtime.now(), language or None)
         say(f"{count_noun(count, 'test mail')}.")
@@ -144,7 +144,7 @@ def send(
     with open_newsroom(now, needs="yaml", sends=True, schedules_needed=_schedule_of(schedule)) as runtime:
         planned = _find_schedule(runtime, schedule)
         only = _find_outlet(planned, channel, list_name)
-        has_secrets(runtime, [part.outlet for part in planned.for_outlet(only).deliver])
+        check_sender(runtime, [part.outlet for part in planned.for_outlet(only).deliver])
         with runtime.store.read() as connection:
             pause = pauses.find_schedule_pause(pauses.active_pauses(connection), planned.name)
         if pause is not None:
@@ -425,7 +425,7 @@ def _open_edition(name: str, now: str = "") -> Iterator[tuple[Runtime, Edition]]
         held = _find_held(runtime, name)
         with runtime.store.read() as connection:
             outlets = ledger.edition_mailing(connection, held.id)[1]
-        has_secrets(runtime, outlets)
+        check_sender(runtime, outlets)
         yield runtime, held
 
 

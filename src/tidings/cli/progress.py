@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from tidings.cli.session import console, format_counts, has_secrets, say, warn
+from tidings.cli.session import check_sender, console, format_counts, say, warn
 from tidings.model.edition import Edition
 from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.runtime.newsroom import Runtime
@@ -116,7 +116,7 @@ def deliver(runtime: Runtime, mailing: int, outlets: Collection[str], *, finish:
     if runtime.is_caught_elsewhere():
         say(CAUGHT)
         return
-    if not has_secrets(runtime, outlets):
+    if not check_sender(runtime, outlets):
         say(_HANDED_OVER)
         return
     with show_sending(runtime):

@@ -95,7 +95,7 @@ def open_newsroom(
 
     `now` sets its clock. A clock that is far from real time may only send to this machine. Without `now`, a clock that
     is ahead of real time keeps its time, unless the command sends to other machines or does not follow the clock.
-    A command that `sends` with only a part of the secrets asks `has_secrets` first. With `store`, errors in the YAML
+    A command that `sends` with only a part of the secrets calls `check_sender` first. With `store`, errors in the YAML
     are only warnings, and so are those in other schedules than `schedules_needed`.
     """
     from tidings.runtime.newsroom import Runtime, load_valid_newsroom
@@ -134,10 +134,10 @@ def _follow_clock(runtime: Runtime, *, may_send: bool) -> None:
         runtime.set_clock(reached)
 
 
-def has_secrets(runtime: Runtime, outlets: Iterable[str]) -> bool:
-    """Return whether the secrets of these outlets (`list:NAME`, `channel:NAME`) are here.
+def check_sender(runtime: Runtime, outlets: Iterable[str]) -> bool:
+    """Check who can send to these outlets (`list:NAME`, `channel:NAME`): True for this command, False for a service.
 
-    If not, a running service sends in place of this command. Raises InputError if there is none.
+    A running service sends where this command lacks a secret. Raises InputError if none runs.
     """
     newsroom = runtime.newsroom
     unset: list[UnsetSecret] = []
