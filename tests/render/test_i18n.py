@@ -41,7 +41,9 @@ def _used(domain: str) -> set[str]:
     call = re.compile(r"""\b(?:_|gettext|ngettext)\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
     for path in room if domain == "room" else [*ROOT.glob("templates/**/*.j2"), *(set(code) - room)]:
         messages |= {ast.literal_eval(text) for text in call.findall(path.read_text("utf-8"))}
-    return messages - {""}
+    file = "room/command_messages.txt" if domain == "room" else "notice_messages.txt"
+    tables = i18n.read_messages(ROOT / "src/tidings/render" / file)
+    return messages.union(*tables.values()) - {""}
 
 
 @pytest.mark.parametrize(("language", "domain"), CATALOGUES)

@@ -17,7 +17,7 @@ from tidings.config.yaml_text import read_yaml
 from tidings.model.dates import format_local
 from tidings.pipeline.compose.due import _describe_restore
 from tidings.render import team_notices
-from tidings.render.room import command_words, setting_words
+from tidings.render.room import command_words
 from tidings.render.team_notices import translate_hold, translate_notice
 from tidings.runtime import explain
 from tidings.runtime.people_files.importer import _REPORTED
@@ -110,7 +110,7 @@ def test_the_notice_of_a_restore_is_translated(language: str) -> None:
 
 @pytest.mark.parametrize("language", ["ru", "kk", "ar"])
 def test_every_word_of_a_command_is_translated_in_the_room(language: str) -> None:
-    for message in command_words._NOTES:
+    for message in command_words._MESSAGES["notes"]:
         line = re.sub(r"%\((\w+)\)s", r"<\1>", message)
         translated = command_words.translate_words(line, language)
         assert translated != line
@@ -192,7 +192,7 @@ def test_refusals_behind_the_rooms_buttons_are_translated() -> None:
 
 @pytest.mark.parametrize("language", ["ru", "kk", "ar"])
 def test_answers_of_explain_are_translated(language: str) -> None:
-    for message in setting_words.EXPLANATIONS:
+    for message in command_words._MESSAGES["explanations"]:
         line = re.sub(r"%\((\w+)\)s", "<value>", message)
         assert command_words.translate_check(line, language) != line, line
     for why in explain._SKIPPED.values():

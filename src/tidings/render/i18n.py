@@ -63,6 +63,13 @@ def load_catalogue(language: str, domain: str = "tidings") -> NullTranslations:
     return NullTranslations()
 
 
+def read_messages(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read a file of English messages, one a line, by the `[part]` that they are in."""
+    parts = re.split(r"(?m)^\[(\w+)\]\n", path.read_text(encoding="utf-8"))
+    lines = (tuple(line for line in text.splitlines() if line and line[0] != "#") for text in parts[2::2])
+    return dict(zip(parts[1::2], lines, strict=True))
+
+
 def count_missing_words(language: str) -> tuple[int, int]:
     """Return the number of missing messages for readers in a language, and the total. English lacks none."""
     if language.partition("-")[0] == "en":
