@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tidings.sources.body import list_pictures, render_body, sanitise
-from tidings.sources.html_input import count_visible
+from tidings.sources.html_tags import count_visible
 from tidings.sources.links import LinkProblem, WebLinks
 
 PAGE = "https://site.example/news/1"
@@ -238,6 +238,15 @@ def test_hostile_html_takes_little_time(piece: str) -> None:
         ('{% include youtube.html id="abcDEF12345" %}', 'href="https://www.youtube.com/watch?v=abcDEF12345"'),
         ("[youtube https://youtu.be/abcDEF12345]", 'href="https://www.youtube.com/watch?v=abcDEF12345"'),
         ("[caption id=x]Text[/caption]", "<p>Text</p>"),
+        ("- {{video https://vimeo.com/77?a=%20}}", 'href="https://vimeo.com/77'),
+        ("![Open day](https://youtu.be/abcDEF12345)", 'href="https://www.youtube.com/watch?v=abcDEF12345"'),
+        ("![[https://a.example/w.png|A well]]", '<img src="https://a.example/w.png" alt="A well">'),
+        ('{{< image src="/a.png" alt="A well" >}}', '<img src="https://site.example/a.png" alt="A well">'),
+        ('{{< video src="/v.mp4" title="Open day" >}}', '<a href="https://site.example/v.mp4">Open day</a>'),
+        (
+            "![A map](https://datawrapper.dwcdn.net/AbC12/full.png)",
+            '<img src="https://datawrapper.dwcdn.net/AbC12/full.',
+        ),
         ("`{{< youtube abcDEF12345 >}}`", "<code>{{&lt; youtube abcDEF12345 &gt;}}</code>"),
         ("See [1] and {braces} and [x](https://a.example/)", "See [1] and {braces} and"),
     ],
@@ -299,6 +308,7 @@ def test_thousands_of_nested_players_are_one_link() -> None:
         ),
         ("https://cdn.iframe.ly/api/iframe?url=https%3A%2F%2Fvimeo.com%2F77&key=1", "https://vimeo.com/77", "Vimeo"),
         ("https://twitter.com/ada/status/9?ref_src=tw", "https://twitter.com/ada/status/9", "X"),
+        ("/media/oembed?url=https%3A//youtu.be/abcDEF12345&hash=x", "watch?v=abc", "YouTube"),
     ],
 )
 def test_a_player_within_a_service_of_players_is_found(address: str, page: str, label: str) -> None:
@@ -306,6 +316,21 @@ def test_a_player_within_a_service_of_players_is_found(address: str, page: str, 
     assert page in body
     assert f">{label}" in body
     assert problem.mend.startswith("give it a title")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<TabItem value="a" label="Wells">\nShown\n</TabItem>',
+        '<Card title="Wells" href="/wells">Shown</Card>',
+        'Shown <Button href="/wells">Read</Button>',
+        'Shown <YouTube id="abcDEF12345" />',
+    ],
+)
+def test_a_component_lost_its_title_or_address(text: str) -> None:
+    body, [problem] = read(text, is_markdown=True)
+    assert "Shown" in body
+    assert "only a script could show it" in problem.message
 
 
 def test_a_drawing_written_as_code_is_told() -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import nh3
 
 from tidings.model.text import clean, one_line
-from tidings.sources.html_input import count_visible, prepare_html
-from tidings.sources.html_tags import ATTRIBUTES, TAGS
+from tidings.sources.html_input import prepare_html
+from tidings.sources.html_tags import ATTRIBUTES, TAGS, count_visible
 from tidings.sources.links import LinkProblem, LinkResolver
 from tidings.sources.markdown.marks import add_marks, render_marked
 

@@ -236,6 +236,9 @@ def find_embed(address: str, *, is_within: bool = False) -> Embed | None:
             if service in _WRAPPERS and url != address and not is_within:
                 return find_embed(url, is_within=True)
             return Embed(url, service, _find_thumbnail(service, url))
+    # Drupal and Telegraph show players in a frame of their own site.
+    if not is_within and find_service(query.get("url", "")) in PLAYERS:
+        return find_embed(query["url"], is_within=True)
     name = parts.path.rpartition("/")[2]
     is_file = _DOCUMENT.search(name)
     return Embed(address, unquote(name) if is_file else re.sub(r"^www\.", "", parts.hostname or parts.netloc))
@@ -436,7 +439,7 @@ SHORTCODE = re.compile(
     r"|\[\[(?P<note>[^\[\]|\n]{1,200})(?:\|(?P<label>[^\[\]\n]{1,200}))?\]\]"
     r"|\{\{(?:<|&lt;|%) *(?P<hugo>/?\w[\w/.-]{0,40})(?P<rest>[^{}\n]{0,200}?)(?:>|&gt;|%)\}\}"
     r"|\{%-? *(?P<jekyll>\w{1,30})(?P<more>[^{}%\n]{0,200})%\}"
-    r"|\{\{-? *(?P<liquid>[\w.\"\'&][^{}<%\n]{0,200})\}\}"
+    r"|\{\{-? *(?P<liquid>[\w.\"\'&](?:[^{}<%\n]|%(?!\})){0,200})\}\}"
     r"|\[/?(?P<wordpress>caption|embed|gallery|youtube|vimeo|video|audio|playlist|soundcloud|googlemaps|contact-form-7"
     r"|wpforms|ninja_form|vc_\w{1,40}|et_pb_\w{1,40})\b(?P<args>[^\[\]\n]{0,200})\]"
     # Tags of BBCode and of other plugins of WordPress and Joomla
@@ -465,27 +468,34 @@ def read_shortcode(match: re.Match[str]) -> tuple[str, dict[str, str]]:
         is_picture = re.search(r"\.(?:jpe?g|png|gif|webp|avif|svg|bmp)$", found["file"].strip(), re.IGNORECASE)
         size_only = found["alt"].strip().replace("x", "").isdigit()
         alt = "" if size_only else re.sub(r"\|\d+(?:x\d+)?$", "", found["alt"].strip())
-        values = {"src": quote(found["file"].strip(), safe="/%"), "alt": alt}
+        file = html.unescape(found["file"].strip())
+        values = {"src": file if file.startswith(("http:", "https:")) else quote(file, safe="/%"), "alt": alt}
         if not is_picture and re.search(r"\.(?!md$)[A-Za-z0-9]{2,4}$", found["file"].strip()):
             return "file", values | {"alt": alt or found["file"].rpartition("/")[2]}
         return ("picture", values) if is_picture else ("text", {"text": found["alt"] or found["file"]})
     if found["note"]:
         return "text", {"text": found["label"] or found["note"].rpartition("/")[2]}
+    # {{video https://...}} of Logseq and Roam
+    if player := re.match(
+        r"(?:video|youtube|vimeo|tweet|twitter) +(https?://\S+)$", html.unescape(found["liquid"]).strip()
+    ):
+        return "embed", {"url": player[1], "title": ""}
     name = (found["hugo"] or found["jekyll"] or found["wordpress"]).lower()
     written = html.unescape(found["rest"] + found["more"] + found["args"])
     arguments = [(key, first or second or third) for key, first, second, third in _ARGUMENT.findall(written)]
     named = {key: value for key, value in arguments if key}
     plain = [value for key, value in arguments if not key and value]
-    if name in ("caption", "embed", "video", "audio") and (found["jekyll"] or found["wordpress"]):
+    if name in ("caption", "embed", "video", "audio"):
         files = (named.get(each, "") for each in ("url", "src", "mp4", "mp3", "m4v", "webm", "ogg"))
         url = next(filter(None, files), "")
-        return ("embed", {"url": url, "title": named.get("title", "")}) if url else ("nothing", {})
+        if url or not found["hugo"]:
+            return ("embed", {"url": url, "title": named.get("title", "")}) if url else ("nothing", {})
     if name == "include" and re.match(r"\s*[\w/-]*(?:figure|image|img|picture)", written):
         named = {"src": named.get("image_path") or named.get("url", "")} | named
         name = "figure"
     if name == "x" and named.get("id", plain[-1] if plain else "").isdigit():
         name = "tweet"
-    if name in ("figure", "img") and named.get("src"):
+    if name in ("figure", "img", "image", "picture") and named.get("src"):
         caption = named.get("caption") or named.get("title", "")
         caption = ". ".join(filter(None, (caption.rstrip("."), named.get("attr", ""))))
         values = {"src": named["src"], "alt": named.get("alt") or caption}

@@ -28,7 +28,19 @@ from tidings.sources.embeds import (
     read_component,
     read_shortcode,
 )
-from tidings.sources.html_tags import ATTRIBUTES, RENAMED, TAGS, VOID, Tag, is_text, split_html, write_tag
+from tidings.sources.html_tags import (
+    ATTRIBUTES,
+    RENAMED,
+    TAGS,
+    VOID,
+    Tag,
+    count_visible,
+    is_component,
+    is_text,
+    match_ends,
+    split_html,
+    write_tag,
+)
 from tidings.sources.links import LinkProblem, LinkResolver
 from tidings.sources.pasted import tidy_pasted
 from tidings.sources.picture_tags import (
@@ -76,12 +88,6 @@ def prepare_html(markup: str, links: LinkResolver) -> str:
     return _Preparer(links).prepare(markup)
 
 
-def count_visible(markup: str) -> tuple[int, int, int]:
-    """Count the visible characters, the pictures and the links of prepared or sanitised HTML."""
-    text = html.unescape(re.sub(r"<[^<>]*>", "", markup))
-    return len("".join(text.split())), markup.count("<img "), len(re.findall(r"<a [^<>]*href=", markup))
-
-
 class _Preparer:
     def __init__(self, links: LinkResolver) -> None:
         self.links = links
@@ -122,7 +128,7 @@ class _Preparer:
         return "".join(self.out)
 
     def _put_all(self, tags: list[Tag]) -> None:
-        ends = _match_ends(tags)
+        ends = match_ends(tags, _SKIPPED)
         ended = {tag.name for tag in tags if tag.is_end}
         started = {tag.name for tag in tags if not tag.is_end}
         position = 0
@@ -286,9 +292,8 @@ class _Preparer:
                 self.depth -= 1
         elif name == "button":
             self.out.append(" ")
-        elif "-" in name and not has_content and not find_scripted(name, tag.attributes):
-            message = f"the element {tag.raw[:80]} is left out: only a script could show it"
-            self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
+        if is_component(tag) or ("-" in name and not has_content and not find_scripted(name, tag.attributes)):
+            self._report_element(tag)
 
     def _put_background(self, tag: Tag) -> None:
         """Write the picture of an element that shows it by CSS or by a script, if it has a label. Else report it."""
@@ -354,6 +359,10 @@ class _Preparer:
             self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
             self.missing_script = self.links.problems[-1]
 
+    def _report_element(self, tag: Tag) -> None:
+        message = f"the element {tag.raw[:80]} is left out: only a script could show it"
+        self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
+
     def _report_form(self, tag: Tag) -> None:
         if not self.has_form_problem:
             self.has_form_problem = True
@@ -378,6 +387,11 @@ class _Preparer:
         if not address or is_inline(address) or is_blank_file(address):
             self._drop_placeholder()
             self.placeholder = tag
+            return
+        if find_service(address) in PLAYERS and not re.search(
+            r"\.(?:jpe?g|png|gif|webp)$", urlsplit(address).path, re.I
+        ):
+            self._put_embed(tag, address)  # Obsidian shows ![](https://youtu.be/ID) as a player.
             return
         absolute = self.links.absolute(address, picture=True)
         if absolute is None:
@@ -489,8 +503,7 @@ class _Preparer:
 
     def _put_component(self, tag: Tag, component: Mapping[str, str]) -> None:
         if not component["url"]:
-            message = f"the element {tag.raw[:80]} is left out: only a script could show it"
-            self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
+            self._report_element(tag)
         elif page_key(component["url"]) not in self.linked:
             self._put_embed(Tag(tag.raw, tag.name, attributes={"title": component["title"]}), component["url"])
 
@@ -577,19 +590,6 @@ def _list_linked(tags: list[Tag]) -> set[str]:
         elif tag.name == "a" and "href" in tag.attributes and not players:
             linked.add(page_key(tag.attributes["href"]))
     return linked
-
-
-def _match_ends(tags: list[Tag]) -> dict[int, int]:
-    """Return the position of the end tag of each element that is left out as a whole."""
-    stacks: dict[str, list[int]] = {name: [] for name in _SKIPPED}
-    ends: dict[int, int] = {}
-    for position, tag in enumerate(tags):
-        if tag.name in _SKIPPED:
-            if not tag.is_end and not tag.is_closed:
-                stacks[tag.name].append(position)
-            elif tag.is_end and stacks[tag.name]:
-                ends[stacks[tag.name].pop()] = position
-    return ends
 
 
 def _file_name(url: str) -> str:

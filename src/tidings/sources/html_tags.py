@@ -199,3 +199,33 @@ def _is_placeholder(tag: Tag, ended: Collection[str]) -> bool:
         name in _BARE_ATTRIBUTES or name.startswith("on") or not re.fullmatch(r"[^\W\d_]+", name)
         for name in tag.attributes
     )
+
+
+def count_visible(markup: str) -> tuple[int, int, int]:
+    """Count the visible characters, the pictures and the links of prepared or sanitised HTML."""
+    text = html.unescape(re.sub(r"<[^<>]*>", "", markup))
+    return len("".join(text.split())), markup.count("<img "), len(re.findall(r"<a [^<>]*href=", markup))
+
+
+_COMPONENT_TEXTS = {"title", "label", "text", "caption", "href", "to", "src", "url", "videoid"}
+
+
+def is_component(tag: Tag) -> bool:
+    """Whether this is a component of MDX, such as <TabItem label="...">, that says more than its content."""
+    name = RENAMED.get(tag.name, tag.name)
+    kept = ATTRIBUTES["*"] | ATTRIBUTES.get(name, set()) if name in TAGS else set()
+    says = any(tag.attributes.get(key) for key in _COMPONENT_TEXTS - kept)
+    return bool(re.match("<[A-Z][a-z]", tag.raw)) and (says or (tag.is_closed and "id" in tag.attributes))
+
+
+def match_ends(tags: list[Tag], names: Collection[str]) -> dict[int, int]:
+    """Return the position of the end tag of each element with one of these names."""
+    stacks: dict[str, list[int]] = {name: [] for name in names}
+    ends: dict[int, int] = {}
+    for position, tag in enumerate(tags):
+        if tag.name in names:
+            if not tag.is_end and not tag.is_closed:
+                stacks[tag.name].append(position)
+            elif tag.is_end and stacks[tag.name]:
+                ends[stacks[tag.name].pop()] = position
+    return ends

@@ -115,6 +115,8 @@ def test_the_size_of_a_picture_is_no_part_of_it(text: str) -> None:
         "(wells)=\nShown.",
         "+++\n\nShown.",
         "<o:p>Shown.</o:p>",
+        "id:: 65abc-1\ncollapsed:: true\nShown.",
+        "#+BEGIN_NOTE\nShown.\n#+END_NOTE",
         "::: {.columns}\nShown.\n:::",
     ],
 )

@@ -48,9 +48,10 @@ _COMMENTS = re.compile(
 """Comments of Hugo, MDX, Jekyll and kramdown. None is searched beyond the beginning of the next one."""
 _PROGRAM_LINE = re.compile(
     r"(?:\[(?:TOC|toc)\]|\[\[_?(?:TOC|toc)_?\]\]|\+\+\+|\([\w-]{1,60}\)="
+    r"|(?:id|collapsed|heading|logseq\.[\w.-]{1,60}):: \S{1,60}|(?:[-*] )?#\+(?:BEGIN|END)_[A-Z]{1,20}"
     r"|import (?:.{1,200} from )?[\"'][^\"']{1,200}[\"'];?|export (?:const|default) .{1,200}[;)}])$"
 )
-"""A place for a table of contents, a label of MyST, and JavaScript of MDX."""
+"""A place for a table of contents, a label of MyST, properties and marks of blocks of Logseq, and JavaScript of MDX."""
 _TOC_ITEM = re.compile(r"(?:[*+-]|\d\.) [^\n]{1,60}$")
 _DIRECTIVE = re.compile(
     r" {0,3}:{3,}[ \t]*(?:\{ ?[.#]?([\w-]{1,40})?[^{}\n]{0,200}\}|([\w-]{1,40}))?[ \t]*"

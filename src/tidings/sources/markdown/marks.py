@@ -28,7 +28,7 @@ _SMALL = re.compile(
 )
 _ADDRESS = re.compile(r"://[^\W_][^\s<>\"«»“”„‘’`|{}[\]]{1,2000}")
 _SCHEME = re.compile(r"(?<![A-Za-z0-9_\"'=&;])https?$", re.IGNORECASE)
-_OPEN_MARK = re.compile(r"(?:\{\{[^{}]*|\[[a-z][\w-]{2,40} [^\[\]]*)\Z")
+_OPEN_MARK = re.compile(r"(?:\{\{[^{}]*|!\[\[[^\[\]]*|\[[a-z][\w-]{2,40} [^\[\]]*)\Z")
 """The begin of a mark of another program, such as {{video https://...}} and [youtube https://...]."""
 _AFTER_ADDRESS = ".,:;!?'*~…。，、；：！？）】」』]}"
 _TEXTS, _ORDER = "footnote_texts", "footnote_order"
