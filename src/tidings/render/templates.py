@@ -210,10 +210,8 @@ class SourceLoader(BaseLoader):
 class MailTemplates:
     """The mail templates of one newsroom. `overrides` is its `templates/` folder, which need not exist."""
 
-    def __init__(
-        self, overrides: Path | None = None, *, shipped: Path | None = None, sources: Sources | None = None
-    ) -> None:
-        self.folders = tuple(root for root in (overrides, shipped or find_shipped_templates()) if root is not None)
+    def __init__(self, overrides: Path | None = None, *, sources: Sources | None = None) -> None:
+        self.folders = tuple(root for root in (overrides, find_shipped_templates()) if root is not None)
         self.overrides = overrides
         self.loader = _FolderLoader(overrides, self.folders[-1]) if sources is None else SourceLoader(sources)
         self._sources: dict[str, Sources] = {}

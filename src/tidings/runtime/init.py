@@ -23,142 +23,12 @@ from tidings.config.yaml_text import Scalar, read_yaml
 from tidings.model.errors import RefusedError
 from tidings.model.tokens import TokenKeys
 
-_UNIT = Path(__file__).with_name("newsroom.service")
-"""The systemd unit, with fields in braces."""
+_STARTER = Path(__file__).with_name("starter")
+"""The files of a small newsroom, with fields in braces, and its words in several languages.
 
-_TEMPLATES = """\
-Tidings ships templates for mails and pages. To change one, copy its folder, such as `digest`, from the shipped
-templates to this folder and edit the copy. Tidings uses your copy then, and `tidings check` checks it.
+`first_story` is for languages for which the sample has no story. `topics` are those of the sample in the languages
+that it lacks; those of the SDGs are the UN's.
 """
-
-_GITIGNORE = """\
-tidings.db*
-keys.json
-secrets.env
-dkim.pem
-dkim-*.pem
-public/
-.media/
-.pictures/
-preview/
-rehearsal/
-before-*
-.restoring/
-*.tar.gz
-"""
-
-
-_OWN = """\
-# The newsroom's settings. Tidings ignores the text after a #.
-# Keep the spaces at the beginning of lines: they group the settings.
-# After a change, run `tidings check`. It reports each mistake with its line and how to correct it.
-
-site:
-  title: {title}
-  url: https://news.example.org/         # the address of the pages and feeds: write yours
-  languages: [{languages}]
-  timezone: {timezone}
-  address: {address}                     # the postal address that the law requires in every digest
-  colour: {colour}
-
-store: sqlite:///tidings.db              # the database of Tidings, a file in this folder
-
-web: {{host: 127.0.0.1, port: 8080}}
-
-sources:
-  newsroom: {{type: folder, path: content}}
-{topics}
-# The mail server. These lines are for a test on your own machine; `tidings run --catch-mail` needs no server at all.
-# Your mail service tells you its host, port and security (starttls or tls). Write the user name and the password into
-# secrets.env, as SMTP_USER=... and SMTP_PASSWORD=..., never here:
-#   username: {{env: SMTP_USER}}
-#   password: {{env: SMTP_PASSWORD}}
-mail:
-  host: localhost
-  port: 1025
-  security: none
-  return_path: bounces@example.org       # the address for bounces: write yours
-
-# The lists that people subscribe to.
-lists:
-  digest:
-    name: {list}
-    from: {sender}                       # write your address
-    public: true                         # has a subscribe page and an archive
-    fallback: [{fallback}]               # the language of a story that the reader's language lacks
-    default_frequency: weekly
-
-# Tidings mails these people when it needs a person: for a held edition, a rejected story, or a mistake in a file.
-notify: {{to: [comms@example.org]}}
-"""
-
-_WEEKLY = """\
-# The digest for readers who chose "weekly": every Friday at nine.
-title: {title}
-
-cadence:
-  weekly: fri 09:00            # day and time, in the time zone of the site
-
-select:
-  min_items: 1                 # no mail if nothing is new
-  max_items: 12                # this many stories with picture and summary, the others as headlines
-
-deliver:
-  - list: digest
-    frequency: weekly
-    template: digest
-"""
-
-_LIST = {
-    "en": "News digest",
-    "ru": "Дайджест новостей",
-    "kk": "Жаңалықтар дайджесті",
-    "ar": "نشرة الأخبار",
-    "fr": "Lettre d’information",
-    "es": "Boletín de noticias",
-    "zh": "新闻摘要",
-}
-_DIGEST = {
-    "en": "Weekly digest",
-    "ru": "Еженедельный дайджест",
-    "kk": "Апталық дайджест",
-    "ar": "النشرة الأسبوعية",
-    "fr": "Lettre hebdomadaire",
-    "es": "Boletín semanal",
-    "zh": "每周摘要",
-}
-_FIRST_STORY = {
-    "en": ("Our newsroom is open", "Write a file like this one for each story, and delete this one."),
-    "ru": ("Наша редакция открыта", "Пишите для каждой новости такой файл, а этот удалите."),
-    "kk": ("Редакциямыз ашылды", "Әр жаңалыққа осындай файл жазыңыз, ал мұны өшіріңіз."),
-    "ar": ("غرفة أخبارنا مفتوحة", "اكتب ملفا مثل هذا لكل خبر، ثم احذف هذا الملف."),
-    "fr": (
-        "Notre salle de presse est ouverte",
-        "Écrivez un fichier comme celui-ci pour chaque article, puis supprimez celui-ci.",
-    ),
-    "es": ("Nuestra sala de prensa está abierta", "Escriba un archivo como este para cada noticia y borre este."),
-    "zh": ("我们的新闻编辑室开放了", "请为每篇新闻写一个这样的文件，然后删除本文件。"),
-}
-"""Title and summary of the first story, in languages for which the sample has none."""
-
-
-_TOPICS = {
-    "sdg-2": ("Faim « zéro »", "Hambre cero", "القضاء التام على الجوع", "零饥饿"),
-    "sdg-3": ("Bonne santé et bien-être", "Salud y bienestar", "الصحة الجيدة والرفاه", "良好健康与福祉"),
-    "sdg-4": ("Éducation de qualité", "Educación de calidad", "التعليم الجيد", "优质教育"),
-    "sdg-5": ("Égalité entre les sexes", "Igualdad de género", "المساواة بين الجنسين", "性别平等"),
-    "sdg-6": ("Eau propre et assainissement", "Agua limpia y saneamiento", "المياه النظيفة والصرف الصحي",
-              "清洁饮水和卫生设施"),
-    "sdg-7": ("Énergie propre et d'un coût abordable", "Energía asequible y no contaminante",
-              "طاقة نظيفة وبأسعار معقولة",
-              "经济适用的清洁能源"),
-    "sdg-8": ("Travail décent et croissance économique", "Trabajo decente y crecimiento económico",
-              "العمل اللائق ونمو الاقتصاد", "体面工作和经济增长"),
-    "sdg-13": ("Lutte contre les changements climatiques", "Acción por el clima", "العمل المناخي", "气候行动"),
-    "youth": ("Jeunesse", "Juventud", "الشباب", "青年"),
-    "partnerships": ("Partenariats", "Alianzas", "الشراكات", "伙伴关系"),
-}  # fmt: skip
-"""The topics of the sample in the languages that it lacks: fr, es, ar and zh. Those of the SDGs are the UN's."""
 
 
 def find_sample_newsroom() -> Path:
@@ -234,8 +104,8 @@ def init_newsroom(folder: Path, own: OwnSettings | None = None) -> Path:
     else:
         _write_own(folder, own, sample)
     (folder / "templates").mkdir()
-    (folder / "templates" / "README.md").write_text(_TEMPLATES, encoding="utf-8")
-    (folder / ".gitignore").write_text(_GITIGNORE, encoding="utf-8")
+    shutil.copy(_STARTER / "templates.md", folder / "templates" / "README.md")
+    shutil.copy(_STARTER / "gitignore", folder / ".gitignore")
     descriptor = os.open(folder / "keys.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(TokenKeys.generate().to_json())
@@ -245,6 +115,7 @@ def init_newsroom(folder: Path, own: OwnSettings | None = None) -> Path:
 
 def _write_own(folder: Path, own: OwnSettings, sample: Path) -> None:
     """Write a small newsroom. Its sample stories are those in the languages that it has."""
+    words = json.loads((_STARTER / "words.json").read_text(encoding="utf-8"))
     (folder / "content").mkdir()
     (folder / "schedules").mkdir()
     files = [
@@ -255,33 +126,38 @@ def _write_own(folder: Path, own: OwnSettings, sample: Path) -> None:
     topics = ""
     if files:
         shutil.copytree(sample / "content" / "media", folder / "content" / "media")
-        topics = _sample_topics(sample, own.languages)
+        topics = _sample_topics(sample, own.languages, words["topics"])
         for path in files:
             shutil.copy(path, folder / "content" / path.name)
     covered = {path.name.split(".")[-2] for path in files}
     for language in own.languages if own.with_sample else ():
-        if language not in covered and language in _FIRST_STORY:
-            title, summary = _FIRST_STORY[language]
+        if language not in covered and language in words["first_story"]:
+            title, summary = words["first_story"][language]
             story = f"---\ntitle: {title}\nsummary: {summary}\n---\n{summary}\n"
             (folder / "content" / f"first-story.{language}.md").write_text(story, encoding="utf-8")
-    text = _OWN.format(
-        title=_quoted(own.title),
-        languages=", ".join(own.languages),
-        timezone=own.timezone,
-        address=_quoted(own.address),
-        colour=_quoted(own.colour),
-        topics=topics,
-        list=_in_languages(_LIST, own.languages),
-        sender=_quoted(f'"{own.title.replace(chr(34), chr(39))}" <news@example.org>'),
-        fallback=own.languages[0],
+    text = (
+        (_STARTER / "tidings.yaml.in")
+        .read_text(encoding="utf-8")
+        .format(
+            title=_quoted(own.title),
+            languages=", ".join(own.languages),
+            timezone=own.timezone,
+            address=_quoted(own.address),
+            colour=_quoted(own.colour),
+            topics=topics,
+            list=_in_languages(words["list"], own.languages),
+            sender=_quoted(f'"{own.title.replace(chr(34), chr(39))}" <news@example.org>'),
+            fallback=own.languages[0],
+        )
     )
     (folder / MAIN).write_text(text, encoding="utf-8")
-    weekly = _WEEKLY.format(title=_in_languages(_DIGEST, own.languages))
+    weekly = (_STARTER / "weekly.yaml.in").read_text(encoding="utf-8")
+    weekly = weekly.format(title=_in_languages(words["digest"], own.languages))
     (folder / "schedules" / "weekly.yaml").write_text(weekly, encoding="utf-8")
 
 
-def _sample_topics(sample: Path, languages: Iterable[str]) -> str:
-    """Return the topics of the sample in these languages, as YAML."""
+def _sample_topics(sample: Path, languages: Iterable[str], more: Mapping[str, dict[str, str]]) -> str:
+    """Return the topics of the sample in these languages, as YAML, with their names in further languages."""
     node, _ = read_yaml((sample / MAIN).read_text(encoding="utf-8"), MAIN)
     topics = node.get("topics") if isinstance(node, YamlMapping) else None
     lines = [
@@ -295,7 +171,7 @@ def _sample_topics(sample: Path, languages: Iterable[str]) -> str:
             if isinstance(labels, YamlMapping)
             else {}
         )
-        names |= dict(zip(("fr", "es", "ar", "zh"), _TOPICS.get(key.text, ()), strict=False))
+        names |= more.get(key.text, {})
         lines.append(f"  {key.text}: {_in_languages(names, languages)}")
     return "\n".join([*lines, ""])
 
@@ -319,8 +195,16 @@ def _make_unit(folder: Path) -> str:
     program = _quote(command or sys.executable).replace("$", "$$") + ("" if command else " -m tidings")
     user = getpass.getuser() if os.geteuid() else "tidings"
     place = _quote(str(folder))
-    return _UNIT.read_text(encoding="utf-8").format(
-        folder=place, place=place.replace("$", "$$"), shown=str(folder).replace("%", "%%"), program=program, user=user
+    return (
+        (_STARTER / "newsroom.service")
+        .read_text(encoding="utf-8")
+        .format(
+            folder=place,
+            place=place.replace("$", "$$"),
+            shown=str(folder).replace("%", "%%"),
+            program=program,
+            user=user,
+        )
     )
 
 

@@ -37,14 +37,22 @@ class CaughtMail:
     def subject(self) -> str:
         return str(self.message["Subject"] or "")
 
+    @property
+    def language(self) -> str:
+        return str(self.message["Content-Language"] or "")
+
+    @property
+    def date(self) -> str:
+        return str(self.message["Date"] or "")
+
 
 class MailCatcher:
     """`with MailCatcher() as catcher:` listens on a free port of 127.0.0.1."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self) -> None:
         self._mails: list[CaughtMail] = []
         self._lock = threading.Lock()
-        self.port = port or _find_free_port()
+        self.port = _find_free_port()
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port, ident="catcher")
 
     @property

@@ -35,81 +35,27 @@ _MORE_COLUMNS = ("list", "state", "source", "confirmed_at", "left_at")
 REASON = "reason"
 """Column of a file of refused lines."""
 
-_SYNONYMS: dict[str, tuple[str, ...]] = {
-    "email": (
-        "emailaddress",
-        "mail",
-        "address",
-        "contactemail",
-        "subscriberemail",
-        "primaryemail",
-        "useremail",
-        "workemail",
-        "emailadresse",
-        "mailadresse",
-        "adresseemail",
-        "adressemail",
-        "adressedemessagerie",
-        "courriel",
-        "correoelectrónico",
-        "correo",
-        "direccióndecorreo",
-        "direccióndecorreoelectrónico",
-        "endereçodeemail",
-        "indirizzoemail",
-        "eposta",
-        "epost",
-        "email1",
-        "электроннаяпочта",
-        "адресэлектроннойпочты",
-        "почта",
-        "элпочта",
-        "имейл",
-        "электронныйадрес",
-        "emailадрес",
-        "адресemail",
-        "электрондықпошта",
-        "поштамекенжайы",
-        "البريدالإلكتروني",
-        "البريد",
-        "بريد",
-        "电子邮件",
-        "電子郵件",
-        "邮箱",
-        "电子邮箱",
-        "邮箱地址",
-        "电子邮件地址",
-        "メールアドレス",
-    ),
-    "name": (
-        "fullname",
-        "имя",
-        "фио",
-        "имяифамилия",
-        "аты",
-        "атыжөні",
-        "nombrecompleto",
-        "nomcomplet",
-        "姓名",
-        "الاسم",
-    ),
-    "first": ("firstname", "givenname", "fname", "vorname", "prénom", "prenom", "nombre"),
-    "last": (
-        "lastname",
-        "surname",
-        "familyname",
-        "lname",
-        "фамилия",
-        "тегі",
-        "nachname",
-        "nom",
-        "apellido",
-        "apellidos",
-    ),
-    "language": ("lang", "locale", "язык", "тілі", "тіл", "sprache", "langue", "idioma", "语言", "語言", "اللغة"),
-    "topics": ("topic", "interests", "темы", "тема", "тақырыптар", "themen", "thèmes", "temas"),
-    "frequency": ("частота", "периодичность", "жиілігі", "жиілік", "häufigkeit", "fréquence", "frecuencia"),
-}
+
+def parse_columns(text: str) -> Mapping[str, tuple[str, ...]]:
+    """Parse `name|synonym name|synonym|synonym`, with names as `fold_name` returns them."""
+    return {name: tuple(synonyms) for name, *synonyms in (column.split("|") for column in text.split())}
+
+
+_COLUMNS = parse_columns(
+    "email|emailaddress|mail|address|contactemail|subscriberemail|primaryemail|useremail|workemail|emailadresse"
+    "|mailadresse|adresseemail|adressemail|adressedemessagerie|courriel|correoelectrónico|correo"
+    "|direccióndecorreo|direccióndecorreoelectrónico|endereçodeemail|indirizzoemail|eposta|epost|email1"
+    "|электроннаяпочта|адресэлектроннойпочты|почта|элпочта|имейл|электронныйадрес|emailадрес|адресemail"
+    "|электрондықпошта|поштамекенжайы|البريدالإلكتروني|البريد|بريد|电子邮件|電子郵件|邮箱|电子邮箱|邮箱地址"
+    "|电子邮件地址|メールアドレス "
+    "name|fullname|имя|фио|имяифамилия|аты|атыжөні|nombrecompleto|nomcomplet|姓名|الاسم "
+    "first|firstname|givenname|fname|vorname|prénom|prenom|nombre "
+    "last|lastname|surname|familyname|lname|фамилия|тегі|nachname|nom|apellido|apellidos "
+    "language|lang|locale|язык|тілі|тіл|sprache|langue|idioma|语言|語言|اللغة "
+    "topics|topic|interests|темы|тема|тақырыптар|themen|thèmes|temas "
+    "frequency|частота|периодичность|жиілігі|жиілік|häufigkeit|fréquence|frecuencia"
+    " list state source confirmedat leftat"
+)
 
 
 def fold_name(name: str) -> str:
@@ -305,7 +251,7 @@ class OwnFormat:
 
     list_name: str
     ignores: ClassVar[bool] = False
-    columns: ClassVar[Mapping[str, tuple[str, ...]]] = _SYNONYMS | {fold_name(name): () for name in _MORE_COLUMNS}
+    columns: ClassVar[Mapping[str, tuple[str, ...]]] = _COLUMNS
 
     def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
         """Use `state` only if there is `confirmed_at`, as in `export --all`: else it may be a state of a country."""

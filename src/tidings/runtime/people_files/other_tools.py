@@ -22,6 +22,7 @@ from tidings.runtime.people_files.csv_format import (
     StatusChoice,
     fold_name,
     join_names,
+    parse_columns,
     parse_time,
     read_table,
 )
@@ -40,11 +41,6 @@ def read_other_tool(path: Path, tool: str, newsroom: Newsroom, choice: StatusCho
         form.check_header(path, file.header)
     file.labels = form.labels
     return file
-
-
-def _parse_columns(text: str) -> Mapping[str, tuple[str, ...]]:
-    """Parse `name|synonym name|synonym|synonym`, with names as `fold_name` returns them."""
-    return {name: tuple(synonyms) for name, *synonyms in (column.split("|") for column in text.split())}
 
 
 class _ToolFormat:
@@ -113,7 +109,7 @@ class Listmonk(_ToolFormat):
     has no `subscription_status` (unconfirmed, confirmed, unsubscribed) unless the export's own query added it.
     """
 
-    columns = _parse_columns(
+    columns = parse_columns(
         "email name attributes|attribs status|subscriberstatus createdat|subscribedat updatedat subscriptionstatus"
     )
 
@@ -157,7 +153,7 @@ class Mailchimp(_ToolFormat):
     renamed; these are the default names. TAGS are quoted names with commas between. Cleaned addresses have bounced.
     """
 
-    columns = _parse_columns(
+    columns = parse_columns(
         "email|emailaddress first|firstname|fname last|lastname|lname name|fullname "
         "language|lang|preferredlanguage optintime optinip confirmtime confirmip unsubtime cleantime tags"
     )
@@ -185,7 +181,7 @@ class Ghost(_ToolFormat):
     Source: Ghost, members-csv/lib/unparse.js. Members who get no e-mails there have left. Commas separate labels.
     """
 
-    columns = _parse_columns("email name subscribedtoemails|subscribed createdat deletedat labels")
+    columns = parse_columns("email name subscribedtoemails|subscribed createdat deletedat labels")
 
     def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
         subscribed = cells.get("subscribedtoemails", "true").casefold()
@@ -247,7 +243,7 @@ class MailPoet(_StatusFormat):
     `inactive` only means that they have not opened a mail recently.
     """
 
-    columns = _parse_columns(
+    columns = parse_columns(
         "email first|firstname last|lastname globalstatus liststatus|status|subscriberstatus createdat|subscribedon"
     )
     statuses: ClassVar[Mapping[str, ColumnKind]] = {"globalstatus": ColumnKind.STATE, "liststatus": ColumnKind.STATE}
@@ -257,14 +253,14 @@ class MailPoet(_StatusFormat):
 class Keila(_StatusFormat):
     """Source: Keila, contacts export. `Status` is active, unsubscribed or unreachable."""
 
-    columns = _parse_columns("email first|firstname last|lastname status createdat|insertedat")
+    columns = parse_columns("email first|firstname last|lastname status createdat|insertedat")
     statuses: ClassVar[Mapping[str, ColumnKind]] = {"status": ColumnKind.STATE}
 
 
 class Brevo(_StatusFormat):
     """Source: Brevo, contacts export. `EMAIL_BLACKLISTED` is 1 for everybody who left, complained or bounced."""
 
-    columns = _parse_columns(
+    columns = parse_columns(
         "email first|firstname|prenom|vorname last|lastname|nom|nachname emailblacklisted|emailblocklisted|blacklisted"
         "|blocklisted language|lang|langue|sprache createdat|addedtime"
     )
@@ -275,14 +271,14 @@ class Brevo(_StatusFormat):
 class Substack(_StatusFormat):
     """Source: Substack, subscribers export. `active_subscription` is about payment, `email_disabled` about mail."""
 
-    columns = _parse_columns("email name emaildisabled createdat")
+    columns = parse_columns("email name emaildisabled createdat")
     statuses: ClassVar[Mapping[str, ColumnKind]] = {"emaildisabled": ColumnKind.AWAY}
 
 
 class Mautic(_StatusFormat):
     """Source: Mautic, contacts export. Who must not be mailed is a column only if it was chosen for the export."""
 
-    columns = _parse_columns(
+    columns = parse_columns(
         "email first|firstname last|lastname donotcontact|dnc|dncemail|donotemail unsubscribed bounced|isbounced "
         "preferredlocale|language|locale createdat|dateadded|dateidentified"
     )
@@ -297,7 +293,7 @@ class Mautic(_StatusFormat):
 class PhpList(_StatusFormat):
     """Source: phpList, export of subscribers: `confirmed`, `blacklisted` and `disabled` are 0 or 1."""
 
-    columns = _parse_columns("email name confirmed blacklisted disabled createdat|entered")
+    columns = parse_columns("email name confirmed blacklisted disabled createdat|entered")
     statuses: ClassVar[Mapping[str, ColumnKind]] = {
         "confirmed": ColumnKind.CONFIRMED,
         "blacklisted": ColumnKind.AWAY,
@@ -313,7 +309,7 @@ class PhpList(_StatusFormat):
 class ConstantContact(_StatusFormat):
     """Source: Constant Contact, contacts export. An empty status and 'No permissions set' mean no consent."""
 
-    columns = _parse_columns(
+    columns = parse_columns(
         "email|emailaddress|emailaddressother|emailaddresswork|emailaddresshome first|firstname last|lastname "
         "emailstatus|status|emailstatusother|emailstatuswork|emailstatushome|emailpermissionstatus|contactstatus "
         "optoutdate|emailoptoutdate|unsubscribedat|optedoutdate createdat|datecreated|createdon"

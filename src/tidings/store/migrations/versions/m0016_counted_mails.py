@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0016"
 down_revision = "0015"
-branch_labels = None
-depends_on = None
 compatible_from = "0011"
 indexes_first = (
     "ix_deliveries_returned ON deliveries (returned, mailing) WHERE returned <> ''",
