@@ -8,8 +8,9 @@ import shlex
 import sys
 import time
 
-from tests.faults import fleet, million, table
+from tests.faults import million, table
 from tests.faults.cases import CASES
+from tests.faults.fleet_rounds import Rounds
 from tests.faults.run import Run
 from tests.servers.postgresql import Server
 from tests.servers.rabbitmq import RabbitMq
@@ -78,14 +79,21 @@ def _fleet(asked: argparse.Namespace, seed: int) -> int:
     if not (Server.is_installed() and RabbitMq.is_installed()):
         print("PostgreSQL and RabbitMQ are needed. On Debian: apt install postgresql rabbitmq-server")
         return 2
-    readers, rounds = asked.readers or 120, asked.rounds or 300
-    seconds = asked.minutes * 60 if asked.minutes else float("inf")
-    scores = fleet.play(seed=seed, rounds=rounds, readers=readers, seconds=seconds)
-    text = fleet.table(scores, seed, readers)
-    print(text)
+    rounds = Rounds(
+        seed=seed,
+        rounds=asked.rounds or 300,
+        readers=asked.readers or 120,
+        seconds=asked.minutes * 60 if asked.minutes else float("inf"),
+        say=lambda line: print(line, flush=True),
+    )
+    begun = time.monotonic()
+    rounds.run(asked.lanes)
+    text = rounds.table()
+    print(f"\n{text}")
     if asked.write:
-        table.write_fleet(text, f"make faults ARGS='--fleet --seed {seed} --rounds {rounds} --readers {readers}'")
-    return int(any(score.is_broken for score in scores.values()))
+        minutes = (time.monotonic() - begun) / 60
+        table.write_fleet(text, f"--fleet --seed {seed} --rounds {rounds.rounds} --lanes {asked.lanes}", minutes)
+    return int(rounds.is_broken)
 
 
 def _million(asked: argparse.Namespace, seed: int) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.faults.million import Found
@@ -61,9 +63,16 @@ def write_million(found: Found, command: str) -> None:
     _put("<!-- million -->", "<!-- /million -->", f"{million(found)} Made by `{command}`.")
 
 
-def write_fleet(text: str, command: str) -> None:
+def write_fleet(text: str, arguments: str, minutes: float) -> None:
     """Write it into the page, between its two marks."""
-    _put("<!-- fleet -->", "<!-- /fleet -->", f"{text}\n\nMade by `{command}`.")
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=PAGE.parent, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    made = (
+        f"Made on {datetime.now(UTC):%-d %B %Y} with commit {commit} in {minutes:.0f} minutes "
+        f"on {os.cpu_count()} cores by `make faults ARGS='{arguments}'`."
+    )
+    _put("<!-- fleet -->", "<!-- /fleet -->", f"{text}\n\n{made}")
 
 
 def write(runs: Sequence[Run], command: str) -> None:
