@@ -99,15 +99,7 @@ def check(json: Json = False) -> None:
     errors = sum(problem.level == "error" for problem in problems)
     if json:
         rows = [
-            {
-                "file": problem.file,
-                "line": problem.line or None,
-                "column": problem.column or None,
-                "level": problem.level,
-                "message": problem.message,
-                "mend": problem.mend,
-            }
-            for problem in problems
+            asdict(problem) | {"line": problem.line or None, "column": problem.column or None} for problem in problems
         ]
         print_json({"ok": not errors, "problems": rows})
     else:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidings.model.dates import to_json
 from tidings.model.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
@@ -211,12 +212,3 @@ def make_table(title: str, *columns: str) -> Table:
 def print_json(value: Any) -> None:
     """Print one JSON document to stdout."""
     say(json.dumps(value, ensure_ascii=False, indent=2, default=to_json))
-
-
-def to_json(value: Any) -> Any:
-    """Convert a value of a type that JSON does not have. Moments become ISO 8601 in UTC."""
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, (set, frozenset, tuple)):
-        return list(value)
-    return str(value)

@@ -99,19 +99,9 @@ def try_source(
 
 
 def _item_as_json(item: SourceItem) -> dict[str, Any]:
-    return {
-        "ref": item.ref,
-        "title": item.title,
-        "language": item.language,
-        "kind": item.kind,
-        "story": item.story,
-        "published": item.published,
-        "topics": item.topics,
-        "url": item.url,
-        "summary": item.summary,
-        "characters": len(item.body),
-        "images": [{"src": image.src, "alt": image.alt} for image in item.images],
-    }
+    shown = ("ref", "title", "language", "kind", "story", "published", "topics", "url", "summary")
+    images = [{"src": image.src, "alt": image.alt} for image in item.images]
+    return {name: getattr(item, name) for name in shown} | {"characters": len(item.body), "images": images}
 
 
 def _print_items(items: tuple[SourceItem, ...]) -> None:

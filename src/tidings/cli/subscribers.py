@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from tidings.cli.session import Json, ask, format_moment, log_action, open_newsroom, print_json, say, to_json
+from tidings.cli.session import Json, ask, format_moment, log_action, open_newsroom, print_json, say
 from tidings.config.references import find_names
-from tidings.model.dates import parse_moment
+from tidings.model.dates import parse_moment, to_json
 from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.model.plurals import count_noun
 from tidings.runtime.newsroom import Runtime

@@ -15,7 +15,6 @@ from tidings.model.plurals import count_noun
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.team.sign_in import make_link
 from tidings.store.people import api_keys, team
-from tidings.store.people.api_keys import ApiKey
 from tidings.store.people.team import Role, TeamMember
 from tidings.store.service.clock import real_now
 
@@ -92,7 +91,7 @@ def change(
         member = _find(connection, address)
         chosen = member.role if role is None else _read_role(role)
         if chosen is not Role.ADMIN:
-            _keep_an_admin(connection, member)
+            team.keep_an_admin(connection, member)
         names = _read_lists(runtime, ",".join(member.lists) if lists is None else lists, chosen)
         team.change_member(connection, member.id, role=chosen, lists=names, name=name)
         changes = [team.describe_access(chosen, names), *(["new link"] if link else [])]
@@ -107,7 +106,7 @@ def remove(address: Address) -> None:
     """Remove a member and end their sessions. The log keeps what they did."""
     with open_newsroom(needs="store") as runtime, runtime.store.write() as connection:
         member = _find(connection, address)
-        _keep_an_admin(connection, member)
+        team.keep_an_admin(connection, member)
         team.remove_member(connection, member.id)
         log_action(connection, "team.removed", member.email)
         say(f"{member.email} is removed from the team and signed out.")
@@ -152,7 +151,8 @@ def list_keys(json: Json = False) -> None:
         with runtime.store.read() as connection:
             keys = api_keys.list_keys(connection)
         if json:
-            print_json([_key_as_json(key) for key in keys])
+            shown = ("name", "role", "lists", "who", "created", "used")
+            print_json([{name: getattr(key, name) for name in shown} for key in keys])
             return
         if not keys:
             say("There is no key yet. Make one: tidings team key add NAME --role viewer")
@@ -175,22 +175,6 @@ def remove_key(name: KeyName) -> None:
             raise RefusedError(f"there is no key {name!r}. {nearest(name, known) if known else ''}".strip())
         log_action(connection, "key.removed", name)
         say(f"The key {name} is revoked.")
-
-
-def _key_as_json(key: ApiKey) -> dict[str, object]:
-    return {
-        "name": key.name,
-        "role": key.role.value,
-        "lists": list(key.lists),
-        "who": key.who,
-        "created": key.created,
-        "used": key.used,
-    }
-
-
-def _keep_an_admin(connection: Connection, member: TeamMember) -> None:
-    if team.is_last_admin(connection, member):
-        raise RefusedError(f"{member.email} is the only admin. Make another one first.")
 
 
 def _as_json(member: TeamMember, sessions: int) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Read dates and times as people type them."""
+"""Read dates and times as people type them, and write them for people and programs."""
 
 from __future__ import annotations
 
@@ -59,6 +59,18 @@ def _offset(text: str) -> tzinfo:
         raise ValueError(f"{text} is not an offset from UTC")
     shift = timedelta(hours=hours, minutes=minutes)
     return timezone(-shift if text[0] == "-" else shift)
+
+
+def format_utc(moment: datetime) -> str:
+    """Return a moment in UTC, in RFC 3339: `2026-12-01T05:00:00Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def to_json(value: object) -> object:
+    """Convert a value of a type that JSON does not have (`default` of `json.dumps`)."""
+    if isinstance(value, datetime):
+        return format_utc(value)
+    return list(value) if isinstance(value, (set, frozenset, tuple)) else str(value)
 
 
 def format_local(moment: datetime, zone: tzinfo) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tidings.config.adapters import EventWebhookSettings
+from tidings.model.dates import format_utc
 from tidings.model.delivery import WEBHOOK_LANE, Purpose
 from tidings.model.errors import RefusedError
 from tidings.store.delivery import ledger
@@ -68,7 +69,7 @@ def _row(
     key = f"events:{name}:{now.astimezone(UTC):%Y-%m-%d}"
     envelope = {
         "type": str(kind),
-        "timestamp": at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "timestamp": format_utc(at),
         "data": dict(data),
     }
     return {

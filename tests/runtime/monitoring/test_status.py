@@ -13,7 +13,7 @@ from sqlalchemy import update
 from tests.cli.shapes import misfits
 from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tests.runtime.test_service import prepared
-from tidings.cli.session import to_json
+from tidings.model.dates import to_json
 from tidings.runtime.monitoring.status import status
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.schemas import make_schemas

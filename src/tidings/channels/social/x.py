@@ -1,21 +1,16 @@
 """An account on X, through POST /2/tweets (docs.x.com/x-api/posts/create-post). Posts cost money, see `confirm_cost`.
 
-Requests are signed by OAuth 1.0a, HMAC-SHA1 (RFC 5849 §3.4), with four secrets that do not expire.
+Authlib signs requests by OAuth 1.0a, HMAC-SHA1 (RFC 5849 §3.4), with four secrets that do not expire.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 import re
-import secrets
 import unicodedata
-from dataclasses import dataclass, field
 from typing import ClassVar
-from urllib.parse import parse_qsl, quote, urlsplit
 
+from authlib.oauth1 import ClientAuth
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
@@ -79,7 +74,7 @@ class XChannel(PlainTextBody, HttpChannel[Settings]):
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name, settings)
         values = (settings.api_key, settings.api_secret, settings.access_token, settings.access_secret)
-        self._keys = OAuthKeys(*(value.get_secret_value() for value in values))
+        self._auth = ClientAuth(*(value.get_secret_value() for value in values))
 
     def count(self, text: str) -> int:
         return weigh(text)
@@ -126,10 +121,9 @@ class XChannel(PlainTextBody, HttpChannel[Settings]):
 
     def _ask(self, method: str, path: str, body: bytes | None, attempt: Attempt) -> HttpResponse | Outcome:
         url = f"{self._settings.server}{path}"
-        seconds = int(attempt.at.timestamp())
-        header = authorization(method, url, self._keys, nonce=secrets.token_hex(16), seconds=seconds)
-        headers = {"Authorization": header} | ({"Content-Type": "application/json"} if body is not None else {})
-        return self.request(url, body, headers, method, hide=(self._keys.key, self._keys.token))
+        content = {"Content-Type": "application/json"} if body is not None else {}
+        _, headers, _ = self._auth.prepare(method, url, content, "")  # JSON is not signed (§3.4.1.3.1)
+        return self.request(url, body, headers, method, hide=(self._auth.client_id, self._auth.token))
 
 
 def weigh(text: str) -> int:
@@ -140,50 +134,6 @@ def weigh(text: str) -> int:
     possible_links = rest.count("://") + len(_BARE_DOMAIN.findall(rest))
     weights = sum(1 if any(low <= ord(char) <= high for low, high in _LIGHT) else 2 for char in _EMOJI.sub("", rest))
     return URL_LENGTH * (links + possible_links) + 2 * emoji + weights
-
-
-@dataclass(frozen=True, slots=True)
-class OAuthKeys:
-    """The keys of the application, and of the account for which it posts."""
-
-    key: str = field(repr=False)
-    key_secret: str = field(repr=False)
-    token: str = field(repr=False)
-    token_secret: str = field(repr=False)
-
-
-def authorization(method: str, url: str, keys: OAuthKeys, *, nonce: str, seconds: int, form: str = "") -> str:
-    """Return the Authorization header. `form`: the body, if it is application/x-www-form-urlencoded."""
-    fields = {
-        "oauth_consumer_key": keys.key,
-        "oauth_nonce": nonce,
-        "oauth_signature_method": "HMAC-SHA1",
-        "oauth_timestamp": str(seconds),
-        "oauth_token": keys.token,
-        "oauth_version": "1.0",
-    }
-    base = signature_base(method, url, fields, form)
-    secret = f"{_encode(keys.key_secret)}&{_encode(keys.token_secret)}".encode()
-    digest = hmac.new(secret, base.encode(), hashlib.sha1).digest()
-    fields["oauth_signature"] = base64.b64encode(digest).decode()
-    return "OAuth " + ", ".join(f'{name}="{_encode(value)}"' for name, value in sorted(fields.items()))
-
-
-def signature_base(method: str, url: str, fields: dict[str, str], form: str = "") -> str:
-    """Return the signature base string (§3.4.1): method, URL without query, and all parameters, sorted."""
-    parts = urlsplit(url)
-    port = parts.port if parts.port not in (None, {"http": 80, "https": 443}.get(parts.scheme)) else None
-    host = (parts.hostname or "").lower() + (f":{port}" if port else "")
-    others = parse_qsl(parts.query, keep_blank_values=True) + parse_qsl(form, keep_blank_values=True)
-    pairs = sorted((_encode(name), _encode(value)) for name, value in [*fields.items(), *others])
-    parameters = "&".join(f"{name}={value}" for name, value in pairs)
-    address = f"{parts.scheme.lower()}://{host}{parts.path or '/'}"
-    return "&".join(_encode(part) for part in (method.upper(), address, parameters))
-
-
-def _encode(text: str) -> str:
-    """Encode by RFC 5849 §3.6."""
-    return quote(text, safe="-._~")
 
 
 make = XChannel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cache
@@ -108,20 +109,8 @@ def _read_folder(name: str, source: FileSource, store: Store | None) -> Iterator
 
 def _make_item(outline: ItemOutline) -> SourceItem:
     """Make an item from the stored result, without its texts."""
-    return SourceItem(
-        ref=outline.ref,
-        name="",
-        title="",
-        body="",
-        language=outline.language,
-        kind=outline.kind,
-        starts=outline.starts,
-        topics=outline.topics,
-        images=outline.images,
-        not_in=outline.not_in,
-        draft=outline.draft,
-        post=outline.post,
-    )
+    known = {field.name: getattr(outline, field.name) for field in fields(outline)}
+    return SourceItem(name="", title="", body="", **known)
 
 
 def _find_leftovers(item: SourceItem) -> list[str]:

@@ -19,7 +19,7 @@ class SelectionCache:
     def __init__(self, draft: EditionDraft, part: ListDelivery | ChannelDelivery) -> None:
         self._draft = draft
         self._part = part
-        self._outlet = f"list:{part.list}" if isinstance(part, ListDelivery) else f"channel:{part.channel}"
+        self._outlet = part.outlet
         self._chosen: dict[tuple[SegmentFilter, tuple[str, ...], frozenset[str], frozenset[str]], SegmentSelection] = {}
         self._groups: dict[int, list[tuple[str, MessageGroup]]] = {}
         self._known: dict[str, MessageGroup] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from aiosmtpd.controller import Controller
+
+from tidings.runtime.demo.servers import find_free_port
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class MailCatcher:
     def __init__(self) -> None:
         self._mails: list[CaughtMail] = []
         self._lock = threading.Lock()
-        self.port = _find_free_port()
+        self.port = find_free_port()
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port, ident="catcher")
 
     @property
@@ -81,9 +82,3 @@ class MailCatcher:
 
     def __exit__(self, *_: object) -> None:
         self._controller.stop()
-
-
-def _find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -31,6 +31,8 @@ from tidings.store.people import eligibility, subscribers
 from tidings.store.service import pauses, restored
 from tidings.store.service.heartbeat import ProcessRole
 
+_OF_SERVICES = ("owner", "started", "beat", "role", "queues", "host", "version", "configuration")
+
 
 def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
     """Return the answer of `tidings status --json`. `ok` if nothing is wrong; `wrong` lists the worst first."""
@@ -58,13 +60,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
             "held": [{"edition": edition.name, "holds": [hold.detail for hold in edition.holds]} for edition in held],
             "restored": _restored(connection, held),
             "paused": [
-                {
-                    "what": pause.what,
-                    "since": pause.since,
-                    "until": pause.until,
-                    "reason": pause.reason,
-                    "who": pause.who,
-                }
+                {name: getattr(pause, name) for name in ("what", "since", "until", "reason", "who")}
                 for pause in pauses.active_pauses(connection)
             ],
             "lists": {name: subscribers.count_by_state(connection, name) for name in runtime.newsroom.lists},
@@ -105,18 +101,8 @@ def _health_values(runtime: Runtime, health: NewsroomHealth) -> dict[str, Any]:
         "last_tick": tick.at if tick else None,
         "last_accepted": metrics.accepted_at,
         "services": [
-            {
-                "owner": service.owner,
-                "alive": service in health.services,
-                "started": service.started,
-                "beat": service.beat,
-                "only_pages": service.work is ProcessRole.PAGES,
-                "role": service.role,
-                "queues": service.queues,
-                "host": service.host,
-                "version": service.version,
-                "configuration": service.configuration,
-            }
+            {name: getattr(service, name) for name in _OF_SERVICES}
+            | {"alive": service in health.services, "only_pages": service.work is ProcessRole.PAGES}
             for service in (*health.services, *health.died)
         ],
         "stalled": health.stalled,

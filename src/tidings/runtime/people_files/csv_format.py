@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from tidings.model.dates import parse_moment
+from tidings.model.dates import format_utc, parse_moment
 from tidings.model.errors import InputError
 from tidings.model.text import format_csv_line
 from tidings.runtime.people_files.csv_reader import CsvRow, LineReader, read_rows
@@ -319,11 +319,7 @@ def export_people(
                 values = asdict(subscription) | {
                     "email": subscription.address,
                     "topics": ";".join(subscription.topics),
-                    "confirmed_at": _format_time(subscription.confirmed_at),
-                    "left_at": _format_time(subscription.left_at),
+                    "confirmed_at": format_utc(subscription.confirmed_at) if subscription.confirmed_at else "",
+                    "left_at": format_utc(subscription.left_at) if subscription.left_at else "",
                 }
                 yield format_csv_line(values[column] for column in columns)
-
-
-def _format_time(at: datetime | None) -> str:
-    return at.isoformat().replace("+00:00", "Z") if at else ""

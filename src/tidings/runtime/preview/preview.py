@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 from sqlalchemy import Connection
 
 from tidings.channels.base import Card, Channel, HasCard
-from tidings.config.schedule import ChannelDelivery, ListDelivery, Schedule
+from tidings.config.schedule import ListDelivery, Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
@@ -166,10 +166,10 @@ def preview_story(runtime: Runtime, swept: SourceItem, now: datetime) -> StoryPr
     problem = ""
     views = _PostViews(newsroom, [item])
     for schedule in newsroom.schedules.values():
-        parts = [part for part in schedule.deliver if _outlet_of(part) not in shown]
+        parts = [part for part in schedule.deliver if part.outlet not in shown]
         if not parts or not matches_rules(story, schedule.select):
             continue
-        shown |= {_outlet_of(part) for part in parts}
+        shown |= {part.outlet for part in parts}
         draft = EditionDraft(
             schedule.model_copy(update={"deliver": tuple(parts)}), 0, now, (story,), (), {story.key: story}
         )
@@ -181,10 +181,6 @@ def preview_story(runtime: Runtime, swept: SourceItem, now: datetime) -> StoryPr
             problem = str(error)
     show = make_picture_embedder(runtime, [item])
     return StoryPreview(show(page), tuple(messages), show, problem)
-
-
-def _outlet_of(part: ListDelivery | ChannelDelivery) -> str:
-    return f"list:{part.list}" if isinstance(part, ListDelivery) else f"channel:{part.channel}"
 
 
 def _as_item(runtime: Runtime, swept: SourceItem, now: datetime) -> Item:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tidings.model.dates import to_json
 from tidings.model.errors import RefusedError
 from tidings.runtime.demo.mail_catcher import CaughtMail
 from tidings.runtime.preview.outlets import Outlet
@@ -119,9 +120,5 @@ class Rehearsal:
 
     def write_index(self) -> None:
         """Write the whole result as JSON beside the samples."""
-        text = json.dumps(self.as_json(), ensure_ascii=False, indent=2, default=_to_json)
+        text = json.dumps(self.as_json(), ensure_ascii=False, indent=2, default=to_json)
         (self.folder / _INDEX).write_text(text + "\n", encoding="utf-8")
-
-
-def _to_json(value: Any) -> Any:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tidings.config.settings import Newsroom
+from tidings.model.dates import format_utc
 from tidings.model.edition import Edition, EditionState
 from tidings.model.text import format_csv_line
 from tidings.store.content import editions
@@ -211,6 +212,6 @@ def as_csv(report: Report) -> str:
     lines = [format_csv_line(_COLUMNS)]
     for values in rows:
         if isinstance(values.get("at"), datetime):
-            values["at"] = values["at"].isoformat().replace("+00:00", "Z")
+            values["at"] = format_utc(values["at"])
         lines.append(format_csv_line(str(values.get(column, "")) for column in _COLUMNS))
     return "".join(lines)

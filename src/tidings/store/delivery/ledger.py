@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select, update
 
+from tidings.model.dates import format_utc
 from tidings.model.delivery import DeliveryState
 from tidings.model.errors import InputError, RefusedError
 from tidings.store import schema as t
@@ -79,7 +80,7 @@ class LedgerEntry:
     def as_json(self) -> dict[str, Any]:
         """Return the fields, with `at` in RFC 3339."""
         fields = {name: value for name, value in asdict(self).items() if name != "language"}
-        return {**fields, "at": self.at.isoformat().replace("+00:00", "Z")}
+        return {**fields, "at": format_utc(self.at)}
 
 
 def get_or_create_mailing(

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, or_, select
 
+from tidings.model.dates import format_utc
 from tidings.store import schema as t
 from tidings.store.delivery.retention import unpack_readers
 from tidings.store.people import consent
@@ -135,4 +136,4 @@ def _rows(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
 
 
 def _as_json(value: Any) -> Any:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+    return format_utc(value) if isinstance(value, datetime) else value

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Row,
     Select,
     String,
     and_,
@@ -460,7 +461,8 @@ def subscriptions(
 
 
 _COLUMNS = (
-    *(t.subscribers.c[name] for name in ("id", "address", "name", "language")),
+    t.subscribers.c.id.label("subscriber"),
+    *(t.subscribers.c[name] for name in ("address", "name", "language")),
     *(
         t.subscriptions.c[name]
         for name in ("list", "state", "topics", "frequency", "source", "confirmed_at", "left_at")
@@ -468,20 +470,8 @@ _COLUMNS = (
 )
 
 
-def _subscription(row: Any) -> Subscription:
-    return Subscription(
-        subscriber=row.id,
-        address=row.address,
-        name=row.name,
-        language=row.language,
-        list=row.list,
-        state=row.state,
-        topics=tuple(row.topics),
-        frequency=row.frequency,
-        source=row.source,
-        confirmed_at=row.confirmed_at,
-        left_at=row.left_at,
-    )
+def _subscription(row: Row[Any]) -> Subscription:
+    return Subscription(**{**row._mapping, "topics": tuple(row.topics)})
 
 
 def consents_of(connection: Connection, address: str) -> list[tuple[datetime, str, str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
+from tidings.model.errors import RefusedError
 from tidings.store import schema as t
 from tidings.store.engine import insert_once
 from tidings.store.people import consent, passkeys
@@ -105,16 +106,8 @@ class LogEntry:
 
 
 def _member(row: Any) -> TeamMember:
-    return TeamMember(
-        id=row.id,
-        email=row.email,
-        name=row.name,
-        role=Role(row.role),
-        lists=tuple(row.lists),
-        language=row.language,
-        has_password=bool(row.password),
-        link_until=row.link_until,
-    )
+    role, lists, has_password = Role(row.role), tuple(row.lists), bool(row.password)
+    return TeamMember(row.id, row.email, row.name, role, lists, row.language, has_password, row.link_until)
 
 
 def add_member(
@@ -165,6 +158,12 @@ def is_last_admin(connection: Connection, member: TeamMember) -> bool:
     m = t.team_members.c
     query = select(func.count()).where(m.role == Role.ADMIN.value, m.id != member.id)
     return member.role is Role.ADMIN and connection.execute(query).scalar_one() == 0
+
+
+def keep_an_admin(connection: Connection, member: TeamMember) -> None:
+    """Raise RefusedError if the team would have no admin without this member."""
+    if is_last_admin(connection, member):
+        raise RefusedError(f"{member.email} is the only admin. Make another one first.")
 
 
 def change_member(

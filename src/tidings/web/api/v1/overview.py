@@ -152,7 +152,7 @@ class ToldEvent(ApiModel):
     """A message to a webhook."""
 
     delivery: int
-    id: str = Field(description="The `webhook-id`.")
+    id: str = Field(description="The `webhook-id`.", validation_alias="uid")
     type: str
     state: str
     reason: str
@@ -271,18 +271,7 @@ def list_webhooks(caller: Who) -> list[WebhookInfo]:
                 WebhookInfo(
                     name=name,
                     events=list(settings.events or EventType),
-                    deliveries=[
-                        ToldEvent(
-                            delivery=one.delivery,
-                            id=one.uid,
-                            type=one.type,
-                            state=one.state,
-                            reason=one.reason,
-                            attempts=one.attempts,
-                            at=one.at,
-                        )
-                        for one in told
-                    ],
+                    deliveries=[ToldEvent.model_validate(event) for event in told],
                 )
             )
     return found

@@ -112,7 +112,7 @@ def change_member(caller: Who, member: Number, change: MemberChange) -> TeamMemb
         known = _find(connection, member)
         role = change.role or known.role
         if role is not Role.ADMIN:
-            _keep_an_admin(connection, known)
+            team.keep_an_admin(connection, known)
         kept = [] if role is Role.ADMIN else list(known.lists)
         lists = kept if change.lists is None else _check_lists(caller, role, change.lists)
         team.change_member(connection, member, role=role, lists=lists, name=change.name)
@@ -138,7 +138,7 @@ def remove_member(caller: Who, member: Number) -> None:
     """Remove a member and sign them out. The log keeps what they did."""
     with caller.runtime.store.write() as connection:
         known = _find(connection, member)
-        _keep_an_admin(connection, known)
+        team.keep_an_admin(connection, known)
         team.remove_member(connection, member)
         caller.record(connection, "team.removed", known.email)
 
@@ -174,11 +174,6 @@ def _find(connection: Connection, number: int) -> TeamMember:
     if member is None:
         raise ApiRefusal(404, f"there is no member {number} in the team.")
     return member
-
-
-def _keep_an_admin(connection: Connection, member: TeamMember) -> None:
-    if team.is_last_admin(connection, member):
-        raise ApiRefusal(409, f"{member.email} is the only admin. Make another one first.")
 
 
 def _check_lists(caller: Caller, role: Role, names: list[str]) -> list[str]:
