@@ -41,9 +41,7 @@ def set_value(text: str, path: Sequence[str | int], value: Value | None, *, afte
 
 def read_value(text: str, path: Sequence[str | int]) -> str | list[str] | None:
     """Return the text of a scalar, the texts of a list, or None if there is no such value, or it is a map."""
-    node = _compose(text)
-    for key in path:
-        node = _step(node, key)
+    node = _find_node(text, path)
     if node is None or isinstance(node, MappingNode):
         return None
     if isinstance(node, SequenceNode):
@@ -55,25 +53,19 @@ def read_value(text: str, path: Sequence[str | int]) -> str | list[str] | None:
 
 def is_map(text: str, path: Sequence[str | int]) -> bool:
     """Whether there is a map at a path, such as a text in several languages."""
-    node = _compose(text)
-    for key in path:
-        node = _step(node, key)
+    node = _find_node(text, path)
     return isinstance(node, MappingNode)
 
 
 def count_items(text: str, path: Sequence[str | int]) -> int:
     """Return the length of a list; 0 if there is none."""
-    node = _compose(text)
-    for key in path:
-        node = _step(node, key)
+    node = _find_node(text, path)
     return len(node.value) if isinstance(node, SequenceNode) else 0
 
 
 def add_item(text: str, path: Sequence[str | int], value: Value) -> str:
     """Return the text with one more item at the end of a list. Raises ValueError if there is no such list."""
-    node = _compose(text)
-    for key in path:
-        node = _step(node, key)
+    node = _find_node(text, path)
     if not isinstance(node, SequenceNode) or not node.value:
         raise ValueError(f"{'.'.join(map(str, path))} is not a list")
     if node.flow_style:
@@ -87,9 +79,7 @@ def add_item(text: str, path: Sequence[str | int], value: Value) -> str:
 
 def remove_item(text: str, path: Sequence[str | int], number: int) -> str:
     """Return the text without one item of a list. Raises ValueError for its only item."""
-    node = _compose(text)
-    for key in path:
-        node = _step(node, key)
+    node = _find_node(text, path)
     if not isinstance(node, SequenceNode) or not 0 <= number < len(node.value) or len(node.value) < 2:
         raise ValueError(f"{'.'.join(map(str, path))} must keep one item")
     item = node.value[number]
@@ -101,6 +91,13 @@ def remove_item(text: str, path: Sequence[str | int], number: int) -> str:
         return re.sub(r",[ \t]*\Z", "", text[:start].rstrip()) + text[end:]
     line = text.rfind("\n", 0, start) + 1
     return text[:line] + text[text.find("\n", end) + 1 or len(text) :]
+
+
+def _find_node(text: str, path: Sequence[str | int]) -> Node | None:
+    node = _compose(text)
+    for key in path:
+        node = _step(node, key)
+    return node
 
 
 def _step(node: Node | None, key: str | int) -> Node | None:

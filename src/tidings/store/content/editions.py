@@ -41,7 +41,8 @@ def new_edition(
         select(func.max(t.editions.c.number)).where(t.editions.c.schedule == schedule)
     ).scalar_one()
     result = connection.execute(
-        insert(t.editions).values(
+        insert(t.editions)
+        .values(
             schedule=schedule,
             number=(highest or 0) + 1,
             slot=slot,
@@ -55,10 +56,9 @@ def new_edition(
             request=dict(request),
             at=cut,
         )
+        .returning(t.editions.c.id)
     )
-    primary_key = result.inserted_primary_key
-    assert primary_key is not None
-    return get_edition(connection, int(primary_key[0]))
+    return get_edition(connection, result.scalar_one())
 
 
 def _edition(row: Row[Any]) -> Edition:
@@ -214,7 +214,8 @@ def freeze_document(connection: Connection, edition: int, outlet: str, language:
     """Store the frozen bytes of one rendition, and note the media files that it shows; returns its id."""
     keep_media(connection, edition, find_media(raw))
     result = connection.execute(
-        insert(t.renditions).values(
+        insert(t.renditions)
+        .values(
             edition=edition,
             outlet=outlet,
             language=language,
@@ -222,10 +223,9 @@ def freeze_document(connection: Connection, edition: int, outlet: str, language:
             document=zlib.compress(raw, 6),
             digest=hashlib.sha256(raw).hexdigest(),
         )
+        .returning(t.renditions.c.id)
     )
-    primary_key = result.inserted_primary_key
-    assert primary_key is not None
-    return int(primary_key[0])
+    return int(result.scalar_one())
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +280,8 @@ def freeze_selection(
     connection: Connection, rendition: int, key: str, arrangement: Mapping[str, Any], shown: Iterable[ShownStory]
 ) -> int:
     """Store the content for one group of readers; returns its id."""
-    result = connection.execute(
-        insert(t.selections).values(rendition=rendition, key=key, arrangement=dict(arrangement))
-    )
-    primary_key = result.inserted_primary_key
-    assert primary_key is not None
-    selection = int(primary_key[0])
+    row = insert(t.selections).values(rendition=rendition, key=key, arrangement=dict(arrangement))
+    selection = int(connection.execute(row.returning(t.selections.c.id)).scalar_one())
     rows = [{"selection": selection, "story": s.story, "what": s.what, "version": s.version} for s in shown]
     if rows:
         connection.execute(insert(t.selection_stories), rows)

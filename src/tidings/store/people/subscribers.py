@@ -146,18 +146,11 @@ def add(
     reason = consent.suppression(connection, digest, list_name)
     if reason is not None and not bring_back:
         return "left" if reason == UNSUBSCRIBED else "suppressed"
-    row = connection.execute(select(t.subscribers.c.id).where(t.subscribers.c.address_hash == digest)).one_or_none()
-    if row is None:
-        result = connection.execute(
-            insert(t.subscribers).values(
-                address=address, address_hash=digest, name=name, language=language, created=now
-            )
-        )
-        primary_key = result.inserted_primary_key
-        assert primary_key is not None
-        subscriber = int(primary_key[0])
-    else:
-        subscriber = row.id
+    p = t.subscribers.c
+    subscriber = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
+    if subscriber is None:
+        row = {"address": address, "address_hash": digest, "name": name, "language": language, "created": now}
+        subscriber = connection.execute(insert(t.subscribers).values(**row).returning(p.id)).scalar_one()
     values: dict[str, Any] = {
         "state": CONFIRMED if confirmed else PENDING,
         "topics": sorted(set(topics)),

@@ -1,104 +1,11 @@
 """Every table. Moments are integers: microseconds since 1970, UTC. Uniqueness is always a constraint."""
 
-from __future__ import annotations
-
-from tidings.store.schema.base import EPOCH, Moment, RowId, metadata, to_microseconds
-from tidings.store.schema.content import (
-    archives,
-    cached_items,
-    copied_files,
-    edition_media,
-    editions,
-    facts,
-    fetch_caches,
-    hub_subscriptions,
-    items,
-    pauses,
-    published_files,
-    renditions,
-    schedules,
-    selection_stories,
-    selections,
-    set_aside,
-    slots,
-    source_files,
-    used_stories,
-    websub_pings,
-)
-from tidings.store.schema.delivery import (
-    deleted_deliveries,
-    deliveries,
-    events,
-    journal,
-    mailings,
-    notices,
-    past_readers,
-    senders,
-    sending_rates,
-    uploads,
-)
-from tidings.store.schema.people import (
-    consent_locks,
-    consents,
-    feedback,
-    former_lists,
-    request_counts,
-    sign_up_requests,
-    subscribers,
-    subscriptions,
-    suppressions,
-)
-from tidings.store.schema.team import api_answers, api_keys, team_log, team_members, team_passkeys, team_sessions
-
-__all__ = [
-    "EPOCH",
-    "Moment",
-    "RowId",
-    "api_answers",
-    "api_keys",
-    "archives",
-    "cached_items",
-    "consent_locks",
-    "consents",
-    "copied_files",
-    "deleted_deliveries",
-    "deliveries",
-    "edition_media",
-    "editions",
-    "events",
-    "facts",
-    "feedback",
-    "fetch_caches",
-    "former_lists",
-    "hub_subscriptions",
-    "items",
-    "journal",
-    "mailings",
-    "metadata",
-    "notices",
-    "past_readers",
-    "pauses",
-    "published_files",
-    "renditions",
-    "request_counts",
-    "schedules",
-    "selection_stories",
-    "selections",
-    "senders",
-    "sending_rates",
-    "set_aside",
-    "sign_up_requests",
-    "slots",
-    "source_files",
-    "subscribers",
-    "subscriptions",
-    "suppressions",
-    "team_log",
-    "team_members",
-    "team_passkeys",
-    "team_sessions",
-    "to_microseconds",
-    "uploads",
-    "used_stories",
-    "websub_pings",
-]
+from tidings.store.schema.base import EPOCH as EPOCH
+from tidings.store.schema.base import Moment as Moment
+from tidings.store.schema.base import RowId as RowId
+from tidings.store.schema.base import metadata as metadata
+from tidings.store.schema.base import to_microseconds as to_microseconds
+from tidings.store.schema.content import *  # noqa: F403
+from tidings.store.schema.delivery import *  # noqa: F403
+from tidings.store.schema.people import *  # noqa: F403
+from tidings.store.schema.team import *  # noqa: F403

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Integer, MetaData, TypeDecorator
+from sqlalchemy import BigInteger, Dialect, Integer, MetaData, Table, TypeDecorator, text
+from sqlalchemy.schema import SchemaItem
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
@@ -17,6 +18,16 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def table(name: str, *parts: SchemaItem, **options: Any) -> Table:
+    """Return a table of the store with its columns, constraints and indexes."""
+    return Table(name, metadata, *parts, **options)
+
+
+def only(condition: str) -> dict[str, Any]:
+    """Return the options of an index of only some rows."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 def to_microseconds(moment: datetime) -> int:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, String, Text, UniqueConstraint, text
 
-from tidings.store.schema.base import Moment, RowId, metadata
+from tidings.store.schema.base import Moment, RowId, only, table
 
-facts = Table(
+facts = table(
     "facts",
-    metadata,
     Column("name", String, primary_key=True),
     Column("value", Text, nullable=False),
 )
 """Single values by name: the clock of the newsroom, counters."""
 
-items = Table(
+items = table(
     "items",
-    metadata,
     Column("id", String, primary_key=True),
     Column("source", String, nullable=False),
     Column("ref", String, nullable=False),
@@ -57,24 +55,12 @@ items = Table(
     Index("ix_items_published", "published"),
     Index("ix_items_embargo", "embargo"),
     Index("ix_items_source_gone_missing", "source", "gone_at", "missing_since"),
-    Index(
-        "ix_items_gone",
-        "language",
-        "gone_at",
-        sqlite_where=text("gone_at IS NOT NULL"),
-        postgresql_where=text("gone_at IS NOT NULL"),
-    ),
-    Index(
-        "ix_items_withdrawn",
-        "story",
-        sqlite_where=text("withdrawn <> ''"),
-        postgresql_where=text("withdrawn <> ''"),
-    ),
+    Index("ix_items_gone", "language", "gone_at", **only("gone_at IS NOT NULL")),
+    Index("ix_items_withdrawn", "story", **only("withdrawn <> ''")),
 )
 
-source_files = Table(
+source_files = table(
     "source_files",
-    metadata,
     Column("source", String, primary_key=True),
     Column("ref", String, primary_key=True),
     Column("signature", String, nullable=False, doc="inode, size and times when it was read; '': read it again"),
@@ -96,9 +82,8 @@ source_files = Table(
 )
 """What reading each file of a folder gave, so that an unchanged file is not read again."""
 
-set_aside = Table(
+set_aside = table(
     "set_aside",
-    metadata,
     Column("source", String, primary_key=True),
     Column("ref", String, primary_key=True),
     Column("problem", Text, nullable=False),
@@ -107,18 +92,16 @@ set_aside = Table(
 )
 """Content that could not be read, and why."""
 
-fetch_caches = Table(
+fetch_caches = table(
     "fetch_caches",
-    metadata,
     Column("source", String, primary_key=True),
     Column("version", Integer, nullable=False, doc="grows with every change"),
     Column("state", JSON, nullable=False, doc="HTTP validators, next fetch, last error"),
 )
 """The state of a source on the network between two fetches."""
 
-cached_items = Table(
+cached_items = table(
     "cached_items",
-    metadata,
     Column("source", String, primary_key=True),
     Column("ref", String, primary_key=True, doc="created once, even if the source renames the item later"),
     Column("version", Integer, nullable=False, doc="version of the fetch cache when the item last changed"),
@@ -130,9 +113,8 @@ cached_items = Table(
 )
 """Items of sources on the network, as last fetched."""
 
-published_files = Table(
+published_files = table(
     "published_files",
-    metadata,
     Column("path", String, primary_key=True),
     Column("etag", String, nullable=False),
     Column("modified", Moment, nullable=False),
@@ -140,25 +122,22 @@ published_files = Table(
 )
 """Files in public/: ETag and Last-Modified change together."""
 
-copied_files = Table(
+copied_files = table(
     "copied_files",
-    metadata,
     Column("path", String, primary_key=True),
     Column("etag", String, nullable=False, doc="the version that is in the bucket"),
 )
 """Files of public/ in the bucket of `publish`."""
 
-edition_media = Table(
+edition_media = table(
     "edition_media",
-    metadata,
     Column("edition", RowId, primary_key=True, autoincrement=False, doc="0: the newsroom's logo, in any mail"),
     Column("path", String, primary_key=True, doc="media/DIGEST/NAME, below public/"),
 )
 """The pictures and files that frozen mails and posts show: they stay as long as the edition."""
 
-websub_pings = Table(
+websub_pings = table(
     "websub_pings",
-    metadata,
     Column("channel", String, primary_key=True),
     Column("path", String, primary_key=True),
     Column("etag", String, nullable=False, doc="of the bytes of the last successful ping"),
@@ -167,9 +146,8 @@ websub_pings = Table(
 )
 """The last pings to each WebSub hub, by feed."""
 
-hub_subscriptions = Table(
+hub_subscriptions = table(
     "hub_subscriptions",
-    metadata,
     Column("source", String, primary_key=True),
     Column("hub", String, nullable=False),
     Column("topic", String, nullable=False, doc="address of the feed, as the feed names it"),
@@ -184,18 +162,16 @@ hub_subscriptions = Table(
 )
 """Subscriptions of sources at WebSub hubs."""
 
-schedules = Table(
+schedules = table(
     "schedules",
-    metadata,
     Column("name", String, primary_key=True),
     Column("baseline", Moment, nullable=False, doc="items published before are not sent"),
     Column("last_slot", Moment, doc="key of the last settled slot"),
     Column("last_cut", Moment, doc="newer items make the next slot of `on: new`"),
 )
 
-pauses = Table(
+pauses = table(
     "pauses",
-    metadata,
     Column("scope", String, primary_key=True, doc="schedule, list, channel, all"),
     Column("name", String, primary_key=True),
     Column("since", Moment, nullable=False),
@@ -206,9 +182,8 @@ pauses = Table(
 )
 """Schedules, lists and channels that a person has paused."""
 
-slots = Table(
+slots = table(
     "slots",
-    metadata,
     Column("schedule", String, primary_key=True),
     Column("slot", Moment, primary_key=True, doc="UTC time before any shift"),
     Column("state", String, nullable=False, doc="claimed, fired, skipped, merged"),
@@ -219,9 +194,8 @@ slots = Table(
 )
 """A row is the claim: two processes never fire the same slot."""
 
-editions = Table(
+editions = table(
     "editions",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("schedule", String, nullable=False),
     Column("number", Integer, nullable=False),
@@ -240,9 +214,8 @@ editions = Table(
     sqlite_autoincrement=True,
 )
 
-archives = Table(
+archives = table(
     "archives",
-    metadata,
     Column("list", String, primary_key=True),
     Column("number", Integer, primary_key=True, doc="of the edition on this list, across schedules"),
     Column("edition", RowId, nullable=False),
@@ -250,18 +223,16 @@ archives = Table(
 )
 """Numbers of editions in the archive of public lists; fixed when an edition is frozen."""
 
-used_stories = Table(
+used_stories = table(
     "used_stories",
-    metadata,
     Column("schedule", String, primary_key=True),
     Column("story", String, primary_key=True),
     Column("edition", RowId, nullable=False, index=True),
 )
 """A schedule uses a story once; a held edition reserves its stories here."""
 
-renditions = Table(
+renditions = table(
     "renditions",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("edition", RowId, nullable=False),
     Column("outlet", String, nullable=False, doc="list:NAME or channel:NAME"),
@@ -273,9 +244,8 @@ renditions = Table(
     sqlite_autoincrement=True,
 )
 
-selections = Table(
+selections = table(
     "selections",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("rendition", RowId, nullable=False, index=True),
     Column("key", String, nullable=False, doc="hash of what it shows: readers with the same content share it"),
@@ -284,9 +254,8 @@ selections = Table(
     sqlite_autoincrement=True,
 )
 
-selection_stories = Table(
+selection_stories = table(
     "selection_stories",
-    metadata,
     Column("selection", RowId, primary_key=True),
     Column("story", String, primary_key=True),
     Column("what", String, primary_key=True, doc="story, note or correction"),

@@ -11,18 +11,15 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
-    Table,
     Text,
     UniqueConstraint,
     false,
-    text,
 )
 
-from tidings.store.schema.base import Moment, RowId, metadata
+from tidings.store.schema.base import Moment, RowId, only, table
 
-mailings = Table(
+mailings = table(
     "mailings",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("key", String, nullable=False, unique=True, doc="edition:17, notice:..., test:..."),
     Column("kind", String, nullable=False),
@@ -44,9 +41,8 @@ mailings = Table(
     sqlite_autoincrement=True,
 )
 
-deliveries = Table(
+deliveries = table(
     "deliveries",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("mailing", RowId, nullable=False),
     Column("target", String, nullable=False),
@@ -81,13 +77,7 @@ deliveries = Table(
     Index("ix_deliveries_state", "state", "mailing", "next_at", "id"),
     Index("ix_deliveries_subscriber", "subscriber"),
     Index("ix_deliveries_selection", "selection"),
-    Index(
-        "ix_deliveries_returned",
-        "returned",
-        "mailing",
-        sqlite_where=text("returned <> ''"),
-        postgresql_where=text("returned <> ''"),
-    ),
+    Index("ix_deliveries_returned", "returned", "mailing", **only("returned <> ''")),
     Index(
         "uq_deliveries_post",
         "channel",
@@ -95,15 +85,13 @@ deliveries = Table(
         "purpose",
         "part",
         unique=True,
-        sqlite_where=text("channel <> '' AND story <> '' AND state NOT IN ('cancelled', 'skipped')"),
-        postgresql_where=text("channel <> '' AND story <> '' AND state NOT IN ('cancelled', 'skipped')"),
+        **only("channel <> '' AND story <> '' AND state NOT IN ('cancelled', 'skipped')"),
     ),
     sqlite_autoincrement=True,
 )
 
-uploads = Table(
+uploads = table(
     "uploads",
-    metadata,
     Column("delivery", RowId, primary_key=True, autoincrement=False),
     Column("key", String, primary_key=True, doc="SHA-256 of the bytes"),
     Column("remote", Text, nullable=False, doc="the id that the service gave, and whether it is still processing"),
@@ -111,9 +99,8 @@ uploads = Table(
 )
 """Pictures that were uploaded for a post: a later try does not upload them again."""
 
-past_readers = Table(
+past_readers = table(
     "past_readers",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("selection", RowId, nullable=False, index=True),
     Column(
@@ -126,9 +113,8 @@ past_readers = Table(
 )
 """The readers of a selection after `keep` has deleted the deliveries: no story is sent to a reader twice."""
 
-deleted_deliveries = Table(
+deleted_deliveries = table(
     "deleted_deliveries",
-    metadata,
     Column("mailing", RowId, primary_key=True, autoincrement=False),
     Column("list", String, primary_key=True),
     Column("language", String, primary_key=True),
@@ -139,18 +125,16 @@ deleted_deliveries = Table(
 )
 """Counts of the deliveries that `keep` has deleted."""
 
-journal = Table(
+journal = table(
     "journal",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("owner", String, nullable=False),
     Column("entry", Text, nullable=False, doc="lines of JSON: see store.delivery.journal"),
 )
 """Intents and outcomes of messages whose deliveries are not settled yet. It has few rows: an index would only cost."""
 
-sending_rates = Table(
+sending_rates = table(
     "sending_rates",
-    metadata,
     Column("sender", String, primary_key=True),
     Column("domain", String, primary_key=True, doc="of recipients; empty: all"),
     Column("free_from", Float, nullable=False, doc="next free time to send, in seconds since 1970"),
@@ -159,9 +143,8 @@ sending_rates = Table(
 )
 """How fast mail may be sent, for all processes and across restarts."""
 
-senders = Table(
+senders = table(
     "senders",
-    metadata,
     Column("name", String, primary_key=True),
     Column("fingerprint", String, nullable=False, doc="of its settings; new settings clear earlier failures"),
     Column("failures", Integer, nullable=False, doc="in a row"),
@@ -170,9 +153,8 @@ senders = Table(
 )
 """Senders of mail that failed recently."""
 
-notices = Table(
+notices = table(
     "notices",
-    metadata,
     Column("key", String, primary_key=True, doc="what it is about: the same thing is reported once"),
     Column("kind", String, nullable=False),
     Column("text", Text, nullable=False),
@@ -181,9 +163,8 @@ notices = Table(
 )
 """Messages to a person."""
 
-events = Table(
+events = table(
     "events",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("uid", String, nullable=False, unique=True, doc="the `webhook-id`, made once"),
     Column("key", String, nullable=False, unique=True, doc="what it is about: the same thing is reported once"),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Index, Integer, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import JSON, Column, Index, Integer, String, Text, UniqueConstraint
 
-from tidings.store.schema.base import Moment, RowId, metadata
+from tidings.store.schema.base import Moment, RowId, only, table
 
-subscribers = Table(
+subscribers = table(
     "subscribers",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("address", String, nullable=False),
     Column("address_hash", String, nullable=False, unique=True),
@@ -19,9 +18,8 @@ subscribers = Table(
     sqlite_autoincrement=True,
 )
 
-subscriptions = Table(
+subscriptions = table(
     "subscriptions",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("subscriber", RowId, nullable=False),
     Column("list", String, nullable=False),
@@ -37,42 +35,28 @@ subscriptions = Table(
     Column("left_at", Moment),
     UniqueConstraint("subscriber", "list"),
     Index("ix_subscriptions_list_state", "list", "state", "frequency"),
-    Index(
-        "ix_subscriptions_paused",
-        "list",
-        "paused_until",
-        sqlite_where=text("paused_until IS NOT NULL"),
-        postgresql_where=text("paused_until IS NOT NULL"),
-    ),
-    Index(
-        "ix_subscriptions_confirm_by",
-        "confirm_by",
-        sqlite_where=text("confirm_by IS NOT NULL"),
-        postgresql_where=text("confirm_by IS NOT NULL"),
-    ),
+    Index("ix_subscriptions_paused", "list", "paused_until", **only("paused_until IS NOT NULL")),
+    Index("ix_subscriptions_confirm_by", "confirm_by", **only("confirm_by IS NOT NULL")),
     sqlite_autoincrement=True,
 )
 
-consent_locks = Table(
+consent_locks = table(
     "consent_locks",
-    metadata,
     Column("hash", String, primary_key=True),
     Column("version", Integer, nullable=False, doc="0; changes of consent lock this row"),
 )
 """One row for each address, subscriber or not."""
 
-suppressions = Table(
+suppressions = table(
     "suppressions",
-    metadata,
     Column("hash", String, primary_key=True),
     Column("list", String, primary_key=True, doc="empty: every list"),
     Column("reason", String, nullable=False),
     Column("at", Moment, nullable=False),
 )
 
-consents = Table(
+consents = table(
     "consents",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("address_hash", String, nullable=False, index=True),
     Column("list", String, nullable=False),
@@ -84,9 +68,8 @@ consents = Table(
     sqlite_autoincrement=True,
 )
 
-feedback = Table(
+feedback = table(
     "feedback",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("key", String, nullable=False, unique=True, doc="of the report: a repeated report counts once"),
     Column("delivery", RowId, index=True),
@@ -101,17 +84,15 @@ feedback = Table(
 )
 """Bounces and complaints."""
 
-former_lists = Table(
+former_lists = table(
     "former_lists",
-    metadata,
     Column("former", String, primary_key=True),
     Column("name", String, primary_key=True, doc="the name that the list got then"),
 )
 """Every name that a list had before: a link in an old mail still leads to the list."""
 
-sign_up_requests = Table(
+sign_up_requests = table(
     "sign_up_requests",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("address", String, nullable=False),
     Column("lists", JSON, nullable=False),
@@ -126,9 +107,8 @@ sign_up_requests = Table(
 )
 """Requests to join lists that wait for an answer, of known and unknown addresses alike."""
 
-request_counts = Table(
+request_counts = table(
     "request_counts",
-    metadata,
     Column("scope", String, primary_key=True, doc="ip, network, mailbox, day, domain"),
     Column("key", String, primary_key=True),
     Column("since", Moment, primary_key=True, doc="start of the window, in real time"),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Integer, String, Table, Text
+from sqlalchemy import JSON, Column, Integer, String, Text
 
-from tidings.store.schema.base import Moment, RowId, metadata
+from tidings.store.schema.base import Moment, RowId, table
 
-team_members = Table(
+team_members = table(
     "team_members",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column(
         "email",
@@ -30,9 +29,8 @@ team_members = Table(
     sqlite_autoincrement=True,
 )
 
-team_sessions = Table(
+team_sessions = table(
     "team_sessions",
-    metadata,
     Column("token", String, primary_key=True, doc="SHA-256 of the cookie"),
     Column("member", RowId, nullable=False, index=True),
     Column("created", Moment, nullable=False, doc="real time, like all moments of a session"),
@@ -40,9 +38,8 @@ team_sessions = Table(
     Column("browser", Text, nullable=False),
 )
 
-team_passkeys = Table(
+team_passkeys = table(
     "team_passkeys",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("member", RowId, nullable=False, index=True),
     Column("credential", Text, nullable=False, unique=True, doc="id of the credential, in base64url"),
@@ -54,9 +51,8 @@ team_passkeys = Table(
     sqlite_autoincrement=True,
 )
 
-team_log = Table(
+team_log = table(
     "team_log",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("at", Moment, nullable=False),
     Column("who", Text, nullable=False, doc="a member's address, `key NAME`, or the account on the server"),
@@ -67,9 +63,8 @@ team_log = Table(
     sqlite_autoincrement=True,
 )
 
-api_keys = Table(
+api_keys = table(
     "api_keys",
-    metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("name", String, nullable=False, unique=True),
     Column("token", String, nullable=False, unique=True, doc="SHA-256 of the key, which is shown once"),
@@ -81,9 +76,8 @@ api_keys = Table(
     sqlite_autoincrement=True,
 )
 
-api_answers = Table(
+api_answers = table(
     "api_answers",
-    metadata,
     Column("key", RowId, primary_key=True, autoincrement=False, doc="the API key"),
     Column("name", String, primary_key=True, doc="the Idempotency-Key of the request"),
     Column("request", String, nullable=False, doc="SHA-256 of method, address and body"),
