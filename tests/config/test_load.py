@@ -353,15 +353,22 @@ def test_which_files_are_schedules(tmp_path: Path) -> None:
     """Editors, macOS and backups leave files in the folder. A file that looks like a schedule is never ignored."""
     names = dict.fromkeys((".#weekly.yaml", "._weekly.yaml", "weekly.yaml~", "weekly.yaml.bak", "notes.txt"), "x")
     assert said(read(write(tmp_path, schedules={"weekly": WEEKLY, **names}))) == []
-    for name, meant in (
-        ("My digest.yaml", "my-digest"),
-        ("WEEKLY.YAML", "weekly"),
-        ("weekly (conflicted copy).yaml", "weekly-conflicted-copy"),
-    ):
+    for name, meant in (("My digest.yaml", "my-digest"), ("WEEKLY.YAML", "weekly")):
         write(tmp_path, schedules={name: WEEKLY})
         stem = name.rpartition(".")[0]
         mend = f"Write {meant}: use lower-case letters, digits and single hyphens"
         assert f"schedules/{name}:1:1: name: {stem!r} is not a name. {mend}" in said(read(tmp_path))
+        (tmp_path / "schedules" / name).unlink()
+    write(tmp_path, schedules={"weekly (conflicted copy).yaml": WEEKLY, "Копия weekly.yaml": WEEKLY})
+    assert ["a program made it as a copy" in line for line in said(read(tmp_path))] == [True, True]
+    for name in ("weekly (conflicted copy).yaml", "Копия weekly.yaml"):
+        (tmp_path / "schedules" / name).unlink()
+    write(tmp_path, schedules={"monthly.json": WEEKLY})
+    (tmp_path / "schedules" / "2027").mkdir()
+    (tmp_path / "schedules" / "2027" / "monthly.yaml").write_text(WEEKLY)
+    warnings = [problem for problem in read(tmp_path).problems if "not read from here" in problem.message]
+    assert [problem.file for problem in warnings] == ["schedules/2027", "schedules/monthly.json"]
+    for name in ("monthly.json", "2027/monthly.yaml"):
         (tmp_path / "schedules" / name).unlink()
     write(tmp_path, schedules={"monthly.yaml.txt": "x"})
     assert [line.partition(":")[0] for line in said(read(tmp_path))] == ["schedules/monthly.yaml.txt"]

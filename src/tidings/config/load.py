@@ -24,12 +24,14 @@ from tidings.config.types import Language, StoreAddress
 from tidings.config.valid_part import prune
 from tidings.config.yaml_text import Node
 from tidings.model.errors import Problem, nearest
+from tidings.model.file_names import is_copy
 from tidings.model.item import Media
 
 _SUFFIXES = (".yaml", ".yml")
 _SCHEDULES = "schedules/"
 _MISNAMED = re.compile(r"\.ya?ml\.(txt|md)$|\.(yalm|yamal|ylm)$", re.IGNORECASE)
-
+_BACKUPS = ("~", ".bak", ".orig", ".old", ".swp", ".tmp", ".txt", ".md")
+"""Endings of copies that editors leave beside a file, and of notes."""
 
 Needs = Literal["everything", "yaml", "store"]
 """The part of the configuration that a command needs.
@@ -212,7 +214,9 @@ class _Loading:
         written: dict[str, Mapping[str, Any]] = {}
         folder = self.reading.root / "schedules"
         fresh = {self.reading.root / name for name in self.reading.changed if name.startswith("schedules/")}
-        for path in sorted({*(folder.iterdir() if folder.is_dir() else ()), *fresh}):
+        paths = sorted({*(folder.iterdir() if folder.is_dir() else ()), *fresh})
+        names = {path.name for path in paths}
+        for path in paths:
             # Editors and macOS leave `.#weekly.yaml` and `._weekly.yaml` beside a file.
             if path.name.startswith("."):
                 continue
@@ -221,6 +225,15 @@ class _Loading:
                 mend = f"rename it to {path.name.split('.')[0]}.yaml, or delete it"
                 self.reading.problem(file, (0, 0), "this file is not read: its name does not end in .yaml", mend)
             if path.suffix.lower() not in _SUFFIXES:
+                if not path.name.endswith(_BACKUPS) and _is_schedule(path):
+                    message = "schedules are not read from here: only files NAME.yaml in schedules/ are"
+                    mend = "write each as schedules/NAME.yaml, or delete it"
+                    self.reading.problem(file, (0, 0), message, mend, "warning")
+                continue
+            if re.search(r"[^a-z0-9-]", path.stem) and is_copy(path.name, names):
+                message = "its name shows that a program made it as a copy of another schedule"
+                mend = "compare it with the original, keep one, and delete or rename the other"
+                self.reading.problem(file, (0, 0), message, mend)
                 continue
             plain, node = self.reading.file(path)
             if plain is None or node is None:
@@ -235,6 +248,15 @@ class _Loading:
             if model is not None:
                 schedules[path.stem] = model
         return schedules, written
+
+
+def _is_schedule(path: Path) -> bool:
+    """Whether a file of another name, or a file in a folder, is probably a schedule."""
+    try:
+        files = sorted(path.iterdir())[:20] if path.is_dir() else [path]
+        return any(re.search(rb"\bcadence\b", file.read_bytes()[:20_000]) for file in files if file.is_file())
+    except OSError:
+        return False
 
 
 def _with_known_outlets(schedules: Mapping[str, Schedule], document: NewsroomConfig) -> dict[str, Schedule]:

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 import idna
 
 from tidings.model.item import Media
+from tidings.net import is_public_host
 from tidings.sources.media import LocalFile, MediaError
 
 _FILE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif|pdf|docx?|xlsx?|pptx?|zip|mp[34])$", re.IGNORECASE)
@@ -111,6 +112,8 @@ class LinkResolver(ABC):
         target = re.sub(r"[\x00-\x1f]", "", value).strip()
         if re.match(r"https?:\\", target, re.IGNORECASE):
             target = target.replace("\\", "/")  # as browsers read it (WHATWG URL, "special" schemes)
+        if picture and target.startswith("#"):
+            self.problems.append(_left_out(target, value, picture=True, level="error"))
         if not target or target.startswith("#"):
             return None  # ids are removed from bodies, so the link would lead nowhere
         if target.lower().startswith(("mailto:", "tel:")) and not picture:
@@ -179,6 +182,9 @@ class FileLinks(LinkResolver):
             elif picture and _SHARED_PAGE.match(encoded):
                 message = f"{encoded[:80]} is a page around a picture, not the picture"
                 self._report(written, message, "download the picture and put the file beside the item", "warning")
+            elif not is_public_host(urlsplit(encoded).hostname or "") and not encoded.startswith(self.location.url):
+                message = f"readers cannot open {encoded[:80]}, which is an address of your own network"
+                self._report(written, message, "write its public address, or put the file beside the item", "warning")
             return encoded
         return self._resolve_file(target, written, picture)
 

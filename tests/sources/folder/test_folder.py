@@ -207,11 +207,11 @@ def test_a_text_in_another_script_is_a_warning(content: Path) -> None:
 
 def test_files_that_are_not_read_are_named(content: Path) -> None:
     (content / "media").mkdir()
-    for name in ("a.en.md.txt", "b.en.markdown", "c.en.docx", "notes.txt", "media/d.docx", "e.docx", "f.jpg"):
+    for name in ("a.en.md.txt", "b.en.markdown", "c.en.pdf", "notes.txt", "media/d.docx", "e.docx", "f.jpg"):
         (content / name).write_text("x")
     (content / "good.en.md").write_text("---\ntitle: T\n---\n[Brief](e.docx)\n")
     said = {problem.file: (problem.level, problem.mend) for problem in sweep(content).problems}
-    assert list(said) == ["content/a.en.md.txt", "content/b.en.markdown", "content/c.en.docx", "content/notes.txt"]
+    assert list(said) == ["content/a.en.md.txt", "content/b.en.markdown", "content/c.en.pdf", "content/notes.txt"]
     assert [level for level, _ in said.values()] == ["error", "error", "warning", "warning"]
     assert "rename it to a.en.md" in said["content/a.en.md.txt"][1]
 
@@ -474,6 +474,21 @@ def test_a_picture_of_obsidian_is_found_by_its_name(content: Path) -> None:
     swept = sweep(content)
     assert swept.problems == ()
     assert "well%201.png" in swept.items[0].body
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://localhost:3000/a.png", "readers cannot open"),
+        ("http://192.168.1.5/a.png", "readers cannot open"),
+        ("https://intranet/a.png", "readers cannot open"),
+        ("https://nas.local/a.png", "readers cannot open"),
+        ("#", "is left out"),
+    ],
+)
+def test_a_picture_that_only_its_author_sees_is_named(content: Path, address: str, said: str) -> None:
+    (content / "a.en.md").write_text(f"---\ntitle: T\n---\n![A well]({address})\n")
+    assert [said in problem.message for problem in sweep(content).problems] == [True]
 
 
 def test_markdown_with_spaces_in_a_name_is_a_picture(content: Path) -> None:

@@ -39,7 +39,9 @@ _MISNAMED = re.compile(
 """Endings of Markdown files that are not read: Notepad hides `.txt`, and other programs write other endings."""
 _PLACEHOLDER = re.compile(r"^\.(.+\.md)\.icloud$", re.IGNORECASE)
 """What iCloud puts in the place of a file that it keeps in the cloud alone."""
-_DOCUMENT = re.compile(r"\.(docx?|odt|rtf|pages|gdoc|wpd|txt|html?)$", re.IGNORECASE)
+_DOCUMENT = re.compile(
+    r"\.(do[ct][xm]?|od[tp]|rtf|pages|gdoc|wp[ds]|pptx?|pdf|eml|msg|mht(ml)?|epub|hwpx?|txt|html?)$", re.IGNORECASE
+)
 _TEMPORARY = ("~", ".tmp", ".temp", ".swp", ".bak", ".part", ".crdownload", ".download", ".orig", "#")
 _RECENT = 2_000_000_000
 """In nanoseconds. A file written this recently may change again without new times, so it is read again."""
