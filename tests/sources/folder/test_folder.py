@@ -439,11 +439,24 @@ def test_merge_markers_set_the_file_aside(content: Path) -> None:
     assert [(problem.line, problem.level) for problem in swept.problems] == [(5, "error")]
 
 
-@pytest.mark.parametrize("word", ["false", "no", "~", "None", "off", "null"])
+@pytest.mark.parametrize("word", ["false", "no", "~", "None", "off", "null", "нет", "Жоқ", "لا", "non", "0", "—"])
 def test_a_word_for_no_withdraws_and_corrects_nothing(content: Path, word: str) -> None:
     (content / "a.en.md").write_text(f"---\ntitle: T\nwithdrawn: {word}\ncorrection: {word}\n---\nA\n")
     (item,) = sweep(content).items
     assert (item.withdrawn, item.correction) == ("", "")
+
+
+@pytest.mark.parametrize(("word", "level"), [("да", "warning"), ("oui", "warning"), ("TBD", "error"), ("?!", "error")])
+def test_a_word_that_gives_no_reason_is_named(content: Path, word: str, level: str) -> None:
+    (content / "a.en.md").write_text(f"---\ntitle: T\nwithdrawn: '{word}'\n---\nA\n")
+    assert [problem.level for problem in sweep(content).problems] == [level]
+
+
+def test_null_was_a_summary_and_an_author(content: Path) -> None:
+    front = "title: T\nsummary: null\nauthors: ~\nembargo: null\nurl: null\ndraft: null"
+    (content / "a.en.md").write_text(f"---\n{front}\n---\nA\n")
+    (item,) = sweep(content).items
+    assert (item.summary, item.authors, item.embargo, item.draft) == ("A", (), None, False)
 
 
 def test_a_lost_picture_names_its_line(content: Path) -> None:

@@ -19,17 +19,20 @@ PUBLISHED = (
     "launch_date post_date send_at show_from publishdate releasedate publish_time publish_after "
     "опубликовать_с дата_публикации дата_выхода жариялау_күні date_de_publication fecha_de_publicacion "
     "fecha_publicación veröffentlichen_am veroeffentlichungsdatum erscheinungsdatum data_publicacao "
-    "data_pubblicazione yayın_tarihi 发布日期 公開日時 تاريخ_النشر published_at published-on"
+    "data_pubblicazione yayın_tarihi 发布日期 公開日時 تاريخ_النشر published_at published-on "
+    "announced_on unveil_date future_date newsletter_date релиз шыққан_күні datum_vydání udgivelsesdato ngày_đăng "
+    "วันที่เผยแพร่ प्रकाशन_तिथि 출시일 発表日 تاریخ_انتشار זמן_פרסום"
 )
 EXPIRES = (
     "expires_at expiry expiry_date expiryDate expiration expiration_date expire_on unpublish_at "
     "unpublishDate unpublish_on valid_until validUntil hide_after remove_on delete_at archive_on "
     "publish_until visible_until depublication истекает действует_до ablaufdatum fecha_de_caducidad "
-    "fecha_vencimiento scadenza 过期时间 期限"
+    "fecha_vencimiento scadenza 过期时间 期限 valid_to validThrough visible_to best_before retire_on offline_at "
+    "removal_date срок_действия показывать_до удалить_после verfallsdatum périme_le 结束日期 終了日"
 )
 OWN = (
-    "publisher published_by publication_name release_notes release_number launch_partner live_stream_link "
-    "show_map author_note hero layout template donor project_number mood reading_time time_zone contact "
+    "publisher published_by publication_name release_notes release_number launch_partner live_stream_link send_to "
+    "show_to closing_remarks show_map author_note hero layout template donor project_number mood reading_time time_zone contact "
     "country deadline birth_date weight slug_old series canonical keywords subtitle photo_credit "
     "partner_logo available_languages visible valid last_modified created_by order rating сезон автор "
     "донор страна publisher_name date_format datestamp_style public audience onsite press_contact"

@@ -32,8 +32,15 @@ CONTACT = ("name", "role", "email", "phone")
 """The keys of a press contact."""
 _TRUE = ("true", "yes", "on")
 _FALSE = ("false", "no", "off")
-_NOT = (*_FALSE, "~", "null", "none", "n/a", "-")
-"""Values by which people say that an item is not withdrawn, or has no correction."""
+_NOT = set(
+    """
+    false no off ~ null none n/a n.a nil nothing never n 0 - – — нет нету не ні няма йок жок жоқ yoʻq yo'q yoq لا نه ne
+    nein nej nee niet geen non aucune não nu nie ei ninguna hayır hayir không tidak hapana 否 无 無 没有 不
+    いいえ なし 아니요 없음
+    """.split()  # noqa: SIM905
+)
+"""Words by which people say that an item is not withdrawn, or has no correction."""
+_YES = {*_TRUE, *"y 1 x да так иә ооба ha نعم بله oui sí si ja sim tak evet ano igen da ya 是 はい 예 네".split()}  # noqa: SIM905
 
 
 @dataclass(slots=True)
@@ -65,10 +72,11 @@ class _FileReader:
     def reason(self, key: str) -> str:
         """Read a text that says why something was done. A word for 'no' means that it was not done."""
         text = self.text(key)
-        if text.lower() in _TRUE:
+        word = text.lower().rstrip(".!")
+        if word in _YES or (text and word not in _NOT and len(text.encode()) < 5):
             mend = f"write the reason for readers: {key}: Published in error."
-            self.report(key, f"`{key}` must be a text, not {text!r}", mend, "warning")
-        return "" if text.lower().rstrip(".") in _NOT else text
+            self.report(key, f"`{key}` must be a text, not {text!r}", mend, "warning" if word in _YES else "error")
+        return "" if word in _NOT else text
 
     def by_channel(self, key: str) -> dict[str, str]:
         """Read one text for all channels (under the key ''), or a map of channels. Line breaks are kept."""

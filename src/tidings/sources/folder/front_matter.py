@@ -76,6 +76,8 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
         name = "contact" if key.text == "contacts" else key.text
         if name in KEYS:
             taken = headlines.get(name, value)
+            if name != "title" and isinstance(taken, Scalar) and taken.text in ("null", "~") and not taken.quoted:
+                continue  # Programs write a key without a value so.
             front.values[name] = taken
             front.places[name] = (taken.line, taken.column)
         elif (moment := find_meant_key(name, node_text(value))) != "draft" and (meant := find_similar(name, KEYS)):

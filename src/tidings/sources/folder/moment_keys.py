@@ -16,22 +16,27 @@ _DATE = re.compile(
     r"|\b\d{1,2}(?:st|nd|rd|th|\.)? [^\W\d]{3,12},? \d{4}\b|\b[^\W\d]{3,12} \d{1,2},? \d{4}\b"
 )
 
-EMBARGO = ("embarg", "эмбарго", "sperrfrist", "sperrdatum", "ембарго", "حظر", "禁发", "解禁", "禁止发布", "엠바고")
+EMBARGO = ("embarg", "эмбарго", "sperrfrist", "sperrdatum", "ембарго", "حظر", "禁发", "解禁", "禁止", "엠바고")
 EXPIRY = (
     "expir", "unpublish", "depubl", "sunset", "истека", "истеч", "просроч", "ablauf", "ablaeuft", "läuft", "caduc",
-    "venc", "scad", "verloop", "verval", "wygas", "utgår", "мерзім", "انتهاء", "过期", "到期", "期限", "失效", "만료",
+    "venc", "scad", "verloop", "dépubl", "périm", "verfall", "verwijder", "retire", "verval", "wygas", "utgår",
+    "мерзім", "انتهاء", "过期", "到期", "期限", "失效", "结束", "終了", "下线", "만료",
 )  # fmt: skip
 PUBLISH = (
-    "publi", "releas", "launch", "schedul", "опубл", "публик", "выпус", "выход", "жария", "шыға", "публік",
-    "veröff", "veroeff", "erschein", "freigabe", "parution", "diffus", "lanzam", "pubblic", "uscita", "lançam", "yayın",
-    "yayin", "opublik", "نشر", "发布", "發布", "发表", "上线", "公開", "公开", "掲載", "공개", "게시",
+    "publi", "releas", "launch", "schedul", "опубл", "публик", "выпус", "выход", "жария", "шыға", "публік", "veröff",
+    "veroeff", "erschein", "freigabe", "parution", "diffus", "lanzam", "pubblic", "uscita", "lançam", "yayın", "yayin",
+    "yayım", "yayim", "opublik", "announce", "unveil", "релиз", "шыққ", "шығар", "zveřejn", "zverejn", "vydán",
+    "vydani", "julkais", "udgiv", "δημοσί", "nashr", "terbit", "đăng", "เผยแพร", "إصدار", "انتشار", "פרסום", "परकश",
+    "출시", "発表", "発行", "نشر", "发布", "發布", "发表", "上线", "公開", "公开", "掲載", "공개", "게시",
 )  # fmt: skip
-"""Beginnings of words; Chinese, Japanese, Korean and Arabic ones anywhere."""
+"""Beginnings of words; Chinese, Japanese, Korean, Arabic, Thai and Hindi ones anywhere, without their vowel signs."""
 SHOWN = {
     "pub", "pubs", "live", "online", "post", "posted", "send", "sent", "issue", "issued", "show", "shown", "display",
     "visible", "available", "availability", "active", "activate", "appear", "appears", "effective", "air", "go",
     "valid", "hold", "held", "wait", "hide", "hidden", "remove", "delete", "archive", "takedown", "draft", "timed",
-    "news", "story", "article", "item", "page", "content", "действует", "показать", "gültig", "valide", "vigente",
+    "news", "story", "article", "item", "page", "content", "newsletter", "mail", "future", "offline", "removed",
+    "removal", "archived", "действует", "действия", "доступно", "показать", "показывать", "удалить", "выйти", "gueltig",
+    "gültig", "valide", "vigente",
 }  # fmt: skip
 """Words that are about publishing only beside a word of time."""
 TIME = {
@@ -41,20 +46,9 @@ TIME = {
     "tarihi", "дата", "даты", "время", "до", "с", "со", "после", "когда", "күні", "уақыты", "дейін", "кейін", "تاريخ",
 }  # fmt: skip
 _LATE = {
-    "until",
-    "till",
-    "bis",
-    "hasta",
-    "jusqu",
-    "fino",
-    "до",
-    "дейін",
-    "hide",
-    "hidden",
-    "remove",
-    "delete",
-    "archive",
-}
+    "until", "till", "bis", "hasta", "jusqu", "fino", "до", "дейін", "удалить", "offline", "removed", "removal",
+    "archived", "hide", "hidden", "remove", "delete", "archive",
+}  # fmt: skip
 _JOINED = re.compile(
     r"(?:(?:publish|publishing|published|publication|pub|release|released|launch|live|golive|post|send|visible|available"
     r"|valid|show|hold|schedule|scheduled|active|start|starts|begin|end|ends)"
@@ -80,7 +74,12 @@ def find_meant_key(key: str, value: str) -> str | None:
     has_time = is_joined or any(word in TIME for word in words) or _has_ideograph_of_time(joined)
     if words[:2] in (["not", "before"], ["hold", "until"], ["wait", "until"]) or joined in ("notbefore", "holduntil"):
         return "embargo"
-    if words[:2] == ["not", "after"] or joined == "notafter":
+    is_end = (
+        has_date
+        and words[-1:] in (["to"], ["through"])
+        and words[0] in ("valid", "visible", "available", "display", "show")
+    )
+    if words[:2] == ["not", "after"] or joined in ("notafter", "bestbefore", "useby", "срокдействия") or is_end:
         return "expires"
     if words[:2] == ["go", "live"] or joined == "golive":
         return "published"
