@@ -273,6 +273,7 @@ def test_marks_that_mean_nothing_here_are_named(text: str) -> None:
         ("Under the <title of the project>.", "Under the &lt;title of the project&gt;."),
         ("if a<b and c>d", "if a&lt;b and c&gt;d"),
         ("<p align>By <time datetime>noon</time></p>", "<p>By <time datetime="),
+        ("See <Header>, <Summary> and <Select one>.", "See &lt;Header&gt;, &lt;Summary&gt; and &lt;Select one&gt;."),
         ("A <b>bold</b> word", "A <b>bold</b> word"),
         ("<title></title>Text <script nomodule>x()</script>", "Text"),
     ],

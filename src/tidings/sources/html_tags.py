@@ -194,11 +194,8 @@ def _is_placeholder(tag: Tag, ended: Collection[str]) -> bool:
     if tag.is_end or tag.is_closed or tag.has_end or tag.name in ended or any(tag.attributes.values()):
         return False
     if not tag.attributes:
-        return tag.name in _PLACEHOLDERS
-    return not any(
-        name in _BARE_ATTRIBUTES or name.startswith("on") or not re.fullmatch(r"[^\W\d_]+", name)
-        for name in tag.attributes
-    )
+        return tag.name in _PLACEHOLDERS or re.match("<[A-Z][a-z]{2}", tag.raw) is not None
+    return not any(name in _BARE_ATTRIBUTES or not re.fullmatch(r"[^\W\d_]+", name) for name in tag.attributes)
 
 
 def count_visible(markup: str) -> tuple[int, int, int]:

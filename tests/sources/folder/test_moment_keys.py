@@ -32,7 +32,8 @@ EXPIRES = (
 )
 OWN = (
     "publisher published_by publication_name release_notes release_number launch_partner live_stream_link send_to "
-    "show_to closing_remarks show_map author_note hero layout template donor project_number mood reading_time time_zone contact "
+    "show_to closing_remarks show_map author_note hero layout template donor project_number mood "
+    "reading_time time_zone contact "
     "country deadline birth_date weight slug_old series canonical keywords subtitle photo_credit "
     "partner_logo available_languages visible valid last_modified created_by order rating сезон автор "
     "донор страна publisher_name date_format datestamp_style public audience onsite press_contact"
