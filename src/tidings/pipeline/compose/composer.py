@@ -124,6 +124,8 @@ class Composer(Drafter):
             schedules.reserve_stories(connection, schedule.name, edition.stories, edition.id)
             if slot is not None:
                 schedules.settle_slot(connection, schedule.name, slot.key, "fired", "", now, edition.id)
+        if held:
+            ledger.cancel_leftovers(self.store, now)
         return ComposeResult(schedule.name, self.freeze(edition, schedule, now))
 
     def _supersede(self, connection: Connection, old: Edition, now: datetime) -> None:

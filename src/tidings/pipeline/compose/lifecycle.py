@@ -167,9 +167,11 @@ class EditionLifecycle:
             edition = self.reload(connection, edition)
             ledger.cancel_edition(connection, edition.id, now)
             schedules.release_stories(connection, edition.id)
-            return editions.set_state(
+            edition = editions.set_state(
                 connection, edition, EditionState.CANCELLED, now=now, what="cancelled", who=who, holds=[]
             )
+        ledger.cancel_leftovers(self.store, now)
+        return edition
 
     def reload(self, connection: Connection, edition: Edition) -> Edition:
         """Read the edition inside the write transaction, so only one of two simultaneous decisions counts."""

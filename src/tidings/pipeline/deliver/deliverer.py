@@ -498,8 +498,8 @@ class Deliverer:
 def finish_editions(store: Store, now: datetime) -> list[int]:
     """Mark editions without active deliveries as done and close finished mailings. Returns the editions' ids."""
     finished = []
+    ledger.cancel_leftovers(store, now)
     with store.write() as connection:
-        ledger.cancel_leftovers(connection, now)
         for number in ledger.finished_editions(connection):
             edition = editions.get_edition(connection, number)
             editions.set_state(connection, edition, EditionState.DONE, now=now, what="every delivery has ended")

@@ -52,8 +52,7 @@ def recover(
         if not is_alive:
             journal.forget(owner)
             liveness.forget(owner)
-    with store.write() as connection:
-        ledger.cancel_leftovers(connection, now)
+    ledger.cancel_leftovers(store, now)
     return states
 
 

@@ -15,7 +15,7 @@ from tidings.model.delivery import DeliveryState
 from tidings.model.errors import InputError, RefusedError
 from tidings.store import schema as t
 from tidings.store.delivery import history, retention, threads
-from tidings.store.engine import insert_once
+from tidings.store.engine import Store, insert_once
 from tidings.store.people import consent
 from tidings.store.people.consent import address_hash
 from tidings.store.service import pauses
@@ -24,6 +24,8 @@ UNFINISHED = (DeliveryState.PENDING, DeliveryState.LEASED, DeliveryState.HANDED,
 """States that continue without a person. So does `in_doubt` if its `next_at` is set."""
 
 _PAGE = 1_000
+_CANCELLED_AT_ONCE = 500
+"""Rows in one transaction: well under 100 ms."""
 _EMPTY: Mapping[str, Any] = {
     "story": "",
     "part": 0,
@@ -185,15 +187,14 @@ def close_edition(connection: Connection, edition: int) -> None:
     consent.advance_version(connection)
 
 
-def cancel_edition(connection: Connection, edition: int, now: datetime) -> int:
-    """Cancel the deliveries of an edition that were not handed over; returns how many. Messages on the wire end first.
+def cancel_edition(connection: Connection, edition: int, now: datetime) -> None:
+    """Stop an edition that is cancelled in this transaction. Messages on the wire end first.
 
-    A delivery that may have arrived stays in doubt, for a person.
+    Its posts are cancelled here, because the next edition may have their stories. `cancel_leftovers` does the rest.
     """
     mine = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
-    count = _cancel(connection, t.deliveries.c.mailing.in_(mine), now)
+    _cancel(connection, and_(t.deliveries.c.mailing.in_(mine), t.deliveries.c.channel != ""), now)
     close_edition(connection, edition)
-    return count
 
 
 def cancel_paused(connection: Connection, schedule: str, now: datetime) -> int:
@@ -230,24 +231,46 @@ def cancel_paused(connection: Connection, schedule: str, now: datetime) -> int:
     return done.rowcount
 
 
-def cancel_leftovers(connection: Connection, now: datetime) -> int:
-    """Cancel deliveries that failed after their edition was cancelled or superseded."""
-    e, m = t.editions.c, t.mailings.c
+def cancel_leftovers(store: Store, now: datetime) -> int:
+    """Cancel what waits in cancelled and superseded editions, in small transactions; returns how many deliveries.
+
+    A delivery that may have arrived stays in doubt, for a person. A later call continues after a crash.
+    """
+    d, e, m = t.deliveries.c, t.editions.c, t.mailings.c
     dead = (
         select(m.id)
         .join_from(t.mailings, t.editions, e.id == m.edition)
         .where(m.open.is_(False), e.state.in_(("cancelled", "superseded")))
     )
-    return _cancel(connection, t.deliveries.c.mailing.in_(dead), now)
+    query = select(d.id).where(d.mailing.in_(dead), or_(_is_waiting(), _is_doubtful())).limit(_CANCELLED_AT_ONCE)
+    count = 0
+    while True:
+        with store.read() as connection:
+            if connection.execute(query.limit(1)).first() is None:
+                return count
+        with store.write() as connection:
+            # Another process may do the same. It has locked its page.
+            page = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
+            count += _cancel(connection, d.id.in_(page), now)
+        if not page:
+            return count
+
+
+def _is_waiting() -> ColumnElement[bool]:
+    return t.deliveries.c.state.in_((DeliveryState.PENDING, DeliveryState.DEFERRED, DeliveryState.LEASED))
+
+
+def _is_doubtful() -> ColumnElement[bool]:
+    """Condition on `deliveries`: it may have arrived, and no person has been asked yet."""
+    d = t.deliveries.c
+    return or_(and_(_is_waiting(), d.doubts > 0), and_(d.state == DeliveryState.IN_DOUBT, d.next_at.is_not(None)))
 
 
 def _cancel(connection: Connection, which: ColumnElement[bool], now: datetime) -> int:
     d = t.deliveries
-    waiting = d.c.state.in_((DeliveryState.PENDING, DeliveryState.DEFERRED, DeliveryState.LEASED))
     free: dict[str, Any] = {"owner": "", "lease_until": None, "next_at": None, "not_before": None, "at": now}
-    doubtful = or_(and_(waiting, d.c.doubts > 0), and_(d.c.state == DeliveryState.IN_DOUBT, d.c.next_at.is_not(None)))
-    connection.execute(update(d).where(which, doubtful).values(state=DeliveryState.IN_DOUBT, **free))
-    done = connection.execute(update(d).where(which, waiting).values(state=DeliveryState.CANCELLED, **free))
+    connection.execute(update(d).where(which, _is_doubtful()).values(state=DeliveryState.IN_DOUBT, **free))
+    done = connection.execute(update(d).where(which, _is_waiting()).values(state=DeliveryState.CANCELLED, **free))
     return done.rowcount
 
 
