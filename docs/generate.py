@@ -59,7 +59,7 @@ ITEM_KEYS = {
     "organisations": "The organisations behind it.",
     "authors": "The authors.",
     "images": '[{src: media/a.jpg, alt: "...", caption: "...", credit: "..."}]; a digest with a picture without alt text is held.',
-    "attachments": "[{src: media/brief.pdf, title: Brief}]",
+    "attachments": "[{src: media/brief.pdf, title: Brief}]; at most 1 GB each (pictures 100 MB).",
     "contact": "Who answers the press: {name: ..., role: ..., email: ..., phone: ...}, a list of these, or all in one line.",
     "lead": "true: the first story in its next edition.",
     "not_in": "Lists or channels that do not get it.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from email import message_from_bytes
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from tests.fixtures.smtp import SmtpSink
 from tests.servers.dkim_judges import by_dkimpy, by_opendkim
 from tests.servers.postfix import Postfix, postfix
 from tidings.config.dkim import load_key
+from tidings.model.edition import HoldReason
 from tidings.model.errors import InputError
+from tidings.pipeline.compose.lifecycle import EditionLifecycle
 from tidings.render.mail.dkim import DkimIdentity
 from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.store.people import subscribers
@@ -190,3 +193,40 @@ def test_without_smtputf8_such_addresses_are_rejected(newsroom: RunningNewsroom,
         assert "does not offer SMTPUTF8" in reason
         assert set(states.values()) == {("accepted", "")}
         assert sorted(entry["to"] for entry in sink.taken() if "comms" not in entry["to"]) == sorted(states)
+
+
+ABOUT_US = {
+    "smtpd_helo_restrictions = check_helo_access static:{550 Invalid HELO name}": "Helo command rejected",
+    "smtpd_client_restrictions = check_client_access static:{554 5.7.1 blocked using zen.spamhaus.org}": "spamhaus",
+    "smtpd_sender_restrictions = check_sender_access static:{550 5.1.8 not verified}": "Sender address rejected",
+    "smtpd_relay_restrictions = reject": "Access denied",
+    # A directory that knows nobody.
+    "smtpd_reject_unlisted_recipient = yes\nvirtual_mailbox_maps = inline:{nobody@example.org=x}": "User unknown",
+}
+
+
+@pytest.mark.parametrize(("setting", "words"), ABOUT_US.items(), ids=ABOUT_US.values())
+def test_a_relay_that_refuses_everybody_takes_nobody_off(
+    relay: Postfix, newsroom: RunningNewsroom, setting: str, words: str
+) -> None:
+    _use(newsroom, relay.port)
+    names = [f"r{number}" for number in range(12)]
+    for name in names:
+        newsroom.reader(name)
+    newsroom.item("flood", "en", title="The flood")
+    relay.configure(setting)
+    try:
+        newsroom.tick(MONDAY)
+    finally:
+        relay.configure("")
+    [hold] = newsroom.edition("daily/1").holds
+    assert hold.reason is HoldReason.BREAKER
+    assert words in hold.detail
+    with newsroom.runtime.store.read() as connection:
+        assert subscribers.count_by_state(connection, "digest") == {"confirmed": 12}
+    assert {str(entry.state) for entry in newsroom.entries()} == {"pending"}
+    EditionLifecycle(newsroom.runtime.store, newsroom.runtime.newsroom).release(
+        newsroom.edition("daily/1"), MONDAY, "op"
+    )
+    newsroom.tick(MONDAY + timedelta(hours=1))
+    assert {str(entry.state) for entry in newsroom.entries()} == {"accepted"}

@@ -23,7 +23,7 @@ NAMED = ("jsmith@example.net", "anna.weber@mail.example.net", "info7@example.net
 
 
 class Sample(NamedTuple):
-    """One reply, and its meaning: gone, full, away, us, living or unknown."""
+    """One reply, and its meaning: gone, off, full, away, us, living or unknown."""
 
     sender: str
     about: str
@@ -85,7 +85,7 @@ def test_a_readers_own_address_does_not_steer() -> None:
 
 def test_a_refusal_about_us_never_counts_against_a_reader() -> None:
     assert [sample for sample in samples() if sample.about == "us" and _effects(sample) != {Effect.BLOCKED}] == []
-    trouble = [sample for sample in samples() if sample.about in ("full", "away")]
+    trouble = [sample for sample in samples() if sample.about in ("off", "full", "away")]
     assert [sample for sample in trouble if _effects(sample) != {Effect.SOFT}] == []
 
 
@@ -93,7 +93,8 @@ def test_the_guarantees_show_these_counts() -> None:
     found = counted()
     row = (
         f"| {found['samples']} | {found['senders']} | {found['gone']} | {found['missed']} | {found['us']} "
-        f"| {found['full'] + found['away']} | {found['unknown'] + found['living']} | {found['wrong']} |"
+        f"| {found['full'] + found['away']} | {found['off']} | {found['unknown'] + found['living']} "
+        f"| {found['wrong']} |"
     )
     assert found["samples"] >= 300
     assert found["senders"] >= 40
@@ -197,6 +198,48 @@ def test_a_word_that_can_turn_the_meaning_leaves_the_reader(code: str) -> None:
     for word in _TURNING.split():
         for text in (f"user unknown {word}", f"{word} no such mailbox", f"the address {word} does not exist"):
             assert classify(f"{code} {text}", recipient=NAMED[0]).kind is not RefusalKind.GONE, text
+
+
+def test_no_word_turns_what_two_clauses_say() -> None:
+    told = "550 5.1.1 The customer{} ended the zork, and the mailbox was deleted"
+    assert classify(told.format(""), recipient=NAMED[0]).kind is RefusalKind.GONE
+    for word in _TURNING.split():
+        assert classify(told.format(f" {word}"), recipient=NAMED[0]).kind is not RefusalKind.GONE, word
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "550 The zork ended, and the mailbox was deleted",
+        "550 5.1.1 The zork ended, and the mailbox was deleted",
+        "550 5.1.1 The customer zorked, and the mailbox was deleted",
+        "550 5.1.1 The customer ended the zork, and the mailbox is unknown",
+        "550 5.1.1 The customer ended the zork, and the zork mailbox was deleted",
+        "550 5.1.1 The mailbox was deleted, and the customer ended the zork",
+    ],
+)
+def test_a_clause_with_an_unknown_word_needs_another(told: str) -> None:
+    assert classify(told, recipient=NAMED[0]).kind is RefusalKind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "stage", "kind"),
+    [
+        ("550 5.2.1 The email account that you tried to reach is disabled.", "RCPT", RefusalKind.DISABLED),
+        ("550 5.1.1 mailbox is inactive", "RCPT", RefusalKind.DISABLED),
+        ("550 account is not active", "RCPT", RefusalKind.DISABLED),
+        ("550 5.1.1 Das Postfach wurde deaktiviert", "RCPT", RefusalKind.DISABLED),
+        ("550 5.1.1 Учётная запись отключена", "RCPT", RefusalKind.DISABLED),
+        ("550 5.1.1 mailbox does not exist or is disabled", "RCPT", RefusalKind.DISABLED),
+        ("550 5.1.1 mailbox is disabled and was deleted", "RCPT", RefusalKind.GONE),
+        ("550 5.1.1 mailbox permanently disabled", "RCPT", RefusalKind.GONE),
+        ("550 5.1.1 mailbox is no longer active", "RCPT", RefusalKind.GONE),
+        ("550 account is disabled", "MAIL", RefusalKind.SENDER),
+    ],
+)
+def test_a_disabled_mailbox_is_not_gone(text: str, stage: str, kind: RefusalKind) -> None:
+    """RFC 3463 §3.3: a mailbox that is disabled (X.2.1) exists, and may be enabled again."""
+    assert classify(text, stage=stage, recipient=NAMED[0]).kind is kind
 
 
 @pytest.mark.parametrize(

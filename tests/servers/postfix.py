@@ -168,6 +168,13 @@ class Postfix:
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def configure(self, more: str) -> None:
+        """Start again with the usual settings and `more`. Open connections end."""
+        self._run("postfix", "-c", str(self._config), "abort")
+        path = self._config / "main.cf"
+        path.write_text(f"{path.read_text().partition('# more')[0]}# more\n{more}\n")
+        self.start()
+
     def flush(self) -> None:
         """Try deferred mail again."""
         self._run("postqueue", "-c", str(self._config), "-f")

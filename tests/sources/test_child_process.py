@@ -172,6 +172,17 @@ def test_a_link_in_place_of_a_file_is_not_opened(tmp_path: Path) -> None:
         open_plain(tmp_path / "a.jpg")
 
 
+@pytest.mark.parametrize(("picture", "most"), [(True, media.MAX_PICTURE_BYTES), (False, media.MAX_FILE_BYTES)])
+def test_a_file_that_is_too_large_is_not_read(
+    picture: bool, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media, "hashlib", None)  # it is refused before its hash is made
+    (tmp_path / "a.pdf").touch()
+    os.truncate(tmp_path / "a.pdf", most + 1)
+    with pytest.raises(media.MediaError, match=r"a\.pdf is larger than 1"):
+        media.measure(tmp_path / "a.pdf", picture=picture)
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

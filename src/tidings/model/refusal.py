@@ -197,7 +197,7 @@ _VERSION = re.compile(
 _IP = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
 _ENHANCED_CODE = re.compile(
     r"(?:(?:^|[(#;:'\"<\[=,>{|/-]|\b(?:status|code|error|dsn|said|returned|reply|response|failed|smtp))\s{0,2}#?"
-    r"|(?<![\d.])[45]\d\d[\s-]{0,2}['\"(<#]{0,2})([245]\.[0-7]\.\d{1,3})(?!\.?\d)",
+    r"|(?<![\d.])[45]\d\d[\s-]{0,2}(?:[a-z_]{2,12} )?['\"(<#]{0,2})([245]\.[0-7]\.\d{1,3})(?!\.?\d)",
     re.IGNORECASE,
 )
 _REPLY_CODE = re.compile(r"(?<![\d.:])([45][0-7]\d)(?=[\s-]{1,3}['\"#<(\w@]|\s{0,9}$|:)")
@@ -210,6 +210,8 @@ _GONE_AT = {
     "5.1.0": re.compile(r"^\W{0,9}address rejected\W{0,9}$", re.IGNORECASE),
 }
 """The answers of Exchange Online and of Cisco's gateway for a recipient that their directory does not know."""
+_FILTERED = re.compile(r"^: user unknown$", re.IGNORECASE)
+"""KDDI's answer for a mail that the reader's own filter refuses. An unknown user is named before the colon."""
 _STAGE = re.compile(
     r"(?:in reply to|after)(?: pipelined| the)? (?:(?P<end>end of)|(?P<rcpt>rcpt to)"
     r"|mail from|[eh][eh]lo|auth|starttls|initial connection)",
@@ -262,6 +264,8 @@ def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "
     is_permanent = (own or (reply[1] if reply else code or "5"))[:1] == "5"
     if code in _GONE_AT and _GONE_AT[code].search(words):
         return Refusal(code, text, RefusalKind.GONE)
+    if _FILTERED.search(words):
+        return Refusal(code, text, RefusalKind.POLICY)
     kind = _kind_by_words(words)
     by_code = _kind_by_code(code, reply[1] if reply else "", is_permanent)
     # After the whole message, only a phrase or the remote server's own code is about the mailbox.
@@ -273,14 +277,15 @@ def classify(text: str, *, status: str = "", stage: str = "", recipient: str = "
         # A reporter gives 5.1.1 also for what the remote server says of our domain.
         says_recipient = by_code is RefusalKind.GONE and (own or not reply or code != "5.1.1")
         subjects = _MAILBOX_OR_DOMAIN if says_recipient else _MAILBOX
-        if _says_gone(words, subjects):
-            kind = RefusalKind.GONE
+        kind = _state_of_mailbox(words, subjects, is_certain=bool(says_recipient))
     if kind is RefusalKind.UNKNOWN:
         kind = by_code
         # Other words than the code, or the words of the remote server and a code that the reporter made of them.
         is_doubtful = _has_unknown_word(words) or (reply and not own and _LETTERS.search(words))
         if kind is RefusalKind.GONE and (stage == END_OF_MESSAGE or is_doubtful):
             kind = RefusalKind.UNKNOWN
+    if kind is RefusalKind.DISABLED and stage == "MAIL":
+        kind = RefusalKind.SENDER
     if kind is RefusalKind.GONE:
         if names_another:
             kind = RefusalKind.UNKNOWN
@@ -304,10 +309,12 @@ def _own_code(text: str) -> str:
     return specific[-1] if specific and specific[0].endswith(".0") else specific[0] if specific else ""
 
 
-_ROLES = ("who", "domain", "gone word", "none", "not", "there", "other")
+_ROLES = ("who", "domain", "gone word", "removed", "off", "on", "none", "not", "there", "other")
 _MAILBOX = frozenset({"who"})
 _MAILBOX_OR_DOMAIN = frozenset({"who", "domain"})
 """Without a code for a recipient, 'domain not found' may mean the sender's."""
+_GONE_WORDS = frozenset({"gone word", "removed"})
+_CLAUSE = re.compile(r"[,;] |，|、|；| [-–—] | (?:and|so|und|daher|et|donc|y|e|i|и|а|та|och|og|en|ve|және|și|és)(?= )")
 _SENTENCE = re.compile(r"[.!?][\s)\]]|[。！？\n]|->")
 _TOKEN = re.compile(r"\w+|@|\ufffd|\?{3}")
 """Words, the reader, and what was a word before somebody could not decode it."""
@@ -315,17 +322,34 @@ _BRACKETS = re.compile(r"\[[^\s\]]{0,80}\]|\((?=[^\s\d()]{0,40}\d)[^\s()]{1,80}\
 _IS_ID = re.compile(r"[\d_]")
 
 
-def _says_gone(text: str, subjects: frozenset[str]) -> bool:
-    """Whether a sentence says that one of the subjects does not exist, and has no unknown word."""
+def _state_of_mailbox(text: str, subjects: frozenset[str], *, is_certain: bool) -> RefusalKind:
+    """Return what a sentence without an unknown word says of one of the subjects: `gone`, `disabled` or `unknown`.
+
+    With a code for a mailbox that does not exist (`is_certain`), a sentence may have unknown words if two clauses say
+    it together: "the customer ended the contract, and the mailbox was deleted".
+    """
+    table = _table()
+    may_be_clauses = is_certain and not table.turning.search(table.place.sub(" ", text))
+    is_off = False
     for sentence in _SENTENCE.split(text):
         words = _roles(sentence)
         roles = frozenset[str]().union(*words)
         if "" not in roles and subjects & roles:
-            if "gone word" in roles or {"not", "there"} <= roles:
-                return True
+            if roles & _GONE_WORDS:
+                return RefusalKind.GONE
             if any("none" in word and subjects & following for word, following in pairwise(words)):
-                return True
-    return False
+                return RefusalKind.GONE
+            if "off" in roles or {"not", "on"} <= roles:
+                is_off = True
+            elif {"not", "there"} <= roles:
+                return RefusalKind.GONE
+        elif may_be_clauses and roles & _GONE_WORDS:
+            for comma in list(_CLAUSE.finditer(sentence))[-3:]:
+                before = frozenset[str]().union(*_roles(sentence[: comma.start()]))
+                after = frozenset[str]().union(*_roles(sentence[comma.end() :]))
+                if "who" in before & after and before & _GONE_WORDS and "removed" in after and "" not in after:
+                    return RefusalKind.GONE
+    return RefusalKind.DISABLED if is_off else RefusalKind.UNKNOWN
 
 
 def _has_unknown_word(text: str) -> bool:
@@ -418,6 +442,8 @@ class _Table(NamedTuple):
     """Wordings, and the plain words that they mean."""
     place: re.Pattern[str]
     """Words for the place of a mailbox. They are removed before a sentence is read."""
+    turning: re.Pattern[str]
+    """Words that can turn the meaning of another clause."""
     roles: Mapping[str, frozenset[str]]
     """The possible meanings of a word, or of a prefix with `*`, in a sentence that says that a mailbox is gone."""
     signs: re.Pattern[str]
@@ -445,11 +471,13 @@ def _table() -> _Table:
                 roles.setdefault(spelling, set()).add(role)
     _, places = sections.pop()
     _, phrases = sections.pop()
+    _, turning = sections.pop()
     signs = sorted((word for word in roles if _CJK.search(word)), key=len, reverse=True)
     return _Table(
         tuple((RefusalKind(kind), _compiled(wordings)) for kind, wordings in sections),
         tuple((_compiled([wording]), word) for wording, word in (line.split(" = ") for line in phrases)),
         _compiled(places),
+        _compiled(word for line in turning for word in line.split()),
         {word: frozenset(meanings) for word, meanings in roles.items()},
         re.compile("|".join(signs)),
         frozenset(_WORD.findall(source.casefold())),

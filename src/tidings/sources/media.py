@@ -59,6 +59,8 @@ Signature = tuple[int, int, int, int, int]
 
 
 MAX_PICTURE_BYTES = 100_000_000
+MAX_FILE_BYTES = 1_000_000_000
+"""Most bytes of any other file, such as a video: its hash is read in blocks, in a thread of the main process."""
 SAVE_AGAIN = "save it again as JPEG or PNG"
 _OTHER_FILES = (
     (re.compile(rb"\A\s*\Z"), "it is empty"),
@@ -132,14 +134,16 @@ def measure(path: Path, *, picture: bool) -> LocalFile:
         raise MediaError(f"{path.name} cannot be served to readers", "use a JPEG, PNG, GIF, WebP or PDF file")
     try:
         with open_plain(path) as file:
+            length = os.fstat(file.fileno()).st_size
+            if picture and length > MAX_PICTURE_BYTES:
+                raise MediaError(f"{path.name} is larger than 100 MB", "save it smaller, as JPEG or PNG")
+            if length > MAX_FILE_BYTES:
+                raise MediaError(f"{path.name} is larger than 1 GB", "put it on another site, and link to it")
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            length = file.tell()
             media_type = guess_media_type(path.name) or "application/octet-stream"
             width = height = None
             if picture:
                 file.seek(0)
-                if length > MAX_PICTURE_BYTES:
-                    raise MediaError(f"{path.name} is larger than 100 MB", "save it smaller, as JPEG or PNG")
                 width, height, media_type = measure_picture_in_child(file.read(), path.name)
     except OSError as error:
         raise MediaError(f"{path.name} cannot be read: {error.strerror or error}", "save the file again") from None

@@ -73,7 +73,7 @@ def test_plain_text_suppresses_nobody_wrongly(sender: str, step: int) -> None:
         assert effect is not Effect.HARD or sample.about == "gone", sample
         is_read = classify(sample.said_of(reader), recipient=reader).effect is Effect.HARD
         missed += is_read and effect is not Effect.HARD and sample.text[:1] == "5"
-    assert missed <= 5
+    assert missed <= 7
 
 
 def test_a_report_about_another_address_is_soft_at_most() -> None:

@@ -36,7 +36,7 @@ REFUSALS = {
     "outlook-unavailable": (HARD, "5.5.0"),
     "exchange2000": (HARD, ""),
     "gmail-unknown": (HARD, "5.1.1"),
-    "gmail-disabled": (HARD, "5.2.1"),
+    "gmail-disabled": (SOFT, "5.2.1"),
     "gmail-quota": (SOFT, "4.2.2"),
     "gmail-unauthenticated": (BLOCKED, "5.7.26"),
     "qmail-unknown": (HARD, "5.1.1"),
