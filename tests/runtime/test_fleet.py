@@ -202,6 +202,7 @@ class Pair:
     folder: NewsroomFolder
     runtime: Runtime
     processes: list[subprocess.Popen[bytes]]
+    pool: PgBouncer | None
 
     def rows(self) -> list[ledger.LedgerEntry]:
         """Return the deliveries of the alert; nothing while no server answers."""
@@ -210,15 +211,19 @@ class Pair:
         return []
 
     def fail_over(self) -> None:
-        """Kill the primary, and promote its standby."""
+        """Kill the primary, and promote its standby. A pool leads to it then."""
         self.primary.halt()
         self.standby.promote()
+        if self.pool is not None:
+            self.pool.lead_to(self.standby)
 
 
 @contextlib.contextmanager
-def on_a_pair(tmp_path: Path, readers: int, roles: Sequence[str], *, synchronous: bool) -> Iterator[Pair]:
+def on_a_pair(tmp_path: Path, readers: int, roles: Sequence[str], *, synchronous: bool, pooled: bool) -> Iterator[Pair]:
     if not Server.is_installed():
         missing("PostgreSQL")
+    if pooled and not PgBouncer.is_installed():
+        missing("PgBouncer")
     with contextlib.ExitStack() as stack:
         primary = Server()
         stack.callback(primary.stop)
@@ -230,9 +235,13 @@ def on_a_pair(tmp_path: Path, readers: int, roles: Sequence[str], *, synchronous
         address = primary.fresh_database()
         folder = stack.enter_context(make_newsroom_folder(tmp_path / "newsroom", address))
         prepared(folder, readers)
-        both = address.replace(f":{primary.port}", f":{primary.port},127.0.0.1:{standby.port}")
+        pool = stack.enter_context(PgBouncer(primary, "transaction")) if pooled else None
+        hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
+        both = address.replace(f"127.0.0.1:{primary.port}", hosts) + "?"
+        if pool is not None:
+            both = f"{pool.address(address)}?direct={hosts}&"
         settings = (folder.root / "tidings.yaml").read_text()
-        settings = settings.replace(address, f"{both}?target_session_attrs=read-write")
+        settings = settings.replace(address, f"{both}target_session_attrs=read-write")
         folder.write("tidings.yaml", settings.replace("mail: {", "mail: {rate: 40/s, "))
         processes = [
             stack.enter_context(running(folder, tmp_path / f"{number}-{role}", "--only", role))
@@ -241,16 +250,21 @@ def on_a_pair(tmp_path: Path, readers: int, roles: Sequence[str], *, synchronous
         runtime = Runtime(load_valid_newsroom(folder.root, folder.env))
         stack.callback(runtime.close)
         wait_until(lambda: len(status(runtime, runtime.now())["services"]) == len(processes))
-        yield Pair(primary, standby, folder, runtime, processes)
+        yield Pair(primary, standby, folder, runtime, processes, pool)
 
 
 @pytest.mark.slow
 @pytest.mark.needs_postgresql
+@pytest.mark.parametrize("pooled", [False, True], ids=["direct", "pgbouncer"])
 @pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "asynchronous"])
-def test_a_standby_takes_over_during_a_send(tmp_path: Path, synchronous: bool) -> None:
-    """The primary fails. Workers report the deliveries that an asynchronous standby has forgotten."""
+def test_a_standby_takes_over_during_a_send(tmp_path: Path, synchronous: bool, pooled: bool) -> None:
+    """The primary fails. Workers report the deliveries that an asynchronous standby has forgotten.
+
+    With PgBouncer, an operator leads it to the new primary.
+    """
     readers, connections = 160, 4
-    with on_a_pair(tmp_path, readers, ["ticker", "worker", "worker"], synchronous=synchronous) as pair:
+    roles = ["ticker", "worker", "worker"]
+    with on_a_pair(tmp_path, readers, roles, synchronous=synchronous, pooled=pooled) as pair:
         folder = pair.folder
         folder.write("content/new.en.md", item("New"))
         wait_until(lambda: len(to_readers(folder)) >= 20)

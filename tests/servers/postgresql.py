@@ -124,11 +124,16 @@ class PgBouncer:
     def __init__(self, server: Server, pool_mode: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="tidings-pool-", dir="/tmp" if Path("/tmp").is_dir() else None))
         self._port = free_port()
-        self._server = server
         self._user = server._user
+        self._pool_mode = pool_mode
+        self._configure(server)
+
+    def _configure(self, server: Server) -> None:
+        self._server = server
         settings = {
             "listen_addr": "127.0.0.1", "listen_port": self._port, "unix_socket_dir": "", "auth_type": "any",
-            "pool_mode": pool_mode, "default_pool_size": 40, "logfile": self._folder / "log",
+            "pool_mode": self._pool_mode, "default_pool_size": 40, "logfile": self._folder / "log",
+            "admin_users": "tidings",
         }  # fmt: skip
         lines = ["[databases]", f"* = host=127.0.0.1 port={server.port} user=tidings", "[pgbouncer]"]
         lines += [f"{name} = {value}" for name, value in settings.items()]
@@ -160,6 +165,13 @@ class PgBouncer:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         wait_until(self._answers)
+
+    def lead_to(self, server: Server) -> None:
+        """Lead to another server from now on, without a restart."""
+        self._configure(server)
+        console = f"postgresql://tidings@127.0.0.1:{self._port}/pgbouncer"
+        with psycopg.connect(console, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+            connection.execute("RELOAD")
 
     def restart(self) -> None:
         """End it at once, with all connections, and start it again at the same port."""
