@@ -126,3 +126,10 @@ def test_french_signs_stand_after_a_space_that_does_not_break() -> None:
             assert not re.search(r" [:;!?»]|« ", form), message
             assert not re.search(r"[^\W\d][:;!?](?:\s|$)", form), message
     assert i18n.load_catalogue("fr").gettext(":") == "\u00a0:"
+
+
+def test_french_punctuation_stays_beside_its_word() -> None:
+    text = "Climat : « agir » dès maintenant !"
+    assert i18n.keep_together(text, "fr") == "Climat\u00a0: «\u00a0agir\u00a0» dès maintenant\u00a0!"
+    assert i18n.keep_together(text, "fr-CH") != text
+    assert i18n.keep_together(text, "en") == text

@@ -207,3 +207,31 @@ def _message(raised: ast.Raise) -> str:
     if isinstance(message, ast.JoinedStr):
         return "".join(str(part.value) if isinstance(part, ast.Constant) else "<value>" for part in message.values)
     return message.value if isinstance(message, ast.Constant) and isinstance(message.value, str) else ""
+
+
+ANSWERS = {
+    "mx.example: 550 5.1.1 <a@example.org>: user unknown": "This mailbox does not exist.",
+    "452 4.2.2 The email account that you tried to reach is over quota": "The mailbox is full.",
+    "554 5.7.1 Message blocked due to spam content": "The other server blocks our mail.",
+    "421 4.3.0 greylisted, try again later": "The other server asks us to try again later.",
+    "HTTP 401: Invalid access token": "The other server does not accept our password or key. An admin renews it.",
+    "HTTP 403: insufficient scope": "The other server does not let our account do this.",
+    "HTTP 404: the webhook no longer exists, so make a new one": "What we write to is no longer there.",
+    "HTTP 429": "The other server asks us to wait.",
+    "HTTP 503": "The other server has a fault of its own.",
+    "HTTP 400: Status is a duplicate": "The other server takes it for a post that it has already.",
+    "the account could not be read back: HTTP 500": "Nobody knows whether the other server took it.",
+    "SSL: CERTIFICATE_VERIFY_FAILED": "The secure connection to the other server failed.",
+    "no answer within 30 s": "The other server did not answer in time.",
+    "connection refused": "The other server cannot be reached.",
+    "HTTP 422: Text ist ungültig": "The other server refuses it.",
+    "something else": "",
+}
+
+
+@pytest.mark.parametrize("text", ANSWERS)
+def test_answers_of_servers_are_explained_in_every_language(text: str) -> None:
+    assert command_words.explain_answer(text, "en") == ANSWERS[text]
+    for language in ("ru", "kk", "ar"):
+        explained = command_words.explain_answer(text, language)
+        assert bool(explained) == bool(ANSWERS[text]) and (not explained or explained != ANSWERS[text])

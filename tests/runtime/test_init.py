@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import require_program
 from tidings.model.errors import RefusedError
 from tidings.runtime.check import check_newsroom
-from tidings.runtime.init import OwnSettings, init_newsroom
+from tidings.runtime.init import OwnSettings, init_newsroom, read_answer
 from tidings.runtime.newsroom import load_newsroom
 from tidings.runtime.service import _END
 
@@ -51,9 +51,10 @@ CHOICES = {
 def test_a_newsroom_of_ones_own_has_no_problems(tmp_path: Path, name: str) -> None:
     own = CHOICES[name]
     root = init_newsroom(tmp_path / "news", own)
-    expected = ("example.org", "words for readers")  # sample addresses, and a language without a catalogue
+    expected = ("example.org", "words for readers", *(["site.address is a sample"] if own.address[0] == "W" else []))
     problems = [str(problem) for problem in check_newsroom(root)]
     assert [text for text in problems if not any(word in text for word in expected)] == []
+    assert any("site.address is a sample" in text for text in problems) == (own.address[0] == "W")
     newsroom = load_newsroom(root).newsroom
     assert newsroom is not None
     site = newsroom.site
@@ -68,10 +69,16 @@ def test_a_newsroom_of_ones_own_has_no_problems(tmp_path: Path, name: str) -> No
     [
         ("languages", "en,kz", "is a country. The language is written 'kk'"),
         ("timezone", "Almaty", "time zone"),
-        ("colour", "blue", "six digits"),
+        ("colour", "blue", "Write six digits, like #0077b6"),
         ("title", " ", "cannot be empty"),
     ],
 )
 def test_a_wrong_choice_says_how_to_write_it(name: str, text: str, message: str) -> None:
     with pytest.raises(RefusedError, match=message):
         OwnSettings.read(name, text)
+
+
+def test_a_yes_is_understood_in_each_language() -> None:
+    assert [read_answer(text) for text in ("", "Y", "oui", "Да", "иә", "نعم", "sí", "是")] == [True] * 8
+    assert [read_answer(text) for text in ("n", "Non", "нет", "жоқ", "لا", "否")] == [False] * 6
+    assert read_answer("perhaps") is None

@@ -86,7 +86,8 @@ def _play(once: bool, port: int, fleet: DemoFleet | None) -> list[str]:
     with MailCatcher() as catcher, PostReceiver(secret) as receiver:
         sample = Demo(FOLDER.resolve(), catcher, receiver, secret, report, unsubscribe, fleet)
         with sample.prepare() as runtime:
-            inbox = inbox_router(catcher, receiver, runtime.newsroom.site.url, runtime.newsroom.lists)
+            site = runtime.newsroom.site
+            inbox = inbox_router(catcher, receiver, site.url, runtime.newsroom.lists, site.timezone)
             app = newsroom_app(runtime, extra=[inbox, demo_room_router(runtime, EDITOR)])
             server = uvicorn.Server(
                 uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)

@@ -55,7 +55,7 @@ def _choose(folder: Path, given: dict[str, str], sample: bool | None, *, asks: b
     Raises RefusedError if the person interrupts the questions. The error has a command that continues with the answers.
     """
     from tidings.model.errors import RefusedError
-    from tidings.runtime.init import OwnSettings, guess_timezone
+    from tidings.runtime.init import OwnSettings, guess_timezone, read_answer
 
     default = OwnSettings(timezone=guess_timezone())
     questions = {
@@ -79,7 +79,11 @@ def _choose(folder: Path, given: dict[str, str], sample: bool | None, *, asks: b
                     shown = OwnSettings.suggest(name, text) or shown
         if sample is None and asks:
             say("Sample stories show how a story is written, and give the first pages something to show.")
-            sample = typer.confirm("With sample stories, to delete later?", default=True)
+            while sample is None:
+                answer = typer.prompt("With sample stories, to delete later? [Y/n]", default="", show_default=False)
+                sample = read_answer(answer)
+                if sample is None:
+                    say("Answer yes or no.")
     except typer.Abort:
         say()
         answers = {key: ",".join(value) if isinstance(value, tuple) else value for key, value in values.items()}

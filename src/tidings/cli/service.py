@@ -282,7 +282,8 @@ def _run_caught() -> int:
         caught = CatchAll(catcher.port)
 
         def make_app(runtime: Runtime, health: Health) -> Any:
-            inbox = inbox_router(catcher, caught, runtime.newsroom.site.url, runtime.newsroom.lists)
+            site = runtime.newsroom.site
+            inbox = inbox_router(catcher, caught, site.url, runtime.newsroom.lists, site.timezone)
             return newsroom_app(runtime, health, extra=[inbox])
 
         return run_service(

@@ -43,6 +43,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
 """The singular, and the plural as a heading. Separate messages: Russian uses other cases for counts."""
 
 _DEFAULT_REGION = {"en": "en_GB"}
+_FRENCH_SPACE = re.compile(r" (?=[:;!?»])|(?<=«) ")
 """The region that sets the date format of a language without a region: 26 September 2023, 14:30."""
 
 
@@ -186,6 +187,11 @@ def credit_line(credit: str, language: str) -> str:
 def _plain_spaces(text: str) -> str:
     """Replace CLDR's narrow no-break space (in '2026 г.'), which is a box in many fonts."""
     return text.replace("\u202f", "\u00a0")
+
+
+def keep_together(text: str, language: str) -> str:
+    """Keep French punctuation beside its word: a line could break at the plain space that people type before it."""
+    return _FRENCH_SPACE.sub("\u00a0", text) if language.partition("-")[0] == "fr" else text
 
 
 def format_size(length: int, language: str) -> str:

@@ -114,6 +114,12 @@ def _check_traps(newsroom: Newsroom) -> Iterator[Problem]:
     node, _ = read_yaml(text or "", MAIN)
     if node is None:
         return
+    addresses = (newsroom.site.address.default, *newsroom.site.address.by_language.values())
+    postal = next((text for text in addresses if _is_sample_postal(text)), "")
+    if postal:
+        message = f"site.address is a sample, {postal}: every digest shows it"
+        mend = "write your postal address, which the law requires"
+        yield Problem(MAIN, *placing.find_place(node, ("site", "address")), message, mend, "warning")
     samples = [
         (path, value)
         for path, value in _addresses(newsroom)
@@ -197,6 +203,8 @@ def _localised_texts(value: object, path: tuple[str, ...]) -> Iterator[tuple[tup
             yield from _localised_texts(inner, (*path, str(name)))
 
 
+SAMPLE_ADDRESS = "Write your postal address here"
+"""What `tidings init` writes if nobody says the postal address."""
 _TLS_PORTS = {587: "starttls", 465: "tls"}
 CLOSE_TO_REAL_TIME = timedelta(hours=1)
 """A newsroom whose clock differs by more sends nothing to other machines."""
@@ -213,6 +221,11 @@ def _addresses(newsroom: Newsroom) -> Iterator[tuple[tuple[str | int, ...], str]
         yield path, sender.return_path or ""
     for address in newsroom.notify.to:
         yield ("notify", "to"), address
+
+
+def _is_sample_postal(text: str) -> bool:
+    """Whether a postal address is the one of a new newsroom, or of an example."""
+    return text == SAMPLE_ADDRESS or re.search(r"\bexample (?:street|road|avenue)\b", text.lower()) is not None
 
 
 def is_sample_domain(domain: str) -> bool:

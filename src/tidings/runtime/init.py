@@ -22,6 +22,7 @@ from tidings.config.yaml_text import Mapping as YamlMapping
 from tidings.config.yaml_text import Scalar, read_yaml
 from tidings.model.errors import RefusedError
 from tidings.model.tokens import TokenKeys
+from tidings.runtime.check import SAMPLE_ADDRESS
 
 _STARTER = Path(__file__).with_name("starter")
 """The files of a small newsroom, with fields in braces, and its words in several languages.
@@ -29,6 +30,11 @@ _STARTER = Path(__file__).with_name("starter")
 `first_story` is for languages for which the sample has no story. `topics` are those of the sample in the languages
 that it lacks; those of the SDGs are the UN's.
 """
+
+
+_YES = frozenset(["y", "yes", "o", "oui", "s", "sí", "si", "д", "да", "и", "иә", "ия", "ن", "نعم", "是", "好", "1"])
+_NO = frozenset(["n", "no", "non", "н", "нет", "ж", "жоқ", "لا", "ل", "否", "不", "0"])
+"""Answers to a question, in English, French, Spanish, Russian, Kazakh, Arabic and Chinese."""
 
 
 def find_sample_newsroom() -> Path:
@@ -45,7 +51,7 @@ class OwnSettings:
     title: str = "Our newsroom"
     languages: tuple[str, ...] = ("en",)
     timezone: str = "UTC"
-    address: str = "Write your postal address here"
+    address: str = SAMPLE_ADDRESS
     colour: str = "#0077b6"
     with_sample: bool = True
 
@@ -58,6 +64,7 @@ class OwnSettings:
             value: str | tuple[str, ...] = TypeAdapter(readers.get(name, types.Line)).validate_python(given)
         except ValidationError as error:
             fault, mend = split_mend(error.errors()[0].get("ctx", {}).get("error", "it cannot be read"))
+            mend = mend.replace(" in quotes", "").replace('"', "")  # that is for YAML
             mend = f" {mend[:1].upper()}{mend[1:]}{'' if mend.endswith('?') else '.'}" if mend else ""
             raise RefusedError(f"{name}: {fault}.{mend}") from None
         if not value:
@@ -69,6 +76,12 @@ class OwnSettings:
         """Return the value that a wrong answer most likely means, or an empty text: `Madrid` is Europe/Madrid."""
         zones = types.find_likely_zones(text) if name == "timezone" else []
         return zones[0] if len(zones) == 1 else ""
+
+
+def read_answer(text: str) -> bool | None:
+    """Return the answer to a question that Enter affirms, in the languages of the product; None for another word."""
+    word = text.strip().casefold().rstrip(".!。")
+    return True if not word or word in _YES else False if word in _NO else None
 
 
 def guess_timezone() -> str:

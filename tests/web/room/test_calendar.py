@@ -130,6 +130,21 @@ def test_only_the_slot_that_is_meant_is_skipped(
     assert "moved" not in read_story_file(room, "schedules/daily.yaml")
 
 
+def test_a_whole_week_is_skipped_in_one_form(room: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in room.newsroom.folder.env.items():
+        monkeypatch.setenv(key, value)
+    editor = room.browser("editor")
+    room.newsroom.schedule("daily", "cadence: {daily: 09:00}\ndeliver: [{list: digest, frequency: all}]\n")
+    fields = {"schedule": "daily", "slot": "2026-04-13T09:00", "how": "skip", "through": "2026-04-15"}
+    shown = editor.post("calendar/move", do="check", **fields).text
+    assert shown.count("<strong>Skipped: ") == 3
+    saved = editor.post("calendar/move", do="save", opened=_opened(shown), **fields)
+    assert "Moved." in saved.text and "April 2026" in saved.text, "back to the month that was open"
+    room.newsroom.reload()
+    cadence = room.newsroom.runtime.newsroom.schedules["daily"].cadence
+    assert [move.slot for move in cadence.moved] == [f"2026-04-{day}T09:00" for day in (13, 14, 15)]
+
+
 def test_one_edition_of_a_day_left_out_is_put_back_alone(room: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """All editions of the day came back."""
     for key, value in room.newsroom.folder.env.items():

@@ -18,9 +18,11 @@ viewer GET editions/{schedule}/{number}/mails/{frame}
 editor POST editions/{schedule}/{number}          viewer POST editions/{schedule}/{number}/approve
 editor POST editions/{schedule}/{number}/change   writer POST editions/{schedule}/{number}/comment
 writer POST editions/{schedule}/{number}/test     viewer GET stories
+viewer GET coming/{schedule}                      editor POST coming/{schedule}
+writer POST coming/{schedule}/test                writer GET stories/thumbnail
 writer GET stories/new                            writer POST stories/new
 writer GET stories/edit                           writer POST stories/edit
-writer POST stories/paste                         writer GET stories/previews/{preview}/{frame}
+writer POST stories/paste                         viewer GET stories/previews/{preview}/{frame}
 writer GET stories/version                        editor POST stories/restore
 viewer GET stories/{story}                        viewer GET calendar
 editor GET calendar/move                          editor POST calendar/move

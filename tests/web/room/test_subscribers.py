@@ -95,6 +95,7 @@ def test_choices_change_and_a_list_is_left_for_good(room: RoomSite) -> None:
     chosen = {"add_list": "digest", "add_language": "en", "how": "by phone"}
     back = editor.post("subscribers/add", email="anna@example.org", **chosen)
     assert back.status_code == 409 and "Only they can come back" in back.text
+    assert "It has sent them nothing since." in editor.get(f"subscribers/{number}").text
 
 
 def test_an_admin_erases_a_person_after_typing_the_address(room: RoomSite) -> None:

@@ -133,7 +133,7 @@ def test_a_storys_pictures_are_described_and_taken_out_in_its_form(room: RoomSit
     images = "images:\n  - {src: media/a.jpg, caption: Noon}\n  - {src: media/b.jpg, alt: B}\n"
     folder.write(FILE, f"---\ntitle: One\n{images}---\nText with ![a pump](media/b.jpg).\n")
     page = editor.get("stories/edit", file=FILE).text
-    assert "has no alt text" in page and "Pictures in the text: <bdi" in page
+    assert "has no alt text" in page and re.search(r"Pictures in the text:</p>\s*<ul[^>]*>\s*<li><img ", page)
     fields = form_fields(page) | {"picture.0.alt": 'A "well"', "picture.1.drop": "1", "do": "check"}
     del fields["csrf"]
     shown = editor.post("stories/edit", **fields).text
@@ -227,10 +227,10 @@ def test_translations_stand_beside_with_what_is_missing(room: RoomSite) -> None:
     editor = room.browser("editor")
     page = editor.get("stories/edit", file="content/one.ru.md").text
     assert '<div class="beside-text">A\n\nB' in page
-    assert "Missing here: no summary, 1 of 4 paragraphs, 0 of 1 pictures, 0 of 1 topics" in page
+    assert "Missing here: the summary, a part of the text, pictures, topics" in page
     assert "stories/new?story=one&amp;language=kk" in page
     room.newsroom.tick(BEFORE + HOUR / 2)
-    assert "Missing: no summary (English)" in editor.get("stories/one").text
+    assert "Missing, compared with English: the summary" in editor.get("stories/one").text
 
 
 def test_a_correction_names_the_languages_that_lack_it(room: RoomSite) -> None:
@@ -239,7 +239,7 @@ def test_a_correction_names_the_languages_that_lack_it(room: RoomSite) -> None:
     _, page = edit_story(editor, correction="It was ten.", do="save")
     assert f'{note} <a href="/room/stories/edit?file=content/one.ru.md#correction"' in page
     russian = editor.get("stories/edit", file="content/one.ru.md").text
-    assert "no correction" in russian and note not in russian
+    assert "the correction" in russian and note not in russian
     _, page = edit_story(editor, FILE, correction="It was ten.", withdrawn="Wrong.", do="save")
     assert "The story is not withdrawn in this language:" in page
 
@@ -270,3 +270,30 @@ def test_a_story_under_its_folder_may_have_pictures(room: RoomSite, tmp_path: Pa
     writer = room.browser("writer")
     fields = form_fields(writer.get("stories/edit", file="content/deep/dam.en.md").text) | {"do": "save", "alt": "Dam"}
     assert "Saved." in _upload(writer, fields, _photo((40, 40))).text
+
+
+def test_the_form_shows_each_picture_small(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    fields = form_fields(editor.get("stories/edit", file=FILE).text)
+    page = _upload(editor, {**fields, "do": "picture", "alt": "A well"}, _photo()).text
+    src = re.search(r'src="/room/(stories/thumbnail[^"]+)"', page)
+    assert src is not None, "also before the story is saved"
+    shown = editor.client.get("room/" + src[1].replace("&amp;", "&"))
+    with Image.open(io.BytesIO(shown.content)) as picture:
+        assert picture.format == "JPEG" and len(shown.content) <= 20_000
+    for wrong in ("../tidings.yaml", "media/none.jpg", "https://example.org/a.jpg", 'x", y: "z'):
+        assert editor.get("stories/thumbnail", file=FILE, picture=wrong).status_code == 404, wrong
+    assert editor.get("stories/thumbnail", file="keys.json", picture="media/a.jpg").status_code == 404
+
+
+def test_a_correction_alone_reminds_of_the_text(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    _, page = edit_story(editor, correction="4.6, not 4.2.", state="ready")
+    assert "title, summary and text are as they were" in page
+    _, page = edit_story(editor, correction="4.6 billion, not 4.2.", state="ready", body="4.6 billion")
+    assert "The next edition tells those who had the story" in page
+
+
+def test_a_story_leads_to_its_page_on_this_server(room: RoomSite) -> None:
+    page = room.browser("viewer").get("stories/one").text
+    assert re.search(r'href="/en/[^"]+" rel="noreferrer">See its page', page)

@@ -85,6 +85,7 @@ class Composer(Drafter):
         with self.store.write() as connection:
             if claim is not None and not claim(connection):
                 return None
+            planned = schedules.take_planned_changes(connection, schedule.name, slot.key) if slot is not None else {}
             # An edition does not supersede held editions if a person named its stories, or if it is for one outlet.
             held = (
                 []
@@ -93,6 +94,7 @@ class Composer(Drafter):
             )
             freed = frozenset(key for old in held for key in old.stories)
             draft = self.draft(connection, schedule, now, stories=stories, only=only, freed=freed)
+            draft = EditionChanges.of_request({"changes": planned}).apply(draft, ())
             reason = self.explain_skip(connection, draft)
             if reason:
                 if slot is not None:
@@ -119,7 +121,8 @@ class Composer(Drafter):
                 starts=max(now, slot.at) if slot else now,
                 stories=draft.keys,
                 owner=self.owner,
-                request={"stories": list(stories), "only": only, "late": late, "restored": restore_hold},
+                request={"stories": list(stories), "only": only, "late": late, "restored": restore_hold}
+                | ({"changes": dict(planned)} if planned else {}),
             )
             schedules.reserve_stories(connection, schedule.name, edition.stories, edition.id)
             if slot is not None:

@@ -170,6 +170,8 @@ def compose_due(composer: Composer, schedule: Schedule, now: datetime) -> Compos
         """Settle and claim in the transaction that makes the edition, so a crash leaves both or neither."""
         for skipped in due.skipped:
             schedules.settle_slot(connection, name, skipped.key, "skipped", skipped.skip_reason or "", now)
+            if (planned := schedules.find_planned_changes(connection, name)) and planned.slot == skipped.key:
+                schedules.save_planned_changes(connection, name, None)
         for merged in due.merged:
             schedules.settle_slot(connection, name, merged.key, "merged", "merged into a later slot", now)
         is_claimed = slot is not None and schedules.claim_slot(connection, name, slot.key, composer.owner, now)

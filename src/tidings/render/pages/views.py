@@ -22,6 +22,7 @@ from tidings.render.i18n import (
     format_datetime,
     format_range,
     format_size,
+    keep_together,
     kind_label,
     language_name,
     topic_label,
@@ -155,8 +156,8 @@ def build_page_item(
         path=page_path(item.language, item.slug),
         kind=item.kind,
         kind_label=kind_label(item.kind, site.language, 1),
-        title=one_line(item.title),
-        summary=one_line(item.summary),
+        title=keep_together(one_line(item.title), item.language),
+        summary=keep_together(one_line(item.summary), item.language),
         published=PageDate(format_date(item.published, site.language, site.zone), iso_date(item.published, site)),
         updated=_moment(item.updated, site),
         corrected=_moment(item.corrected_at, site),
@@ -192,7 +193,9 @@ def build_page_item(
             for each in item.contacts
         ),
         calendar=calendar_path(item.language, item.slug) if item.starts is not None else "",
-        opening="" if _begins_with(item.body, one_line(item.summary)) else one_line(item.summary),
+        opening=""
+        if _begins_with(item.body, one_line(item.summary))
+        else keep_together(one_line(item.summary), item.language),
     )
 
 

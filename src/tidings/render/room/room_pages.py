@@ -34,7 +34,7 @@ from tidings.render.i18n import (
 )
 from tidings.render.pages.pages import Pages
 from tidings.render.palette import make_palette
-from tidings.render.room.command_words import translate_check
+from tidings.render.room.command_words import explain_answer, translate_check
 from tidings.render.site_views import SiteView
 from tidings.render.templates import get_template, make_environment, run_template
 
@@ -149,6 +149,7 @@ class RoomPages:
             is_moment=_MOMENT.fullmatch,
             number=words.count,
             machine=partial(_machine, words.language),
+            answer=partial(_answer, words.language),
             language_name=language_name,
             text_direction=text_direction,
             **values,
@@ -178,6 +179,14 @@ def _machine(language: str, text: str) -> Markup:
     if text_direction(language) == "rtl" and translated != text:
         translated = _isolate(translated)
     return Markup('<span class="machine"{}>{}</span>').format(place, translated)
+
+
+def _answer(language: str, text: str) -> Markup:
+    """Mark up the answer of a network or a mail host: what it means, and its own words beside it."""
+    meaning = explain_answer(text, language)
+    if not meaning or translate_check(text, language) != text:
+        return _machine(language, text)
+    return Markup('{} <span class="machine" dir="auto">{}</span>').format(meaning, text)
 
 
 def _isolate(text: str) -> Markup:

@@ -31,6 +31,7 @@ from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.compose.baseline import describe_cadence_edit, find_cadence_edit, select_backfill
 from tidings.pipeline.compose.draft import EditionDraft
 from tidings.pipeline.compose.due import find_due_slot, find_first_new, is_since_edit
+from tidings.pipeline.compose.edit import EditionChanges
 from tidings.pipeline.compose.review import approval_deadline, is_sent_on_silence
 from tidings.pipeline.compose.select import group_stories
 from tidings.runtime.newsroom import Runtime
@@ -80,6 +81,8 @@ class PlannedSlot:
     stories: list[tuple[str, str]] | None = None
     """(key, title)"""
     outlets: list[Outlet] = field(default_factory=list)
+    is_counted: bool = False
+    """Whether `outlets` has all recipients; there may be none."""
     at_most: int = 0
     """Subscribers who might get it, if there are so many that the recipients were not counted."""
     note: str = ""
@@ -111,34 +114,52 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3, *, most_counted: int | 
     Counting the recipients may read each subscriber. With `most_counted`, a slot with more subscribers than that has
     no `outlets`, and `at_most` instead.
     """
-    planned = []
     with runtime.store.read() as connection:
-        for written in runtime.newsroom.schedules.values():
-            schedule = _find_known_schedule(connection, runtime, written)
-            entry = PlannedSchedule(written.name, describe_cadence(schedule.cadence))
-            for slot in _find_slots(runtime, connection, schedule, now, runs):
-                entry.slots.append(PlannedSlot(slot.key, slot.at, slot.move_reason, slot.skip_reason))
-            following = next((slot for slot in entry.slots if not slot.skipped), None)
-            held = editions.list_editions(connection, schedule=schedule.name, states=[EditionState.HELD])
-            entry.waiting = [_describe_waiting(runtime, connection, edition) for edition in held]
-            notes = [_describe_edit(connection, schedule, now)]
-            if following is not None:
-                _fill_slot(runtime, connection, schedule, following, now, most_counted)
-                if entry.waiting and following.stories:
-                    names = " and ".join(slot.edition for slot in entry.waiting)
-                    text = f"if {names} still waits then, its stories join this edition"
-                    following.note = "; ".join(filter(None, [following.note, text]))
-            elif isinstance(schedule.cadence.rule, OnRequest):
-                notes.append(f"on request: tidings send {written.name}")
-            elif isinstance(schedule.cadence.rule, OnNew):
-                draft = look_ahead(runtime, connection, schedule, now)
-                notes += ["nothing new", describe_untranslated(connection, runtime.newsroom, draft)]
-            elif not entry.slots:
-                notes.append("its time has passed")
-            notes += _describe_embargoed(runtime, connection, schedule, following.at if following else now, now)
-            entry.note = "; ".join(filter(None, [*notes, *_estimate_prices(runtime.newsroom, schedule, now)]))
-            planned.append(entry)
-    return planned
+        return [
+            _plan_schedule(runtime, connection, written, now, runs, most_counted)
+            for written in runtime.newsroom.schedules.values()
+        ]
+
+
+def find_next_slot(runtime: Runtime, schedule: Schedule, now: datetime) -> PlannedSlot | None:
+    """Return the next slot of a schedule with its stories and recipients, or None if none is known."""
+    with runtime.store.read() as connection:
+        planned = _plan_schedule(runtime, connection, schedule, now, _SLOTS_TO_LOOK_AT, MOST_COUNTED)
+    return next((slot for slot in planned.slots if not slot.skipped), None)
+
+
+def _plan_schedule(
+    runtime: Runtime,
+    connection: Connection,
+    written: Schedule,
+    now: datetime,
+    runs: int,
+    most_counted: int | None,
+) -> PlannedSchedule:
+    schedule = _find_known_schedule(connection, runtime, written)
+    entry = PlannedSchedule(written.name, describe_cadence(schedule.cadence))
+    for slot in _find_slots(runtime, connection, schedule, now, runs):
+        entry.slots.append(PlannedSlot(slot.key, slot.at, slot.move_reason, slot.skip_reason))
+    following = next((slot for slot in entry.slots if not slot.skipped), None)
+    held = editions.list_editions(connection, schedule=schedule.name, states=[EditionState.HELD])
+    entry.waiting = [_describe_waiting(runtime, connection, edition) for edition in held]
+    notes = [_describe_edit(connection, schedule, now)]
+    if following is not None:
+        _fill_slot(runtime, connection, schedule, following, now, most_counted)
+        if entry.waiting and following.stories:
+            names = " and ".join(slot.edition for slot in entry.waiting)
+            text = f"if {names} still waits then, its stories join this edition"
+            following.note = "; ".join(filter(None, [following.note, text]))
+    elif isinstance(schedule.cadence.rule, OnRequest):
+        notes.append(f"on request: tidings send {written.name}")
+    elif isinstance(schedule.cadence.rule, OnNew):
+        draft = look_ahead(runtime, connection, schedule, now)
+        notes += ["nothing new", describe_untranslated(connection, runtime.newsroom, draft)]
+    elif not entry.slots:
+        notes.append("its time has passed")
+    notes += _describe_embargoed(runtime, connection, schedule, following.at if following else now, now)
+    entry.note = "; ".join(filter(None, [*notes, *_estimate_prices(runtime.newsroom, schedule, now)]))
+    return entry
 
 
 def find_next_slots(runtime: Runtime, now: datetime, most: int = 3) -> dict[str, datetime | None]:
@@ -274,6 +295,7 @@ def _fill_slot(
         slot.at_most = readers
     else:
         slot.outlets = count_planned(plan_deliveries(connection, runtime.newsroom, draft))
+        slot.is_counted = True
     named = {key for key, _ in slot.stories}
     older = dict.fromkeys(key for outlet in slot.outlets for key in outlet.stories if key not in named)
     if older:
@@ -309,6 +331,9 @@ def look_ahead(
     freed = frozenset(key for edition in held for key in edition.stories)
     draft = runtime.drafter.draft(connection, schedule, moment, freed=freed)
     draft = replace(draft, superseded=frozenset(edition.id for edition in held))
+    if (planned := schedules.find_planned_changes(connection, schedule.name)) is not None:
+        changes = EditionChanges.of_request({"changes": planned.changes})
+        draft = changes.apply(draft, runtime.newsroom.site.languages)
     if not embargoed:
         draft = draft.without_embargoed(runtime.now())
     if state is not None or schedule.select.stories:

@@ -251,13 +251,15 @@ def queue_test_mails(
     addresses: Sequence[str],
     now: datetime,
     language: str | None,
+    at: datetime | None = None,
 ) -> tuple[int, int]:
     """Queue the mails of a schedule for these addresses only. Returns the mailing's id and the number of mails.
 
-    They are rendered on `scratch`, a copy of the store, so nothing counts as sent or used.
+    They are as at the moment `at`, by default now. Only `scratch` is read for them: the command gives a copy of the
+    store, in which it collects first.
     """
     with scratch.store.read() as connection:
-        draft, edition = _make_draft(scratch, connection, schedule, now)
+        draft, edition = _make_draft(scratch, connection, schedule, at or now)
     rendered = [mail for mail in _render(scratch, draft, edition, language) if mail.outlet.startswith("list:")]
     if not rendered:
         raise RefusedError(f"{schedule.name} delivers to no list, so it has no mail to test. See `tidings preview`.")

@@ -47,23 +47,15 @@ class StoryForm:
 
 
 @dataclass(frozen=True, slots=True)
-class TranslationGap:
-    """Something that a translation lacks, with how much of it there is here and in the other language."""
-
-    what: str
-    """`correction`, `withdrawn`, `summary`, `text`, `paragraphs`, `pictures`, `files` or `topics`."""
-    own: int = 0
-    other: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class TranslationFile:
-    """The file of a story in another language. `gaps`: what the opened file lacks in comparison."""
+    """The file of a story in another language."""
 
     name: str
     language: str
     form: StoryForm
-    gaps: tuple[TranslationGap, ...]
+    gaps: tuple[str, ...]
+    """What the opened file lacks in comparison: `correction`, `withdrawn`, `summary`, `text`, `paragraphs`, `pictures`,
+    `files` or `topics`."""
 
 
 def find_translations(runtime: Runtime, name: str, form: StoryForm) -> list[TranslationFile]:
@@ -96,20 +88,20 @@ def find_story_file(runtime: Runtime, source: FolderSource, story: str) -> Story
     return None
 
 
-def _find_gaps(own: StoryForm, other: StoryForm) -> Iterator[TranslationGap]:
+def _find_gaps(own: StoryForm, other: StoryForm) -> Iterator[str]:
     for what in ("correction", "withdrawn", "summary"):
         if other.texts[what] and not own.texts[what]:
-            yield TranslationGap(what)
+            yield what
     if other.body.strip() and not own.body.strip():
-        yield TranslationGap("text")
+        yield "text"
         return
     counts = [(len(_PARAGRAPHS.split(form.body.strip())), form.pictures, form.files) for form in (own, other)]
     for what, here, there in zip(("paragraphs", "pictures", "files"), *counts, strict=True):
         # Translators join and split paragraphs: only a large difference is worth a word.
         if here < there and (what != "paragraphs" or here <= there * 0.7):
-            yield TranslationGap(what, here, there)
+            yield what
     if set(other.topics) - set(own.topics):
-        yield TranslationGap("topics", len(own.topics), len(other.topics))
+        yield "topics"
 
 
 def describe_change(before: StoryForm | None, after: StoryForm | None) -> str:
@@ -122,6 +114,16 @@ def describe_change(before: StoryForm | None, after: StoryForm | None) -> str:
         return "story.drafted" if after.draft else "story.ready"
     corrected = after.texts["correction"] and after.texts["correction"] != before.texts["correction"]
     return "story.corrected" if corrected else "story.saved"
+
+
+def is_text_unchanged(before: StoryForm | None, after: StoryForm | None) -> bool:
+    """Whether what readers read is the same: title, summary and text."""
+    return (
+        before is not None
+        and after is not None
+        and before.body.strip() == after.body.strip()
+        and all(before.texts[key] == after.texts[key] for key in ("title", "summary"))
+    )
 
 
 def find_source(runtime: Runtime, name: str) -> FolderSource | None:

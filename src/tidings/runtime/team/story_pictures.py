@@ -19,6 +19,7 @@ from tidings.config.yaml_text import Mapping
 from tidings.config.yaml_text import Sequence as YamlSequence
 from tidings.model.errors import InputError
 from tidings.model.text import clean, one_line, shorten_slug, slugify
+from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.team import files, stories
 from tidings.sources.folder.front_matter import change_front_matter, node_text, read_front_matter
@@ -31,6 +32,8 @@ _LONGEST_SIDE = 2_000
 """Pixels. Enough for a page on a sharp screen; mails get a smaller copy."""
 _PHOTOS = ("JPEG", "MPO", "HEIF")
 """Pillow's names of what cameras write. Further pictures in such a file are no animation."""
+_THUMBNAIL = 20_000
+"""Bytes of a small picture in the editor."""
 _SECONDS = 20
 _QUALITY = 86
 _MEDIA = "media"
@@ -70,6 +73,15 @@ def add_picture(runtime: Runtime, source: FolderSource, name: str, data: bytes, 
     content = source.settings.path.strip("/")
     files.add_file(runtime.root, f"{content}/{_MEDIA}/{own}", prepared, who=who)
     return f"{_MEDIA}/{own}"
+
+
+def make_thumbnail(runtime: Runtime, source: FolderSource, name: str, src: str) -> bytes | None:
+    """Return a small JPEG of a picture as the story `name` writes it, or None if the story cannot have it."""
+    item, _ = stories.check_story(source, name, f"---\ntitle: x\nimages: [{{src: {json.dumps(src)}}}]\n---\n")
+    if item is None or not item.media:
+        return None
+    newsroom = runtime.newsroom
+    return Thumbnails(newsroom.public, newsroom.site.url).from_file(newsroom.root / item.media[0].path, _THUMBNAIL)
 
 
 def prepare_request(data: bytes) -> dict[str, Any]:

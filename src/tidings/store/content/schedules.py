@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
@@ -14,6 +15,7 @@ from tidings.store.engine import insert_once
 from tidings.store.key_values import delete_value, find_value, set_value
 
 _CADENCE = "cadence:"
+_PLANNED = "planned-changes:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,45 @@ def rename_schedule(connection: Connection, was: str, name: str) -> None:
     if (seen := find_cadence(connection, was)) is not None:
         save_cadence(connection, name, seen)
         delete_value(connection, _CADENCE + was)
+    if (planned := find_value(connection, _PLANNED + was)) is not None:
+        set_value(connection, _PLANNED + name, planned)
+        delete_value(connection, _PLANNED + was)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChanges:
+    """What an editor has chosen for the edition of a coming slot."""
+
+    slot: datetime
+    changes: Mapping[str, Any]
+    """As `EditionChanges` writes them."""
+
+
+def find_planned_changes(connection: Connection, schedule: str) -> PlannedChanges | None:
+    """Return the choices for the next edition of a schedule, or None without any."""
+    value = find_value(connection, _PLANNED + schedule)
+    if value is None:
+        return None
+    planned = json.loads(value)
+    return PlannedChanges(datetime.fromisoformat(planned["slot"]), planned["changes"])
+
+
+def save_planned_changes(connection: Connection, schedule: str, planned: PlannedChanges | None) -> None:
+    """Store the choices for the next edition of a schedule. None forgets them."""
+    if planned is None:
+        delete_value(connection, _PLANNED + schedule)
+    else:
+        values = {"slot": planned.slot.isoformat(), "changes": planned.changes}
+        set_value(connection, _PLANNED + schedule, json.dumps(values))
+
+
+def take_planned_changes(connection: Connection, schedule: str, slot: datetime) -> Mapping[str, Any]:
+    """Return the choices for the edition of this slot, or of one that merges into it, and forget them."""
+    planned = find_planned_changes(connection, schedule)
+    if planned is None or planned.slot > slot:
+        return {}
+    save_planned_changes(connection, schedule, None)
+    return planned.changes
 
 
 @dataclass(frozen=True, slots=True)

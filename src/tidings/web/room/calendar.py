@@ -39,9 +39,9 @@ from tidings.store.content import editions
 from tidings.store.content.story_list import StoryVersion, find_stories
 from tidings.store.people.team import Role
 from tidings.web.room import file_screens
-from tidings.web.room.edition_screen import choose_title, edition_states
+from tidings.web.room.edition_screen import edition_states
 from tidings.web.room.settings_screens import compare_plans
-from tidings.web.room.today import name_slot, schedule_title
+from tidings.web.room.today import choose_title, name_slot, schedule_title
 from tidings.web.room.visit import Visit
 
 _MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
@@ -49,6 +49,8 @@ _DAY = re.compile(r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])")
 _MOST_STORIES = 200
 _LISTED = 42
 """Number of days in the list."""
+_LONGEST_SKIP = timedelta(days=100)
+"""Longest time in which one form skips all slots of a schedule."""
 
 
 def show(visit: Visit) -> Response:
@@ -169,14 +171,17 @@ def _slots(visit: Visit, start: datetime, end: datetime) -> list[dict[str, Any]]
         # A slot of another month may have moved into this one.
         may_move = cadence.moved or cadence.on_holiday is not OnHoliday.SKIP
         further = timedelta(days=FURTHEST_MOVE if may_move else 0)
+        is_next = start <= visit.runtime.now()
         for slot in list_slots(cadence, start - further, end + further) if start < end else ():
             if (name, slot.key) in composed or not start < slot.at <= end:
                 continue
+            opens, is_next = is_next and not slot.skip_reason, is_next and bool(slot.skip_reason)
             entries.append(
                 _entry(
                     "skipped" if slot.skip_reason else "slot",
                     slot.at,
                     schedule_title(visit, name),
+                    path=f"coming/{quote(name, safe='')}" if opens else "",
                     note=slot.skip_reason or slot.move_reason or "",
                     posts=_channels(visit, name),
                     move=urlencode({"schedule": name, "slot": name_slot(schedule, slot.key)}),
@@ -269,6 +274,7 @@ def _move_story(visit: Visit, read: Any, story: str, do: str) -> Response:
         "hidden": {"story": story},
         "at": wanted,
         "choices": [],
+        "back": _address("month", (day or at.date())),
     }
     return _save_or_show(visit, moved, texts, do or ("check" if day else ""), wrong)
 
@@ -306,21 +312,24 @@ def _move_slot(visit: Visit, read: Any, name: str, do: str) -> Response:
     choices["skip"] = words.gettext("Skip it: nothing goes out, and its stories join the next edition")
     how = read("how") or "at"
     how = how if how in choices else "at"
-    at = visit.moment_field(wanted)
-    moved, wrong = _change_slot(visit, schedule, slot, how, at)
-    title, skipped = schedule_title(visit, name), words.gettext("Skipped: %(when)s", when=words.moment(slot.key))
-    after = skipped if how == "skip" else words.moment(slot.key if how == "plan" or at is None else at)
+    at, last = visit.moment_field(wanted), _parse_day(read("through") or "")
+    also = _list_further(schedule, slot, last) if how == "skip" and last is not None else []
+    moved, wrong = _change_slot(visit, schedule, [slot, *also], how, at)
+    title = schedule_title(visit, name)
+    skipped = [words.gettext("Skipped: %(when)s", when=words.moment(each.key)) for each in (slot, *also)]
+    after = skipped if how == "skip" else [words.moment(slot.key if how == "plan" or at is None else at)]
+    before = [skipped[0] if slot.skip_reason else words.moment(slot.at), *(words.moment(each.at) for each in also)]
     texts = {
         "title": title,
         "when": words.moment(slot.at),
         "heading": words.gettext("Move or skip this edition"),
-        "plan": [
-            {"title": title, "before": [skipped if slot.skip_reason else words.moment(slot.at)], "after": [after]}
-        ],
+        "plan": [{"title": title, "before": before, "after": after}],
         "hidden": {"schedule": name, "slot": name_slot(schedule, slot.key)},
         "how": how,
         "at": wanted,
+        "through": last.isoformat() if last is not None else "",
         "choices": list(choices.items()),
+        "back": _address("month", slot.at.astimezone(zone).date()),
     }
     return _save_or_show(visit, moved, texts, do or ("check" if target else ""), wrong)
 
@@ -335,10 +344,18 @@ def _find_slot(schedule: Schedule, name: str) -> Slot | None:
     return next((slot for slot in found if name_slot(schedule, slot.key).startswith(name)), None)
 
 
+def _list_further(schedule: Schedule, slot: Slot, last: date) -> list[Slot]:
+    """Return the slots after this one until the end of a day, without those that are skipped already."""
+    end = datetime.combine(last + timedelta(days=1), time(), load_zone(schedule.cadence.zone)).astimezone(UTC)
+    until = min(end, slot.key + _LONGEST_SKIP) - timedelta(microseconds=1)
+    return [each for each in list_slots(schedule.cadence, slot.key, until) if not each.skip_reason]
+
+
 def _change_slot(
-    visit: Visit, schedule: Schedule, slot: Slot, how: str, at: datetime | None
+    visit: Visit, schedule: Schedule, chosen: list[Slot], how: str, at: datetime | None
 ) -> tuple[list[_MovedFile], str]:
-    """Return the schedule's file with the slot in `moved` or not, and an error message."""
+    """Return the schedule's file with the slot in `moved` or not, and an error message. Several can be skipped."""
+    slot = chosen[0]
     cadence, name, wrong = schedule.cadence, name_slot(schedule, slot.key), ""
     opened = files.open_file(visit.runtime.root, f"{SCHEDULES}/{schedule.name}.yaml")
     text = opened.text
@@ -350,7 +367,7 @@ def _change_slot(
         moves |= dict.fromkeys(sorted(kept), "skip")
     skipped = [str(span) for span in cadence.skip_dates]
     if how == "skip":
-        moves[name] = "skip"
+        moves |= {name_slot(schedule, each.key): "skip" for each in chosen}
     elif how == "plan":
         # `skip_dates` counts on the day on which the slot is due. The window may put that after midnight.
         (unmoved,) = list_slots(replace(cadence, moved=()), slot.key - timedelta(microseconds=1), slot.key)
@@ -383,7 +400,7 @@ def _refuse_move(visit: Visit, cadence: Cadence, slot: Slot, at: datetime) -> st
 
 
 def _save_or_show(visit: Visit, moved: list[_MovedFile], texts: dict[str, Any], do: str, wrong: str) -> Response:
-    words = visit.words
+    words, back = visit.words, texts["back"]
     plan: list[dict[str, Any]] = []
     problems, said = [], "moved"
     is_settings = any(each.action == "settings.saved" for each in moved)
@@ -398,13 +415,13 @@ def _save_or_show(visit: Visit, moved: list[_MovedFile], texts: dict[str, Any], 
         if digests != [each.opened.digest for each in moved]:
             wrong = words.gettext("Somebody else changed this file meanwhile. Below is how yours differs from theirs.")
         elif all(each.text == each.opened.text for each in moved):
-            return visit.redirect("calendar", "unchanged")
+            return visit.redirect(back, "unchanged")
         else:
             try:
                 for each in moved:
                     if each.text != each.opened.text:
                         file_screens.save_file(visit, each.opened.name, each.text, each.opened.digest, each.action)
-                return visit.redirect("calendar", said)
+                return visit.redirect(back, said)
             except FileChangedError:
                 wrong = words.gettext(
                     "Somebody else changed this file meanwhile. Below is how yours differs from theirs."

@@ -23,8 +23,8 @@ from tidings.store.people.team import Role
 from tidings.store.service import pauses
 from tidings.store.service.clock import real_now
 from tidings.store.service.pauses import Scope
-from tidings.web.room.edition_screen import delivery_states, skip_texts, story_title
-from tidings.web.room.today import edition_title, list_title, schedule_title
+from tidings.web.room.edition_screen import delivery_states, skip_texts
+from tidings.web.room.today import edition_title, list_title, schedule_title, story_title
 from tidings.web.room.visit import Visit
 
 _RECENT = timedelta(days=30)

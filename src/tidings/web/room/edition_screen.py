@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import quote
 
-from sqlalchemy import Connection
 from starlette.responses import Response
 
 from tidings.config.schedule import Schedule
@@ -27,9 +25,9 @@ from tidings.store.content.editions import count_recipients, frozen_digest
 from tidings.store.content.items import load_story
 from tidings.store.delivery import ledger
 from tidings.store.people.team import Role
-from tidings.web.room.today import hold_texts, list_title, schedule_title
+from tidings.web.room.today import hold_texts, list_title, schedule_title, story_title
 from tidings.web.room.visit import Visit
-from tidings.web.site.review import MAIL_HEADERS, message_html, reviewed_messages
+from tidings.web.site.review import MAIL_HEADERS, frame_html, reviewed_messages
 
 _URL = re.compile(r"https?://[^\s']+")
 _UNDONE = ("pending", "leased", "handed", "deferred")
@@ -49,7 +47,9 @@ def mail(visit: Visit) -> Response:
     mails = preview_edition(visit.runtime, edition, None) if edition is not None and is_number else []
     if not mails or int(number) >= len(mails) or not mails[int(number)].is_mail:
         return visit.not_found()
-    return Response(message_html(mails[int(number)]), headers=MAIL_HEADERS, media_type="text/html; charset=utf-8")
+    return Response(
+        frame_html(mails[int(number)], visit.newsroom), headers=MAIL_HEADERS, media_type="text/html; charset=utf-8"
+    )
 
 
 def decide(visit: Visit) -> Response:
@@ -178,12 +178,12 @@ def _read_changes(visit: Visit, edition: Edition, earlier: EditionChanges) -> Ed
     return EditionChanges(
         drop=tuple(key for key in visit.fields.get("drop", []) if key in edition.stories),
         order=tuple(order),
-        subject={language: _read_subject(visit, language, earlier) for language in languages},
+        subject={language: read_subject(visit, language, earlier) for language in languages},
         note={language: visit.field(f"note.{language}", 5_000).replace("\r\n", "\n") for language in languages},
     )
 
 
-def _read_subject(visit: Visit, language: str, earlier: EditionChanges) -> str:
+def read_subject(visit: Visit, language: str, earlier: EditionChanges) -> str:
     """Return the subject of the form, or the earlier change if the form sent the shown subject back."""
     text, shown = visit.field(f"subject.{language}", 300), visit.field(f"shown.{language}", 300)
     return earlier.subject.get(language, "") if shown and text == shown else text
@@ -219,17 +219,6 @@ def _refusal(visit: Visit, error: Exception) -> str:
     if isinstance(error, decisions.ComposingNowError):
         return visit.words.gettext("An edition is being built now. Please try again in a minute.")
     return str(error)
-
-
-def choose_title(visit: Visit, titles: Mapping[str, str]) -> str:
-    """Return the title in the member's language, else in the first language of the site that has one."""
-    languages = (visit.language, *visit.newsroom.site.languages, *titles)
-    return next((titles[name] for name in languages if name in titles), "")
-
-
-def story_title(visit: Visit, connection: Connection, story: str) -> str:
-    """Return the title of a story as `choose_title` does, or its key if it has no title."""
-    return choose_title(visit, {item.language: item.title for item in load_story(connection, story)}) or story
 
 
 def _find(visit: Visit) -> Edition | None:

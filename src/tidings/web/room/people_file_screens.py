@@ -144,7 +144,10 @@ def _page(
         taken=counts.get(ImportResult.ADDED, 0) + counts.get(ImportResult.CONFIRMED, 0),
         is_checked=summary is not None,
         is_done=is_done,
-        refused=refused[:_MOST_REFUSED],
+        refused=[
+            {"line": each, "who": next((cell for cell in each.cells if "@" in cell and cell not in each.reason), "")}
+            for each in refused[:_MOST_REFUSED]
+        ],
         more_refused=max(0, len(refused) - _MOST_REFUSED),
     )
 

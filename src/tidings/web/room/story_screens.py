@@ -23,7 +23,7 @@ from tidings.store.content.items import load_refused
 from tidings.store.content.story_list import StoryVersion, find_stories, list_kinds
 from tidings.store.people import team
 from tidings.store.people.team import Role
-from tidings.web.room import file_screens, story_previews
+from tidings.web.room import file_screens, preview_screens
 from tidings.web.room.edition_screen import edition_states
 from tidings.web.room.team_screens import action_texts
 from tidings.web.room.today import schedule_title
@@ -116,10 +116,11 @@ def show_story(visit: Visit) -> Response:
             {
                 "version": version,
                 "state": states[version.state(now)],
+                "page": visit.local(version.url),
                 "is_out": version.state(now) in ("out", "corrected"),
                 "edit": quote(version.ref) if stories.find_source(visit.runtime, version.ref) else "",
                 "waits": version.state(now) == "waiting",
-                "gaps": story_previews.describe_gaps(visit, version.ref)
+                "gaps": preview_screens.describe_gaps(visit, version.ref)
                 if stories.find_source(visit.runtime, version.ref)
                 else [],
             }
@@ -200,7 +201,8 @@ def submit_editor(visit: Visit) -> Response:
     if editing.text == editing.opened.text:
         return visit.redirect(f"stories/edit?file={quote(editing.opened.name)}", "unchanged")
     try:
-        action = stories.describe_change(stories.read_story(editing.opened.text), stories.read_story(editing.text))
+        before, after = stories.read_story(editing.opened.text), stories.read_story(editing.text)
+        action = stories.describe_change(before, after)
         file_screens.save_file(visit, editing.opened.name, editing.text, opened, action)
     except FileChangedError:
         again = _open(visit, editing.opened.name)
@@ -213,6 +215,8 @@ def submit_editor(visit: Visit) -> Response:
         return _editor_page(visit, editing, problems, wrong=str(error), status=409, is_checked=True)
     is_draft = editing.form is not None and editing.form.draft
     said = {"story.corrected": "corrected", "story.withdrawn": "withdrawn", "story.ready": "ready"}.get(action, "saved")
+    if said == "corrected" and stories.is_text_unchanged(before, after):
+        said = "corrected_only"
     said = "saved_draft" if said == "saved" and is_draft else said
     return visit.redirect(f"stories/edit?file={quote(editing.opened.name)}", said)
 
@@ -370,6 +374,17 @@ def _take_picture(visit: Visit, editing: _Editing) -> str:
     return ""
 
 
+def show_thumbnail(visit: Visit) -> Response:
+    """Return a picture of a story, small. It may be new, so that the story on the disk does not name it yet."""
+    name, source = visit.query.get("file", ""), stories.find_source(visit.runtime, visit.query.get("file", ""))
+    src = visit.query.get("picture", "")[:2_000]
+    data = story_pictures.make_thumbnail(visit.runtime, source, name, src) if source is not None else None
+    if data is None:
+        return visit.not_found()
+    headers = HEADERS | {"Cache-Control": "private, max-age=600"}
+    return Response(data, headers=headers, media_type="image/jpeg")
+
+
 def _list_pictures(text: str) -> list[StoryPicture]:
     """Return the pictures of a story, its own ones first; none if the form cannot change them."""
     try:
@@ -447,8 +462,8 @@ def _editor_page(
         comes_out=max(starts) if starts and max(starts) > now else None,
         is_embargo=item is not None and item.embargo is not None and item.embargo > now,
         now=now,
-        preview=story_previews.make_preview(visit, previewed) if previewed is not None else None,
-        translations=story_previews.show_translations(
+        preview=preview_screens.make_preview(visit, previewed) if previewed is not None else None,
+        translations=preview_screens.show_translations(
             visit, name, form, visit.query.get("beside", "") or visit.field("beside")
         )
         if form is not None

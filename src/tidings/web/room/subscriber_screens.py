@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from tidings.config.cross_checks import served_frequencies
 from tidings.config.settings import Newsroom
-from tidings.model.delivery import FeedbackKind
+from tidings.model.delivery import FeedbackKind, Purpose, SkipReason
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError
 from tidings.model.text import one_line
@@ -35,8 +35,8 @@ from tidings.store.people.subscribers import (
 )
 from tidings.store.people.team import Role
 from tidings.web.reader_actions import name_odd_character, request_subscription
-from tidings.web.room.edition_screen import delivery_states, skip_texts, story_title
-from tidings.web.room.today import edition_title, hold_texts, list_title, schedule_title
+from tidings.web.room.edition_screen import delivery_states, skip_texts
+from tidings.web.room.today import edition_title, hold_texts, list_title, schedule_title, story_title
 from tidings.web.room.visit import Visit
 
 _PAGE = 50
@@ -199,7 +199,7 @@ def _person_page(
                 lines = _explain(visit, connection, person, key) if story else []
             except InputError:
                 unknown = visit.words.gettext("There is no story of this name.")
-            history = _history(visit, connection, person.id)
+            history = _history(visit, connection, person.id, rows)
             blocked = _blocked(visit, connection, person.address)
             for versions in find_stories(connection, visit.runtime.now(), most=_MOST_TITLES):
                 titles[versions[0].story] = versions[0].title
@@ -212,6 +212,7 @@ def _person_page(
         lists=[_shown_list(visit, row, states) for row in rows],
         languages=newsroom.site.languages,
         lines=lines,
+        silences=list(filter(None, (_explain_silence(visit, row) for row in rows))),
         history=history,
         blocked=blocked,
         titles=titles,
@@ -258,8 +259,14 @@ def _blocked(visit: Visit, connection: Connection, address: str) -> list[str]:
     ]
 
 
-def _history(visit: Visit, connection: Connection, person: int) -> list[dict[str, Any]]:
+def _history(visit: Visit, connection: Connection, person: int, lists: list[Subscription]) -> list[dict[str, Any]]:
     """Return the newest mails to a person, newest first, with the result of each and its reason."""
+    default, known = visit.newsroom.site.languages[0], visit.newsroom.topics
+    topics = {
+        row.list: ", ".join(known[key].get(visit.language, default) for key in row.topics if key in known)
+        for row in lists
+        if row.topics
+    }
     entries = list(deque(ledger.entries(connection, subscriber=person), _MOST_MAILS))
     feedbacks = feedback.of_deliveries(connection, [entry.id for entry in entries])
     states, skipped, words = delivery_states(visit.words), skip_texts(visit.words), visit.words
@@ -279,13 +286,15 @@ def _history(visit: Visit, connection: Connection, person: int) -> list[dict[str
             edition = editions.find_edition_by_name(connection, entry.edition)
             why = _explain_edition(words, edition) if edition is not None else ""
             due = edition.starts if edition is not None else None
+        if entry.reason == SkipReason.NOTHING_FOR_READER and entry.list in topics:
+            why += " " + words.gettext("They chose these topics: %(topics)s.", topics=topics[entry.list])
         if not why and not detail:
             detail = entry.reason
         rows.append(
             {
                 "title": f"{schedule_title(visit, entry.schedule)} {entry.edition.rpartition('/')[2]}"
                 if entry.edition
-                else entry.purpose,
+                else purpose_texts(words).get(entry.purpose, entry.purpose),
                 "path": f"editions/{entry.edition}" if entry.edition else "",
                 "story": titles.get(entry.story, ""),
                 "at": entry.at,
@@ -299,11 +308,33 @@ def _history(visit: Visit, connection: Connection, person: int) -> list[dict[str
     return rows
 
 
+def _explain_silence(visit: Visit, row: Subscription) -> str:
+    """Say why a list sends a person nothing at all, if it does not."""
+    words, name = visit.words, _list_titles(visit).get(row.list, row.list)
+    if row.state == UNSUBSCRIBED and row.left_at is not None:
+        return words.gettext(
+            "They left %(list)s on %(when)s. It has sent them nothing since.", list=name, when=words.moment(row.left_at)
+        )
+    if row.state == PENDING:
+        return words.gettext("They have not confirmed %(list)s yet. It sends them nothing until then.", list=name)
+    return ""
+
+
+def purpose_texts(words: RoomWords) -> dict[str, str]:
+    """Return the names of mails that belong to no edition."""
+    return {
+        Purpose.TEST: words.gettext("a test"),
+        Purpose.NOTICE: words.gettext("a notice"),
+        Purpose.CONFIRMATION: words.gettext("the question whether they want the mails"),
+        Purpose.WELCOME: words.gettext("the welcome"),
+    }
+
+
 def _explain_edition(words: RoomWords, edition: Edition) -> str:
     """Explain why an edition's mail was not sent: it waits, was cancelled, or a newer edition took its stories."""
     if edition.state is EditionState.HELD:
         texts = hold_texts(words)
-        reasons = " ".join(texts[hold.reason] for hold in edition.holds if hold.reason in texts)
+        reasons = " ".join(dict.fromkeys(texts[hold.reason] for hold in edition.holds if hold.reason in texts))
         return words.gettext("The edition is held.") + f" {reasons}"
     return {
         EditionState.SUPERSEDED: words.gettext(

@@ -235,6 +235,7 @@ def action_texts(words: RoomWords) -> dict[str, str]:
         "edition.cancelled": words.gettext("cancelled"),
         "edition.recomposed": words.gettext("built again"),
         "edition.changed": words.gettext("changed the edition"),
+        "edition.planned": words.gettext("changed the next edition"),
         "edition.commented": words.gettext("commented"),
         "edition.tested": words.gettext("sent a test to themselves"),
         "story.saved": words.gettext("saved the story"),

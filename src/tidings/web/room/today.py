@@ -5,9 +5,11 @@ The data come from the functions behind `tidings status`, `plan` and `report`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from tidings.config.schedule import Schedule
@@ -20,7 +22,7 @@ from tidings.runtime.preview.plan import MOST_COUNTED, PlannedSchedule, PlannedS
 from tidings.runtime.report.report import Report, make_report
 from tidings.runtime.team.rights import may_decide, may_pause, may_see_schedule
 from tidings.store.content import editions
-from tidings.store.content.items import load_refused
+from tidings.store.content.items import load_refused, load_story
 from tidings.store.service import pauses
 from tidings.store.service.pauses import Pause, Scope
 from tidings.web.room.demo import first_look
@@ -97,6 +99,17 @@ def list_title(visit: Visit, name: str) -> str:
     """Return a list's title in the member's language, or its name if it is gone."""
     settings = visit.newsroom.lists.get(name)
     return settings.name.get(visit.language, visit.newsroom.site.languages[0]) if settings is not None else name
+
+
+def choose_title(visit: Visit, titles: Mapping[str, str]) -> str:
+    """Return the title in the member's language, else in the first language of the site that has one."""
+    languages = (visit.language, *visit.newsroom.site.languages, *titles)
+    return next((titles[name] for name in languages if name in titles), "")
+
+
+def story_title(visit: Visit, connection: Connection, story: str) -> str:
+    """Return the title of a story as `choose_title` does, or its key if it has no title."""
+    return choose_title(visit, {item.language: item.title for item in load_story(connection, story)}) or story
 
 
 def hold_texts(words: RoomWords) -> dict[HoldReason, str]:
@@ -182,11 +195,13 @@ def _sent_row(visit: Visit, edition: str, at: datetime) -> dict[str, object]:
 
 def _coming(visit: Visit, planned: list[PlannedSchedule], active: list[Pause]) -> list[dict[str, object]]:
     rows: list[dict[str, Any]] = []
-    for entry in planned:
-        if not may_see_schedule(visit, entry.name):
-            continue
+    shown = [entry for entry in planned if may_see_schedule(visit, entry.name)]
+    with visit.runtime.store.read() as connection:
+        found = {key for entry in shown for slot in entry.slots for key, _ in (slot.stories or [])[:_MOST_STORIES]}
+        titles = {key: story_title(visit, connection, key) for key in found}
+    for entry in shown:
         slot = next((slot for slot in entry.slots if not slot.skipped), None)
-        stories = list(slot.stories or []) if slot is not None else []
+        stories = [key for key, _ in (slot.stories or [])] if slot is not None else []
         note = (slot.note if slot is not None else "") or entry.note
         for waiting in entry.waiting:
             note = note.replace(waiting.edition, edition_title(visit, waiting.edition))
@@ -197,10 +212,11 @@ def _coming(visit: Visit, planned: list[PlannedSchedule], active: list[Pause]) -
                 "title": schedule_title(visit, entry.name),
                 "at": slot.at if slot is not None else None,
                 "skipped": [skipped for skipped in entry.slots if skipped.skipped][:2],
-                "stories": stories[:_MOST_STORIES],
+                "stories": [(key, titles[key]) for key in stories[:_MOST_STORIES]],
                 "more": max(0, len(stories) - _MOST_STORIES),
                 "recipients": sum(outlet.recipients.total() for outlet in slot.outlets) if slot is not None else 0,
                 "at_most": slot.at_most if slot is not None else 0,
+                "is_counted": slot is not None and slot.is_counted,
                 "note": "" if is_empty else note,
                 "is_empty": is_empty,
                 "moved": slot.moved if slot is not None else None,

@@ -137,6 +137,11 @@ class Visit:
         """The path of the room on its host."""
         return room_root(self.newsroom)
 
+    def local(self, url: str) -> str:
+        """Return the path of one of our own pages, since this server has them even if the site is not public yet."""
+        own = self.newsroom.site.url
+        return self.root.removesuffix("room/") + url.removeprefix(own) if url.startswith(own) else url
+
     def field(self, name: str, most: int = 500) -> str:
         """Return one field of the form, without space around it, or '' if it is missing."""
         return self.fields.get(name, [""])[0].strip()[:most]
@@ -257,10 +262,14 @@ def said_texts(words: RoomWords) -> dict[str, str]:
             "Saved. Another file has an error, so the newsroom takes it up once that is mended."
         ),
         "corrected": words.gettext("Saved. The next edition tells those who had the story. Build waiting ones again."),
+        "corrected_only": words.gettext(
+            "Saved. But title, summary and text are as they were. Mend the wrong words there too, then save again."
+        ),
         "withdrawn": words.gettext("Withdrawn. Posts are taken down, and editions that carry it are held."),
         "added": words.gettext("Added."),
         "asked": words.gettext("They are asked by mail. They are on the list once they confirm."),
         "planned": words.gettext("Saved. Today and the calendar show it within a minute."),
+        "planned_edition": words.gettext("Saved. The edition is built with this at its time."),
         "moved": words.gettext("Moved. The calendar shows it within a minute."),
         "no_form": words.gettext("This file has more than the form can show, so here is its YAML."),
         "post_changed": words.gettext("It is done as soon as the network answers. This page shows the result."),

@@ -8,8 +8,10 @@ from __future__ import annotations
 import email
 import email.policy
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
@@ -125,7 +127,11 @@ class _ReviewPage:
         mails = preview_edition(self._runtime, reviewed[0], None) if reviewed is not None else []
         if not 0 <= number < len(mails) or not mails[number].is_mail:
             return text_response("There is no such mail.", 404, _HEADERS)
-        return Response(message_html(mails[number]), headers=MAIL_HEADERS, media_type="text/html; charset=utf-8")
+        return Response(
+            frame_html(mails[number], self._runtime.newsroom),
+            headers=MAIL_HEADERS,
+            media_type="text/html; charset=utf-8",
+        )
 
     def decide(self, fields: Fields) -> Response:
         """Release, send back or cancel the edition as shown, or only comment, in the name of the link's reviewer."""
@@ -239,6 +245,13 @@ def message_html(preview: PreviewedMessage) -> bytes:
     return part.get_content().encode() if part is not None else b""
 
 
+def frame_html(preview: PreviewedMessage, newsroom: Newsroom) -> bytes:
+    """Return the HTML part of a mail for a frame. This server sends its pictures: the site may not be public yet."""
+    site = newsroom.site.url
+    media = f'src="{site}media/'.encode()
+    return message_html(preview).replace(media, f'src="{urlsplit(site).path or "/"}media/'.encode())
+
+
 def reviewed_messages(runtime: Runtime, edition: Edition, language: str = "") -> list[ReviewedMessage]:
     """Return the frozen mails and posts of an edition for a page, or none if they cannot be shown.
 
@@ -249,10 +262,17 @@ def reviewed_messages(runtime: Runtime, edition: Edition, language: str = "") ->
     except InputError as error:
         log.warning("a review page shows no mail: %s", error)
         return []
+    return describe_messages(runtime.newsroom, previews, language)
+
+
+def describe_messages(
+    newsroom: Newsroom, previews: Sequence[PreviewedMessage], language: str = ""
+) -> list[ReviewedMessage]:
+    """Describe mails and posts for a page, in their order."""
     return [
         ReviewedMessage(
             number=number,
-            outlet=_name_outlet(runtime.newsroom, preview.outlet, language),
+            outlet=_name_outlet(newsroom, preview.outlet, language),
             language=preview.language,
             language_name=language_name(preview.language),
             dir=text_direction(preview.language),
