@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from bench.growth import LANGUAGES, add_ledger
-from sqlalchemy import Connection, event, func, select
+from sqlalchemy import Connection, event, func, select, update
 
 from tidings.store import migrate
 from tidings.store import schema as t
 from tidings.store.content import editions, items
-from tidings.store.delivery import report
+from tidings.store.delivery import ledger, report
 from tidings.store.engine import Store
-from tidings.store.people import subscribers
+from tidings.store.people import segments, subscribers
 
 NOW = datetime(2026, 12, 1, 9, tzinfo=UTC)
 
@@ -77,6 +77,45 @@ def test_queries_that_run_often_read_no_whole_table(store: Store, name: str) -> 
     }
     assert not [index for index in used.get(name, ()) if index not in "".join(plans)]
     assert (name == "what waits") == ("deliveries" not in "".join(plans) and table == "mailings")
+
+
+ENDINGS: dict[str, Callable[[Store], Any]] = {
+    "finished editions": lambda store: _read(store, ledger.finished_editions),
+    "finished mailings": lambda store: _read(store, ledger.close_finished_mailings),
+    "marks": segments.update_marks,
+}
+
+
+def _read(store: Store, call: Callable[[Connection], Any]) -> None:
+    with store.write() as connection:
+        call(connection)
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_the_end_of_an_edition_reads_no_mail_twice(tmp_path: Path, name: str) -> None:
+    """Each page of marks read all mails of the edition, and so did each question whether an edition has ended."""
+    store = Store(f"sqlite:///{tmp_path}/tidings.db", tmp_path)
+    migrate.create_or_check(store)
+    add_ledger(tmp_path / "tidings.db", 2_000)
+    with store.write() as connection:
+        connection.execute(update(t.mailings).values(open=True, marked=False))
+        connection.execute(update(t.editions).values(state="sending"))
+    asked: list[tuple[str, Any]] = []
+    event.listen(store.engine, "before_cursor_execute", lambda _conn, _cursor, *call: asked.append((call[0], call[1])))
+    ENDINGS[name](store)
+    statements = [(statement, values) for statement, values in asked if re.search(r"\bdeliveries\b", statement)]
+    with store.read() as connection:
+        plans = [
+            row[-1]
+            for statement, values in statements
+            if "min(deliveries.id)" not in statement
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+    searches = [line for line in plans if " deliveries " in line]
+    wanted = "next_at=? AND id>? AND id<?" if name == "marks" else "ix_deliveries_state (state=? AND mailing=?"
+    assert any(wanted in line for line in searches)
+    assert {line for line in searches if "ix_deliveries_state (state=? AND mailing=?" not in line} == set()
+    store.close()
 
 
 def test_the_ledger_of_the_benchmark_is_one_of_ours(store: Store) -> None:

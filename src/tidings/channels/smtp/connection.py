@@ -17,7 +17,6 @@ from collections.abc import Callable
 
 from tidings.channels.smtp.login import Session, quit_session, shorten_reply
 from tidings.channels.smtp.protocol import (
-    MAX_REPLY,
     Mail,
     MailQueue,
     ReplyReader,
@@ -36,6 +35,8 @@ _USUAL_REPLIES = {
     ("dot",): [b"250 ", b""],
 }
 """The first octets of each line if all expected replies come at once and are positive."""
+_READ_SIZE = 4096
+"""Octets that are read at once: more than all replies to one message."""
 _SESSION_LIMITS = (450, 451, 452)
 """Replies to MAIL by which a relay ends a session that has carried many messages. 421 always does."""
 
@@ -180,7 +181,7 @@ class Connection:
     def _receive(self) -> bytes:
         """Return what is there; empty if there is nothing, or if the connection is lost."""
         try:
-            data = self.socket.recv(MAX_REPLY)
+            data = self.socket.recv(_READ_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return b""
         except OSError as error:

@@ -6,6 +6,7 @@ thread for each worker.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import threading
@@ -336,6 +337,9 @@ class Deliverer:
     # -- running lanes ------------------------------------------------------------------------------------------------
 
     def _run_lanes(self, lanes: Sequence[tuple[Lane, int]], summary: DeliverySummary) -> None:
+        if not gc.get_freeze_count():
+            # What is loaded stays. A search for garbage in it takes 60 ms, in which nothing is sent.
+            gc.freeze()
         errors: list[BaseException] = []
 
         def run_guarded(run: Callable[[], None]) -> None:

@@ -183,10 +183,10 @@ def count_due_by_mailing(
     mailings = _open_mailings(connection, now, only)
     if not mailings:
         return []
-    late = and_(d.state.in_((DeliveryState.DEFERRED, DeliveryState.IN_DOUBT)), d.next_at <= now)
+    waiting = d.state.in_((DeliveryState.PENDING, DeliveryState.DEFERRED, DeliveryState.IN_DOUBT))
     query = (
         select(d.mailing, d.channel, func.count())
-        .where(d.mailing.in_(mailings), or_(d.state == DeliveryState.PENDING, late))
+        .where(d.mailing.in_(mailings), waiting, or_(d.state == DeliveryState.PENDING, d.next_at <= now))
         .where(or_(d.not_before.is_(None), d.not_before <= real_now))
         .group_by(d.mailing, d.channel)
     )
