@@ -1,6 +1,9 @@
 """The errors and warnings of the W3C feed validator that our feeds could cause.
 
-The validator itself is a separate server. `problems` reads only the bytes of a feed, without our code.
+The validator itself is a separate server, and in no package registry. We took its rules from its source
+(w3c/feedvalidator:
+`logging.py` names all, `channel.py`, `item.py`, `feed.py`, `entry.py`, `link.py`, `media.py` and `opml.py` apply them).
+`problems` reads only the bytes of a feed, without our code.
 """
 
 from __future__ import annotations
@@ -30,6 +33,27 @@ KNOWN_NAMESPACES = {
     "http://purl.org/dc/elements/1.1/",
     "http://search.yahoo.com/mrss/",
 }
+_PREFIXES = {"media": "http://search.yahoo.com/mrss/", "dc": "http://purl.org/dc/elements/1.1/",
+             "atom": "http://www.w3.org/2005/Atom", "content": "http://purl.org/rss/1.0/modules/content/"}  # fmt: skip
+# The elements that we write with their attributes. Any other is an error of the validator (UndefinedElement,
+# UnexpectedAttribute), or a part of our feeds that somebody has to look up there first.
+_LINK = "href rel type hreflang title length"
+_KNOWN_PARTS = {
+    "rss": "version", "channel": "", "item": "", "title": "type", "link": "", "description": "type", "docs": "",
+    "generator": "", "language": "", "lastBuildDate": "", "pubDate": "", "guid": "isPermaLink", "category": "domain",
+    "enclosure": "url length type", "image": "", "url": "", "width": "", "height": "", "ttl": "", CONTENT: "",
+    f"{DC}creator": "", f"{DC}language": "", f"{MEDIA}content": "url type medium fileSize width height lang isDefault",
+    f"{MEDIA}thumbnail": "url width height", f"{MEDIA}title": "type", f"{MEDIA}description": "type",
+    f"{MEDIA}credit": "role scheme", f"{MEDIA}text": "type", f"{ATOM}link": _LINK, f"{ATOM}updated": "",
+    f"{ATOM}feed": LANG, f"{ATOM}entry": LANG, f"{ATOM}id": "", f"{ATOM}title": "type", f"{ATOM}published": "",
+    f"{ATOM}author": "", f"{ATOM}name": "", f"{ATOM}uri": "", f"{ATOM}content": "type", f"{ATOM}summary": "type",
+    f"{ATOM}subtitle": "type", f"{ATOM}logo": "", f"{ATOM}icon": "", f"{ATOM}generator": "uri version",
+    f"{ATOM}category": "term scheme label", "opml": "version", "head": "", "body": "",
+    "outline": "text title type xmlUrl htmlUrl language category description",
+}  # fmt: skip
+_RELATIONS = {"alternate", "self", "hub", "enclosure", "related", "via", "next", "prev", "first", "last", "current"}
+_MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+")
+_DOUBLES = ((f"{DC}creator", "author"), (f"{DC}language", "language"))
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9%\-._~:/?#\[\]@!$&'()*+,;=]+")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?")
 _RFC822 = re.compile(
@@ -52,9 +76,42 @@ def problems(document: bytes, url: str, content_type: str) -> list[str]:
         return faults + _expect(media_type, "application/feed+json") + _json(json.loads(document), url)
     root = etree.fromstring(document)
     faults += [f"unknown namespace {uri}" for uri in root.nsmap.values() if uri not in KNOWN_NAMESPACES]
+    faults += [f"prefix {name}" for name, uri in root.nsmap.items() if name and _PREFIXES.get(name) != uri]
+    faults += _parts(root)
     if root.tag == "rss":
         return faults + _expect(media_type, "application/rss+xml") + _rss(root, url)
     return faults + _expect(media_type, "application/atom+xml") + _atom(root, url)
+
+
+def _parts(root: Any) -> list[str]:
+    """Check names, attributes, order and characters of all parts."""
+    faults = []
+    for each in root.iter():
+        known = _KNOWN_PARTS.get(each.tag)
+        if known is None:
+            faults.append(f"the element {each.tag} is not known")
+            continue
+        faults += [f"{each.tag} with {name}" for name in each.attrib if name not in known.split()]
+        texts = [each.text or "", *(child.tail or "" for child in each)] if len(each) else []
+        if "".join(texts).strip():
+            faults.append(f"text in {each.tag}")
+        # C1 controls are letters of windows-1252 under the wrong label (BadCharacters).
+        faults += [f"letter {letter!r}" for letter in re.findall("[\x80-\x9f\ufffd]", each.text or "")]
+        if each.tag == f"{ATOM}link":
+            faults += [f"relation {each.get('rel')}"] if each.get("rel", "alternate") not in _RELATIONS else []
+            faults += ["a link with text"] if each.text or len(each) else []
+        if each.tag in (f"{ATOM}link", "enclosure", f"{MEDIA}content") and each.get("type") is not None:
+            faults += [] if _MEDIA_TYPE.fullmatch(each.get("type")) else [f"media type {each.get('type')}"]
+        if each.tag == f"{MEDIA}content" and each.get("medium", "image") not in ("image", "audio", "video", "document"):
+            faults.append(f"medium {each.get('medium')}")
+        names = [child.tag for child in each]
+        faults += [f"{first} and {second}" for first, second in _DOUBLES if first in names and second in names]
+        if CONTENT in names and names.index("description") > names.index(CONTENT):
+            faults.append("description after content:encoded")
+        for entry in ("item", f"{ATOM}entry"):
+            if entry in names and set(names[names.index(entry) :]) != {entry}:
+                faults.append(f"{each.tag}: parts after its entries")
+    return faults
 
 
 def xml_problems(document: bytes, site: str) -> list[str]:
@@ -73,12 +130,13 @@ def xml_problems(document: bytes, site: str) -> list[str]:
 def _opml(root: Any, site: str) -> list[str]:
     """Check OPML: version, head and body. Each outline has text and type, and an RSS outline its address."""
     faults = [] if root.get("version") == "2.0" else ["no OPML 2.0"]
+    faults += _parts(root)
     faults += [] if [each.tag for each in root] == ["head", "body"] else ["not a head and a body"]
     if not root.findtext("head/title"):
         faults.append("no title")
     for outline in root.iter("outline"):
-        if not outline.get("text") or outline.get("type") != "rss":
-            faults.append(f"an outline without text or type: {dict(outline.attrib)}")
+        if not outline.get("text") or not outline.get("title") or outline.get("type") != "rss":
+            faults.append(f"an outline without text, title or type: {dict(outline.attrib)}")
         faults += _place(outline.get("xmlUrl"), site) + _place(outline.get("htmlUrl"), site)
         faults += _language(outline.get("language"))
     return faults + _unique("xmlUrl", [each.get("xmlUrl") for each in root.iter("outline")])
@@ -149,7 +207,9 @@ def _rss(root: Any, url: str) -> list[str]:
                 faults.append(f"{parent.tag}: {name} twice")
     faults += _language(channel.findtext("language"))
     faults += _self([link.get("href") for link in channel.findall(f"{ATOM}link") if link.get("rel") == "self"], url)
-    faults += _uri(channel.findtext("link"))
+    faults += (
+        _uri(channel.findtext("link")) + _title(channel.findtext("title")) + _title(channel.findtext("description"))
+    )
     image = channel.find("image")
     if image is not None:
         if image.findtext("title") != channel.findtext("title") or image.findtext("link") != channel.findtext("link"):
@@ -175,7 +235,7 @@ def _rss(root: Any, url: str) -> list[str]:
         )
         for enclosure in each.findall("enclosure"):
             faults += _uri(enclosure.get("url"))
-            if not (enclosure.get("length") or "").isdigit() or not enclosure.get("type"):
+            if not re.fullmatch("[1-9][0-9]*", enclosure.get("length", "")) or not enclosure.get("type"):
                 faults.append("enclosure without length or type")
         faults += (
             _title(each.findtext("title"))
@@ -191,6 +251,7 @@ def _atom(root: Any, url: str) -> list[str]:
     if root.find(f"{ATOM}author/{ATOM}name") is None:
         faults.append("no author of the feed")
     faults += _self([link.get("href") for link in root.findall(f"{ATOM}link") if link.get("rel") == "self"], url)
+    faults += _unique("link", [(a.get("rel"), a.get("type"), a.get("hreflang")) for a in root.findall(f"{ATOM}link")])
     entries = root.findall(f"{ATOM}entry")
     faults += _unique("id", [root.findtext(f"{ATOM}id"), *(each.findtext(f"{ATOM}id") for each in entries)])
     faults += _unique("updated", [each.findtext(f"{ATOM}updated") for each in entries])
