@@ -9,7 +9,7 @@ import lxml.html
 import pytest
 from PIL import Image
 
-from tidings.model.text import summarise
+from tidings.model.text import clean, summarise
 from tidings.sources.body import render_body
 from tidings.sources.links import ContentLocation, FileLinks, LinkProblem, encode_url
 from tidings.sources.media import LocalFile, measure
@@ -193,3 +193,7 @@ def test_invalid_web_addresses_are_refused(address: str) -> None:
 
 def test_link_problems_have_a_level() -> None:
     assert LinkProblem("x", "y").level == "error"
+
+
+def test_quotation_marks_of_windows_are_no_controls() -> None:
+    assert clean("\x93Water\x94 \x96 5 \x80\x85\x81") == "“Water” – 5 €…"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 # XML 1.0 §2.2 allows of C0 only tab, line feed and carriage return. One U+000B made FreshRSS refuse a whole feed.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# Letters of windows-1252 that a database or an editor took for ISO 8859-1. Browsers read &#147; so (HTML §13.2.5.80).
+_WINDOWS = re.compile("[\x80-\x9f]")
 # OWASP, CSV Injection: a spreadsheet treats a cell that begins like this as a formula.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _BLANK = re.compile(
@@ -55,7 +57,8 @@ class TopicLabel(Localised):
 
 
 def clean(text: str) -> str:
-    """Remove characters that break a feed, and make every line end a line feed."""
+    """Remove characters that break a feed, and make every line end a line feed. Control codes become letters."""
+    text = _WINDOWS.sub(lambda match: match[0].encode("latin-1").decode("cp1252", "ignore"), text)
     return _FORBIDDEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 

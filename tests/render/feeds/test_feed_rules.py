@@ -47,7 +47,7 @@ def test_a_good_feed_has_no_problem(document: str) -> None:
         (RSS, "</item>", "</item><docs>https://x.example/</docs>"),
         (RSS, "</item>", "<stars>5</stars></item>"),
         (RSS, 'isPermaLink="false"', 'isPermaLink="false" id="1"'),
-        (RSS, 'length="5"', 'length="0"'),
+        (RSS, 'length="5"', 'length=""'),
         (RSS, 'type="application/pdf"', 'type="pdf"'),
         (RSS, 'medium="image"', 'medium="picture"'),
         (RSS, "<description>All news", "<description>All &lt;b&gt;news&lt;/b&gt;"),
