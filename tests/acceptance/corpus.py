@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tests.acceptance import corpus_more
+
 WORDS = {
     "en": ("Wells for farms", "Forty villages drink clean water.", "Work goes on until May.", "A deep well", "By the river", "Read the report"),
     "ru": ("Колодцы для ферм", "Сорок сёл пьют чистую воду.", "Работа идёт до мая.", "Глубокий колодец", "У реки", "Читать отчёт"),
@@ -143,7 +145,7 @@ class CorpusStory:
 
 
 def make_stories() -> Iterator[CorpusStory]:
-    """Yield more than 200 stories."""
+    """Yield more than 300 stories."""
     for language, words in WORDS.items():
         values = dict(zip("tpqacl", words, strict=True))
         for name, template in HTML.items():
@@ -151,3 +153,11 @@ def make_stories() -> Iterator[CorpusStory]:
             yield CorpusStory(name, language, markup, markup)
         for name, (source, shown) in MARKDOWN.items():
             yield CorpusStory(name, language, source.format(**values), shown.format(**values), is_markdown=True)
+    for number, (name, template) in enumerate(corpus_more.HTML.items()):
+        language, words = list(WORDS.items())[number % len(WORDS)]
+        markup = template.format(**dict(zip("tpqacl", words, strict=True)))
+        yield CorpusStory(name, language, markup, markup)
+    for number, (name, (source, shown)) in enumerate(corpus_more.MARKDOWN.items()):
+        language, words = list(WORDS.items())[number % len(WORDS)]
+        values = dict(zip("tpqacl", words, strict=True))
+        yield CorpusStory(name, language, source.format(**values), shown.format(**values), is_markdown=True)

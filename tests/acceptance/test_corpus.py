@@ -15,11 +15,15 @@ from typing import Any
 import pytest
 
 from tests.acceptance.corpus import CorpusStory, make_stories
+from tests.acceptance.corpus_more import HTML, MARKDOWN, REPORTED
 from tests.servers.chromium import Tab, chromium
 from tidings.sources.body import render_body, sanitise
 from tidings.sources.links import WebLinks
 
 PAGE = "https://site.example/news/1"
+MORE = {*HTML, *MARKDOWN}
+ICONS = ("audio-thumbnail", "download-circle")
+"""Pictures of Ghost's cards, which its style sheet hides or makes icons."""
 
 
 @dataclass
@@ -65,7 +69,8 @@ def find_missing(original: Shown, ours: Shown) -> list[str]:
     missing = [f"the word {word}" for word in original.words - ours.words]
     # An emoji picture becomes its emoji.
     # A lazy picture occurs twice: as a placeholder, and for browsers without scripts.
-    missing += [f"a picture: {alt}" for alt in original.alts.keys() - ours.alts.keys() if len(alt) > 2]
+    alts = (alt for alt in original.alts.keys() - ours.alts.keys() if len(alt) > 2 and not re.fullmatch(":.+:", alt))
+    missing += [f"a picture: {alt}" for alt in alts if alt not in ICONS]
     own = {url for url in original.links if not url.startswith((PAGE + "#", "file:"))}
     missing += [f"a link: {url}" for url in own - ours.links]
     if len(ours.links - own) < original.frames:
@@ -81,11 +86,11 @@ def take(story: CorpusStory) -> tuple[str, int]:
 
 
 @pytest.mark.slow
-def test_nothing_of_200_stories_is_missing_without_a_fault(tmp_path: Path) -> None:
+def test_nothing_of_300_stories_is_missing_without_a_fault(tmp_path: Path) -> None:
     stories = list(make_stories())
-    assert len(stories) > 200
+    assert len(stories) > 300
     assert len({story.language for story in stories}) == 6
-    lost, faulty = [], set()
+    lost, reported, faulty = [], set(), set()
     with chromium(tmp_path / "profile", "en") as tab:
         tab.ask("Network.enable")
         tab.ask("Network.setBlockedURLs", urls=["http://*", "https://*"])
@@ -93,10 +98,13 @@ def test_nothing_of_200_stories_is_missing_without_a_fault(tmp_path: Path) -> No
         for story in stories:
             ours, problems = take(story)
             missing = find_missing(look(tab, tmp_path / "a.html", story.shown), look(tab, tmp_path / "b.html", ours))
-            if missing:
+            if missing and problems:
+                reported.add(story.name)
+            elif missing:
                 lost.append(f"{story.name} ({story.language}, {problems} faults): {', '.join(missing)}")
             if problems:
                 faulty.add(story.name)
     assert not lost, "\n".join(lost)
-    # `check` says that a player, a map or a form became a link. It reports nothing else.
-    assert faulty == {story.name for story in stories if "<iframe" in story.shown}
+    assert reported == REPORTED
+    # `check` says that a player, a map or a form became a link. Of the stories of `corpus.py` it reports nothing else.
+    assert faulty - MORE == {story.name for story in stories if "<iframe" in story.shown} - MORE
