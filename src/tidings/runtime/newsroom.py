@@ -43,6 +43,7 @@ from tidings.store.service.heartbeat import Heartbeat, load_heartbeats
 
 if TYPE_CHECKING:
     # The parts of a runtime import the pipeline and the renderer on first use: most commands need only a few.
+    from tidings.pipeline.collect.files import KeptListings
     from tidings.pipeline.collect.sweep import UnchangedSweeps
     from tidings.pipeline.compose.composer import Composer
     from tidings.pipeline.compose.drafter import Drafter
@@ -174,6 +175,7 @@ class Runtime:
         """Held by the thread that composes: an unfinished edition of this process counts as left by a crash."""
         self._now: datetime | None = None
         self.unchanged_sweeps: UnchangedSweeps = {}  # of `collect`, from one cycle to the next
+        self.listings: KeptListings | None = None  # the same, in a process that watches the folders
         self.is_demo = False  # whether this is the sample newsroom of `tidings demo`: the comms room says so
         self.newsroom = divert_mail(newsroom) if divert_mail is not None else newsroom
         if not lazy:

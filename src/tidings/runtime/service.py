@@ -24,6 +24,7 @@ from tidings.config.settings import Web, http_address
 from tidings.model.cadence import load_zone
 from tidings.model.delivery import WEBHOOK_LANE
 from tidings.model.errors import RefusedError
+from tidings.pipeline.collect.files import KeptListings
 from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.runtime.bounces.receivers import FeedbackReceivers
 from tidings.runtime.monitoring.log import Redactor, is_json, start_log
@@ -144,7 +145,13 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle_signal)
         content = [path for source in self._runtime.sources.values() for path in source.watch_paths()]
-        watcher = Watcher(self._runtime.root, content if role.ticks else [], self._ticker.wake)
+        self._runtime.listings = listings = KeptListings()
+
+        def handle_change() -> None:
+            listings.note_change()
+            self._ticker.wake()
+
+        watcher = Watcher(self._runtime.root, content if role.ticks else [], handle_change)
         pages: threading.Thread | None = None
         if server is not None:
             listener = _listen(web.host, web.port, "web: {port: ...}")

@@ -85,7 +85,13 @@ def tick(
     recover(store, runtime.liveness, now=now, policies=runtime.resend_policies())
 
     result.collected = collect(
-        store, runtime.sources, now=now, url=newsroom.site.url, accept=accept, unchanged=runtime.unchanged_sweeps
+        store,
+        runtime.sources,
+        now=now,
+        url=newsroom.site.url,
+        accept=accept,
+        unchanged=runtime.unchanged_sweeps,
+        listings=runtime.listings,
     )
     lifecycle.hold_withdrawn(now)
     apply_corrections(store, newsroom, runtime.channels, now)

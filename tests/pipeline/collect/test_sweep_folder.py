@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +11,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from PIL import Image
 
+from tidings.pipeline.collect import files
+from tidings.pipeline.collect.files import KeptListings
 from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.collect.writing import SweepResult
 from tidings.sources.base import SourceContext
+from tidings.sources.folder import source as folder
 from tidings.sources.folder.source import FolderSource, Settings
 from tidings.store import schema as t
 from tidings.store.content import items
@@ -107,3 +111,42 @@ def test_an_unmounted_folder_asks_a_person(newsroom: Newsroom) -> None:
     newsroom.content.with_name("away").rename(newsroom.content)
     done = newsroom.collect(3)
     assert not done.held and not done.has_changes and all(item.gone_at is None for item in newsroom.items().values())
+
+
+def test_a_kept_listing_gives_way_to_every_change(newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle service looked at each of 50,000 files every 30 seconds."""
+    listed: list[int] = []
+    list_files = newsroom.source.list_files
+    monkeypatch.setattr(newsroom.source, "list_files", lambda: listed.append(1) or list_files())
+    monkeypatch.setattr(files, "_REST", 1e12)
+    kept = KeptListings()
+
+    def sweep(hours: int) -> SweepResult:
+        return collect(newsroom.store, {"newsroom": newsroom.source}, now=NOW + hours * HOUR, url=URL, listings=kept)
+
+    paths = [newsroom.write(name, "title: One") for name in ("a.en.md", "b.en.md")]
+    for path in paths:
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    monkeypatch.setattr(folder, "_RECENT", -1)
+    assert len(sweep(0).new) == 2
+    for hours in (1, 2, 3):
+        assert not sweep(hours).has_changes
+    assert len(listed) == 1
+
+    newsroom.write("a.en.md", "title: Two")
+    kept.note_change()
+    assert len(sweep(4).changed) == 1
+    paths[1].unlink()
+    kept.note_change()
+    assert not sweep(5).gone
+    assert len(sweep(6).gone) == 1, "a missing item must be looked for again"
+
+    # A network folder tells nothing about the changes of others: the listing is renewed in time.
+    newsroom.write("c.en.md", "title: Three")
+    assert not sweep(7).has_changes
+    monkeypatch.setattr(files, "_REST", 0)
+    kept.note_change()
+    newsroom.write("d.en.md", "title: Four")
+    assert len(sweep(8).new) == 2
+    newsroom.write("e.en.md", "title: Five")
+    assert len(sweep(9).new) == 1

@@ -7,6 +7,7 @@ changed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,39 @@ from tidings.store.engine import Store
 
 BATCH = 300
 """Number of files to read at once, so that memory does not grow with the folder."""
+_REST = 300.0
+"""A listing stays valid for this many times as long as it took: listing takes at most a third of a percent of a core."""
+
+
+class KeptListings:
+    """The last listing of each source, for a process that is told about changes of the folders (`note_change`).
+
+    A network folder tells nothing about changes that other machines make. They are found by the next listing: after
+    `_REST` times the CPU time of the last one, so at the next sweep in a small folder, and after about a minute in one
+    of 50,000 files.
+    """
+
+    def __init__(self) -> None:
+        self._changes = 0
+        self._kept: dict[str, tuple[FileSource, Listing, int, float]] = {}
+
+    def note_change(self) -> None:
+        """Have the next sweep list all folders. Callable from any thread."""
+        self._changes += 1
+
+    def find(self, name: str, source: FileSource) -> Listing | None:
+        """Return the last listing of a source while it is valid."""
+        kept_source, listing, changes, until = self._kept.get(name, (None, None, 0, 0.0))
+        is_valid = kept_source is source and changes == self._changes and time.monotonic() < until
+        return listing if is_valid else None
+
+    def list_files(self, name: str, source: FileSource) -> Listing:
+        """List the files of a source now."""
+        changes, began = self._changes, time.thread_time()
+        listing = source.list_files()
+        until = time.monotonic() + _REST * (time.thread_time() - began)
+        self._kept[name] = source, listing, changes, until
+        return listing
 
 
 @dataclass(slots=True)
@@ -53,7 +87,9 @@ class FileSweep:
         sources: Sequence[str],
         decide: Callable[..., Changes],
         now: datetime,
+        listings: KeptListings,
     ) -> None:
+        self._listings = listings
         self._store = store
         self._name = name
         self._source = source
@@ -63,22 +99,23 @@ class FileSweep:
 
     def run(self, result: SweepResult) -> None:
         """Collect what changed, and add it to the result."""
-        listing = self._source.list_files()
+        listing = self._listings.find(self._name, self._source)
+        if listing is not None:
+            with self._store.read() as connection:
+                is_quiet = self._is_quiet(connection, listing)
+            if is_quiet:
+                self._add_problems(listing, result)
+                return
+        listing = self._listings.list_files(self._name, self._source)
         if listing.unreadable is not None:
             result.problems.append(listing.unreadable)
             changes = self._decide(Sweep((), (listing.unreadable,), is_readable=False), [])
             note_held(self._store, self._name, changes, self._now, result)
             return
-        digest = listing.digest
         with self._store.read() as connection:
             stamp = source_files.find_swept(connection, self._name)
             version = stored_items.items_version(connection)
-            is_quiet = (
-                stamp == SweptStamp(listing.settings, digest, version)
-                and bool(digest)
-                and not source_files.has_open(connection, self._name)
-                and not any(stored_items.has_missing(connection, name) for name in self._sources)
-            )
+            is_quiet = self._is_quiet(connection, listing)
             changed, removed = ([], []) if is_quiet else self._find_changes(connection, listing, stamp)
             can_split = not removed and not stored_items.has_missing(connection, self._name)
         if not is_quiet:
@@ -91,8 +128,18 @@ class FileSweep:
                     return
                 version = settled
             with self._store.write() as connection:
-                source_files.save_swept(connection, self._name, SweptStamp(listing.settings, digest, version))
+                source_files.save_swept(connection, self._name, SweptStamp(listing.settings, listing.digest, version))
         self._add_problems(listing, result)
+
+    def _is_quiet(self, connection: Connection, listing: Listing) -> bool:
+        """Whether nothing has changed since the last sweep, and nothing waits."""
+        version = stored_items.items_version(connection)
+        return (
+            source_files.find_swept(connection, self._name) == SweptStamp(listing.settings, listing.digest, version)
+            and bool(listing.digest)
+            and not source_files.has_open(connection, self._name)
+            and not any(stored_items.has_missing(connection, name) for name in self._sources)
+        )
 
     def _find_changes(
         self, connection: Connection, listing: Listing, stamp: SweptStamp | None

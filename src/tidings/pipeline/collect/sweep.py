@@ -9,7 +9,7 @@ from functools import partial
 
 from tidings.model.errors import Problem
 from tidings.pipeline.collect.changes import Changes, decide_changes, mint_id
-from tidings.pipeline.collect.files import FileSweep
+from tidings.pipeline.collect.files import FileSweep, KeptListings
 from tidings.pipeline.collect.writing import (
     ATTEMPTS,
     Overtaken,
@@ -35,13 +35,15 @@ def collect(
     accept: bool = False,
     mint: Callable[[], str] = mint_id,
     unchanged: UnchangedSweeps | None = None,
+    listings: KeptListings | None = None,
 ) -> SweepResult:
     """Sweep every source and write the changes. `url` is the address of the site, with a final slash.
 
     `sources`: all configured sources. Items of other sources count as vanished, unless one of these has them now.
     `accept`: delete vanished items at once, even if there are many. `unchanged`: what this process remembers of
-    sources that are not files; the call updates it.
+    sources that are not files; the call updates it. `listings`: what it remembers of those that are files.
     """
+    listings = listings or KeptListings()
     unchanged = {} if unchanged is None else unchanged
     with store.read() as connection:
         former = stored_items.list_sources(connection) - set(sources)
@@ -51,7 +53,7 @@ def collect(
     for name, source in sources.items():
         if isinstance(source, FileSource):
             whole = partial(decide, source=name, adopted=former)
-            FileSweep(store, name, source, (name, *sorted(former)), whole, now).run(result)
+            FileSweep(store, name, source, (name, *sorted(former)), whole, now, listings).run(result)
         else:
             sweep = _sweep_source(name, source, now)
             _collect_source(store, name, sweep, partial(decide, source=name, adopted=former), now, result, unchanged)
