@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import pickle
 import resource
 import signal
 import subprocess
@@ -18,7 +19,9 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 MEMORY = 1 << 30
 """Bytes of address space of a child."""
@@ -136,6 +139,42 @@ def run_in_child(parse: Callable[[bytes], Any], data: bytes, seconds: int) -> An
         return child.call(f"{parse.__module__}:{parse.__name__}", data, seconds)
     finally:
         _children.give_back(child)
+
+
+def start_fork(work: Callable[[], T]) -> Callable[[], T]:
+    """Start `work` in a fork of this process, on another core. Returns a function that waits for its result.
+
+    That function raises what `work` raised. A fork needs little memory of its own, and no limits: it is for our own
+    work, of a command without other threads. `work` must not use open connections of this process.
+    """
+    reader, writer = os.pipe()
+    process = os.fork()
+    if not process:
+        # Without the cleanup of Python and of the libraries: it would end connections of the parent.
+        try:
+            os.close(reader)
+            try:
+                answer: tuple[bool, Any] = True, work()
+            except BaseException as error:
+                answer = False, error
+            with os.fdopen(writer, "wb") as pipe:
+                pickle.dump(answer, pipe)
+        finally:
+            os._exit(0)
+    os.close(writer)
+
+    def wait() -> T:
+        with os.fdopen(reader, "rb") as pipe:
+            data = pipe.read()
+        os.waitpid(process, 0)
+        if not data:
+            raise ChildError("a process that helped has ended early; perhaps there is too little memory")
+        is_done, value = pickle.loads(data)  # noqa: S301
+        if not is_done:
+            raise value
+        return value  # type: ignore[no-any-return]
+
+    return wait
 
 
 def _peak_memory() -> int:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.fixtures.newsroom import DAILY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.pipeline.publish import publish as publishing
+from tidings.pipeline.publish import writing
 from tidings.runtime.monitoring.status import status
 from tidings.sources.base import Sweep
 from tidings.sources.cms.wordpress import _number
@@ -52,14 +53,14 @@ def test_a_source_that_fails_stops_no_other(newsroom: RunningNewsroom, monkeypat
 
 def test_an_unwritable_page_stops_no_mail(newsroom: RunningNewsroom, monkeypatch: pytest.MonkeyPatch) -> None:
     ada = newsroom.reader("ada")
-    real = publishing._place
+    real = writing._place
 
     def place(path: Path, *arguments: Any, **more: Any) -> bool:
         if "/one/" in str(path):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return real(path, *arguments, **more)
 
-    monkeypatch.setattr(publishing, "_place", place)
+    monkeypatch.setattr(writing, "_place", place)
     newsroom.item("one")
     newsroom.item("two")
     result = newsroom.tick(MONDAY)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +36,9 @@ from tidings.runtime.tick import TickResult
 from tidings.runtime.tick import tick as tick_newsroom
 from tidings.store.service import clock, set_back
 from tidings.store.service.heartbeat import ProcessRole
+
+_MOST_PROCESSES = 4
+"""Most processes that help with `build`. Each takes memory."""
 
 
 def tick(now: Now = "", json: Json = False) -> None:
@@ -181,8 +186,21 @@ def build() -> None:
         with runtime.store.read() as connection:
             reached = clock.read_clock(connection)
         now = max(now, reached) if reached else now
-        collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url)
-        pages = publish(runtime.store, runtime.newsroom, now=now)
+        processes = min(os.cpu_count() or 1, _MOST_PROCESSES)
+        with show_steps() as show:
+            collected = collect(
+                runtime.store,
+                runtime.sources,
+                now=now,
+                url=runtime.newsroom.site.url,
+                processes=processes,
+                on_progress=partial(show, "Reading"),
+            )
+            # Of thousands of files, their listing takes as much memory as their items.
+            del runtime.sources
+            pages = publish(
+                runtime.store, runtime.newsroom, now=now, processes=processes, on_progress=partial(show, "Writing")
+            )
         archive = publish_archive(runtime.store, runtime.newsroom, now=now, force=True)
         warn_of_problems(collected)
         written, removed = len(pages.written + archive.written), len(pages.removed + archive.removed)

@@ -21,7 +21,8 @@ from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.pipeline.deliver.corrections import apply_corrections
 from tidings.pipeline.deliver.recovery import recover
 from tidings.pipeline.publish.archive import publish_archive
-from tidings.pipeline.publish.publish import PublishResult, describe_unwritable, publish
+from tidings.pipeline.publish.publish import publish
+from tidings.pipeline.publish.writing import PublishResult, describe_unwritable
 from tidings.pipeline.retention import delete_expired
 from tidings.runtime.newsroom import Runtime
 from tidings.store.delivery.failover import is_settled

@@ -106,6 +106,12 @@ class Store:
 
         self.engine.dispose()
 
+    def leave_connections(self) -> None:
+        """Make new connections, after a fork in the new process. The parent uses those that are open."""
+        self._left = self.engine.pool, self.session_engine.pool  # so that they are never closed here
+        self.engine.dispose(close=False)
+        self.session_engine.dispose(close=False)
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()

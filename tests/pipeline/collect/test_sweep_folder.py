@@ -150,3 +150,19 @@ def test_a_kept_listing_gives_way_to_every_change(newsroom: Newsroom, monkeypatc
     assert len(sweep(8).new) == 2
     newsroom.write("e.en.md", "title: Five")
     assert len(sweep(9).new) == 1
+
+
+def test_forks_read_the_files_of_a_first_sweep(newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "BATCH", 2)
+    for number in range(9):
+        newsroom.write(f"n{number}.en.md", f"title: N{number}")
+    newsroom.write("bad.en.md", "summary: no title")
+    steps: list[tuple[int, int]] = []
+    forks: list[int] = []
+    start = files.start_fork
+    monkeypatch.setattr(files, "start_fork", lambda work: forks.append(1) or start(work))
+    sources = {"newsroom": newsroom.source}
+    done = collect(newsroom.store, sources, now=NOW, url=URL, processes=2, on_progress=lambda *step: steps.append(step))
+    assert len(done.new) == 9 and [problem.file for problem in done.problems] == ["content/bad.en.md"]
+    assert len(forks) == 5 and steps == [(2, 10), (4, 10), (6, 10), (8, 10), (10, 10)]
+    assert not newsroom.collect(1).has_changes

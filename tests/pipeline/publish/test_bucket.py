@@ -21,7 +21,8 @@ from tidings.config.settings import ObjectStore
 from tidings.model.errors import RefusedError
 from tidings.model.item import Attachment
 from tidings.pipeline.publish.bucket import Bucket, copy_to_bucket
-from tidings.pipeline.publish.publish import PublishResult, publish
+from tidings.pipeline.publish.publish import publish
+from tidings.pipeline.publish.writing import PublishResult
 from tidings.runtime.check import check_clock_override
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import tick

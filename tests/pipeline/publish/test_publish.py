@@ -25,7 +25,8 @@ from tests.render.samples import START, item
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.item import Attachment, Item
-from tidings.pipeline.publish.publish import KEPT, PublishResult, publish
+from tidings.pipeline.publish.publish import KEPT, publish
+from tidings.pipeline.publish.writing import PublishResult
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.render.site_views import Translation
 from tidings.render.urls import FORMATS

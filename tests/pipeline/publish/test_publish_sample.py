@@ -40,7 +40,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
         collect(runtime.store, runtime.sources, now=NOW, url=SITE)
         publish(runtime.store, loaded.newsroom, now=NOW)
         publish_archive(runtime.store, loaded.newsroom, now=NOW)
-        again = publish(runtime.store, loaded.newsroom, now=NOW, force=True)
+        again = publish(runtime.store, loaded.newsroom, now=NOW, force=True, processes=2)
         assert again.written == () and again.removed == ()
         with runtime.store.read() as connection:
             wanted = {

@@ -8,14 +8,17 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.fixtures.items import make_newsroom, put
 from tests.render.samples import START, item
 from tidings.config.settings import Newsroom
+from tidings.model.errors import InputError
 from tidings.model.item import Item
 from tidings.pipeline.publish import publish as publishing
+from tidings.pipeline.publish import writing
 from tidings.pipeline.publish.discovery import plan_discovery
 from tidings.pipeline.publish.newest import plan_newest_feeds
 from tidings.pipeline.publish.publish import publish
@@ -180,3 +183,38 @@ def test_a_missing_page_comes_back_in_turn(store: Store, newsroom: Newsroom, mon
     assert calls <= count // 20 + 2
     (newsroom.public / "feeds" / "en" / "all.rss").unlink()
     assert publish(store, newsroom, now=NOW).written == ("feeds/en/all.rss",)
+
+
+def test_forks_write_the_same_files(store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`build` of many files uses all cores. A row that a fork did not report would have its file written again."""
+    monkeypatch.setattr(writing, "_FIRST", 3)
+    monkeypatch.setattr(writing, "_BATCH", 4)
+    put(store, *(item(number) for number in range(1, 9)))
+    steps: list[tuple[int, int]] = []
+    result = publish(store, newsroom, now=NOW, processes=2, on_progress=lambda done, of: steps.append((done, of)))
+    assert published(newsroom) == build(store, newsroom, NOW)
+    assert sorted(result.written) == sorted(published(newsroom))
+    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+    again = publish(store, newsroom, now=NOW, force=True, processes=2)
+    assert (again.written, again.removed, again.unchanged) == ((), (), len(result.written))
+
+
+def test_an_error_in_a_fork_loses_no_written_file(
+    store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_FIRST", 3)
+    monkeypatch.setattr(writing, "_BATCH", 4)
+    put(store, *(item(number) for number in range(1, 9)))
+    real = Pages.item_page
+
+    def render(*parts: Any) -> bytes:
+        if parts[2].slug == "story-5":
+            raise InputError("item.html.j2, line 3: there is no `tilte`")
+        return real(*parts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pages, "item_page", render)
+        with pytest.raises(InputError, match="there is no `tilte`"):
+            publish(store, newsroom, now=NOW, processes=2)
+    publish(store, newsroom, now=NOW, processes=2)
+    assert published(newsroom) == build(store, newsroom, NOW)

@@ -8,13 +8,16 @@ changed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Connection
 
+from tidings.child_process import start_fork
 from tidings.model.errors import Problem
 from tidings.pipeline.collect.changes import Changes, PartialSweep
 from tidings.pipeline.collect.identity import story_of
@@ -30,7 +33,7 @@ from tidings.store.engine import Store
 BATCH = 300
 """Number of files to read at once, so that memory does not grow with the folder."""
 _REST = 300.0
-"""A listing stays valid for this many times as long as it took: listing takes at most a third of a percent of a core."""
+"""A listing stays valid for this many times the CPU time that it took: that is a third of a percent of a core."""
 
 
 class KeptListings:
@@ -88,8 +91,13 @@ class FileSweep:
         decide: Callable[..., Changes],
         now: datetime,
         listings: KeptListings,
+        processes: int = 1,
+        on_progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
+        """`processes`: how many forks may read files. `on_progress` gets the number of files that were collected."""
         self._listings = listings
+        self._processes = processes
+        self._on_progress = on_progress
         self._store = store
         self._name = name
         self._source = source
@@ -121,15 +129,30 @@ class FileSweep:
         if not is_quiet:
             size = BATCH if can_split else max(len(changed), 1)
             parts = [changed[start : start + size] for start in range(0, len(changed), size)] or [[]]
-            for number, refs in enumerate(parts, 1):
-                settled = self._collect_part(listing, refs, removed, number == len(parts), result)
+            for number, (refs, read) in enumerate(self._read_parts(parts), 1):
+                settled = self._collect_part(listing, refs, read, removed, number == len(parts), result)
                 if settled is None:
                     self._add_problems(listing, result)
                     return
                 version = settled
+                self._on_progress(min(number * size, len(changed)), len(changed))
             with self._store.write() as connection:
                 source_files.save_swept(connection, self._name, SweptStamp(listing.settings, listing.digest, version))
         self._add_problems(listing, result)
+
+    def _read_parts(self, parts: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str], dict[str, ReadFile]]]:
+        """Read the files of each part. Forks read the next parts while a part is collected."""
+        if self._processes == 1 or len(parts) == 1:
+            yield from ((refs, self._source.read_files(refs)) for refs in parts)
+            return
+        running: deque[tuple[Sequence[str], Callable[[], dict[str, ReadFile]]]] = deque()
+        for refs in parts:
+            running.append((refs, start_fork(partial(self._source.read_files, refs))))
+            if len(running) > self._processes:
+                refs, wait = running.popleft()
+                yield refs, wait()
+        for refs, wait in running:
+            yield refs, wait()
 
     def _is_quiet(self, connection: Connection, listing: Listing) -> bool:
         """Whether nothing has changed since the last sweep, and nothing waits."""
@@ -150,10 +173,15 @@ class FileSweep:
         return sorted(changed), sorted(known.keys() - listing.documents.keys())
 
     def _collect_part(
-        self, listing: Listing, refs: Sequence[str], removed: Sequence[str], is_last: bool, result: SweepResult
+        self,
+        listing: Listing,
+        refs: Sequence[str],
+        read: Mapping[str, ReadFile],
+        removed: Sequence[str],
+        is_last: bool,
+        result: SweepResult,
     ) -> int | None:
         """Decide and write a part of the files. Returns the items' new version, or None if a person must decide."""
-        read = self._source.read_files(refs)
         gone = [*(removed if is_last else ()), *(ref for ref in refs if ref not in read)]
         for _ in range(ATTEMPTS):
             part = _Part(dict(read))

@@ -36,12 +36,15 @@ def collect(
     mint: Callable[[], str] = mint_id,
     unchanged: UnchangedSweeps | None = None,
     listings: KeptListings | None = None,
+    processes: int = 1,
+    on_progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> SweepResult:
     """Sweep every source and write the changes. `url` is the address of the site, with a final slash.
 
     `sources`: all configured sources. Items of other sources count as vanished, unless one of these has them now.
     `accept`: delete vanished items at once, even if there are many. `unchanged`: what this process remembers of
     sources that are not files; the call updates it. `listings`: what it remembers of those that are files.
+    `processes`: how many forks may read files. `on_progress` gets the numbers of collected and of all changed files.
     """
     listings = listings or KeptListings()
     unchanged = {} if unchanged is None else unchanged
@@ -53,7 +56,8 @@ def collect(
     for name, source in sources.items():
         if isinstance(source, FileSource):
             whole = partial(decide, source=name, adopted=former)
-            FileSweep(store, name, source, (name, *sorted(former)), whole, now, listings).run(result)
+            names = (name, *sorted(former))
+            FileSweep(store, name, source, names, whole, now, listings, processes, on_progress).run(result)
         else:
             sweep = _sweep_source(name, source, now)
             _collect_source(store, name, sweep, partial(decide, source=name, adopted=former), now, result, unchanged)

@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 
 import tidings
 from tidings.config.settings import Newsroom
-from tidings.pipeline.publish.publish import PublishResult, publish_lock, write_files
 from tidings.pipeline.publish.site_files import SiteFile, feed_links, site_view
+from tidings.pipeline.publish.writing import PublishResult, publish_lock, write_files
 from tidings.render.feeds.rss_atom import ArchiveEntry, render_archive_feed
 from tidings.render.i18n import format_date, language_name, load_catalogue
 from tidings.render.mail.digest import MailLayout

@@ -16,7 +16,7 @@ from typing import Any
 from tidings.config.settings import ObjectStore
 from tidings.model.errors import InputError
 from tidings.pipeline.publish.headers import find_cache_control, find_media_type, is_active_media, is_feed, is_media
-from tidings.pipeline.publish.publish import is_intact
+from tidings.pipeline.publish.writing import is_intact
 from tidings.store.content import site_files
 from tidings.store.content.site_files import PublishedFile
 from tidings.store.engine import Store

@@ -75,7 +75,8 @@ def _plan_search(public: PublicSite, language: str) -> Iterator[SiteFile]:
     names = []
     # From the oldest, so that a new item changes only the last file of its year.
     for year, same in groupby(reversed(items), key=lambda item: to_zone(item.published, site.zone).year):
-        for number, some in enumerate(split_items(list(same), public.lengths), 1):
+        in_year = list(same)
+        for number, some in enumerate(split_items(in_year, public.find_lengths(in_year)), 1):
             names.append(f"{year}-{number}.json")
             file = f"{SEARCH}/{language}/{names[-1]}"
             yield SiteFile(file, public.render_later(render_entries, some, site), basis=some)

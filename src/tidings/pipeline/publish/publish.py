@@ -1,22 +1,17 @@
-"""Publish feeds and pages to public/: file by file, atomically, and only where bytes changed."""
+"""Publish feeds and pages to public/, and tell hubs about changed feeds."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import getpass
-import gzip
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from PIL import Image as Picture
 from sqlalchemy import Connection
@@ -25,28 +20,24 @@ from tidings.channels.base import Hub
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Outcome, Verdict
 from tidings.model.file_names import hash_program
-from tidings.model.item import MAIL_COPY, Item, Media
+from tidings.model.item import MAIL_COPY, Item
 from tidings.pipeline import notices
 from tidings.pipeline.publish.discovery import find_news_end, plan_discovery
 from tidings.pipeline.publish.newest import plan_newest_feeds
 from tidings.pipeline.publish.sections import plan_sections
 from tidings.pipeline.publish.site_files import SiteFile, make_public_site, media_path, plan_site_files
+from tidings.pipeline.publish.writing import PublishResult, is_intact, publish_lock, write_files
 from tidings.render.pages.pages import STYLESHEET
 from tidings.render.templates import find_shipped_templates
 from tidings.render.urls import ALL, FORMATS, feed_path, page_path
 from tidings.store.content import site_files, websub
-from tidings.store.content.items import add_texts, items_version, load_items, load_text_lengths, next_visible_at
+from tidings.store.content.items import add_texts, find_text_lengths, items_version, load_items, next_visible_at
 from tidings.store.content.site_files import NewsroomIdentity, PublishedFile, PublishStamp
-from tidings.store.engine import Store, lock_file
+from tidings.store.engine import Store
 from tidings.store.key_values import find_value, set_value
 
-GZIP_ENDINGS = frozenset({".html", ".css", ".js", ".rss", ".atom", ".json", ".opml", ".xml", ".txt", ".ics"})
-"""Text files that get a `.gz` file beside them."""
-_GZIPPED = tuple(GZIP_ENDINGS)
 KEPT = ".media"
 """Folder in the newsroom with copies of the files in frozen editions. Backups include it: the originals may change."""
-_FOLDER_MODE, _FILE_MODE = 0o755, 0o644
-"""Permissions that let a web server of another user serve public/."""
 NOT_OURS = ("archive/",)
 """Paths that another step writes and removes (`publish_archive`)."""
 _BROKEN = "broken_pictures"
@@ -54,65 +45,24 @@ _BROKEN = "broken_pictures"
 CHECKED = 2_000
 """Number of files whose presence one call checks if nothing changed. The next call checks the next files."""
 _CHECKED = "published_checked"
-SAVED = 500
-"""Number of rows of written files to save in one transaction."""
-_SECOND = timedelta(seconds=1)
 _MAX_PING_WAIT = timedelta(hours=6)
 _PINGS_BEFORE_NOTICE = 6
 """Failed pings in a row before the team gets a notice."""
 
 
-@dataclass(frozen=True, slots=True)
-class PublishResult:
-    """The written and removed paths below public/, and the number of unchanged files."""
-
-    written: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    unchanged: int = 0
-    failed: tuple[str, ...] = ()
-    """Files that could not be written or removed: path, reason, owner and remedy. All other files were written."""
-
-
-def hash_basis(configuration: str, basis: object) -> str:
-    """Return a hash of the inputs of a file's bytes, or '' if they are unknown."""
-    if basis is None:
-        return ""
-    parts = [configuration]
-    _describe(basis, parts)
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()[:32]
-
-
-def _describe(value: object, parts: list[str]) -> None:
-    """Append a text that is the same for equal values in every process. Items are identified by id and version."""
-    kind: Any = type(value)
-    if isinstance(value, str):
-        parts.append(f"{len(value)} {value}")
-    elif isinstance(value, Item):
-        parts.append(f"{value.id} {value.version}")
-    elif isinstance(value, (tuple, list)):
-        parts.append(f"{len(value)}:")
-        for each in value:
-            _describe(each, parts)
-    elif isinstance(value, Mapping):
-        parts.append(f"{len(value)}=")
-        for key, each in sorted(value.items()):
-            parts.append(str(key))
-            _describe(each, parts)
-    elif names := _field_names(kind):
-        parts.append(kind.__name__)
-        for name in names:
-            _describe(getattr(value, name), parts)
-    else:
-        parts.append(repr(value))
-
-
-@cache
-def _field_names(kind: Any) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind)) if is_dataclass(kind) else ()
-
-
-def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> PublishResult:
+def publish(
+    store: Store,
+    newsroom: Newsroom,
+    *,
+    now: datetime,
+    force: bool = False,
+    processes: int = 1,
+    on_progress: Callable[[int, int], None] = lambda done, of: None,
+) -> PublishResult:
     """Update public/. A second call writes nothing; `force` renders even if nothing changed.
+
+    `processes`: how many forks may render files. `on_progress` gets the number of finished files, and of all: a guess
+    at the first call.
 
     A file is replaced before its row is written. A client that fetches it in between gets new bytes with the old ETag,
     and fetches it again. In the other order clients would keep old bytes forever.
@@ -150,7 +100,6 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             files = site_files.load_files(connection)
             known = {path: file for path, file in files.items() if not path.startswith(NOT_OURS)}
             items = load_items(connection, include_gone=True, texts=False)
-            lengths = load_text_lengths(connection)
         if identity is None:
             with store.write() as connection:
                 identity = site_files.create_identity(connection, now)
@@ -167,7 +116,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             logo_size=logo_size,
             broken_pictures=broken,
             add_texts=partial(add_texts, store),
-            lengths=lengths,
+            find_lengths=partial(find_text_lengths, store),
         )
         ends = [moment for moment in (current.until, find_news_end(site)) if moment is not None]
         current = replace(current, until=min(ends, default=None))
@@ -177,7 +126,18 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             plan_discovery(site),
             (SiteFile(path, partial(_read_kept, newsroom.root, path), is_fixed=True) for path in there),
         )
-        result, complete = write_files(store, newsroom, known, planned, now, configuration, force=force)
+        expected = len(known) or len(site.visible) * 3 // 2
+        result, complete = write_files(
+            store,
+            newsroom,
+            known,
+            planned,
+            now,
+            configuration,
+            force=force,
+            processes=processes,
+            on_progress=lambda done: on_progress(done, expected),
+        )
         _copy_kept(newsroom, kept)
         broken_now = site.broken_pictures & {each.digest for item in site.visible for each in item.media}
         with store.write() as connection:
@@ -209,114 +169,6 @@ def _write_newest(
     known = {path: file for path, file in found.items() if file is not None}
     result, _ = write_files(store, newsroom, known, planned, now, configuration)
     return frozenset(result.written)
-
-
-def write_files(
-    store: Store,
-    newsroom: Newsroom,
-    known: dict[str, PublishedFile],
-    wanted: Iterable[SiteFile],
-    now: datetime,
-    configuration: str,
-    *,
-    force: bool = False,
-) -> tuple[PublishResult, bool]:
-    """Write the wanted files and remove all other `known` files. The caller holds the lock.
-
-    A file is not rendered if it exists and if its basis and the configuration are unchanged. Returns the result, and
-    whether it is complete.
-    """
-    public = newsroom.public
-    written: list[str] = []
-    changed: list[PublishedFile] = []
-    kept: set[str] = set()
-    failed: list[str] = []
-    unchanged, complete = 0, True
-    try:
-        for file in wanted:
-            before = known.get(file.path)
-            if file.path in kept:
-                continue
-            kept.add(file.path)
-            if file.is_fixed and before is not None and is_intact(public, before):
-                unchanged += 1
-                continue
-            basis = hash_basis(configuration, file.basis)
-            if file.media is not None:
-                is_same = before is not None and before.etag == _etag_of_media(file.media)
-            else:
-                is_same = before is not None and before.basis == basis != "" and not force
-            if before is not None and is_same and is_intact(public, before):
-                unchanged += 1
-                continue
-            content = b"" if file.media else file.render()
-            if content == b"" and file.is_fixed:
-                # These bytes can never be converted.
-                kept.discard(file.path)
-                continue
-            if content is None:
-                # A picture could not be converted just now. The next call tries again.
-                complete = False
-                kept.discard(file.path)
-                continue
-            etag = _etag_of_media(file.media) if file.media else _etag(content)
-            modified = before.modified if before and before.etag == etag else _moment(now, before)
-            published = PublishedFile(file.path, etag, modified, basis)
-            if before and before.etag == etag and is_intact(public, published):
-                unchanged += 1
-                if published != before:
-                    changed.append(published)
-            elif is_written := _try_write(public, published, file, content, newsroom.root, failed):
-                written.append(file.path)
-                if published != before:
-                    changed.append(published)
-            elif is_written is None:
-                # The old file stays. The next call tries again.
-                complete = False
-            else:
-                # The media file changed or vanished after its item was read. The next call tries again.
-                complete = False
-                kept.discard(file.path)
-            if len(changed) >= SAVED:
-                with store.write() as connection:
-                    site_files.save_files(connection, changed)
-                changed = []
-    finally:
-        # This also runs after an error in a template: the files written so far have new ETags.
-        if changed:
-            with store.write() as connection:
-                site_files.save_files(connection, changed)
-    removed = sorted(set(known) - kept)
-    for path in list(removed):
-        try:
-            _remove(public, path)
-        except OSError as error:
-            failed.append(describe_unwritable(public / path, error, public))
-            removed.remove(path)
-            complete = False
-    if removed:
-        with store.write() as connection:
-            site_files.delete_files(connection, removed)
-    return PublishResult(tuple(sorted(written)), tuple(removed), unchanged, tuple(failed)), complete
-
-
-@contextmanager
-def publish_lock(public: Path) -> Iterator[None]:
-    """Allow one publisher at a time on this machine, so that an older state never overwrites a newer one."""
-    _make_folder(public)
-    descriptor = os.open(public / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(file.fileno(), 0o600)  # another user who can open the file could hold the lock
-        lock_file(file.fileno(), fcntl.LOCK_EX)
-        yield
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents in public/, readable for a web server regardless of the umask."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        folder.chmod(_FOLDER_MODE)
 
 
 def _choose_checked(connection: Connection, newsroom: Newsroom) -> tuple[str, list[PublishedFile]]:
@@ -399,125 +251,6 @@ def _copy_kept(newsroom: Newsroom, kept: Collection[str]) -> None:
                 copy.unlink(missing_ok=True)
         with suppress(OSError):
             digest.rmdir()
-
-
-def _etag(content: bytes) -> str:
-    """Return a hash of the bytes with their length, because the length alone often shows that a file is damaged."""
-    return f"{hashlib.sha256(content).hexdigest()[:24]}-{len(content):x}"
-
-
-def _etag_of_media(media: Media) -> str:
-    return f"{media.digest}-{media.length:x}"
-
-
-def _moment(now: datetime, before: PublishedFile | None) -> datetime:
-    """Return a time that is later than the last version of this path, in whole seconds as in HTTP."""
-    moment = now.replace(microsecond=0)
-    return moment if before is None else max(moment, before.modified + _SECOND)
-
-
-def is_intact(public: Path, published: PublishedFile) -> bool:
-    """Whether size and modification time of the file are still as we wrote them."""
-    path = f"{public}/{published.path}"
-    length = int(published.etag.rpartition("-")[2], 16)
-    moment = int(published.modified.timestamp()) * 10**9
-    try:
-        status = os.lstat(path)
-        if status.st_size != length or status.st_mtime_ns != moment:
-            return False
-        if path.endswith(_GZIPPED) and not published.path.startswith("media/"):
-            return os.lstat(f"{path}.gz").st_mtime_ns == moment
-    except OSError:
-        return False
-    return True
-
-
-def _try_write(
-    public: Path, published: PublishedFile, file: SiteFile, content: bytes, root: Path, failed: list[str]
-) -> bool | None:
-    """Write a file. If the disk or the permissions do not allow it, returns None and adds the reason to `failed`."""
-    try:
-        return _write(public, published, file, content, root)
-    except OSError as error:
-        failed.append(describe_unwritable(public / file.path, error, public))
-        return None
-
-
-def describe_unwritable(path: Path, error: OSError, public: Path) -> str:
-    """Describe a path that cannot be written: the reason, the owner, and the remedy."""
-    place = next((each for each in (path, *path.parents) if each.exists() or each == each.parent), path)
-    try:
-        owner = place.owner()
-    except (KeyError, OSError):
-        owner = "somebody unknown"
-    user = getpass.getuser()
-    reason = error.strerror or str(error)
-    text = f"{path} cannot be written: {reason}"
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return f"{text}. Free some space on this disk"
-        case errno.EROFS:
-            return f"{text}. Mount this disk so that {user} may write"
-        case errno.EACCES | errno.EPERM:
-            return f"{text}. {place} belongs to {owner}. Run: sudo chown -R {user} {public}"
-    return f"{text}. {place} belongs to {owner}"
-
-
-def _write(public: Path, published: PublishedFile, file: SiteFile, content: bytes, root: Path) -> bool:
-    """Write a file. Returns False if the media file to copy has changed."""
-    path = public / file.path
-    _make_folder(path.parent)
-    if file.media is not None:
-        return _place(path, published.modified, source=media_path(file.media, root), media=file.media)
-    if path.suffix in GZIP_ENDINGS:
-        _place(_beside(path), published.modified, content=gzip.compress(content, 9, mtime=0))
-    return _place(path, published.modified, content=content)
-
-
-def _place(
-    path: Path, modified: datetime, *, content: bytes = b"", source: Path | None = None, media: Media | None = None
-) -> bool:
-    temporary = path.with_name(f".{path.name[:80]}.{os.getpid()}.new")
-    try:
-        if source is not None and media is not None:
-            try:
-                shutil.copyfile(source, temporary)
-            except OSError:
-                return False
-            with temporary.open("rb") as file:
-                if not hashlib.file_digest(file, "sha256").hexdigest().startswith(media.digest):
-                    return False
-        else:
-            temporary.write_bytes(content)
-        temporary.chmod(_FILE_MODE)
-        # A web server that serves public/ takes Last-Modified from this time.
-        seconds = int(modified.timestamp())
-        os.utime(temporary, (seconds, seconds))
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + ".gz")
-
-
-def _remove(public: Path, document_path: str) -> None:
-    """Remove a file, its `.gz`, and folders that are now empty."""
-    path = public / document_path
-    for each in (path, _beside(path)):
-        if each.is_symlink() or each.is_file():
-            each.unlink()
-    for folder in path.parents:
-        if folder == public:
-            break
-        try:
-            folder.rmdir()
-        except OSError:
-            break
 
 
 def _logo_size(newsroom: Newsroom) -> tuple[int, int] | None:

@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
 
 from tidings.config.settings import FeedSettings, Newsroom
 from tidings.model.item import MAIL_COPY, NOTE, Item, Media, needs_mail_copy
@@ -50,8 +49,8 @@ class PublicSite:
     """The public content at one moment: the input of every planner of files.
 
     `items` are all items of the store except notes, including deleted ones. `visible` are the public ones, newest
-    first. Planning needs no texts: `add_texts` adds them when a file is rendered (`render_later`). `lengths` has the
-    number of characters of summary and body, by id.
+    first. Planning needs no texts: `add_texts` adds them when a file is rendered (`render_later`). `find_lengths`
+    returns the number of characters of summary and body of items, by id.
     """
 
     newsroom: Newsroom
@@ -65,7 +64,7 @@ class PublicSite:
     broken_pictures: set[str]
     """Digests of pictures that cannot be copied for mails. Planning adds to it."""
     add_texts: Callable[[Sequence[Item]], Sequence[Item]]
-    lengths: Mapping[str, tuple[int, int]]
+    find_lengths: Callable[[Sequence[Item]], Mapping[str, tuple[int, int]]]
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -136,7 +135,7 @@ def make_public_site(
     logo_size: tuple[int, int] | None = None,
     broken_pictures: Collection[str] = (),
     add_texts: Callable[[Sequence[Item]], Sequence[Item]] = tuple,
-    lengths: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+    find_lengths: Callable[[Sequence[Item]], Mapping[str, tuple[int, int]]] | None = None,
 ) -> PublicSite:
     """Collect the public content at `now`. `items`: all items of the store, including deleted ones."""
     items = [item for item in items if item.kind != NOTE]
@@ -157,7 +156,7 @@ def make_public_site(
         pages=Pages(newsroom.root / "templates"),
         broken_pictures=set(broken_pictures),
         add_texts=add_texts,
-        lengths=lengths or {item.id: (len(item.summary), len(item.body)) for item in items},
+        find_lengths=find_lengths or (lambda some: {item.id: (len(item.summary), len(item.body)) for item in some}),
     )
 
 

@@ -215,11 +215,15 @@ def add_texts(store: Store, items: Sequence[Item]) -> list[Item]:
     return whole
 
 
-def load_text_lengths(connection: Connection) -> dict[str, tuple[int, int]]:
-    """The number of characters of summary and body of each item, by id."""
+def find_text_lengths(store: Store, items: Sequence[Item]) -> dict[str, tuple[int, int]]:
+    """Return the number of characters of summary and body of each of these items, by id."""
     i = t.items.c
-    rows = connection.execute(select(i.id, func.length(i.summary), func.length(i.body)))
-    return {row[0]: (row[1], row[2]) for row in rows}
+    lengths: dict[str, tuple[int, int]] = {}
+    with store.read() as connection:
+        for some in split_chunks(item.id for item in items):
+            rows = connection.execute(select(i.id, func.length(i.summary), func.length(i.body)).where(i.id.in_(some)))
+            lengths |= {row[0]: (row[1], row[2]) for row in rows}
+    return lengths
 
 
 def find_changed_languages(connection: Connection, since: int) -> set[str]:
@@ -429,6 +433,8 @@ def _set(connection: Connection, ids: Iterable[str], values: dict[str, Any]) -> 
 _DETAILS = {column.name for column in fields(Item)} - {column.name for column in t.items.columns}
 _PLAIN = [column.name for column in fields(Item) if column.name not in _DETAILS]
 _TEXTS = ("summary", "body")
+_REPEATED = ("language", "kind", "source")
+"""Thousands of items have the same of these texts, and the same names in their details."""
 _NOTHING: dict[str, str] = {}
 _read_plain = itemgetter(*(t.items.columns.keys().index(name) for name in _PLAIN))
 """Reads columns by position: by name takes several times as long."""
@@ -468,10 +474,12 @@ def _details(row: Any) -> dict[str, Any]:
 def _item(row: Row[Any]) -> Item:
     """Make an item of a row of `select(t.items)`."""
     details = _details(row)
+    plain = dict(zip(_PLAIN, _read_plain(row), strict=True))
+    for name in _REPEATED:
+        plain[name] = intern(plain[name])
     return Item(
-        **dict(zip(_PLAIN, _read_plain(row), strict=True)),
+        **plain,
         place=details["place"],
-        # Thousands of items have the same ones.
         topics=tuple(map(intern, details["topics"])),
         organisations=tuple(map(intern, details["organisations"])),
         authors=tuple(map(intern, details["authors"])),
