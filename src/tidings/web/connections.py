@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections.abc import Mapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tidings.web.site.static_files import StaticFiles
+from tidings.web.site.static_files import RawAnswer, StaticFiles
 
 MOST = 500
 """The most connections. A new one closes the oldest that waits for a request."""
@@ -51,6 +52,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._answered: Mapping[str, Any] | None = None
+        """The scope of a request that was answered from memory."""
         self._files: StaticFiles | None = getattr(getattr(self.config.app, "state", None), "files", None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -78,9 +81,16 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        is_first = self._waits_for == "head" and not self._head_size and self._can_answer()
+        if is_first and self._files is not None and (answer := self._files.answer_again(data)) is not None:
+            self._send(answer)
+            return
+        self._answered = None
         if not self._is_in_body:
             self._head_size += len(data)
         super().data_received(data)
+        if is_first and self._answered is not None and self._files is not None and not self._is_in_body:
+            self._files.keep_request(data, self._answered)
         if self._head_size > LARGEST_HEAD and not self._is_in_body and not self.transport.is_closing():
             self.send_400_response("The head of the request is too large.")
         self._watch()
@@ -92,15 +102,29 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # Each queued request gets a task of its own: answering them from here would recurse without limit.
-        is_usual = app is self.app and cycle.keep_alive and not self.flow.write_paused and not self.pipeline
+        is_usual = app is self.app and cycle.keep_alive and self._can_answer()
         answer = self._files.answer_at_once(cycle.scope) if is_usual and self._files is not None else None
         if answer is None:
             super()._start_asgi_task(cycle, app)
             return
         cycle.response_started = cycle.response_complete = True
-        date = [b"%b: %b\r\n" % line for line in cycle.default_headers]
+        self._answered = cycle.scope
+        self._send(answer)
+
+    def _can_answer(self) -> bool:
+        return not self.flow.write_paused and not self.pipeline
+
+    def _send(self, answer: RawAnswer) -> None:
+        """Send an answer from memory, and wait for the next request."""
+        date = [b"%b: %b\r\n" % line for line in self.server_state.default_headers]
         self.transport.write(b"".join((answer.head, *date, b"\r\n", answer.content)))
-        cycle.on_response()
+        self.server_state.total_requests += 1
+        # The time limit for the next request counts: a timer of uvicorn for each answer costs more than the answer.
+        self._unset_keepalive_if_required()
+        self._began = self.loop.time()
+        self._deadline = self._began + self.head_seconds
+        if self.transport.get_write_buffer_size():
+            self._begin_stall()
 
     def on_message_complete(self) -> None:
         self._is_in_body = False

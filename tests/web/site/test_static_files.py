@@ -26,6 +26,7 @@ from tidings.pipeline.publish.publish import publish
 from tidings.store.content import site_files
 from tidings.store.engine import Store
 from tidings.web.app import create_app
+from tidings.web.connections import BoundedProtocol
 from tidings.web.site import static_files
 
 FEED = "/feeds/en/all.rss"
@@ -264,6 +265,40 @@ def test_the_fast_answer_equals_the_usual_answer(
     assert all(answer == answers[0] for answer in answers)
     # The very first answer, and that of the other server.
     assert tasks == [FEED, FEED]
+
+
+def test_the_same_request_is_parsed_twice_at_most(
+    store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Feed readers send the same bytes again and again, and parsing them costs more than their answer."""
+    monkeypatch.setattr(static_files, "_FRESH", 3_600.0)
+    parsed: list[str] = []
+    complete = BoundedProtocol.on_headers_complete
+    monkeypatch.setattr(BoundedProtocol, "on_headers_complete", lambda self: parsed.append("head") or complete(self))
+    head = b"GET %b HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n" % FEED.encode()
+    request, with_body = head + b"\r\n", head + b"Content-Length: 4\r\n\r\n"
+    with served(create_app(store, newsroom.public)) as address:
+        host, port = address.removeprefix("http://").rstrip("/").split(":")
+        with socket.create_connection((host, int(port)), timeout=GENEROUS) as client:
+
+            def ask(*parts: bytes, answers: int = 1) -> None:
+                for part in parts:
+                    client.sendall(part)
+                received = b""
+                while received.count(b"\r\n\r\n") < answers:
+                    received += client.recv(65_536)
+                assert received.count(b"HTTP/1.1 304 ") == received.count(b"\r\ndate: ") == answers
+
+            for _ in range(6):
+                ask(request)
+            assert len(parsed) == 2
+            # A body, a head in two parts and several requests at once are no such requests.
+            ask(with_body, b"body")
+            ask(with_body, b"body")
+            ask(request[:20], request[20:])
+            ask(request + request, answers=2)
+            ask(request)
+    assert len(parsed) == 7
 
 
 def test_a_thousand_requests_in_one_write_are_answered(store: Store, newsroom: Newsroom) -> None:

@@ -58,6 +58,7 @@ _FRESH = 1.0
 _MOST_KEPT = 128
 _LARGEST_KEPT = 256_000
 """Most bytes of a file that is kept in memory. Larger files are read again for each answer."""
+_LARGEST_REQUEST = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ class StaticFiles:
         self._hub_links = "".join(f'<{hub}>; rel="hub", ' for hub in hubs)
         self._kept: dict[str, _Found] = {}
         """By path, the one found last at the end."""
+        self._requests: dict[bytes, tuple[str, Mapping[bytes, str], str]] = {}
+        """Path, deciding header fields and method, by the bytes of the whole request."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found: _Found | ASGIApp | None = self._find_kept(scope["path"])
@@ -108,6 +111,20 @@ class StaticFiles:
         """Return the answer to a request, or None if it needs the store or a file."""
         found = self._find_kept(scope["path"]) if scope["method"] in ("GET", "HEAD") else None
         return self._answer(_asked(scope), scope["method"], found) if found is not None else None
+
+    def keep_request(self, data: bytes, scope: Mapping[str, Any]) -> None:
+        """Keep a request that was answered at once, if `data` is all of it: feed readers send the same bytes again."""
+        if len(data) <= _LARGEST_REQUEST and data.find(b"\r\n\r\n") == len(data) - 4:
+            if len(self._requests) >= _MOST_KEPT:
+                self._requests.clear()
+            self._requests[data] = scope["path"], _asked(scope), scope["method"]
+
+    def answer_again(self, data: bytes) -> RawAnswer | None:
+        """Return the answer to a request of the same bytes as one before, without parsing it again."""
+        known = self._requests.get(data)
+        if known is None or (found := self._find_kept(known[0])) is None:
+            return None
+        return self._answer(known[1], known[2], found)
 
     def _find_kept(self, path: str) -> _Found | None:
         found = self._kept.get(path)
