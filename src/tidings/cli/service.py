@@ -6,7 +6,7 @@ import getpass
 import os
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,11 +31,11 @@ from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.publish.archive import publish_archive
 from tidings.pipeline.publish.publish import publish
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.service_cycle import CLOCK_TOLERANCE
-from tidings.runtime.tick import TickResult
-from tidings.runtime.tick import tick as tick_newsroom
 from tidings.store.service import clock, set_back
 from tidings.store.service.heartbeat import ProcessRole
+
+if TYPE_CHECKING:
+    from tidings.runtime.tick import TickResult
 
 _MOST_PROCESSES = 4
 """Most processes that help with `build`. Each takes memory."""
@@ -43,6 +43,8 @@ _MOST_PROCESSES = 4
 
 def tick(now: Now = "", json: Json = False) -> None:
     """Do what is due now, wait for its deliveries, and exit."""
+    from tidings.runtime.tick import tick as tick_newsroom
+
     with open_newsroom(now, follows_clock=False) as runtime, show_sending(runtime):
         fetched = fetch(runtime)
         result = tick_newsroom(runtime, runtime.now())
@@ -155,6 +157,8 @@ def show_clock(
 
 
 def _print_clock(runtime: Runtime, reached: datetime | None, real: datetime) -> None:
+    from tidings.runtime.service_cycle import CLOCK_TOLERANCE
+
     if reached is None:
         say("The newsroom's clock has not started: there was no tick yet.")
         return

@@ -11,7 +11,6 @@ from typing import Final
 
 from lxml import etree
 
-from tidings.render.inline import find_css_problems
 from tidings.render.mail.personal import LEFTOVER
 
 LIMIT: Final = 102 * 1024
@@ -152,6 +151,9 @@ def _check_html(html: str, text: str, parsed: Message) -> Iterator[GateFailure]:
         yield GateFailure(
             "unsubscribe", "the mail has no link to unsubscribe", "put personal.unsubscribe_url into foot"
         )
+    # Loaded here: its libraries are large, and commands without mails need only the words of this module.
+    from tidings.render.inline import find_css_problems
+
     for problem in find_css_problems("", "".join(style.text or "" for style in root.iter("style"))):
         yield GateFailure("style", problem, "change the styles of the template")
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
+from functools import lru_cache
 from itertools import count
 from operator import itemgetter
 from sys import intern
@@ -185,7 +186,7 @@ def load_items(
 ) -> list[Item]:
     """Items, newest feed date first, with drafts and withdrawn ones. Empty `ids` or `stories` mean none.
 
-    Without `texts`, `summary` and `body` are empty: with them, all items of a newsroom take too much memory.
+    Without `texts`, `summary`, `body` and `ref` are empty: with them, all items of a newsroom take too much memory.
     """
     columns = (column if texts or column.name not in _TEXTS else literal("").label(column.name) for column in t.items.c)
     query = select(*columns).order_by(t.items.c.changed.desc(), t.items.c.id)
@@ -432,7 +433,7 @@ def _set(connection: Connection, ids: Iterable[str], values: dict[str, Any]) -> 
 
 _DETAILS = {column.name for column in fields(Item)} - {column.name for column in t.items.columns}
 _PLAIN = [column.name for column in fields(Item) if column.name not in _DETAILS]
-_TEXTS = ("summary", "body")
+_TEXTS = ("summary", "body", "ref")
 _REPEATED = ("language", "kind", "source")
 """Thousands of items have the same of these texts, and the same names in their details."""
 _NOTHING: dict[str, str] = {}
@@ -477,12 +478,15 @@ def _item(row: Row[Any]) -> Item:
     plain = dict(zip(_PLAIN, _read_plain(row), strict=True))
     for name in _REPEATED:
         plain[name] = intern(plain[name])
+    for first, second in (("published", "changed"), ("first_seen", "out_at"), ("story", "slug")):
+        if plain[first] == plain[second]:
+            plain[second] = plain[first]
     return Item(
         **plain,
         place=details["place"],
-        topics=tuple(map(intern, details["topics"])),
-        organisations=tuple(map(intern, details["organisations"])),
-        authors=tuple(map(intern, details["authors"])),
+        topics=_share(details["topics"]),
+        organisations=_share(details["organisations"]),
+        authors=_share(details["authors"]),
         images=tuple(Image(**image) for image in details["images"]),
         attachments=tuple(Attachment(**attachment) for attachment in details["attachments"]),
         media=tuple(Media(**media) for media in details["media"]),
@@ -492,6 +496,16 @@ def _item(row: Row[Any]) -> Item:
         post=details["post"] or _NOTHING,
         extra=details["extra"] or _NOTHING,
     )
+
+
+@lru_cache(maxsize=4_096)
+def _share_tuple(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(intern, names))
+
+
+def _share(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names as a tuple, mostly the same one for equal names."""
+    return _share_tuple(tuple(names))
 
 
 class StoredStories:
