@@ -1,6 +1,6 @@
 """Run the benchmarks, and write docs/performance.md from their results.
 
-    python -m bench [digest] [feeds] [http] [delivery] [million] [fleet] [room] [growth] [options of the benchmark]
+    python -m bench [digest] [feeds] [http] [burst] [delivery] [million] [fleet] [room] [growth] [options of the benchmark]
 
 Without a name all of them run, which takes long. Each writes its own section of the page; the others stay.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import delivery, fleet, growth, http, million, room
+from bench import burst, delivery, fleet, growth, http, million, room
 from bench.figures import format_spread, ratio_spread
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -90,6 +90,18 @@ def http_section(result: dict[str, Any]) -> list[str]:
         "`wrk` asks from the other core, over 16 connections. 'unchanged': the client has this version, and gets 304.",
         "",
         *http.format_table(result),
+    ]
+
+
+def burst_section(result: dict[str, Any]) -> list[str]:
+    """A send beside a burst on the pages."""
+    return [
+        "## A send beside a burst on the pages",
+        "",
+        f"One process serves the pages and sends {result['recipients']:,} mails into a sink that takes {result['delay']} ms for each reply;",
+        f"{result['rounds']} rounds. `wrk` asks for an unchanged feed over 16 connections, as fast as it is answered.",
+        "",
+        *burst.format_table(result),
     ]
 
 
@@ -172,6 +184,7 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "digest": digest_section,
     "feeds": feeds_section,
     "http": http_section,
+    "burst": burst_section,
     "delivery": delivery_section,
     "million": million_section,
     "fleet": fleet_section,

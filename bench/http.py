@@ -106,14 +106,19 @@ def ask(port: int, case: str, seconds: float) -> float:
     url = f"http://127.0.0.1:{port}/{FEED}"
     words = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s"]
     if case == "unchanged":
-        with urllib.request.urlopen(url) as answer:
-            words += ["-H", f"If-None-Match: {answer.headers['ETag']}"]
+        words += ["-H", f"If-None-Match: {find_tag(url)}"]
     output = subprocess.run([*pin([*words, url], SINK_CORE)], check=True, capture_output=True, text=True).stdout
     if "Non-2xx or 3xx" in output or "Socket errors" in output:
         raise SystemExit(f"bench.http: wrong answers:\n{output}")
     found = re.search(r"Requests/sec:\s+([\d.]+)", output)
     assert found is not None
     return float(found[1])
+
+
+def find_tag(url: str) -> str:
+    """Return the ETag of a file."""
+    with urllib.request.urlopen(url) as answer:
+        return str(answer.headers["ETag"])
 
 
 def find_ports(count: int) -> list[int]:
