@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 from sqlalchemy import Connection
 
-from tidings.cli.session import Json, format_moment, log_action, make_table, open_newsroom, print_json, say
+from tidings.cli.session import Json, console, format_moment, log_action, make_table, open_newsroom, print_json, say
 from tidings.model.errors import RefusedError, nearest
 from tidings.model.plurals import count_noun
 from tidings.runtime.newsroom import Runtime
@@ -70,8 +70,6 @@ def list_team(json: Json = False) -> None:
                 until = member.link_until
                 state = f"not yet; the link works until {format_moment(until, runtime)}" if until else "not yet"
             table.add_row(member.email, member.name, member.role, ", ".join(member.lists) or "all", state)
-        from tidings.cli.session import console
-
         console().print(table)
 
 
@@ -162,8 +160,6 @@ def list_keys(json: Json = False) -> None:
             used = format_moment(key.used, runtime) if key.used else "never"
             lists = ", ".join(key.lists) or "all"
             table.add_row(key.name, key.role, lists, format_moment(key.created, runtime), key.who, used)
-        from tidings.cli.session import console
-
         console().print(table)
 
 

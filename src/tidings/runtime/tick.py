@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,7 +125,6 @@ def tick(
     if deliver:
         delivered = runtime.deliver()
         record_failures(runtime, runtime.deliver_events(), now)
-        record_failures(runtime, runtime.deliver_events(), now)
         result.delivered.update(delivered.states)
         result.stalled.update(delivered.stalled)
         record_failures(runtime, delivered, now)
@@ -136,36 +136,34 @@ def tick(
 
 def publish_site(runtime: Runtime, result: TickResult) -> None:
     """Publish feeds and pages. An error in a template, or a full disk, stops only this, not the mails."""
-    try:
+    with _noting_unpublished(runtime, result) as causes:
         result.published = publish(runtime.store, runtime.newsroom, now=result.now)
-        _record_unpublished(runtime, result, result.published.failed)
-    except InputError as error:
-        _record_unpublished(runtime, result, [str(error)])
-    except OSError as error:
-        public = runtime.newsroom.public
-        _record_unpublished(runtime, result, [describe_unwritable(Path(error.filename or public), error, public)])
+        causes += result.published.failed
 
 
 def publish_editions(runtime: Runtime, result: TickResult) -> None:
-    """Publish the edition archive, before the first mail that links to it is sent. Then copy all into the bucket."""
+    """Publish the edition archive, before the first mail that links to it is sent. Then copy all into the bucket.
+
+    The bucket is brought up to date also if a page failed. The next cycle tries again what failed here.
+    """
+    with _noting_unpublished(runtime, result) as causes:
+        causes += publish_archive(runtime.store, runtime.newsroom, now=result.now).failed
+    with _noting_unpublished(runtime, result) as causes:
+        causes += filter(None, [runtime.copy_to_bucket().failed])
+
+
+@contextmanager
+def _noting_unpublished(runtime: Runtime, result: TickResult) -> Iterator[list[str]]:
+    """Take the causes why files are not up to date, and an error that may stop nothing else, and note them."""
+    causes: list[str] = []
     try:
-        archived = publish_archive(runtime.store, runtime.newsroom, now=result.now)
-        _record_unpublished(runtime, result, archived.failed)
+        yield causes
     except InputError as error:
-        _record_unpublished(runtime, result, [str(error)])
+        causes.append(str(error))
     except OSError as error:
         public = runtime.newsroom.public
-        _record_unpublished(runtime, result, [describe_unwritable(Path(error.filename or public), error, public)])
-    _copy_to_bucket(runtime, result)
-
-
-def _copy_to_bucket(runtime: Runtime, result: TickResult) -> None:
-    """Bring the bucket of `publish` up to date, also if a page failed. The next cycle tries again what failed here."""
-    try:
-        failed = runtime.copy_to_bucket().failed
-    except InputError as error:
-        failed = str(error)
-    _record_unpublished(runtime, result, [failed] if failed else [])
+        causes.append(describe_unwritable(Path(error.filename or public), error, public))
+    _record_unpublished(runtime, result, causes)
 
 
 def _record_unpublished(runtime: Runtime, result: TickResult, causes: Sequence[str]) -> None:

@@ -360,7 +360,16 @@ def _owner_key(owner: str) -> int:
 
 
 class SharedHold(_LockedFile):
-    """A hold on a store that many processes share. Raises RefusedError while one process has the exclusive hold."""
+    """A hold on a store that many processes share. Raises RefusedError while one process has the exclusive hold.
+
+    As a context manager, it is released at the end.
+    """
+
+    def __enter__(self) -> SharedHold:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def __init__(self, store: Store) -> None:
         super().__init__()

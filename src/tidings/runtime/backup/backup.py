@@ -59,7 +59,7 @@ def make_backup(root: Path, path: Path, progress: Progress, env: Mapping[str, st
     with _written_store(root, env) as store:
         if store.path is not None and not store.path.exists():
             raise InputError(f"There is no store at {store.path} yet, so there is nothing to back up.")
-        with _shared_hold(store):
+        with SharedHold(store):
             return back_up_store(store, root, path, progress, env)
 
 
@@ -125,7 +125,7 @@ def _write_backup(store: Store, root: Path, path: Path, progress: Progress, cont
         )
         size = part.stat().st_size
         part.replace(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return BackupResult(path, size, manifest, tuple(contents.left_out))
@@ -201,11 +201,14 @@ class _Contents:
             self.left_out.append(f"{name}: it is not a regular file")
 
 
-def sync_folder(folder: Path) -> None:
-    """Write the folder's entries to the disk, so that renames survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync(path: Path) -> None:
+    """Write a file, or the entries of a folder, to the disk: renames survive a power loss."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # This file system cannot do it.
+            raise
     finally:
         os.close(descriptor)
 
@@ -241,17 +244,8 @@ def upgrade(
         if before is None:
             return None
         may_run_meanwhile = migrate.may_run_meanwhile(before)
-        with _shared_hold(store) if may_run_meanwhile else exclusive_hold(store):
+        with SharedHold(store) if may_run_meanwhile else exclusive_hold(store):
             stamp = f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}"
             made = back_up_store(store, root, root / f"before-upgrade-{before}-{stamp}.tar.gz", progress, env)
             migrate.upgrade(store)
     return UpgradeResult(before, migrate.HEAD, made, may_run_meanwhile)
-
-
-@contextmanager
-def _shared_hold(store: Store) -> Iterator[None]:
-    hold = SharedHold(store)
-    try:
-        yield
-    finally:
-        hold.release()

@@ -11,7 +11,6 @@ An error in step 4 undoes the moves. After a power loss the next `tidings restor
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -28,7 +27,7 @@ from tidings.config.file_reader import MAIN
 from tidings.config.references import read_store_address
 from tidings.model.dates import format_local
 from tidings.model.errors import InputError, RefusedError, TidingsError
-from tidings.runtime.backup.backup import Progress, sync_folder
+from tidings.runtime.backup.backup import Progress, sync
 from tidings.runtime.backup.backup_file import FILES, STORE, Manifest, check_backup_file, extract_backup_file
 from tidings.runtime.newsroom import RESTORING, load_newsroom
 from tidings.store import migrate
@@ -209,7 +208,7 @@ class _Restore:
             if self._target.path is None:
                 self._replace_tables(progress)
             for folder in {self._root, self._aside, *(target.parent for _, target in moves)}:
-                sync_folder(folder)
+                sync(folder)
         except BaseException:
             _undo_moves(self._root, self._target)
             staged.unlink(missing_ok=True)
@@ -233,13 +232,13 @@ class _Restore:
     def _stage_store(self) -> Path:
         """Put the new store on the disk of its final place, so that a rename can move it there."""
         store = self._work / STORE
-        _sync_file(store)
+        sync(store)
         path = self._target.path
         if path is None or store.stat().st_dev == path.parent.stat().st_dev:
             return store
         staged = path.with_name(f"{path.name}.restoring")
         shutil.copy2(store, staged)
-        _sync_file(staged)
+        sync(staged)
         return staged
 
     def _plan_moves(self, staged: Path) -> Moves:
@@ -300,9 +299,9 @@ def _write_moves(root: Path, moves: Moves, now: datetime) -> None:
     part = path.with_suffix(".part")
     names = [(str(source), str(target)) for source, target in moves]
     part.write_text(json.dumps({"at": now.isoformat(), "moves": names}), encoding="utf-8")
-    _sync_file(part)
+    sync(part)
     part.rename(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def _undo_moves(root: Path, target: Store) -> None:
@@ -325,7 +324,7 @@ def _restored_at(store: Store) -> str:
 def _clean_up(root: Path) -> None:
     # Without this file the newsroom runs again.
     (root / RESTORING).unlink()
-    sync_folder((root / RESTORING).parent)
+    sync((root / RESTORING).parent)
     shutil.rmtree((root / RESTORING).parent, ignore_errors=True)
 
 
@@ -336,14 +335,3 @@ def _end_interrupted(root: Path, env: Mapping[str, str]) -> None:
     address = read_store_address(unpacked if (unpacked / MAIN).exists() else root, env)
     with _lock_stores(root, address, None) as (target, _):
         _undo_moves(root, target)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # This file system cannot do it.
-            raise
-    finally:
-        os.close(descriptor)

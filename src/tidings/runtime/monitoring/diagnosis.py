@@ -37,10 +37,6 @@ class Diagnosis:
     text: str
     mend: str
 
-    def as_json(self) -> dict[str, str]:
-        """Return an entry of `wrong` in `tidings status --json`."""
-        return {"what": self.what, "text": self.text, "mend": self.mend}
-
 
 def diagnose(
     health: NewsroomHealth, refused: Sequence[RefusedItem], show: Callable[[datetime], str]

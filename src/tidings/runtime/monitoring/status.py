@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -48,7 +49,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
         wrong += diagnose_waiting(refusals.waiting_reasons(connection))
         result: dict[str, Any] = {
             "ok": not wrong,
-            "wrong": [diagnosis.as_json() for diagnosis in wrong],
+            "wrong": [asdict(diagnosis) for diagnosis in wrong],
             "version": __version__,
             "schema": migrate.HEAD,
             "tzdata": version("tzdata"),

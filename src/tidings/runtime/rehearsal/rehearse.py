@@ -24,11 +24,12 @@ from tidings.model.plurals import count_noun
 from tidings.model.tokens import TokenKeys
 from tidings.pipeline.compose.due import find_next_moment
 from tidings.pipeline.compose.mail import message_id_local_part
+from tidings.runtime.backup.backup import Progress
 from tidings.runtime.demo.mail_catcher import CaughtMail, MailCatcher
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.outlets import count_deliveries
 from tidings.runtime.rehearsal.results import Rehearsal, RehearsedEvent
-from tidings.runtime.rehearsal.stand_ins import FrozenSource, KeptChannel, Progress, copy_store_to, divert_sender
+from tidings.runtime.rehearsal.stand_ins import FrozenSource, KeptChannel, copy_store_to, divert_sender
 from tidings.runtime.tick import tick
 from tidings.store.content import editions
 from tidings.store.content.items import load_refused

@@ -16,6 +16,7 @@ from tidings.config.load import store_address
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Outcome, Verdict
 from tidings.model.errors import InputError
+from tidings.runtime.backup.backup import Progress
 from tidings.runtime.demo.post_receiver import ReceivedPost
 from tidings.runtime.newsroom import store_exists
 from tidings.sources.base import Source, Sweep
@@ -25,9 +26,6 @@ from tidings.store.locks import SharedHold
 
 _SPARE = 200_000_000
 """Bytes that stay free on the disk of the copy."""
-
-Progress = Callable[[str, float, float], None]
-"""Called with the name of the work, how much is done, and the total."""
 
 
 def copy_store_to(newsroom: Newsroom, folder: Path, progress: Progress) -> Path:
@@ -46,12 +44,8 @@ def copy_store_to(newsroom: Newsroom, folder: Path, progress: Progress) -> Path:
                 f"{folder.parent} has {free / 1e6:,.0f} MB free, and a copy of the store needs {needed / 1e6:,.0f} MB. "
                 "Make room, or name another folder (TMPDIR=/var/tmp)."
             )
-        occupancy = SharedHold(origin)
-        try:
-            with closing(Store(f"sqlite:///{target}", folder)) as copy:
-                copying.copy_store(origin, copy, lambda done, total: progress("copying the store", done, total))
-        finally:
-            occupancy.release()
+        with SharedHold(origin), closing(Store(f"sqlite:///{target}", folder)) as copy:
+            copying.copy_store(origin, copy, lambda done, total: progress("copying the store", done, total))
     return target
 
 

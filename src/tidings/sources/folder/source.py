@@ -55,16 +55,6 @@ class Settings(SourceSettings):
     path: Line = Field(default="content", description="The folder, relative to the newsroom; must lie inside it.")
 
 
-@dataclass(frozen=True, slots=True)
-class _CachedFile:
-    """The result of reading a file. `needs` has the files that it depends on, with None for a missing file."""
-
-    signature: Signature
-    needs: tuple[tuple[Path, Signature | None], ...]
-    item: SourceItem | None
-    problems: tuple[Problem, ...]
-
-
 @dataclass(slots=True)
 class _ListedFolder:
     """The files of one folder, as in `Listing`. `key` is None if they must be listed again in any case."""
@@ -87,12 +77,11 @@ class _UnreadableFolderError(Exception):
 
 
 class FolderSource:
-    """Reads a folder. An unchanged file needs only a check of its times. Symlinks out of the folder are refused."""
+    """Reads a folder. Symlinks out of the folder are refused."""
 
     def __init__(self, settings: Settings, context: SourceContext) -> None:
         self.settings = settings
         self.context = context
-        self._read: dict[str, _CachedFile] = {}
         self._listed: dict[Path, _ListedFolder] = {}
         self._listing: Listing | None = None
         """The last listing, made of `_listed`."""
@@ -105,37 +94,17 @@ class FolderSource:
         return (self.context.root / self.settings.path,)
 
     def sweep(self, now: datetime) -> Sweep:
-        """Read all files that changed since the last sweep. The result does not depend on `now`."""
-        root = self.context.root.resolve()
-        content = (root / self.settings.path).resolve()
-        if content == root or not content.is_relative_to(root):
-            return _unreadable(_outside(self.settings.path))
-        try:
-            paths = sorted(_walk(content, root))
-        except _UnreadableFolderError as error:
-            return _unreadable(error.problem)
-        read: dict[str, _CachedFile] = {}
-        names: dict[Path, set[str]] = {}
-        for _, path in paths:
-            names.setdefault(path.parent, set()).add(path.name)
-        for ref, path in paths:
-            if not ref.lower().endswith(".md") and not path.is_symlink():
-                continue
-            if is_copy(unicodedata.normalize("NFC", path.name), names[path.parent]):
-                read[ref] = _refuse_copy(ref)
-                continue
-            file = self._read_file(ref, path, ContentLocation(root, content, path.parent, self.context.url))
-            if file is not None:
-                read[ref] = file
-        self._read = read
-        used = {path for file in read.values() for path, _ in file.needs}
-        self._measured = {key: value for key, value in self._measured.items() if key[0] in used}
-        others = [(ref, path) for ref, path in paths if ref not in read and path not in used and path.is_file()]
+        """Read all files. The result does not depend on `now`."""
+        listing = self.list_files()
+        if listing.unreadable is not None:
+            return Sweep((), (listing.unreadable,), (), is_readable=False)
+        read = self.read_files(listing.documents)
+        needed = {path for file in read.values() for path in file.needs}
         return Sweep(
             tuple(file.item for file in read.values() if file.item is not None),
             (
                 *(problem for file in read.values() for problem in file.problems),
-                *filter(None, (_report_other(ref, path, content) for ref, path in others)),
+                *(listing.others[path] for path in sorted(listing.others.keys() - needed)),
             ),
             tuple(ref for ref, file in read.items() if file.item is None),
         )
@@ -213,13 +182,13 @@ class FolderSource:
                 except OSError:
                     names[path.parent] = set()
             if is_copy(unicodedata.normalize("NFC", path.name), names[path.parent]):
-                read[ref] = ReadFile(None, _refuse_copy(ref).problems, {}, is_settled=True)
+                mend = "compare it with the original, keep one, and delete or rename the other"
+                message = "its name shows that a program made it as a copy of another item"
+                read[ref] = _refuse(ref, message, mend, is_settled=True)
                 continue
             file = self._read_file(ref, path, ContentLocation(root, content, path.parent, self.context.url))
             if file is not None:
-                needs = {_relative(needed, root): _sign_needed(each) for needed, each in file.needs}
-                is_settled = file.signature != _UNKNOWN and "" not in needs.values()
-                read[ref] = ReadFile(file.item, file.problems, needs, is_settled)
+                read[ref] = file
         self._measured.clear()
         return read
 
@@ -234,7 +203,7 @@ class FolderSource:
         location = ContentLocation(root, content, (root / ref).parent, self.context.url)
         return read_document(raw, ref, location, self.context, _MeasuredFiles({}))
 
-    def _read_file(self, ref: str, path: Path, location: ContentLocation) -> _CachedFile | None:
+    def _read_file(self, ref: str, path: Path, location: ContentLocation) -> ReadFile | None:
         """Read one file, or return None if it no longer exists."""
         try:
             real = path.resolve(strict=True)
@@ -252,15 +221,8 @@ class FolderSource:
             return None
         except (OSError, RuntimeError) as error:
             return _refuse(ref, f"it cannot be read: {_reason(error)}", _MEND_RIGHTS)
-        known = self._read.get(ref)
-        if (
-            known is not None
-            and known.signature == before
-            and all(_current(path) == then for path, then in known.needs)
-        ):
-            return known
         if before[2] > MAX_BYTES:
-            return _CachedFile(before, (), None, (too_big_problem(ref),))
+            return ReadFile(None, (too_big_problem(ref),), {}, is_settled=True)
         try:
             with open_plain(real) as file:
                 raw = file.read(MAX_BYTES + 1)
@@ -271,7 +233,9 @@ class FolderSource:
             return _refuse(ref, f"it cannot be read: {_reason(error)}", _MEND_RIGHTS)
         files = _MeasuredFiles(self._measured)
         item, problems = read_document(raw, ref, location, self.context, files)
-        return _CachedFile(_settled(before), tuple(files.needs.items()), item, tuple(problems))
+        needs = {_relative(needed, location.root): _sign_needed(taken) for needed, taken in files.needs.items()}
+        is_settled = _settled(before) != _UNKNOWN and "" not in needs.values()
+        return ReadFile(item, tuple(problems), needs, is_settled)
 
 
 class _MeasuredFiles:
@@ -302,15 +266,6 @@ class _MeasuredFiles:
 
     def note_missing(self, path: Path) -> None:
         self.needs[path] = None
-
-
-def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files that are or seem to be items, as (path from the root with slashes, path)."""
-    for where, entries in _list_folders(folder, root):
-        for entry in entries:
-            if _is_candidate(entry):
-                path = where / entry.name
-                yield _as_ref(path.relative_to(root).as_posix()), path
 
 
 def _list_folders(folder: Path, root: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
@@ -405,8 +360,11 @@ def _sign_needed(taken: Signature | None) -> str:
 
 
 def _settle_current(path: Path) -> Signature | None:
-    taken = _current(path)
-    return None if taken is None else _settled(taken)
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return _settled(signature(status)) if stat.S_ISREG(status.st_mode) else None
 
 
 def _hash_settings(settings: Settings, context: SourceContext) -> str:
@@ -427,11 +385,6 @@ def _hash_settings(settings: Settings, context: SourceContext) -> str:
 def _outside(path: str) -> Problem:
     mend = "set the source's `path` to a folder inside the newsroom, for example content"
     return Problem(path, 1, 1, "the folder is not inside the newsroom", mend)
-
-
-def _refuse_copy(ref: str) -> _CachedFile:
-    mend = "compare it with the original, keep one, and delete or rename the other"
-    return _refuse(ref, "its name shows that a program made it as a copy of another item", mend)
 
 
 def _report_other(ref: str, path: Path, content: Path) -> Problem | None:
@@ -458,20 +411,8 @@ def _report_other(ref: str, path: Path, content: Path) -> Problem | None:
     return Problem(ref, 1, 1, "this document is not an item, and no item links to it", mend, "warning")
 
 
-def _refuse(ref: str, message: str, mend: str) -> _CachedFile:
-    return _CachedFile(_UNKNOWN, (), None, (Problem(ref, 1, 1, message, mend),))
-
-
-def _unreadable(problem: Problem) -> Sweep:
-    return Sweep((), (problem,), (), is_readable=False)
-
-
-def _current(path: Path) -> Signature | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return signature(status) if stat.S_ISREG(status.st_mode) else None
+def _refuse(ref: str, message: str, mend: str, *, is_settled: bool = False) -> ReadFile:
+    return ReadFile(None, (Problem(ref, 1, 1, message, mend),), {}, is_settled)
 
 
 def _settled(taken: Signature) -> Signature:

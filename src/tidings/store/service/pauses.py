@@ -51,7 +51,7 @@ def pause(
     """Start a pause, or change an active one without a new start."""
     p = t.pauses
     values = {"until": until, "reason": reason, "who": who}
-    mine = (p.c.scope == scope) & (p.c.name == name)
+    mine = _is(scope, name)
     connection.execute(insert_once(connection, p).values(scope=scope, name=name, since=now, ended=None, **values))
     connection.execute(update(p).where(mine, p.c.ended.is_not(None)).values(since=now, ended=None))
     connection.execute(update(p).where(mine).values(**values))
@@ -61,7 +61,7 @@ def pause(
 def resume(connection: Connection, scope: Scope, name: str, now: datetime) -> bool:
     """End a pause; False if none is active."""
     p = t.pauses
-    mine = (p.c.scope == scope) & (p.c.name == name) & p.c.ended.is_(None)
+    mine = _is(scope, name) & p.c.ended.is_(None)
     done = connection.execute(update(p).where(mine).values(ended=now))
     if done.rowcount:
         consent.advance_version(connection)
@@ -128,15 +128,10 @@ def paused_time(pauses: Iterable[Pause], since: datetime, now: datetime) -> time
 
 def find_schedule_pause(pauses: Iterable[Pause], schedule: str) -> Pause | None:
     """The pause that stops a schedule, or None."""
-    matching = (
-        pause
-        for pause in pauses
-        if pause.scope is Scope.ALL or (pause.scope is Scope.SCHEDULE and pause.name == schedule)
-    )
-    return next(matching, None)
+    return find_pause(pauses, schedule=schedule)
 
 
-def find_pause(pauses: Iterable[Pause], *, schedule: str, list_name: str, channel: str) -> Pause | None:
+def find_pause(pauses: Iterable[Pause], *, schedule: str, list_name: str = "", channel: str = "") -> Pause | None:
     """The pause that stops a delivery of an edition, or None."""
     names = {Scope.SCHEDULE: schedule, Scope.LIST: list_name, Scope.CHANNEL: channel}
     return next((pause for pause in pauses if pause.scope is Scope.ALL or names[pause.scope] == pause.name), None)
