@@ -7,12 +7,13 @@ A language without a catalogue gets its own dates, but English words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
@@ -23,6 +24,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from babel.units import format_unit
+from markupsafe import Markup, escape
 
 LOCALES = Path(__file__).with_name("locale")
 KINDS: Mapping[str, tuple[str, str]] = {
@@ -62,6 +64,16 @@ def load_catalogue(language: str, domain: str = "tidings") -> NullTranslations:
             compiled.seek(0)
             return GNUTranslations(compiled)
     return NullTranslations()
+
+
+def make_translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
+    """Return `_("Published on %(date)s", date=...)` for templates. It escapes all but values that are Markup."""
+
+    def translate(message: str, **values: Any) -> Markup:
+        text = escape(gettext(message))
+        return text % values if values else text
+
+    return translate
 
 
 def read_messages(path: Path) -> dict[str, tuple[str, ...]]:

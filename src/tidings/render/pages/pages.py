@@ -17,11 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2 import BaseLoader, Environment, FileSystemLoader
-from markupsafe import Markup, escape
+from markupsafe import escape
 
 from tidings.model.item import NOTE, Item
 from tidings.model.text import one_line, shorten
-from tidings.render.i18n import kind_label, language_name, load_catalogue, text_direction
+from tidings.render.i18n import kind_label, language_name, load_catalogue, make_translator, text_direction
 from tidings.render.pages.linked_data import describe_list, describe_site, open_graph_locale
 from tidings.render.pages.views import PageFile, PageItem, PageLink, build_page_item
 from tidings.render.palette import make_palette
@@ -297,7 +297,7 @@ def _make_environment(loader: BaseLoader) -> Environment:
 
 
 def _render_page(environment: Environment, template: str, language: str, values: dict[str, Any]) -> str:
-    values = values | {"_": _translator(load_catalogue(language).gettext)}
+    values = values | {"_": make_translator(load_catalogue(language).gettext)}
     file = f"pages/{template}"
     text = run_template(get_template(environment, template, folder="pages/").render, values, file=file)
     return text.lstrip()
@@ -504,13 +504,3 @@ def _pager(number: int, older: int, path: Callable[[int], str]) -> dict[str, str
     newer = path(number + 1 if number < older else 0) if number else ""
     following = number - 1 if number else older
     return {"newer": newer, "older": path(following) if following else ""}
-
-
-def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
-    """`_("Published on %(date)s", date=...)`: the message and its values are escaped, except Markup values."""
-
-    def translate(message: str, **values: Any) -> Markup:
-        text = escape(gettext(message))
-        return text % values if values else text
-
-    return translate

@@ -29,6 +29,7 @@ from tidings.render.i18n import (
     format_moment,
     language_name,
     load_catalogue,
+    make_translator,
     text_direction,
     to_zone,
 )
@@ -140,7 +141,7 @@ class RoomPages:
         return self._render(
             template,
             room=frame | room,
-            _=_translator(words.gettext),
+            _=make_translator(words.gettext),
             ngettext=_counter(words),
             moment=words.moment,
             day=words.day,
@@ -160,16 +161,6 @@ class RoomPages:
             get_template(self._environment, template, folder="room/").render, values, file=f"room/{template}"
         )
         return text.lstrip().encode("utf-8", "replace")
-
-
-def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
-    """`_(message, when=...)`: the message and its values are escaped, except Markup values."""
-
-    def translate(message: str, **values: Any) -> Markup:
-        text = escape(gettext(message))
-        return text % values if values else text
-
-    return translate
 
 
 def _machine(language: str, text: str) -> Markup:
