@@ -55,8 +55,10 @@ def check_newsroom(root: Path) -> list[Problem]:
     if newsroom is None:
         return problems
     problems += template_errors(newsroom)
-    problems += _check_settings(newsroom)
-    problems += _check_traps(newsroom)
+    node = _read_node(newsroom.root / MAIN, MAIN)
+    if node is not None:
+        problems += _check_settings(newsroom, node)
+        problems += _check_traps(newsroom, node)
     store = Store(store_address(newsroom), newsroom.root) if store_exists(newsroom) else None
     try:
         problems += check_items(newsroom, make_sources(newsroom, store), store)
@@ -69,12 +71,13 @@ def check_newsroom(root: Path) -> list[Problem]:
     return list(dict.fromkeys(problems))
 
 
-def _check_settings(newsroom: Newsroom) -> Iterator[Problem]:
+def _read_node(path: Path, file: str) -> Node | None:
+    text, _ = read_text(path.read_bytes(), file)
+    return read_yaml(text or "", file)[0]
+
+
+def _check_settings(newsroom: Newsroom, node: Node) -> Iterator[Problem]:
     """Warn about channel limits and unknown topics."""
-    text, _ = read_text((newsroom.root / MAIN).read_bytes(), MAIN)
-    node, _ = read_yaml(text or "", MAIN)
-    if node is None:
-        return
 
     def problem(path: tuple[str, ...], message: str, mend: str, level: Literal["error", "warning"]) -> Problem:
         return Problem(MAIN, *placing.find_place(node, path), message, mend, level)
@@ -108,18 +111,17 @@ def _check_settings(newsroom: Newsroom) -> Iterator[Problem]:
                 yield problem(("channels", name, key), message, f"delete the line, or write {key}: {other}", "error")
 
 
-def _check_traps(newsroom: Newsroom) -> Iterator[Problem]:
+def _check_traps(newsroom: Newsroom, node: Node) -> Iterator[Problem]:
     """Warn about settings that are valid and seldom meant: sample addresses, mail without TLS, open secrets."""
-    text, _ = read_text((newsroom.root / MAIN).read_bytes(), MAIN)
-    node, _ = read_yaml(text or "", MAIN)
-    if node is None:
-        return
+
+    def warn(path: tuple[str | int, ...], message: str, mend: str) -> Problem:
+        return Problem(MAIN, *placing.find_place(node, path), message, mend, "warning")
+
     addresses = (newsroom.site.address.default, *newsroom.site.address.by_language.values())
     postal = next((text for text in addresses if _is_sample_postal(text)), "")
     if postal:
         message = f"site.address is a sample, {postal}: every digest shows it"
-        mend = "write your postal address, which the law requires"
-        yield Problem(MAIN, *placing.find_place(node, ("site", "address")), message, mend, "warning")
+        yield warn(("site", "address"), message, "write your postal address, which the law requires")
     samples = [
         (path, value)
         for path, value in _addresses(newsroom)
@@ -129,19 +131,17 @@ def _check_traps(newsroom: Newsroom) -> Iterator[Problem]:
         path, value = samples[0]
         others = f" ({count_noun(len(samples) - 1, 'other')} like it)" if len(samples) > 1 else ""
         message = f"{'.'.join(map(str, path))} is a sample address, {value}{others}: no mail reaches it"
-        yield Problem(MAIN, *placing.find_place(node, path), message, "write your own before you send", "warning")
+        yield warn(path, message, "write your own before you send")
     senders = node.get("mail") if isinstance(node, Mapping) else None
     for number, sender in enumerate(newsroom.mail):
         port = getattr(sender, "port", None)
         if getattr(sender, "security", None) == "none" and port in _TLS_PORTS:
             at = ("mail", number, "security") if isinstance(senders, Sequence) else ("mail", "security")
             message = f"mail to {sender.target_host} goes out without TLS on port {port}: others can read the password"
-            place = placing.find_place(node, at)
-            yield Problem(MAIN, *place, message, f"write `security: {_TLS_PORTS[port]}`", "warning")
+            yield warn(at, message, f"write `security: {_TLS_PORTS[port]}`")
     if newsroom.gates.spam is not None and not has_spamassassin():
         message = "gates.spam needs SpamAssassin, and this machine has neither spamassassin nor spamc"
-        place = placing.find_place(node, ("gates", "spam"))
-        yield Problem(MAIN, *place, message, "install it (apt install spamassassin), or take the line out", "warning")
+        yield warn(("gates", "spam"), message, "install it (apt install spamassassin), or take the line out")
     for language in newsroom.site.languages:
         missing, known = count_missing_words(language)
         if missing:
@@ -150,9 +150,7 @@ def _check_traps(newsroom: Newsroom) -> Iterator[Problem]:
                 "no words for readers" if missing == known else f"no words for {missing} of {known} texts for readers"
             )
             message = f"Tidings has {lack} in {language!r}: its pages and mails show them in English"
-            place = placing.find_place(node, ("site", "languages", number))
-            mend = "ask for this language, or leave it out"
-            yield Problem(MAIN, *place, message, mend, "warning")
+            yield warn(("site", "languages", number), message, "ask for this language, or leave it out")
     yield from _check_texts(newsroom, node)
     for file, line, column in [("keys.json", 0, 0), *_secret_files(node)]:
         path_ = newsroom.root / file
@@ -314,10 +312,9 @@ def _list_deliveries(root: Path) -> Iterator[tuple[str, Mapping]]:
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         file = path.relative_to(root).as_posix()
         try:
-            text, _ = read_text(path.read_bytes(), file)
+            node = _read_node(path, file)
         except OSError:
             continue
-        node = read_yaml(text, file)[0] if text is not None else None
         parts = node.get("deliver") if isinstance(node, Mapping) else None
         for part in parts.items if isinstance(parts, Sequence) else ():
             if isinstance(part, Mapping) and part.get("list") is not None:
@@ -361,8 +358,7 @@ def _find_in_schedule(root: Path, schedule: str, path: tuple[str, ...]) -> tuple
     for candidate in (root / "schedules" / f"{schedule}.yaml", root / "schedules" / f"{schedule}.yml"):
         if candidate.is_file():
             file = candidate.relative_to(root).as_posix()
-            text, _ = read_text(candidate.read_bytes(), file)
-            node, _ = read_yaml(text or "", file)
+            node = _read_node(candidate, file)
             return (file, *placing.find_place(node, path)) if node is not None else (file, 1, 1)
     return MAIN, 0, 0
 
