@@ -42,11 +42,11 @@ def missing(what: str) -> None:
 
 def require_program(*names: str) -> str:
     """Return the path of the first of these programs that is installed, or skip."""
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
         missing(names[0])
-    assert found is not None
-    return found
+    assert program is not None
+    return program
 
 
 _WHOLE = (

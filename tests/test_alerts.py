@@ -105,8 +105,8 @@ FAILS: dict[str, dict[str, str]] = {
 
 
 def rules() -> list[dict[str, Any]]:
-    found = YAML(typ="safe").load(RULES.read_text(encoding="utf-8"))
-    return [rule for group in found["groups"] for rule in group["rules"]]
+    document = YAML(typ="safe").load(RULES.read_text(encoding="utf-8"))
+    return [rule for group in document["groups"] for rule in group["rules"]]
 
 
 def played(changed: dict[str, str], expected: list[str]) -> dict[str, Any]:
@@ -156,6 +156,6 @@ def test_the_rules_and_these_cases_name_existing_metrics(tmp_path: Path, what: s
             pulse = Heartbeat("me", runtime.now(), runtime.now())
             text = Metrics(runtime, lambda: pulse).exposition("")[0].decode()
     there = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
-    said = " ".join(rule["expr"] for rule in rules()) if what == "rules" else " ".join(WELL)
-    named = set(re.findall(r"\btidings_\w+", said))
+    expressions = " ".join(rule["expr"] for rule in rules()) if what == "rules" else " ".join(WELL)
+    named = set(re.findall(r"\btidings_\w+", expressions))
     assert named and named <= there, named - there

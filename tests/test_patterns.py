@@ -61,7 +61,7 @@ class Pattern:
 @cache
 def find_patterns() -> tuple[list[Pattern], set[str]]:
     """Return every pattern of the tree, and the modules in which one is made at run time."""
-    found: list[Pattern] = []
+    patterns: list[Pattern] = []
     unknown = set()
     uses: dict[tuple[str, str], set[str]] = {}
     for path, source in SOURCES.items():
@@ -98,8 +98,8 @@ def find_patterns() -> tuple[list[Pattern], set[str]]:
                 name = getattr(target, "id", "")
                 module_uses = uses.get((path.name if name.startswith("_") else "", name), set())
                 methods = module_uses - {"compile"} or {"search", "finditer"}
-            found.append(Pattern(f"{place}:{node.lineno}", text, value, frozenset(methods)))
-    return found, unknown
+            patterns.append(Pattern(f"{place}:{node.lineno}", text, value, frozenset(methods)))
+    return patterns, unknown
 
 
 def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
@@ -224,16 +224,16 @@ def use_pattern(pattern: re.Pattern[Any], method: str) -> Callable[[Any], object
 
 
 def test_every_pattern_is_found() -> None:
-    found, made_at_run_time = find_patterns()
-    assert len(found) > 180
+    patterns, made_at_run_time = find_patterns()
+    assert len(patterns) > 180
     assert made_at_run_time <= NOT_FOUND
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_no_pattern_takes_more_than_linear_time(module: Path) -> None:
-    found, _ = find_patterns()
+    patterns, _ = find_patterns()
     place = module.relative_to(SOURCE).as_posix()
-    for pattern in {(pattern.text, pattern.flags): pattern for pattern in found}.values():
+    for pattern in {(pattern.text, pattern.flags): pattern for pattern in patterns}.values():
         if pattern.place.startswith(f"{place}:"):
             _check_linear(pattern)
 

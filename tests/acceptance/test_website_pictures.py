@@ -200,9 +200,9 @@ def test_a_missing_alt_text_holds_the_mail_until_added(paper: Paper, monkeypatch
         monkeypatch.setenv(name, value)
     paper.tell(well(alt=""))
     paper.live(START + 5 * MINUTE)
-    [said] = [problem for problem in check_newsroom(paper.folder.root) if problem.level == "error"]
-    assert "the picture well.png has no alt text: mail with it is held" in said.message
-    match = re.search(r"in (content/overlay/\S+\.yaml), under `alt`, after (\S+)", said.mend)
+    [problems] = [problem for problem in check_newsroom(paper.folder.root) if problem.level == "error"]
+    assert "the picture well.png has no alt text: mail with it is held" in problems.message
+    match = re.search(r"in (content/overlay/\S+\.yaml), under `alt`, after (\S+)", problems.mend)
     assert match is not None
     paper.live(NINE)
     assert not any(each.recipient == "reader@example.org" for each in paper.folder.mails.received)

@@ -99,13 +99,17 @@ SAMPLES: dict[str, Sample] = {
 def _bluesky(received: Received) -> Step:
     wanted = json.loads(received.body) if received.body.startswith(b"{") else {}
     if received.path.endswith("createSession"):
-        said = {"did": "did:plc:ewvi7nxzyoun6zhxrhs64oiz", "accessJwt": "a.jwt.of-ours", "handle": wanted["identifier"]}
+        answer = {
+            "did": "did:plc:ewvi7nxzyoun6zhxrhs64oiz",
+            "accessJwt": "a.jwt.of-ours",
+            "handle": wanted["identifier"],
+        }
     elif received.path.endswith("uploadBlob"):
-        said = {"blob": {"$type": "blob", "mimeType": received.headers["content-type"], "size": len(received.body)}}
+        answer = {"blob": {"$type": "blob", "mimeType": received.headers["content-type"], "size": len(received.body)}}
     else:
         uri = f"at://{wanted['repo']}/{wanted['collection']}/{wanted['rkey']}"
-        said = {"uri": uri, "cid": "bafyreihd6fgr5kobx7jbpzrt6yzvp3glb44vvjbf7rzhh5yawhtdvmnxqm"}
-    return Step(200, json.dumps(said).encode())
+        answer = {"uri": uri, "cid": "bafyreihd6fgr5kobx7jbpzrt6yzvp3glb44vvjbf7rzhh5yawhtdvmnxqm"}
+    return Step(200, json.dumps(answer).encode())
 
 
 SAMPLES["bluesky"] = Sample(

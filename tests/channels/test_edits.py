@@ -137,14 +137,14 @@ BODY = room("mastodon").prepare(sample_post())
 
 def _as_html(text: str) -> str:
     """Return the text as Mastodon writes it: escaped, links in three spans, hashtags as links of the server."""
-    said = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     anchor = (
         f'<a href="{LINK}" target="_blank" rel="nofollow noopener"><span class="invisible">https://</span>'
         f'<span class="ellipsis">{LINK[8:30]}</span><span class="invisible">{LINK[30:]}</span></a>'
     )
     tag = '<a href="https://s.example/tags/SDG6" class="mention hashtag" rel="tag">#<span>SDG6</span></a>'
-    said = said.replace(LINK, anchor).replace("\n\n#SDG6", f"</p><p>{tag}").replace("\n", "<br />")
-    return f"<p>{said}</p>"
+    shown = shown.replace(LINK, anchor).replace("\n\n#SDG6", f"</p><p>{tag}").replace("\n", "<br />")
+    return f"<p>{shown}</p>"
 
 
 def _status(number: int, minutes: float, content: str) -> dict[str, Any]:
@@ -281,12 +281,12 @@ def test_the_editors_own_text_gets_the_link_once() -> None:
             if kind == "webhook":
                 continue
             body = room(kind).prepare(post)
-            said = room(kind).text(body)
+            shown = room(kind).text(body)
             # A card of ours also has the title and link of the page.
             has_card = kind in ("linkedin", "bluesky")
-            assert said.count(LINK) == 1 or (has_card and said.endswith(LINK)), (kind, said)
-            words = said.rpartition(sample_item().title)[0] if has_card else said
+            assert shown.count(LINK) == 1 or (has_card and shown.endswith(LINK)), (kind, shown)
+            words = shown.rpartition(sample_item().title)[0] if has_card else shown
             assert sample_item().title not in words
             assert "Су құбыры" not in words and "SDG6" not in words
-            assert "1 300, not 1 200" in said.replace("\\", "")
+            assert "1 300, not 1 200" in shown.replace("\\", "")
             assert room(kind).length(body) <= room(kind).capabilities.max_length

@@ -144,8 +144,8 @@ def judged(given: dict[str, list[Any]]) -> dict[str, list[dict[str, Any]]]:
         [require_program("node"), str(TOOLS / "judge_posts.cjs")],
         input=json.dumps(given).encode(), capture_output=True, check=True, timeout=120,
     )  # fmt: skip
-    found: dict[str, list[dict[str, Any]]] = json.loads(done.stdout)
-    return found
+    parsed: dict[str, list[dict[str, Any]]] = json.loads(done.stdout)
+    return parsed
 
 
 def test_twitter_text_counts_every_post_the_same() -> None:

@@ -62,10 +62,10 @@ def run_in(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NewsroomFolder]:
     """A newsroom whose secrets are in the environment."""
-    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as found:
-        for name, value in found.env.items():
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as opened:
+        for name, value in opened.env.items():
             monkeypatch.setenv(name, value)
-        yield found
+        yield opened
 
 
 @pytest.fixture

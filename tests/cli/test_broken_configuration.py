@@ -94,8 +94,8 @@ def test_every_command_reads_secrets_env(folder: NewsroomFolder, run: Run, monke
 def test_a_wrong_line_of_secrets_env_is_named_not_shown(folder: NewsroomFolder, run: Run) -> None:
     folder.write("secrets.env", "hunter2-alone\n")
     (folder.root / "secrets.env").chmod(0o600)
-    said = run("check").out
-    assert "secrets.env:1:1: this line is not NAME=value" in said and "hunter2" not in said
+    output = run("check").out
+    assert "secrets.env:1:1: this line is not NAME=value" in output and "hunter2" not in output
 
 
 def test_values_of_secrets_env_are_read_as_systemd_does(tmp_path: Path) -> None:

@@ -134,16 +134,18 @@ def test_many_mistakes_are_all_named_in_one_run(run_in: Run, tmp_path: Path) -> 
     assert not missing, (missing, ran.out)
     assert len(EXPECTED) >= 20
     assert "hunter2" not in ran.out + ran.err
-    found = run_in(tmp_path, "check", "--json").json
-    assert not found["ok"]
+    output = run_in(tmp_path, "check", "--json").json
+    assert not output["ok"]
     bare = [
-        problem for problem in found["problems"] if not problem["line"] and not problem["file"].startswith("templates/")
+        problem
+        for problem in output["problems"]
+        if not problem["line"] and not problem["file"].startswith("templates/")
     ]
     assert not bare, bare
     explained = ("title: ", "max_items: ")  # their messages contain the right value
     silent = [
         problem
-        for problem in found["problems"]
+        for problem in output["problems"]
         if not problem["mend"]
         and not problem["file"].startswith("templates/")
         and not problem["message"].startswith(explained)
@@ -264,16 +266,16 @@ def test_a_misspelt_kind_is_a_warning(folder: NewsroomFolder, run: Run) -> None:
     """`kind: evento` was published without a date and a calendar, like an event without `starts`."""
     for name, kind in (("a", "evento"), ("b", "press-relase"), ("c", "event"), ("d", "recipe"), ("e", "sobytie")):
         folder.write(f"content/{name}.en.md", f"---\ntitle: Fair\nkind: {kind}\n---\nCome.\n")
-    found = {
+    output = {
         problem["file"]: f"{problem['message']} {problem['mend']}"
         for problem in run("check", "--json").ok().json["problems"]
         if problem["file"].startswith("content/")
     }
-    assert set(found) == {f"content/{name}.en.md" for name in "abce"}
-    assert "did you mean `kind: event`?" in found["content/a.en.md"]
-    assert "did you mean `kind: press-release`?" in found["content/b.en.md"]
-    assert "no `starts`" in found["content/c.en.md"]
-    assert "did you mean `kind: event`?" in found["content/e.en.md"], "the word of a language of the site"
+    assert set(output) == {f"content/{name}.en.md" for name in "abce"}
+    assert "did you mean `kind: event`?" in output["content/a.en.md"]
+    assert "did you mean `kind: press-release`?" in output["content/b.en.md"]
+    assert "no `starts`" in output["content/c.en.md"]
+    assert "did you mean `kind: event`?" in output["content/e.en.md"], "the word of a language of the site"
 
 
 def test_a_kind_in_the_yaml_gives_no_warning(folder: NewsroomFolder, run: Run) -> None:

@@ -342,8 +342,8 @@ def test_json_fits_the_printed_schema(folder: NewsroomFolder, run: Run, command:
     run("tick", "--now", SLOT).ok()
     folder.write("content/three.en.md", item("Three"))
     arguments = [command, "--json", *(["--now", at(1)] if command in ("plan", "tick") else [])]
-    found = run(*arguments)
-    assert not misfits(found.json, run("schema", f"{command} --json").ok().json)
+    result = run(*arguments)
+    assert not misfits(result.json, run("schema", f"{command} --json").ok().json)
 
 
 def test_failed_deliveries_exit_3(folder: NewsroomFolder, run: Run) -> None:

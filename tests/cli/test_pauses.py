@@ -13,8 +13,8 @@ from tests.fixtures.newsroom_folder import NewsroomFolder, item
 
 def test_every_command_shows_a_pause_and_its_end_sends_all(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run)
-    said = run("pause", "digest", "--reason", "elections [/b]", "--until", at(72), "--now", NOW).ok().out
-    assert said.startswith("List digest is paused until Thu 2026-03-05 09:00.")
+    output = run("pause", "digest", "--reason", "elections [/b]", "--until", at(72), "--now", NOW).ok().out
+    assert output.startswith("List digest is paused until Thu 2026-03-05 09:00.")
     (shown,) = run("status", "--json").ok().json["paused"]
     assert (shown["what"], shown["until"], shown["reason"]) == (
         "list digest",
@@ -55,7 +55,7 @@ def test_a_paused_schedule_refuses_send_but_not_test(folder: NewsroomFolder, run
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "name a schedule, list or channel"),
         (["daily", "--all"], "name a schedule, list or channel"),
@@ -68,13 +68,13 @@ def test_a_paused_schedule_refuses_send_but_not_test(folder: NewsroomFolder, run
     ],
 )
 def test_an_impossible_pause_is_refused_with_a_correction(
-    folder: NewsroomFolder, run: Run, arguments: list[str], said: str
+    folder: NewsroomFolder, run: Run, arguments: list[str], message: str
 ) -> None:
     working(folder, run)
     folder.write("schedules/desk.yaml", 'cadence: {daily: "10:00"}\ndeliver: [{channel: desk}]\n')
     refused = run("pause", "--now", NOW, *arguments)
     assert refused.code == 2
-    assert said in " ".join(refused.err.split())
+    assert message in " ".join(refused.err.split())
     assert run("status", "--json").ok().json["paused"] == []
 
 

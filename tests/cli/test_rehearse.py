@@ -49,10 +49,10 @@ def test_the_table_lists_each_mailing_and_its_recipients(ready: NewsroomFolder, 
 
 def test_json_of_rehearse_fits_the_schema(ready: NewsroomFolder, run: Run) -> None:
     ready.write("content/soon.en.md", item("Soon", published=f"{SECOND}T08:00"))
-    found = run("rehearse", "--from", f"{FIRST}", "--to", f"{FOURTH}", "--json").ok().json
-    assert misfits(found, make_schemas()["rehearse --json"]) == []
-    assert [row["outcome"] for row in found["rows"]] == ["skipped", "sent", "skipped"]
-    assert Path(found["folder"]) == ready.root / "rehearsal"
+    output = run("rehearse", "--from", f"{FIRST}", "--to", f"{FOURTH}", "--json").ok().json
+    assert misfits(output, make_schemas()["rehearse --json"]) == []
+    assert [row["outcome"] for row in output["rows"]] == ["skipped", "sent", "skipped"]
+    assert Path(output["folder"]) == ready.root / "rehearsal"
 
 
 @pytest.mark.parametrize(

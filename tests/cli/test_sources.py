@@ -82,10 +82,10 @@ def test_sync_reads_items_and_list_shows_each_sources_state(site: Website, run: 
     failed = run("sources", "sync")
     assert failed.code == 1 and "503" in failed.err
     assert "fails since" in run("sources", "list").ok().out
-    found = run("status", "--json").json
-    assert "503" in found["sources"][0]["problem"]
-    assert any(problem["what"] == "source" and "sources try site" in problem["mend"] for problem in found["wrong"])
-    assert misfits(found, make_schemas()["status --json"]) == []
+    output = run("status", "--json").json
+    assert "503" in output["sources"][0]["problem"]
+    assert any(problem["what"] == "source" and "sources try site" in problem["mend"] for problem in output["wrong"])
+    assert misfits(output, make_schemas()["status --json"]) == []
 
 
 def test_tick_reads_the_sources_that_are_due(site: Website, run: Run) -> None:
@@ -102,17 +102,17 @@ def test_an_unreadable_source_is_reported_with_a_remedy(site: Website, folder: N
     )
     failed = run("sources", "try", "site")
     assert "published" not in failed.out and "0 items" not in failed.out
-    said = " ".join(failed.err.split())
-    assert said.startswith("source site: ") and said.endswith(f"not a feed; it names the feed {site.url}/rss")
+    output = " ".join(failed.err.split())
+    assert output.startswith("source site: ") and output.endswith(f"not a feed; it names the feed {site.url}/rss")
     site.pages["/feed"] = Page(b"", 404)
     assert "there is nothing at this address" in run("sources", "sync").err
     (line,) = [line for line in run("status").ok().out.splitlines() if line.startswith("Source site")]
     assert "cannot be read, next try" in line and "last read" in line
     main = (folder.root / "tidings.yaml").read_text()
     folder.write("tidings.yaml", main.replace("feed, url", "feed, topics: {News: watr}, language: de, url"))
-    said = " ".join(run("check").out.split())
-    assert "topic 'watr' is not declared. Did you mean 'water'?" in said and ":23:" in said
-    assert "source 'site': 'de' is not a language of the site" in said
+    output = " ".join(run("check").out.split())
+    assert "topic 'watr' is not declared. Did you mean 'water'?" in output and ":23:" in output
+    assert "source 'site': 'de' is not a language of the site" in output
     folder.write("tidings.yaml", main + "  cms: {type: push, token: abcdef}\n")
     assert "token: this is shorter than 16 characters" in run("check").out
 
@@ -125,9 +125,9 @@ def test_a_picture_without_alt_text_is_an_error_only_for_mail(site: Website, fol
     begin, end = main.index("channels:"), main.index("notify:")
     folder.write("tidings.yaml", (main[:begin] + main[end:]).replace("feed, url", "feed, backfill: 9, url"))
     ran = run("check")
-    said = " ".join((ran.out + ran.err).split())
-    assert said.count("well.jpg has no alt text") == 1 and "mail with it is held" in said
-    assert f"under `alt`, after {site.url}/well.jpg" in said and "/new:1:1" not in said
+    output = " ".join((ran.out + ran.err).split())
+    assert output.count("well.jpg has no alt text") == 1 and "mail with it is held" in output
+    assert f"under `alt`, after {site.url}/well.jpg" in output and "/new:1:1" not in output
 
 
 def test_a_silent_and_an_ended_source_give_one_notice_each(site: Website, folder: NewsroomFolder, run: Run) -> None:

@@ -119,11 +119,11 @@ def test_readers_are_counted_by_language_and_topic(
     monkeypatch.setattr(subscribers, "subscriptions_page", lambda *given, **named: plain(*given, **named, limit=2))
 
     def addresses(*options: str) -> list[str]:
-        found = run("subscribers", "list", *options, "--json").ok().json
-        assert misfits(found, run("schema", "subscribers list --json").ok().json) == []
-        assert run("subscribers", "list", *options, "--count").ok().out == f"{len(found)}\n"
-        assert run("subscribers", "list", *options, "--count", "--json").ok().json == {"count": len(found)}
-        return [row["address"] for row in found]
+        output = run("subscribers", "list", *options, "--json").ok().json
+        assert misfits(output, run("schema", "subscribers list --json").ok().json) == []
+        assert run("subscribers", "list", *options, "--count").ok().out == f"{len(output)}\n"
+        assert run("subscribers", "list", *options, "--count", "--json").ok().json == {"count": len(output)}
+        return [row["address"] for row in output]
 
     assert addresses() == ["late@example.org", *(f"r{n}@example.org" for n in range(8))]
     assert addresses("--language", "ru", "--topic", "water", "--list", "digest") == [

@@ -26,9 +26,9 @@ def _said(folder: Path, main: str) -> list[str]:
 
 @pytest.mark.parametrize(("settings", "words"), WRONG.items(), ids=range(len(WRONG)))
 def test_a_wrong_setting_of_bounces_is_reported(tmp_path: Path, settings: str, words: str) -> None:
-    found = _said(tmp_path, f"{MAIN}bounces: {{{settings}}}\n")
-    assert any(words in text for text in found), found
-    assert not any("key-in-the-clear" in text for text in found)
+    problems = _said(tmp_path, f"{MAIN}bounces: {{{settings}}}\n")
+    assert any(words in text for text in problems), problems
+    assert not any("key-in-the-clear" in text for text in problems)
 
 
 def test_a_return_path_has_room_for_its_token(tmp_path: Path) -> None:

@@ -386,12 +386,12 @@ def test_twenty_mistakes_are_all_named_in_one_run(tmp_path: Path) -> None:
     for good, bad, _ in (*_SCHEDULE[1:2], *_SCHEDULE[7:8], *_SCHEDULE[10:16]):
         schedule = spoilt(schedule, good, bad)
     lines = said(read(write(tmp_path, main, {"weekly": schedule, "Other": WEEKLY.replace("was: friday", "x: y")})))
-    found = {(line.split(":")[0], line.split(":")[1]) for line in lines}
+    places = {(line.split(":")[0], line.split(":")[1]) for line in lines}
     expected = {("tidings.yaml", str(number)) for number in (3, 5, 7, 9, 19, 22, 23, 25, 28, 29, 31, 33)}
     expected |= {("schedules/weekly.yaml", str(number)) for number in (3, 8, 12, 13, 15, 16, 18, 20)}
     expected |= {("schedules/Other.yaml", str(number)) for number in (1, 28)}
     assert len(expected) == 22
-    assert found == expected, "\n".join(lines)
+    assert places == expected, "\n".join(lines)
     assert all("." in line.rstrip(".") for line in lines)
 
 

@@ -170,6 +170,6 @@ def test_a_mistake_in_the_secrets_file_is_reported(tmp_path: Path, lines: str, t
     path = tmp_path / "secrets.env"
     path.write_text(lines, encoding="utf-8")
     path.chmod(0o600)
-    found, problems = read_environment(tmp_path, {})
+    variables, problems = read_environment(tmp_path, {})
     assert [problem.message for problem in problems] == [told]
-    assert "last" in found["A"] and not any("last" in str(problem) for problem in problems)
+    assert "last" in variables["A"] and not any("last" in str(problem) for problem in problems)

@@ -123,8 +123,8 @@ def test_a_list_with_an_unknown_sender_is_refused(tmp_path: Path) -> None:
 def test_a_signature_that_dmarc_would_not_count_is_a_warning(tmp_path: Path, domain: str, fails: bool) -> None:
     dkim = f"  dkim: {{domain: {domain}, selector: s1, key: {{env: KEY}}}}\n"
     loaded = read(write(tmp_path, with_mail(f"mail:\n  host: localhost\n{dkim}")))
-    found = [problem for problem in loaded.problems if "DMARC" in problem.message]
-    assert [(problem.level, problem.line) for problem in found] == ([("warning", 18)] if fails else [])
+    matching = [problem for problem in loaded.problems if "DMARC" in problem.message]
+    assert [(problem.level, problem.line) for problem in matching] == ([("warning", 18)] if fails else [])
 
 
 def test_two_hosts_of_one_organisation_pass_dmarc() -> None:

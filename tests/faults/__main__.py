@@ -99,17 +99,17 @@ def _fleet(asked: argparse.Namespace, seed: int) -> int:
 def _million(asked: argparse.Namespace, seed: int) -> int:
     """Run on one database. Prints how long it took."""
     database = "sqlite" if asked.database == "both" else asked.database
-    found = million.run(
+    result = million.run(
         database=database,
         seed=seed,
         readers=asked.readers or 1_000_000,
         kills=asked.kills,
         say=lambda line: print(line, flush=True),
     )
-    print(f"\n{table.million(found)}")
+    print(f"\n{table.million(result)}")
     if asked.write:
-        table.write_million(found, f"make faults ARGS='--case million --database {database} --seed {seed}'")
-    return int(found.broken)
+        table.write_million(result, f"make faults ARGS='--case million --database {database} --seed {seed}'")
+    return int(result.broken)
 
 
 if __name__ == "__main__":

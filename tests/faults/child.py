@@ -260,8 +260,8 @@ def _beat(spec: Spec) -> int:
         with newsroom.Runtime(loaded.newsroom, reached=hook) as runtime:
             runtime.set_clock(datetime.fromisoformat(spec.now))
             done = tick.tick(runtime, runtime.now())
-        said = {"points": hook.points, "composing": hook.composing}
-        hook.say("done", said | {"delivered": done.delivered, "stalled": done.stalled})
+        answer = {"points": hook.points, "composing": hook.composing}
+        hook.say("done", answer | {"delivered": done.delivered, "stalled": done.stalled})
     except Exception as error:
         hook.say("error", f"{type(error).__name__}: {error}".splitlines()[0][:300])
         code = 1

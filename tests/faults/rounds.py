@@ -70,8 +70,8 @@ class Round:
         """Wait for its end, and read the ledger after it."""
         code = process.wait()
         if code > 0:
-            said = self.said()
-            self.errors.append(said.error or f"exit {code}")
+            report = self.said()
+            self.errors.append(report.error or f"exit {code}")
         self.look()
         return code
 
@@ -211,9 +211,9 @@ def measured(template: NewsroomTemplate) -> tuple[ChildReport, float]:
         begun = time.monotonic()
         code = calm.run()
         took = time.monotonic() - begun
-        said = calm.said()
-        assert code == 0, said.error
+        report = calm.said()
+        assert code == 0, report.error
         calm.finish()
         verdict = calm.verdict()
         assert not verdict.broken, verdict.broken
-        return said, took
+        return report, took

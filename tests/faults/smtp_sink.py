@@ -198,7 +198,7 @@ class Session:
         self._answer(fault, number)
 
     def _answer(self, fault: str, number: str) -> None:
-        said = f"250 2.0.0 Ok: queued as {number}"
+        reply = f"250 2.0.0 Ok: queued as {number}"
         if fault in ("rst", "taken-rst"):
             self._reset()
         elif fault == "taken-stall":
@@ -208,7 +208,7 @@ class Session:
             self._say("what was that?")
             raise _Ended
         elif fault == "drip":
-            for letter in said.encode() + b"\r\n":
+            for letter in reply.encode() + b"\r\n":
                 self._connection.sendall(bytes([letter]))
                 time.sleep(0.004)
         elif fault and fault != "said-rst":
@@ -216,7 +216,7 @@ class Session:
             self._refuse(fault)
             return
         else:
-            self._say(said)
+            self._say(reply)
         self._note("reply", id=number, say="250")
         if fault == "said-rst":
             self._reset()

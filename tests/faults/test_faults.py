@@ -48,9 +48,9 @@ def test_a_round_of_every_fault_on_sqlite() -> None:
 @pytest.mark.timeout(600)
 def test_a_long_send_killed_repeatedly() -> None:
     seed = random.SystemRandom().randrange(10**6)
-    found = million.run(database="sqlite", seed=seed, readers=30_000, kills=8, say=print)
-    assert found.kills >= 5, f"seed {seed}"
-    assert not found.broken, f"seed {seed}: {found}"
+    result = million.run(database="sqlite", seed=seed, readers=30_000, kills=8, say=print)
+    assert result.kills >= 5, f"seed {seed}"
+    assert not result.broken, f"seed {seed}: {result}"
 
 
 @pytest.mark.slow

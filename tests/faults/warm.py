@@ -61,8 +61,8 @@ class Warm:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         assert answer, "the warm process has died"
-        found: dict[str, Any] = json.loads(answer)
-        return found
+        parsed: dict[str, Any] = json.loads(answer)
+        return parsed
 
     def beat(self, spec: Spec) -> Process:
         """Start a tick of a newsroom in a process of its own."""

@@ -55,16 +55,16 @@ def _effects(sample: Sample) -> set[Effect]:
 
 def counted() -> Counter[str]:
     """Return the text of the guarantees about the samples."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for sample in samples():
-        found["samples"] += 1
-        found[sample.about] += 1
+        counts["samples"] += 1
+        counts[sample.about] += 1
         if sample.about == "gone":
-            found["missed"] += _effects(sample) != {Effect.HARD}
+            counts["missed"] += _effects(sample) != {Effect.HARD}
         else:
-            found["wrong"] += Effect.HARD in _effects(sample)
-    found["senders"] = len({sample.sender for sample in samples()})
-    return found
+            counts["wrong"] += Effect.HARD in _effects(sample)
+    counts["senders"] = len({sample.sender for sample in samples()})
+    return counts
 
 
 def test_nobody_is_suppressed_by_doubtful_words() -> None:
@@ -90,14 +90,14 @@ def test_a_refusal_about_us_never_counts_against_a_reader() -> None:
 
 
 def test_the_guarantees_show_these_counts() -> None:
-    found = counted()
+    counts = counted()
     row = (
-        f"| {found['samples']} | {found['senders']} | {found['gone']} | {found['missed']} | {found['us']} "
-        f"| {found['full'] + found['away']} | {found['off']} | {found['unknown'] + found['living']} "
-        f"| {found['wrong']} |"
+        f"| {counts['samples']} | {counts['senders']} | {counts['gone']} | {counts['missed']} | {counts['us']} "
+        f"| {counts['full'] + counts['away']} | {counts['off']} | {counts['unknown'] + counts['living']} "
+        f"| {counts['wrong']} |"
     )
-    assert found["samples"] >= 300
-    assert found["senders"] >= 40
+    assert counts["samples"] >= 300
+    assert counts["senders"] >= 40
     assert row in (ROOT / "docs/guarantees.md").read_text("utf-8"), row
 
 
@@ -132,8 +132,8 @@ def test_the_stage_matters(text: str, stage: str, kind: RefusalKind) -> None:
     ],
 )
 def test_the_remote_servers_code_beats_the_reporters(text: str, status: str, code: str, effect: Effect) -> None:
-    found = classify(text, status=status)
-    assert (found.code, found.effect) == (code, effect)
+    refusal = classify(text, status=status)
+    assert (refusal.code, refusal.effect) == (code, effect)
 
 
 @pytest.mark.parametrize(
@@ -305,9 +305,9 @@ def test_every_kind_has_a_fault_and_ours_have_a_remedy() -> None:
 
 
 def test_a_long_text_is_cut() -> None:
-    found = classify("user " * 100_000 + "unknown")
-    assert len(found.text) == MAX_TEXT
-    assert re.fullmatch(r"(user )+", found.text)
+    refusal = classify("user " * 100_000 + "unknown")
+    assert len(refusal.text) == MAX_TEXT
+    assert re.fullmatch(r"(user )+", refusal.text)
 
 
 @pytest.mark.parametrize("part", ["no user ", "sender ", "mailbox is ", "нет адрес ", "不存在", "not have an ", "("])

@@ -22,9 +22,9 @@ def add(store: Store, name: str, now: datetime, *, list_name: str = "digest", co
     with store.write() as connection:
         chosen = {"language": "en", "frequency": "daily", "now": now, "confirmed": confirmed, "bring_back": True}
         subscribers.add(connection, f"{name}@example.org", list_name, **chosen)  # type: ignore[arg-type]
-        found = subscribers.find_id(connection, f"{name}@example.org")
-        assert found is not None
-        return found
+        subscriber = subscribers.find_id(connection, f"{name}@example.org")
+        assert subscriber is not None
+        return subscriber
 
 
 def leave(store: Store, subscriber: int, now: datetime, list_name: str = "digest") -> None:
@@ -93,9 +93,9 @@ def test_unsubscribed_people_are_deleted_but_suppressed(store: Store) -> None:
 
 def add_known(store: Store, name: str) -> int:
     with store.read() as connection:
-        found = subscribers.find_id(connection, f"{name}@example.org")
-        assert found is not None
-        return found
+        subscriber = subscribers.find_id(connection, f"{name}@example.org")
+        assert subscriber is not None
+        return subscriber
 
 
 def test_old_ip_addresses_feedback_and_counters_go(store: Store) -> None:

@@ -29,8 +29,8 @@ SECOND = 'cadence: {daily: "10:00"}\ndeliver: [{list: digest, frequency: daily}]
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": POSTS}, public=False) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", database_url, {"daily": POSTS}, public=False) as opened:
+        yield opened
 
 
 def rows(store: Store, table: str = "deliveries") -> int:

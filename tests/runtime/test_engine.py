@@ -142,7 +142,7 @@ def test_celery_with_sqlite_is_refused(tmp_path: Path, database_url: str) -> Non
     with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
         path = folder.root / "tidings.yaml"
         path.write_text(path.read_text() + "engine: {type: celery, broker: 'amqp://127.0.0.1//'}\n")
-        (problem,) = [found for found in check_newsroom(folder.root) if "needs PostgreSQL" in found.message]
+        (problem,) = [each for each in check_newsroom(folder.root) if "needs PostgreSQL" in each.message]
     assert problem.level == "error" and "postgresql://host/database" in problem.mend
     assert problem.file == "tidings.yaml" and problem.line
 
@@ -152,10 +152,10 @@ def test_a_password_of_the_broker_stays_out_of_the_yaml(tmp_path: Path) -> None:
         path = folder.root / "tidings.yaml"
         written = path.read_text()
         path.write_text(written + "engine: {type: celery, broker: 'amqp://me:s3cret-word@127.0.0.1//'}\n")
-        problems = "\n".join(str(found) for found in load(folder))
+        problems = "\n".join(str(problem) for problem in load(folder))
         assert "broker: {env: NAME}" in problems and "s3cret-word" not in problems
         path.write_text(written + "engine: {type: celery, broker: 'http://127.0.0.1/'}\n")
-        assert "not the address of a broker" in "\n".join(str(found) for found in load(folder))
+        assert "not the address of a broker" in "\n".join(str(problem) for problem in load(folder))
 
 
 def load(folder: NewsroomFolder) -> Any:
@@ -163,8 +163,8 @@ def load(folder: NewsroomFolder) -> Any:
 
 
 def test_a_dead_broker_and_dead_letters_are_named() -> None:
-    found = {wrong.what: wrong for wrong in diagnose_queues(engine.read_queues("amqp://127.0.0.1:1//"))}
-    assert "Nothing is lost" in found["broker"].text and "--only worker" in found["broker"].mend
+    diagnoses = {wrong.what: wrong for wrong in diagnose_queues(engine.read_queues("amqp://127.0.0.1:1//"))}
+    assert "Nothing is lost" in diagnoses["broker"].text and "--only worker" in diagnoses["broker"].mend
     (dead,) = diagnose_queues(engine.QueueReport({"mail": 4, engine.DEAD_LETTERS: 2}))
     assert dead.text.startswith("2 tasks killed their worker") and "tidings.dead" in dead.text
 

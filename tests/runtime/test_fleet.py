@@ -140,11 +140,11 @@ def test_a_rolling_upgrade_during_a_send(tmp_path: Path, database_url: str, monk
             wait_until(lambda: len(to_readers(folder)) >= 2 * readers)
             wait_until(lambda: status(runtime, runtime.now())["queued"] == 0)
             with runtime.store.read() as connection:
-                found = list(ledger.entries(connection, schedule="alert"))
+                deliveries = list(ledger.entries(connection, schedule="alert"))
         for process in processes:
             stop(process)
-        assert Counter(entry.state for entry in found) == {"accepted": 2 * readers}
-        assert sum(entry.doubts for entry in found) == 0, "a drained process leaves nothing in doubt"
+        assert Counter(entry.state for entry in deliveries) == {"accepted": 2 * readers}
+        assert sum(entry.doubts for entry in deliveries) == 0, "a drained process leaves nothing in doubt"
         copies = Counter(to_readers(folder))
         assert len(copies) == readers and set(copies.values()) == {2}
 
@@ -313,10 +313,10 @@ def test_status_names_who_runs_another_version() -> None:
     edited = Heartbeat("c-1", now, now, role="worker", host="c", version="2.0", configuration="c2")
     assert not list(diagnose_versions([same], "2.0", "c1"))
     assert not list(diagnose_versions([same], "2.0", "c9")), "it loads a change within seconds"
-    found = {wrong.what: wrong for wrong in diagnose_versions([same, old, edited], "2.0", "c1")}
-    assert found["other_version"].text == "b-1 (worker) runs version 1.9; here is version 2.0."
-    assert found["other_version"].mend == "restart it on b"
-    assert found["other_configuration"].text.startswith("c-1 (worker) runs configuration c2")
+    diagnoses = {wrong.what: wrong for wrong in diagnose_versions([same, old, edited], "2.0", "c1")}
+    assert diagnoses["other_version"].text == "b-1 (worker) runs version 1.9; here is version 2.0."
+    assert diagnoses["other_version"].mend == "restart it on b"
+    assert diagnoses["other_configuration"].text.startswith("c-1 (worker) runs configuration c2")
 
 
 def test_deliveries_without_a_worker_are_named(tmp_path: Path, database_url: str) -> None:

@@ -19,14 +19,14 @@ from tidings.store.service.heartbeat import Heartbeat, record_heartbeat
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as opened:
+        yield opened
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}, public=False) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}, public=False) as opened:
+        yield opened
 
 
 def test_nothing_leaves_while_another_process_catches(newsroom: RunningNewsroom) -> None:

@@ -143,9 +143,9 @@ def test_a_failing_tick_is_one_log_line_and_the_next_runs(
     beats.fail = True
     ticking(0.2)
     beats.reach(3)
-    said = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert said and all(record.getMessage() == "a cycle failed: the relay is on fire" for record in said)
-    assert not any(record.exc_info for record in said)
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warnings and all(record.getMessage() == "a cycle failed: the relay is on fire" for record in warnings)
+    assert not any(record.exc_info for record in warnings)
 
 
 def test_every_alarm_of_the_library_is_logged(beats: Beats, caplog: pytest.LogCaptureFixture) -> None:

@@ -93,16 +93,16 @@ class Tab:
         stops = []
         for _ in range(_MOST_TABS):
             self.key("Tab")
-            found = self.look(_FOCUS)
-            if found is None:
+            focus = self.look(_FOCUS)
+            if focus is None:
                 continue
-            stops.append(found)
-            assert found["outline"] != "none", f"no sign of focus on {found}"
-            assert found["tag"] == "a" or found["height"] >= 24, f"too small a target (WCAG 2.5.8): {found}"
+            stops.append(focus)
+            assert focus["outline"] != "none", f"no sign of focus on {focus}"
+            assert focus["tag"] == "a" or focus["height"] >= 24, f"too small a target (WCAG 2.5.8): {focus}"
             if all(
-                value in found[key] if key in ("text", "href") else found[key] == value for key, value in wanted.items()
+                value in focus[key] if key in ("text", "href") else focus[key] == value for key, value in wanted.items()
             ):
-                return dict(found)
+                return dict(focus)
         raise AssertionError(f"no {wanted} by Tab; there were {stops}")
 
     def choose(self, name: str, value: str, arrow: str = "ArrowDown") -> None:
@@ -154,9 +154,9 @@ class Tab:
         impacts = [*(["minor", "moderate"] if every else []), "serious", "critical"]
         self.scripts(on=True)
         self.look(tool("axe-core", "axe.min.js").read_text(encoding="utf-8") + ";0")
-        found = list(json.loads(self.look(_AXE % json.dumps(impacts))))
+        parsed = list(json.loads(self.look(_AXE % json.dumps(impacts))))
         self.scripts(on=False)
-        return found
+        return parsed
 
     def overflow(self) -> int:
         """Return by how many pixels the page is wider than the window (WCAG 1.4.10)."""
@@ -182,10 +182,10 @@ class _Pipe:
         message = {"id": self._number, "method": method, "params": params} | ({"sessionId": session} if session else {})
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while True:
-            found = self._next(method)
-            if found.get("id") == self._number:
-                assert "error" not in found, (method, found["error"])
-                return dict(found["result"])
+            reply = self._next(method)
+            if reply.get("id") == self._number:
+                assert "error" not in reply, (method, reply["error"])
+                return dict(reply["result"])
 
     def forget(self) -> None:
         """Forget all events until now."""
@@ -204,10 +204,10 @@ class _Pipe:
             assert data, f"Chromium does not answer: {what}"
             self._rest += data
         line, _, self._rest = self._rest.partition(b"\0")
-        found: dict[str, Any] = json.loads(line)
-        if "method" in found:
-            self._events.append(found["method"])
-        return found
+        parsed: dict[str, Any] = json.loads(line)
+        if "method" in parsed:
+            self._events.append(parsed["method"])
+        return parsed
 
 
 @contextmanager

@@ -42,8 +42,8 @@ def by_opendkim(message: bytes, records: Mapping[str, str], folder: Path) -> str
             [unshare, "-m", "sh", "-c", script, str(resolver), program, str(folder)],
             input=message, capture_output=True, check=False, timeout=120,
         )  # fmt: skip
-    said = (done.stdout + done.stderr).decode(errors="replace").strip()
-    return said or ("" if done.returncode == 0 else f"exit code {done.returncode}")
+    output = (done.stdout + done.stderr).decode(errors="replace").strip()
+    return output or ("" if done.returncode == 0 else f"exit code {done.returncode}")
 
 
 @contextmanager

@@ -120,8 +120,8 @@ class Dovecot:
         try:
             session.login("bounces", "secret")
             session.select("INBOX", readonly=True)
-            _, found = session.fetch("1:*", "(FLAGS)")
-            flags = [imaplib.ParseFlags(one) for one in found if isinstance(one, bytes)]
+            _, lines = session.fetch("1:*", "(FLAGS)")
+            flags = [imaplib.ParseFlags(one) for one in lines if isinstance(one, bytes)]
         finally:
             session.logout()
         return [" ".join(sorted(flag.decode() for flag in each if flag != rb"\Recent")) for each in flags]
@@ -129,8 +129,8 @@ class Dovecot:
     @property
     def log(self) -> str:
         """Return its log."""
-        found = [path for path in (self._folder / "log", self._folder / "out") if path.exists()]
-        return "\n".join(path.read_text(errors="replace") for path in found)
+        paths = [path for path in (self._folder / "log", self._folder / "out") if path.exists()]
+        return "\n".join(path.read_text(errors="replace") for path in paths)
 
 
 @contextmanager

@@ -52,23 +52,23 @@ class NameServer:
         reply.flags |= dns.flags.RA
         for _ in range(10):
             text = name.to_text(omit_final_dot=True).lower()
-            found = self.zone.get(f"{text} {kind}") or self.zone.get(f"{text} *")
-            if found == "SILENCE":
+            behaviour = self.zone.get(f"{text} {kind}") or self.zone.get(f"{text} *")
+            if behaviour == "SILENCE":
                 return None
-            if found == "GARBAGE":
+            if behaviour == "GARBAGE":
                 return packet[:2] + b"\xff" * 20
-            if found in ("SERVFAIL", "REFUSED"):
-                reply.set_rcode(dns.rcode.from_text(found))
+            if behaviour in ("SERVFAIL", "REFUSED"):
+                reply.set_rcode(dns.rcode.from_text(behaviour))
                 break
             alias = self.zone.get(f"{text} CNAME")
-            if found is None and alias is not None:
+            if behaviour is None and alias is not None:
                 reply.answer.append(dns.rrset.from_text(name, 60, "IN", "CNAME", f"{alias}."))
                 name = dns.name.from_text(alias)
                 if self.chases:
                     continue
                 break
-            if found is not None:
-                reply.answer.append(dns.rrset.from_text(name, 60, "IN", kind, *found.strip().splitlines()))
+            if behaviour is not None:
+                reply.answer.append(dns.rrset.from_text(name, 60, "IN", kind, *behaviour.strip().splitlines()))
             elif not any(key.split()[0] == text or key.split()[0].endswith(f".{text}") for key in self.zone):
                 reply.set_rcode(dns.rcode.NXDOMAIN)
             break

@@ -212,8 +212,8 @@ class Postfix:
                 command, check=False, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, timeout=60
             )
         if done.returncode != 0:
-            said = out.read_text(errors="replace")
-            raise RuntimeError(f"{' '.join(command)} failed ({done.returncode}): {said}\n{self.log}")
+            output = out.read_text(errors="replace")
+            raise RuntimeError(f"{' '.join(command)} failed ({done.returncode}): {output}\n{self.log}")
 
 
 @contextmanager

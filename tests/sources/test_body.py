@@ -123,7 +123,7 @@ def test_a_rotated_picture_has_the_size_that_is_shown(links: FileLinks) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "level"),
+    ("text", "words", "level"),
     [
         ("[x](other.en.md)", "file of an item", "error"),
         ("[x](nothing.en.md)", "file of an item", "error"),
@@ -137,11 +137,11 @@ def test_a_rotated_picture_has_the_size_that_is_shown(links: FileLinks) -> None:
         ("[x](page.html)", "cannot be served", "error"),
     ],
 )
-def test_problems_with_addresses_are_reported(links: FileLinks, text: str, said: str, level: str) -> None:
+def test_problems_with_addresses_are_reported(links: FileLinks, text: str, words: str, level: str) -> None:
     (links.location.content / ".hidden.pdf").write_text("x")
     (links.location.content / "page.html").write_text("x")
     render_body(text, links)
-    assert [(fault.level, said in fault.message) for fault in links.problems] == [(level, True)]
+    assert [(fault.level, words in fault.message) for fault in links.problems] == [(level, True)]
 
 
 def test_a_link_out_of_the_folder_is_refused(links: FileLinks) -> None:

@@ -205,8 +205,8 @@ def test_json_of_a_website_is_read() -> None:
 def test_a_picture_of_an_editor_is_decoded_in_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "measure_picture", lambda *_: pytest.fail("it was decoded in the main process"))
     PillowImage.new("RGB", (30, 20)).save(tmp_path / "a.png")
-    found = media.measure(tmp_path / "a.png", picture=True)
-    assert (found.width, found.height, found.media_type) == (30, 20, "image/png")
+    measured = media.measure(tmp_path / "a.png", picture=True)
+    assert (measured.width, measured.height, measured.media_type) == (30, 20, "image/png")
     (tmp_path / "b.png").write_bytes(b"no picture")
     with pytest.raises(media.MediaError, match=r"b\.png is not a readable picture"):
         media.measure(tmp_path / "b.png", picture=True)

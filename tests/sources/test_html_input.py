@@ -133,7 +133,7 @@ def test_elements_of_other_systems_leave_their_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("markup", "said", "mend"),
+    ("markup", "words", "mend"),
     [
         (
             "![x][i]\n\n[i]: <data:image/png;base64,iVBORw0KGgo" + "A" * 300 + ">",
@@ -146,11 +146,11 @@ def test_elements_of_other_systems_leave_their_text() -> None:
         ("[x](ftp://a.example/b)", "ftp://a.example/b", "https address"),
     ],
 )
-def test_an_address_that_nobody_can_open_is_reported(markup: str, said: str, mend: str) -> None:
+def test_an_address_that_nobody_can_open_is_reported(markup: str, words: str, mend: str) -> None:
     body, problems = read(markup, is_markdown=True)
     assert "file:" not in body
     assert len(problems) == 1
-    assert said in problems[0].message
+    assert words in problems[0].message
     assert mend in problems[0].mend
 
 
@@ -187,8 +187,8 @@ def test_what_only_a_script_would_show_is_reported() -> None:
         '<form><label>Name</label><input name="n"></form><drupal-media data-entity-uuid="1"></drupal-media>'
         '<svg role="img" aria-label="Visitors by month"><path d="M0"/></svg><video></video>'
     )
-    said = " ".join(problem.message for problem in problems)
-    assert all(word in said for word in ("form", "drupal-media", "Visitors by month", "<video>"))
+    messages = " ".join(problem.message for problem in problems)
+    assert all(word in messages for word in ("form", "drupal-media", "Visitors by month", "<video>"))
 
 
 def test_html_without_its_ends_keeps_the_story() -> None:

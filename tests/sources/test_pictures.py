@@ -194,9 +194,9 @@ def test_an_invalid_picture_stays_a_link_and_others_come(
         assert f'src="{room.site.url}{name}"' in one.body
         assert [each.name for each in one.media] == ["a.png"]
         assert len(room.kept()) == 1
-        [said] = room.said()
-        assert name in said
-        assert WRONG[what][1] in said
+        [line] = room.said()
+        assert name in line
+        assert WRONG[what][1] in line
 
 
 def test_a_slow_picture_does_not_delay_the_end_of_a_run(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +222,7 @@ def test_a_slow_picture_does_not_delay_the_end_of_a_run(room: Newsroom, monkeypa
         room.bring(seconds=0.5)
         assert 1.0 < time.monotonic() - began < 60.0
         stop.set()
-    assert [slow in said for said in room.said()] == [True]
+    assert [slow in line for line in room.said()] == [True]
     assert room.bring(NOW + timedelta(minutes=5)) == 1  # the other picture was not fetched yet
     assert [one.name for one in room.found()[0].media] == ["a.png"]
 
@@ -420,7 +420,7 @@ def test_private_addresses_are_never_connected_to(room: Newsroom, monkeypatch: p
     inside.close()
     assert [room.asked(f"/{n}.png") for n in range(2)] == [[302], [302]]
     assert len(room.said()) == 4
-    assert sum("private address" in said for said in room.said()) >= 2
+    assert sum("private address" in line for line in room.said()) >= 2
 
 
 @pytest.mark.parametrize(

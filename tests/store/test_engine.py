@@ -9,8 +9,8 @@ from tidings.store.engine import describe_fault, split_chunks
 
 def test_no_part_of_a_secret_stays_in_a_shortened_message() -> None:
     fault = OperationalError("SELECT 1", {}, Exception("x" * 295 + " hunter2-and-more\nsecond line"))
-    said = describe_fault(fault, lambda text: text.replace("hunter2-and-more", "[secret]"))
-    assert len(said) == 300 and "hunter" not in said and "second" not in said
+    shown = describe_fault(fault, lambda text: text.replace("hunter2-and-more", "[secret]"))
+    assert len(shown) == 300 and "hunter" not in shown and "second" not in shown
     assert describe_fault(ValueError("no date")) == "ValueError: no date"
 
 

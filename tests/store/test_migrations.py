@@ -98,8 +98,8 @@ def test_renamed_tables_keep_rows_and_numbers(empty: Store) -> None:
     assert migrate.upgrade(empty)
     with empty.write() as connection:
         for table, row in rows.items():
-            found = connection.execute(text(f"SELECT * FROM {RENAMED[table]}")).mappings().one()
-            assert {name: found[name] for name in row} == row
+            stored = connection.execute(text(f"SELECT * FROM {RENAMED[table]}")).mappings().one()
+            assert {name: stored[name] for name in row} == row
         again = text("INSERT INTO past_readers (selection, subscribers) VALUES (6, :raw) RETURNING id")
         assert connection.execute(again, {"raw": b"y"}).scalar_one() == 10
 
@@ -193,11 +193,11 @@ def test_two_processes_may_create_one_store(empty_database_url: str, tmp_path: P
         store.close()
 
 
-@pytest.mark.parametrize(("found", "says"), [("0000", "tidings upgrade"), ("9999", "newer than this version")])
-def test_another_version_is_refused_by_name(empty: Store, found: str, says: str) -> None:
+@pytest.mark.parametrize(("expected", "says"), [("0000", "tidings upgrade"), ("9999", "newer than this version")])
+def test_another_version_is_refused_by_name(empty: Store, expected: str, says: str) -> None:
     migrate.create_or_check(empty)
     with empty.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": found})
+        connection.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": expected})
     with pytest.raises(StoreVersionError, match=says):
         migrate.create_or_check(empty)
 

@@ -34,9 +34,9 @@ def test_a_post_goes_as_text_with_its_link() -> None:
     with HttpSink() as sink:
         outcome = _sent(sink)
     (post,) = sink.received
-    said = json.loads(post.body)
+    parsed = json.loads(post.body)
     assert outcome.verdict is Verdict.ACCEPTED
-    assert sample_item().title in said["message"] and sample_item().url in said["message"]
+    assert sample_item().title in parsed["message"] and sample_item().url in parsed["message"]
 
 
 @pytest.mark.parametrize("step", [Step(500), Step(429, headers={"Retry-After": "1"}), Step(reset="after")])

@@ -74,7 +74,7 @@ def test_summaries_are_cut_first_then_hashtags_then_the_title() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "length", "said"),
+    ("text", "length", "message"),
     [
         ("short", 10, "short"),
         ("one two three", 8, "one two…"),
@@ -85,8 +85,8 @@ def test_summaries_are_cut_first_then_hashtags_then_the_title() -> None:
         ("word", 0, ""),
     ],
 )
-def test_a_cut_leaves_whole_words_or_whole_letters(text: str, length: int, said: str) -> None:
-    assert shorten(text, length) == said
+def test_a_cut_leaves_whole_words_or_whole_letters(text: str, length: int, message: str) -> None:
+    assert shorten(text, length) == message
 
 
 def test_a_hashtag_has_a_capital_for_each_word() -> None:
@@ -117,8 +117,8 @@ def test_a_preview_reads_as_people_see_the_post(kind: str) -> None:
     own = sample_item(2, text=f"Own_words & more: {link}.", url=link)
     post = replace(sample_post(), items=(sample_item(title=title, summary=summary), own))
     text = room(kind).text(room(kind).prepare(post))
-    said = [line for line in text.splitlines() if line]
-    assert {"Weekly digest", title, sample_item().url, summary, f"Own_words & more: {link}."} <= set(said), text
+    lines = [line for line in text.splitlines() if line]
+    assert {"Weekly digest", title, sample_item().url, summary, f"Own_words & more: {link}."} <= set(lines), text
     assert "](" not in room(kind).text(room(kind).prepare(sample_post(40)))
 
 

@@ -61,8 +61,8 @@ class Room:
         url = f"{self.server}_matrix/client/v3/{path}"
         answer = requests.request(method, url, json=told, headers=headers, timeout=60)
         assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        records: dict[str, Any] = answer.json()
+        return records
 
     def messages(self) -> list[dict[str, Any]]:
         """Return all posts, oldest first, also edits and redacted ones."""
@@ -167,8 +167,8 @@ def test_a_post_is_edited_replied_to_and_deleted(room: Room) -> None:
     shown = room.ask("GET", f"rooms/{room.id}/event/{first.receipt}")
     assert shown["unsigned"]["m.relations"]["m.replace"]["event_id"] == events[1]["event_id"]
     answer = replace(POST, items=(), title="", text="Correction: 4,180, not 4,810.")
-    said = channel.send(channel.prepare(answer), replace(attempt("answer"), reply_to=first.receipt))
-    assert said.verdict is Verdict.ACCEPTED, said
+    outcome = channel.send(channel.prepare(answer), replace(attempt("answer"), reply_to=first.receipt))
+    assert outcome.verdict is Verdict.ACCEPTED, outcome
     assert room.messages()[2]["content"]["m.relates_to"]["m.in_reply_to"]["event_id"] == first.receipt
     for _ in range(2):
         assert channel.take_down(first.receipt, attempt()).verdict is Verdict.ACCEPTED
@@ -202,8 +202,8 @@ def test_an_unknown_outcome_is_resolved_from_the_room(room: Room) -> None:
     sent = channel.send(body, attempt())
     for number in range(120):
         channel.send(channel.prepare(replace(POST, items=(), title=f"Other {number}")), attempt(f"s{number}"))
-    found = channel.find(body, attempt(at=before))
-    assert (found.verdict, found.receipt) == (Verdict.ACCEPTED, sent.receipt)
+    earlier = channel.find(body, attempt(at=before))
+    assert (earlier.verdict, earlier.receipt) == (Verdict.ACCEPTED, sent.receipt)
     assert channel.find(channel.prepare(replace(POST, title="x", items=())), attempt("never", before)).verdict is (
         Verdict.NOT_STARTED
     )

@@ -31,11 +31,11 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 def test_requests_of_amazons_test_suite_get_its_signatures(
     name: str, method: str, path: str, headers: dict[str, str], body: bytes, names: str, signature: str
 ) -> None:
-    found = sign_request(
+    signed = sign_request(
         SUITE, method=method, url=f"https://example.amazonaws.com{path}", headers=headers, body=body,
         region="us-east-1", service="service", at=AT,
     )  # fmt: skip
-    assert found["authorization"] == (
+    assert signed["authorization"] == (
         "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "
         f"SignedHeaders={names}, Signature={signature}"
     ), name
@@ -43,10 +43,10 @@ def test_requests_of_amazons_test_suite_get_its_signatures(
 
 def test_a_session_token_is_signed_and_no_secret_is_shown() -> None:
     lent = Credentials("AKIDEXAMPLE", SUITE.secret_key, "t0ken")
-    found = sign_request(
+    signed = sign_request(
         lent, method="POST", url="https://example.amazonaws.com:8443/x", headers={}, body=b"", region="us-east-1",
         service="ses", at=AT,
     )  # fmt: skip
-    assert "SignedHeaders=host;x-amz-date;x-amz-security-token," in found["authorization"]
-    assert (found["host"], found["x-amz-security-token"]) == ("example.amazonaws.com:8443", "t0ken")
-    assert SUITE.secret_key not in repr(lent) + repr(found) and "t0ken" not in repr(lent)
+    assert "SignedHeaders=host;x-amz-date;x-amz-security-token," in signed["authorization"]
+    assert (signed["host"], signed["x-amz-security-token"]) == ("example.amazonaws.com:8443", "t0ken")
+    assert SUITE.secret_key not in repr(lent) + repr(signed) and "t0ken" not in repr(lent)

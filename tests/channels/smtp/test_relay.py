@@ -361,12 +361,12 @@ def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[P
     for records in range(1, 40):
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
-        found: list[ssl.SSLSocket] = []
-        thread = threading.Thread(target=lambda: found.append(server_side.wrap_socket(theirs, server_side=True)))  # noqa: B023
+        sockets: list[ssl.SSLSocket] = []
+        thread = threading.Thread(target=lambda: sockets.append(server_side.wrap_socket(theirs, server_side=True)))  # noqa: B023
         thread.start()
         client = client_side.wrap_socket(ours)
         thread.join()
-        (server,) = found
+        (server,) = sockets
         # The message fills its last record exactly; the next envelope is in the next record.
         size = 16_384 * records - len(b".\r\n")
         queue = _Some(["ada", "bob"], data=b"x" * (size - 2) + b"\r\n")
@@ -399,14 +399,14 @@ def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: SmtpSink) -> None
         reached=lambda point: arrived.set() if point == "after-dot" else None,
     )
     sink.delay = 90
-    found: list[Outcome] = []
-    thread = threading.Thread(target=lambda: found.append(_send(transport, "ada")))
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(_send(transport, "ada")))
     thread.start()
     assert arrived.wait(60)
     transport.abort()
     thread.join(60)
     assert not thread.is_alive()
-    assert found[0].verdict is Verdict.UNKNOWN
+    assert outcomes[0].verdict is Verdict.UNKNOWN
     # No new connection after that.
     assert _send(transport, "grace").verdict is Verdict.NOT_STARTED
 

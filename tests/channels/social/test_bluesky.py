@@ -42,10 +42,10 @@ def calls(sink: HttpSink) -> list[str]:
 
 def put(sink: HttpSink) -> dict[str, Any]:
     """Return the newest record, with its key."""
-    found: dict[str, Any] = json.loads(
+    parsed: dict[str, Any] = json.loads(
         [request for request in sink.received if request.path.endswith("putRecord")][-1].body
     )
-    return found
+    return parsed
 
 
 def test_a_repeat_is_the_same_record_in_one_session() -> None:
@@ -227,5 +227,5 @@ def test_an_invalid_handle_is_refused(handle: str) -> None:
 def test_an_edition_links_each_story_also_with_own_text() -> None:
     items = (sample_item(1), sample_item(2, text="Our own words."))
     channel = room("bluesky")
-    said = channel.text(channel.prepare(replace(sample_post(), items=items)))
-    assert all(item.url in said for item in items) and "Our own words." in said
+    shown = channel.text(channel.prepare(replace(sample_post(), items=items)))
+    assert all(item.url in shown for item in items) and "Our own words." in shown

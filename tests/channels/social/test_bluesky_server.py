@@ -40,8 +40,8 @@ class Account:
         """Return its posts, newest first."""
         query = {"repo": self.did, "collection": "app.bsky.feed.post", "limit": "100"}
         answer = requests.get(f"{self.url}xrpc/com.atproto.repo.listRecords", params=query, timeout=20)
-        found: list[dict[str, Any]] = answer.json()["records"]
-        return found
+        parsed: list[dict[str, Any]] = answer.json()["records"]
+        return parsed
 
     def channel(self, url: str = "") -> BlueskyChannel:
         """Return our channel with this account."""
@@ -56,12 +56,12 @@ def server() -> Iterator[str]:
         missing("the Bluesky PDS")
     with subprocess.Popen([node, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        said = json.loads(process.stdout.readline())
+        parsed = json.loads(process.stdout.readline())
         try:
-            yield f"http://127.0.0.1:{said['port']}/"
+            yield f"http://127.0.0.1:{parsed['port']}/"
         finally:
             process.kill()
-            shutil.rmtree(said["folder"], ignore_errors=True)
+            shutil.rmtree(parsed["folder"], ignore_errors=True)
 
 
 @pytest.fixture
@@ -129,8 +129,8 @@ def test_a_post_is_edited_replied_to_and_deleted(account: Account) -> None:
     [record] = account.records()
     assert "4,180" in record["value"]["text"] and record["value"]["createdAt"] == before
     answer = replace(POST, items=(), title="", text="Correction: 4,180, not 4,810.")
-    said = channel.send(channel.prepare(answer), replace(attempt("answer"), reply_to=edited.receipt))
-    assert said.verdict is Verdict.ACCEPTED, said
+    outcome = channel.send(channel.prepare(answer), replace(attempt("answer"), reply_to=edited.receipt))
+    assert outcome.verdict is Verdict.ACCEPTED, outcome
     [parent] = [record["value"]["reply"]["parent"] for record in account.records() if "reply" in record["value"]]
     assert parent["uri"] == record["uri"]
     for _ in range(2):

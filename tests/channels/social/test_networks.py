@@ -164,9 +164,9 @@ def test_little_text_is_escaped_except_our_hashtags() -> None:
 
 
 def test_a_duplicate_on_linkedin_is_the_first_post() -> None:
-    said = {"status": 422, "code": "DUPLICATE_POST", "message": "Content is a duplicate of urn:li:share:7009"}
-    assert _sent("linkedin", _json(422, said)).receipt == "urn:li:share:7009"
-    assert _sent("linkedin", _json(422, said)).verdict is Verdict.ACCEPTED
+    answer = {"status": 422, "code": "DUPLICATE_POST", "message": "Content is a duplicate of urn:li:share:7009"}
+    assert _sent("linkedin", _json(422, answer)).receipt == "urn:li:share:7009"
+    assert _sent("linkedin", _json(422, answer)).verdict is Verdict.ACCEPTED
     other = _sent("linkedin", _json(422, {"code": "INVALID_VALUE", "message": "urn:li:share:7009 is no author"}))
     assert other.verdict is Verdict.REJECTED and "INVALID_VALUE" in other.reason
 

@@ -27,7 +27,7 @@ def fires(zone: ZoneInfo, names: Callable[[datetime], bool], start: datetime, en
     It begins three days early, to know the earlier local minutes. If the clock jumps over local minutes that the rule
     names, it fires at the first minute after the gap. If the clock repeats a minute, it does not fire again.
     """
-    found: list[datetime] = []
+    moments: list[datetime] = []
     furthest: datetime | None = None
     for moment, wall in walls(zone, start - timedelta(days=3), end):
         if furthest is None:
@@ -43,8 +43,8 @@ def fires(zone: ZoneInfo, names: Callable[[datetime], bool], start: datetime, en
                 skipped += _MINUTE
             furthest = wall
         if hit and moment >= start:
-            found.append(moment)
-    return found
+            moments.append(moment)
+    return moments
 
 
 def last_day(day: date) -> int:

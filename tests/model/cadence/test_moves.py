@@ -283,8 +283,8 @@ def test_a_slot_moved_to_before_the_first_start_does_not_fire() -> None:
 )
 def test_every_other_week_counts_from_its_date(begin: str, days: str, expected: list[str]) -> None:
     cadence = Cadence(parse_every_other(parse_rule("weekly", f"{days} 09:00"), begin), "UTC")
-    found = next_slots(cadence, moment("2026-12-01T00:00"), 3)
-    assert [f"{slot.at:%a %d %b}" for slot in found] == expected
+    slots = next_slots(cadence, moment("2026-12-01T00:00"), 3)
+    assert [f"{slot.at:%a %d %b}" for slot in slots] == expected
     with pytest.raises(CadenceError, match="only with `weekly`"):
         parse_every_other(parse_rule("daily", "09:00"), begin)
 
@@ -392,13 +392,13 @@ def test_a_person_moves_one_slot(rule: str, moved: dict[str, str], now: str, due
     moves = tuple(parse_move(slot, to) for slot, to in moved.items())
     cadence = Cadence(parse_rule("weekly", rule), "UTC", moved=moves)
     first, second = (moment(f"2026-12-{text}") for text in due)
-    found = [slot for slot in next_slots(cadence, moment(now), 3) if not slot.skip_reason]
-    assert [slot.at for slot in found[:2]] == [first, second]
+    slots = [slot for slot in next_slots(cadence, moment(now), 3) if not slot.skip_reason]
+    assert [slot.at for slot in slots[:2]] == [first, second]
     before = next(slot for slot in next_slots(cadence, moment("2026-11-26T00:00"), 9) if slot.at == first)
     earlier = max(
         slot.key for slot in list_slots(cadence, moment("2026-11-01T00:00"), before.key) if slot.key < before.key
     )
     assert find_due_slots(cadence, earlier, first - timedelta(minutes=1)) is None
     for after, at in ((earlier, first), (before.key, second)):
-        found = find_due_slots(cadence, after, at)
-        assert found is not None and found.slot is not None and found.slot.at == at and not found.merged
+        slots = find_due_slots(cadence, after, at)
+        assert slots is not None and slots.slot is not None and slots.slot.at == at and not slots.merged

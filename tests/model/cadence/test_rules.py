@@ -99,11 +99,11 @@ def test_skip_dates_and_holidays_skip_with_their_reason() -> None:
         skip_dates=(parse_skip_date("2026-12-24..2026-12-26"),),
         holidays=lambda day: "New Year" if day == date(2027, 1, 1) else None,
     )
-    found = {
+    slots = {
         s.key.date(): s.skip_reason for s in list_slots(cadence, moment("2026-12-23T10:00"), moment("2027-01-01T12:00"))
     }
-    assert [day.day for day, reason in found.items() if reason] == [24, 25, 26, 1]
-    assert "New Year" in str(found[date(2027, 1, 1)])
+    assert [day.day for day, reason in slots.items() if reason] == [24, 25, 26, 1]
+    assert "New Year" in str(slots[date(2027, 1, 1)])
 
 
 def test_a_new_story_on_a_holiday_waits_for_the_next_day() -> None:
@@ -120,34 +120,34 @@ def test_a_new_story_on_a_holiday_waits_for_the_next_day() -> None:
 
 def test_missed_slots_merge_and_lateness_counts_from_the_latest() -> None:
     cadence = Cadence(parse_rule("daily", "09:00"), "UTC")
-    found = find_due_slots(cadence, moment("2026-11-01T09:00"), moment("2026-11-05T10:00"))
-    assert found is not None
-    assert found.slot is not None
-    assert found.slot.key == moment("2026-11-05T09:00")
-    assert [slot.key.day for slot in found.merged] == [2, 3, 4]
+    due = find_due_slots(cadence, moment("2026-11-01T09:00"), moment("2026-11-05T10:00"))
+    assert due is not None
+    assert due.slot is not None
+    assert due.slot.key == moment("2026-11-05T09:00")
+    assert [slot.key.day for slot in due.merged] == [2, 3, 4]
 
 
 def test_a_done_slot_is_not_due_again() -> None:
     cadence = Cadence(parse_rule("weekly", "fri 09:00"), ALMATY)
     assert find_due_slots(cadence, moment("2026-11-20T04:00"), moment("2026-11-27T03:59")) is None
-    found = find_due_slots(cadence, moment("2026-11-20T04:00"), moment("2026-11-27T04:00"))
-    assert found is not None
-    assert found.slot is not None
+    due = find_due_slots(cadence, moment("2026-11-20T04:00"), moment("2026-11-27T04:00"))
+    assert due is not None
+    assert due.slot is not None
 
 
 def test_a_year_of_minute_slots_is_answered_at_once() -> None:
     cadence = Cadence(parse_rule("every", "1m"), ALMATY)
-    found = find_due_slots(cadence, moment("2025-11-01T00:00"), moment("2026-11-05T10:00"))
-    assert found is not None
-    assert len(found.merged) == 100
+    due = find_due_slots(cadence, moment("2025-11-01T00:00"), moment("2026-11-05T10:00"))
+    assert due is not None
+    assert len(due.merged) == 100
 
 
 def test_a_holiday_is_reported_even_when_nothing_is_due() -> None:
     cadence = Cadence(parse_rule("daily", "09:00"), "UTC", skip_dates=(parse_skip_date("2026-12-25"),))
-    found = find_due_slots(cadence, moment("2026-12-24T09:00"), moment("2026-12-25T09:00"))
-    assert found is not None
-    assert found.slot is None
-    assert len(found.skipped) == 1
+    due = find_due_slots(cadence, moment("2026-12-24T09:00"), moment("2026-12-25T09:00"))
+    assert due is not None
+    assert due.slot is None
+    assert len(due.skipped) == 1
 
 
 def test_next_slots_are_found_far_ahead_and_never_in_the_past() -> None:
@@ -158,28 +158,28 @@ def test_next_slots_are_found_far_ahead_and_never_in_the_past() -> None:
 
 def test_an_allowed_slot_is_found_after_a_hundred_skipped_ones() -> None:
     cadence = Cadence(parse_rule("every", "1h"), "UTC", skip_dates=(parse_skip_date("2026-11-10..2026-11-20"),))
-    found = find_due_slots(cadence, moment("2026-11-08T00:00"), moment("2026-11-20T12:00"))
-    assert found is not None and found.slot is not None
-    assert found.slot.key == moment("2026-11-09T23:00")
-    assert len(found.skipped) == 100
-    assert found.skipped[-1].key == moment("2026-11-20T12:00")
+    due = find_due_slots(cadence, moment("2026-11-08T00:00"), moment("2026-11-20T12:00"))
+    assert due is not None and due.slot is not None
+    assert due.slot.key == moment("2026-11-09T23:00")
+    assert len(due.skipped) == 100
+    assert due.skipped[-1].key == moment("2026-11-20T12:00")
 
 
 def test_a_year_of_skipped_days_checks_at_most_100_slots() -> None:
     asked: list[date] = []
     cadence = Cadence(parse_rule("every", "1m"), ALMATY, holidays=lambda day: asked.append(day) or "Strike")
-    found = find_due_slots(cadence, moment("2025-11-01T00:00"), moment("2026-11-05T10:00"))
-    assert found is not None
-    assert found.slot is None
-    assert len(found.skipped) == 100
+    due = find_due_slots(cadence, moment("2025-11-01T00:00"), moment("2026-11-05T10:00"))
+    assert due is not None
+    assert due.slot is None
+    assert len(due.skipped) == 100
     assert len(asked) < 5_000
 
 
 def test_slots_that_a_window_moves_together_are_planned_once() -> None:
     cadence = Cadence(parse_rule("every", "6h"), "UTC", window=parse_window("08:00-20:00"))
-    found = next_slots(cadence, moment("2026-11-23T17:00"), 3)
-    assert [slot.at.strftime("%dT%H") for slot in found] == ["23T18", "24T08", "24T12"]
-    assert found[1].key == moment("2026-11-24T06:00")
+    slots = next_slots(cadence, moment("2026-11-23T17:00"), 3)
+    assert [slot.at.strftime("%dT%H") for slot in slots] == ["23T18", "24T08", "24T12"]
+    assert slots[1].key == moment("2026-11-24T06:00")
 
 
 def test_a_slot_that_waits_for_its_window_is_planned() -> None:

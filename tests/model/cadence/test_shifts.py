@@ -68,13 +68,13 @@ def test_a_slot_moves_into_the_window_before_its_day_is_checked(
         window=parse_window(text),
         skip_dates=tuple(parse_skip_date(str(day)) for day in days),
     )
-    found = list(list_slots(cadence, start, start + timedelta(days=2)))
+    slots = list(list_slots(cadence, start, start + timedelta(days=2)))
     # Only the first and last dozen: with a slot each minute, the oracle would walk for minutes.
-    for slot in found[:12] + found[-12:]:
+    for slot in slots[:12] + slots[-12:]:
         assert slot.at == _first_inside(zone, slot.key, inside)
         assert (slot.move_reason is not None) == (slot.at != slot.key)
         assert (slot.skip_reason is not None) == (slot.at.astimezone(zone).date() in days)
-    assert [slot.at for slot in found] == sorted(slot.at for slot in found)
+    assert [slot.at for slot in slots] == sorted(slot.at for slot in slots)
 
 
 @settings(max_examples=EXAMPLES // 4)
@@ -108,21 +108,21 @@ def test_the_latest_slot_that_is_not_skipped_is_due(
     )
     reached = [slot for slot in list_slots(cadence, after, now) if slot.at <= now]
     going = [slot for slot in reached if not slot.skip_reason]
-    found = find_due_slots(cadence, after, now)
+    due = find_due_slots(cadence, after, now)
     if not reached:
-        assert found is None
+        assert due is None
         return
-    assert found is not None
-    assert found.slot == (going[-1] if going else None)
+    assert due is not None
+    assert due.slot == (going[-1] if going else None)
     skipped, merged = [slot for slot in reached if slot.skip_reason], going[:-1]
     if len(reached) <= 100:
-        assert (list(found.skipped), list(found.merged)) == (skipped, merged)
+        assert (list(due.skipped), list(due.merged)) == (skipped, merged)
     else:
-        assert len(found.skipped) <= 100 and len(found.merged) <= 100
-        assert list(found.skipped) == skipped[len(skipped) - len(found.skipped) :]
-        assert list(found.merged) == merged[len(merged) - len(found.merged) :]
+        assert len(due.skipped) <= 100 and len(due.merged) <= 100
+        assert list(due.skipped) == skipped[len(skipped) - len(due.skipped) :]
+        assert list(due.merged) == merged[len(merged) - len(due.merged) :]
         # A caller that stores its progress stores the newest key.
-        assert max(slot.key for slot in (*going[-1:], *found.skipped)) == reached[-1].key
+        assert max(slot.key for slot in (*going[-1:], *due.skipped)) == reached[-1].key
 
 
 @settings(max_examples=EXAMPLES // 2)
@@ -132,14 +132,14 @@ def test_the_next_slots_will_be_due_once_each(
 ) -> None:
     name, now = span
     cadence = Cadence(parse_rule(*rule[:2]), name, window=parse_window(window[0]) if window else None)
-    found = next_slots(cadence, now, count)
+    slots = next_slots(cadence, now, count)
     by_moment: dict[datetime, Slot] = {}
-    until = max([now, *(slot.at for slot in found)])
+    until = max([now, *(slot.at for slot in slots)])
     for slot in list_slots(cadence, now - timedelta(days=3), until):
         if slot.at > now:
             by_moment[slot.at] = slot
-    assert found == list(by_moment.values())[:count]
-    assert len(found) == count
+    assert slots == list(by_moment.values())[:count]
+    assert len(slots) == count
 
 
 @settings(max_examples=EXAMPLES // 4)

@@ -19,8 +19,8 @@ from tidings.store.people import segments, subscribers
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as opened:
+        yield opened
 
 
 def test_every_confirmed_reader_of_the_frequency_has_one_line(newsroom: RunningNewsroom) -> None:

@@ -12,11 +12,11 @@ from tests.fixtures.newsroom import RunningNewsroom, open_newsroom
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", public=False) as opened:
+        yield opened
 
 
 @pytest.fixture
 def on_both(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, public=False) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", database_url, public=False) as opened:
+        yield opened

@@ -28,8 +28,10 @@ POSTS = 'cadence: {daily: "09:00"}\ndeliver: [{channel: team, per: item}]\n'
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", f"sqlite:///{tmp_path / 'tidings.db'}", {"daily": POSTS}, public=False) as found:
-        yield found
+    with open_newsroom(
+        tmp_path / "n", f"sqlite:///{tmp_path / 'tidings.db'}", {"daily": POSTS}, public=False
+    ) as opened:
+        yield opened
 
 
 def said(newsroom: RunningNewsroom) -> list[str]:

@@ -144,9 +144,9 @@ def test_a_refused_first_post_has_no_replies(threads: RunningNewsroom, network: 
     assert threads.editions() == ["daily/1 done"]
 
 
-@pytest.mark.parametrize("found", [True, False])
+@pytest.mark.parametrize("expected", [True, False])
 def test_thread_continues_after_the_first_post_is_found(
-    threads: RunningNewsroom, network: MastodonServer, found: bool
+    threads: RunningNewsroom, network: MastodonServer, expected: bool
 ) -> None:
     network.lose = 1
     told(threads, "one", "en", "ru")
@@ -161,7 +161,7 @@ def test_thread_continues_after_the_first_post_is_found(
     with pytest.raises(RefusedError, match=r"https://elsewhere.example/1 is not a post of channel 'social'"):
         settled(url="https://elsewhere.example/1")
     assert states(threads)[0][0] == "in_doubt"
-    if found:
+    if expected:
         settled(url=f"{server}@news/1")
         threads.tick(MONDAY + HOUR)
         assert network.threads == {"1": ["ru", "en"]}
@@ -305,13 +305,13 @@ def test_check_refuses_impossible_threads(tmp_path: Path) -> None:
             changed = text.replace("team: {type: slack,", f"team: {{type: slack, {settings},")
             (root / "tidings.yaml").write_text(changed, encoding="utf-8")
             line = next(n for n, line in enumerate(changed.splitlines(), 1) if "type: slack" in line)
-            found = [
+            messages = [
                 str(problem)
                 for problem in check_newsroom(root)
                 if problem.level == "error" and "team" in problem.message
             ]
-            assert all(one.startswith(f"tidings.yaml:{line}:") for one in found)
-            return found
+            assert all(one.startswith(f"tidings.yaml:{line}:") for one in messages)
+            return messages
 
         [cannot] = problems("languages: [kk, en], translations: thread")
         assert "slack cannot do `translations: thread`" in cannot and "translations: first" in cannot

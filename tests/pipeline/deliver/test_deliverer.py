@@ -77,8 +77,8 @@ def test_each_verdict_ends_in_its_state(store: Store, alive: locks.Liveness, sin
     add_mailing(store, add_readers(store, names), add_edition(store))
     sender = deliverer(store, alive, sink.port)
     done = sender.run_until_idle()
-    found = {row["address"].partition("@")[0]: row for row in rows(store)}
-    assert {name: row["state"] for name, row in found.items()} == {
+    by_name = {row["address"].partition("@")[0]: row for row in rows(store)}
+    assert {name: row["state"] for name, row in by_name.items()} == {
         "ada": "accepted",
         "rcpt-550": "rejected",
         "dot-554": "rejected",
@@ -91,10 +91,10 @@ def test_each_verdict_ends_in_its_state(store: Store, alive: locks.Liveness, sin
         "lost.y": "in_doubt",
         "grace": "accepted",
     }
-    assert found["rcpt-550"]["reason"] == "550 5.1.1 refused at RCPT (RCPT)"
-    assert (found["once-lost.x"]["doubts"], found["once-lost.x"]["attempts"]) == (1, 2)
-    assert (found["lost.y"]["doubts"], found["lost.y"]["next_at"]) == (2, None)
-    assert found["rcpt-450"]["next_at"] == NOW + BACKOFF[0]
+    assert by_name["rcpt-550"]["reason"] == "550 5.1.1 refused at RCPT (RCPT)"
+    assert (by_name["once-lost.x"]["doubts"], by_name["once-lost.x"]["attempts"]) == (1, 2)
+    assert (by_name["lost.y"]["doubts"], by_name["lost.y"]["next_at"]) == (2, None)
+    assert by_name["rcpt-450"]["next_at"] == NOW + BACKOFF[0]
     copies = Counter(entry["to"].partition("@")[0] for entry in sink.taken())
     assert copies == {"ada": 1, "once-lost.x": 2, "lost.y": 2, "grace": 1}
     lost = [entry["message_id"] for entry in sink.taken() if entry["to"].startswith("once-lost")]
@@ -398,10 +398,10 @@ def test_deliveries_of_a_dead_process_are_recovered(
             writer.flush()
 
     _leave_in_hand(store, "gone-1-ff", None if left == "being made" else note)
-    found = recover(store, alive, now=NOW, policies=ResendPolicies())
+    recovered = recover(store, alive, now=NOW, policies=ResendPolicies())
     (row,) = rows(store)
     assert (row["state"], row["doubts"], row["crashes"], row["owner"]) == (state, doubts, crashes, "")
-    assert found == {state: 1}
+    assert recovered == {state: 1}
     assert Journal(store).owners() == set()
     assert recover(store, alive, now=NOW, policies=ResendPolicies()) == {}
 

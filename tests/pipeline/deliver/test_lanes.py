@@ -170,10 +170,10 @@ def test_a_pace_halves_at_a_refusal_and_doubles_each_minute() -> None:
     assert first.rate_at(1060.0) == pytest.approx(40.0)
     assert first.rate_at(2000.0) is None
     assert first.rate_at(1000.0 + 30 * 86400) is None
-    found = first
+    pace = first
     for moment in range(1002, 1100, 2):
-        found = slow_down(found, 40.0, float(moment))
-    assert found.rate == SLOWEST
+        pace = slow_down(pace, 40.0, float(moment))
+    assert pace.rate == SLOWEST
 
 
 @pytest.mark.parametrize("kind", ["alert", "test", "notice"])

@@ -25,9 +25,9 @@ def down(reason: str = "connection refused", *, until: datetime = NOW + SECOND) 
 
 
 def sender_of(plan: SenderPlan, delivery: int) -> str | None:
-    found = [part.sender for part in plan.ranges if part.first <= delivery % plan.divisor < part.end]
-    assert len(found) <= 1
-    return found[0] if found else None
+    chosen = [part.sender for part in plan.ranges if part.first <= delivery % plan.divisor < part.end]
+    assert len(chosen) <= 1
+    return chosen[0] if chosen else None
 
 
 def count(plan: SenderPlan, deliveries: int = 1200) -> Counter[str | None]:
@@ -83,8 +83,8 @@ def test_each_delivery_has_exactly_one_sender_that_is_up(
     senders = [sender(f"s{index}", weight) for index, weight in enumerate(weights)]
     plan = plan_senders(senders, {f"s{index}": down() for index in broken}, NOW)
     up = {sender.name for sender in senders} - {f"s{index}" for index in broken}
-    found = sender_of(plan, number)
-    assert (found in up) if up else found is None
+    chosen = sender_of(plan, number)
+    assert (chosen in up) if up else chosen is None
 
 
 # -- health -----------------------------------------------------------------------------------------------------------

@@ -51,17 +51,17 @@ def sky() -> Sky:
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str, sky: Sky) -> Iterator[RunningNewsroom]:
-    with HttpSink(answer=sky) as sink, open_newsroom(tmp_path / "n", database_url) as found:
-        media = found.folder.root / "content" / "media"
+    with HttpSink(answer=sky) as sink, open_newsroom(tmp_path / "n", database_url) as opened:
+        media = opened.folder.root / "content" / "media"
         media.mkdir()
         Image.new("RGB", (40, 40), "teal").save(media / "a.png")
         server = sink.url.partition("/hook/")[0]
         settings = f"type: bluesky, server: '{server}/', handle: a.org, password: {{env: DESK_SECRET}}"
-        found.configure("channels:\n", f"channels:\n  sky: {{{settings}, languages: [en], allow_private: true}}\n")
-        found.schedule("daily", 'cadence: {daily: "09:00"}\ndeliver: [{channel: sky, per: item}]\n')
-        found.tick(MONDAY - HOUR)
-        found.item("one", images='[{src: media/a.png, alt: "Teal"}]')
-        yield found
+        opened.configure("channels:\n", f"channels:\n  sky: {{{settings}, languages: [en], allow_private: true}}\n")
+        opened.schedule("daily", 'cadence: {daily: "09:00"}\ndeliver: [{channel: sky, per: item}]\n')
+        opened.tick(MONDAY - HOUR)
+        opened.item("one", images='[{src: media/a.png, alt: "Teal"}]')
+        yield opened
 
 
 def kept(newsroom: RunningNewsroom) -> list[tuple[int, str]]:

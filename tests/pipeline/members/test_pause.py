@@ -16,8 +16,8 @@ from tidings.store.people import subscribers
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}, public=False) as opened:
+        yield opened
 
 
 def pause(newsroom: RunningNewsroom, address: str, until: datetime | None) -> None:
@@ -40,8 +40,8 @@ def test_stories_during_a_pause_wait_for_the_reader(newsroom: RunningNewsroom) -
     assert flat(newsroom.read(eve)) == ["day-0", "day-1"]
     assert {entry.reason for entry in newsroom.entries(state="skipped")} == {"paused"}
     with newsroom.runtime.store.read() as connection:
-        said = explain(connection, newsroom.runtime.newsroom, ada, "day-0", str)
-    assert any("asked for a pause" in line for line in said)
+        lines = explain(connection, newsroom.runtime.newsroom, ada, "day-0", str)
+    assert any("asked for a pause" in line for line in lines)
     newsroom.item("day-2")
     newsroom.tick(MONDAY + 2 * DAY)
     assert sorted(flat(newsroom.read(ada))) == ["day-0", "day-1", "day-2"]
@@ -86,8 +86,8 @@ def test_a_reader_who_left_in_a_pause_returns_without_it(newsroom: RunningNewsro
 
 def test_the_offered_pauses_are_in_order_and_unique(newsroom: RunningNewsroom) -> None:
     def offered(until: datetime | None) -> list[tuple[str, bool]]:
-        found = preferences.pause_choices(newsroom.runtime.newsroom, until, MONDAY, "en")
-        return [(one["name"], one["checked"]) for one in found]
+        choices = preferences.pause_choices(newsroom.runtime.newsroom, until, MONDAY, "en")
+        return [(one["name"], one["checked"]) for one in choices]
 
     none = [("0", True), ("14", False), ("30", False), ("90", False)]
     assert offered(None) == offered(MONDAY - DAY) == none

@@ -132,8 +132,8 @@ class ReadersLife(RuleBasedStateMachine):
         with self.store.write() as connection:
             addresses = {row.id: row.address for row in connection.execute(select(t.subscribers))}
             paused = subscribers.paused_subscribers(connection, name, self.now)
-            found = subscribers.readers(connection, name, None)
-            readers = [each for each in found if each.skip_reason is None and each.subscriber not in paused]
+            addressed = subscribers.readers(connection, name, None)
+            readers = [each for each in addressed if each.skip_reason is None and each.subscriber not in paused]
             mailing = ledger.get_or_create_mailing(
                 connection, f"edition:{edition}", "edition", now=self.now, schedule="friday", edition=edition, open=True
             )

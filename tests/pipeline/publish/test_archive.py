@@ -21,15 +21,15 @@ MAIL_RULES = {"prefer-native-element": ["error", {"exclude": ["article"]}]}
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url) as found:
-        found.schedule("daily", DAILY)
-        found.reader("anna")
-        found.reader("boris", language="ru", topics=("water",))
-        found.tick(MONDAY - 12 * HOUR)
-        found.item("one", title="A well & a road", topics="[water]")
-        found.item("one", "ru", title="Колодец и дорога", topics="[water]")
-        found.item("two", "ru", title="Школа")
-        yield found
+    with open_newsroom(tmp_path / "n", database_url) as opened:
+        opened.schedule("daily", DAILY)
+        opened.reader("anna")
+        opened.reader("boris", language="ru", topics=("water",))
+        opened.tick(MONDAY - 12 * HOUR)
+        opened.item("one", title="A well & a road", topics="[water]")
+        opened.item("one", "ru", title="Колодец и дорога", topics="[water]")
+        opened.item("two", "ru", title="Школа")
+        yield opened
 
 
 def page(newsroom: RunningNewsroom, path: str) -> str:
@@ -194,9 +194,9 @@ def test_mails_per_story_have_their_own_pages(newsroom: RunningNewsroom) -> None
     shown = [page(newsroom, f"digest/1/en/{part}/index.html") for part in (1, 2, 3)]
     assert sum("Bridge</" in text for text in shown) == 1
     for mail in newsroom.mails("anna@example.org"):
-        found = re.search(r"https://news\.example\.org/archive/(digest/1/en/\d)\r\n", mail.text)
-        assert found is not None
-        assert page(newsroom, f"{found[1]}/index.html")
+        match = re.search(r"https://news\.example\.org/archive/(digest/1/en/\d)\r\n", mail.text)
+        assert match is not None
+        assert page(newsroom, f"{match[1]}/index.html")
 
 
 @pytest.mark.slow

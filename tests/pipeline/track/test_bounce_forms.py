@@ -48,8 +48,8 @@ def _plain(sample: Sample, sender: str) -> bytes:
 
 
 def _effect(raw: bytes, reader: str = READER) -> Effect | None:
-    found = parse_report(raw, reader, is_signed=True)
-    return found.refusal.effect if found.refusal else None
+    report = parse_report(raw, reader, is_signed=True)
+    return report.refusal.effect if report.refusal else None
 
 
 @pytest.mark.parametrize(("status", "step"), [("", 3), ("5.0.0", 3), ("5.1.1", 1)])
@@ -135,9 +135,9 @@ def test_a_complaint_of_a_rare_kind_is_one(kind: str) -> None:
 
 def test_an_unknown_bounce_is_left_to_a_person() -> None:
     raw = _HEAD.format(sender="postmaster@gate.example").encode() + b"\r\nDie Post kam zur\xc3\xbcck.\r\n"
-    found = parse_report(raw, READER, is_signed=True)
-    assert not found.is_feedback
-    assert found.is_unread
+    report = parse_report(raw, READER, is_signed=True)
+    assert not report.is_feedback
+    assert report.is_unread
 
 
 @pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
@@ -188,5 +188,5 @@ def test_encoded_words_are_read_and_lost_ones_doubted(diagnostic: str, effect: E
 )
 def test_an_absence_is_known_by_its_subject(subject: str) -> None:
     head = f"From: {READER}\nTo: {PATH}\nSubject: {Header(subject, 'utf-8').encode()}\n"
-    found = parse_report(f"{head}\nBack on Monday.\n".encode(), READER, is_signed=True)
-    assert (found.reason, found.is_unread) == ("an automatic reply", False)
+    report = parse_report(f"{head}\nBack on Monday.\n".encode(), READER, is_signed=True)
+    assert (report.reason, report.is_unread) == ("an automatic reply", False)

@@ -100,14 +100,14 @@ def test_an_unknown_mailbox_leaves_every_list_at_once(store: Store, ada: int) ->
     with store.read() as connection:
         assert consent.version(connection) > before
         consents = subscribers.consents_of(connection, ADA)
-        [found] = feedback.of_deliveries(connection, [1])[1]
+        [event] = feedback.of_deliveries(connection, [1])[1]
     assert sorted(row[1:] for row in consents if row[2] == "returned") == [
         ("digest", "returned", "hard, heard by lmtp"),
         ("press", "returned", "hard, heard by lmtp"),
     ]
-    assert (found.kind, found.code, found.via) == ("hard", "5.1.1", "lmtp")
-    assert "User unknown" in found.text
-    assert "@" not in found.text
+    assert (event.kind, event.code, event.via) == ("hard", "5.1.1", "lmtp")
+    assert "User unknown" in event.text
+    assert "@" not in event.text
 
 
 @ONE
@@ -354,9 +354,9 @@ def test_session_refusals_are_read_in_pages(store: Store, monkeypatch: pytest.Mo
     pages = []
     after = 0
     with store.read() as connection:
-        while found := refusals.find_refused(connection, NOW - DAY, after):
-            pages.append([one.id for one in found])
-            after = found[-1].id
+        while page := refusals.find_refused(connection, NOW - DAY, after):
+            pages.append([one.id for one in page])
+            after = page[-1].id
     assert pages == [[1, 2], [4, 5], [6, 7]]
     assert act_on_refusals(store, Bounces(soft=SOFT_LIMIT), NOW) == 6
 

@@ -82,24 +82,24 @@ def _read(name: str) -> ParsedReport:
 
 @pytest.mark.parametrize(("name", "expected"), REFUSALS.items(), ids=REFUSALS)
 def test_a_bounce_is_read(name: str, expected: tuple[Effect, str]) -> None:
-    found = _read(name)
-    assert found.refusal is not None, found.reason
-    assert (found.refusal.effect, found.refusal.code) == expected
-    assert found.recipient == ("айгүл@example.net" if "international" in name else "ada@example.net")
+    report = _read(name)
+    assert report.refusal is not None, report.reason
+    assert (report.refusal.effect, report.refusal.code) == expected
+    assert report.recipient == ("айгүл@example.net" if "international" in name else "ada@example.net")
 
 
 @pytest.mark.parametrize("name", sorted(COMPLAINTS))
 def test_a_complaint_is_read(name: str) -> None:
-    found = _read(name)
-    assert found.complaint in ("abuse", "opt-out"), found.reason
-    assert found.recipient == ("" if "redacted" in name else "ada@example.net")
+    report = _read(name)
+    assert report.complaint in ("abuse", "opt-out"), report.reason
+    assert report.recipient == ("" if "redacted" in name else "ada@example.net")
 
 
 @pytest.mark.parametrize(("name", "why"), NOTHING.items(), ids=NOTHING)
 def test_other_messages_are_no_feedback(name: str, why: str) -> None:
-    found = _read(name)
-    assert not found.is_feedback
-    assert why in found.reason
+    report = _read(name)
+    assert not report.is_feedback
+    assert why in report.reason
 
 
 def test_every_sample_is_tested() -> None:
@@ -161,9 +161,9 @@ HOSTILE = {
 @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_messages_end_soon_with_a_reason(raw: bytes) -> None:
     begun = time.process_time()
-    found = parse_report(raw)
+    report = parse_report(raw)
     assert time.process_time() - begun < 20
-    assert found.is_feedback or found.reason
+    assert report.is_feedback or report.reason
 
 
 def test_an_international_address_beyond_unicode_is_no_error() -> None:

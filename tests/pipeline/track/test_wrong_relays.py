@@ -90,8 +90,8 @@ class Script:
             return ""
         reply = re.sub("^([45]..)-", r"\1 ", self.chance.choice(self.replies)).replace("{r}", address)
         if address and reply != DROP:
-            found = classify(reply, stage="RCPT", recipient=address)
-            if found.kind is RefusalKind.GONE:
+            refusal = classify(reply, stage="RCPT", recipient=address)
+            if refusal.kind is RefusalKind.GONE:
                 self.edition.named_gone.add(address)
         return reply
 

@@ -73,9 +73,9 @@ def test_common_brand_colours_pass(colour: str) -> None:
 @pytest.mark.parametrize("colour", ["#ffcc00", "#00aa00", "#7fff00"])
 def test_a_brand_colour_that_inversion_spoils_is_named(colour: str) -> None:
     """A yellow keeps its lightness when a mail program inverts it, and the dark text on it becomes light."""
-    found = list(check_contrast(_branded(colour), make_palette(colour)))
-    assert found
-    assert all("inverts colours" in each.detail and "site.colour" in each.mend for each in found)
+    failures = list(check_contrast(_branded(colour), make_palette(colour)))
+    assert failures
+    assert all("inverts colours" in each.detail and "site.colour" in each.mend for each in failures)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_a_brand_colour_that_inversion_spoils_is_named(colour: str) -> None:
 )
 def test_colours_of_an_own_template_are_looked_at(part: str, words: str) -> None:
     page = f'<html><body><table><tr><td class="cell paper" style="background-color:#ffffff">{part}</td></tr></table>'
-    found = [failure.detail for failure in check_contrast(page, BLUE)]
-    assert any(words in detail for detail in found), found
+    failures = [failure.detail for failure in check_contrast(page, BLUE)]
+    assert any(words in detail for detail in failures), failures
 
 
 def test_hidden_and_coloured_parts_are_fine() -> None:

@@ -155,9 +155,9 @@ def test_a_picture_of_unknown_size_is_not_blown_up(size: tuple[int | None, int |
     picture = Image("https://elsewhere.example/icon.png", "An icon", width=size[0], height=size[1])
     doc = document([item("s1", images=(picture,))], template="press")
     tree = html.fromstring(parts(message(doc, Selection("en", item("s1"))))[1])
-    (found,) = tree.xpath("//img[@alt='An icon']")
-    assert found.get("width") == width
-    assert "max-width" in found.get("style", "")
+    (image,) = tree.xpath("//img[@alt='An icon']")
+    assert image.get("width") == width
+    assert "max-width" in image.get("style", "")
 
 
 def test_a_press_release_names_its_contact() -> None:

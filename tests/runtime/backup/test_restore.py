@@ -109,8 +109,8 @@ def test_editions_sent_since_the_backup_are_held(newsroom: RunningNewsroom) -> N
     assert "daily" in done.restored
     assert newsroom.editions() == ["daily/1 done", "daily/2 held"]
     assert [hold.reason.value for hold in newsroom.edition("daily/2").holds] == ["restored"]
-    found = status(newsroom.runtime, newsroom.now)
-    assert (found["restored"]["waiting"], found["ok"]) == (["daily/2"], False)
+    state = status(newsroom.runtime, newsroom.now)
+    assert (state["restored"]["waiting"], state["ok"]) == (["daily/2"], False)
     readers = [mail for mail in newsroom.folder.mails.received[before:] if mail.recipient != "comms@example.org"]
     assert readers == []
     assert any("restored from a backup" in text for text in newsroom.notices())

@@ -87,8 +87,8 @@ def test_large_indexes_are_made_before_the_migration(
             "SELECT indexrelid::regclass::text FROM pg_index WHERE indisvalid AND indrelid = 'subscribers'::regclass"
         )
         with store.read() as connection:
-            found = connection.exec_driver_sql(query).scalars()
-            return sorted(name for name in found if name in ("ix_name", "ix_shoe"))
+            rows = connection.exec_driver_sql(query).scalars()
+            return sorted(name for name in rows if name in ("ix_name", "ix_shoe"))
 
     with closing(Store(database_url, tmp_path)) as store:
         with newer.context() as interrupted:

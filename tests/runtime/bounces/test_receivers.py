@@ -46,8 +46,8 @@ LONG = b"y\n" * 900_000
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}, public=False) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}, public=False) as opened:
+        yield opened
 
 
 def _hand(port: int, to: str, data: bytes = BOUNCE) -> tuple[int, bytes]:
@@ -187,9 +187,9 @@ def test_the_service_listens(newsroom: RunningNewsroom) -> None:
                     time.sleep(0.2)
         finally:
             service.send_signal(signal.SIGTERM)
-            said = service.communicate(timeout=120)[0].decode()
+            output = service.communicate(timeout=120)[0].decode()
     assert service.returncode == 0
-    assert f"Bounces: LMTP at 127.0.0.1:{port}" in said
+    assert f"Bounces: LMTP at 127.0.0.1:{port}" in output
     with newsroom.runtime.store.read() as connection:
         [one] = subscribers.subscriptions(connection, address=address)
     assert one.state == subscribers.UNSUBSCRIBED

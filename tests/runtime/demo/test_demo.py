@@ -46,10 +46,10 @@ def test_the_demo_of_a_fleet_ends_with_all_agreeing(
             demo(once=True, port=18300, fleet=True)
     finally:
         signal.signal(signal.SIGTERM, before)
-    said = capsys.readouterr().out
-    assert ended.value.exit_code == 0, said
-    assert "The ledger agrees with what arrived, all 124 messages." in said
-    assert "3 workers sent them" in said
+    output = capsys.readouterr().out
+    assert ended.value.exit_code == 0, output
+    assert "The ledger agrees with what arrived, all 124 messages." in output
+    assert "3 workers sent them" in output
     log = (tmp_path / ".demo" / "workers.log").read_text()
     assert log.count("Warm shutdown") == 3 and "tidings.social" in log
 
@@ -107,14 +107,14 @@ def test_the_demo_ends_with_ledger_and_catcher_agreeing(
     with pytest.raises(typer.Exit) as ended:
         demo(once=True, port=18200)
     assert ended.value.exit_code == 0
-    said = capsys.readouterr().out
-    assert "The ledger agrees with what arrived" in said
-    assert "HELD" in said
-    assert "recomposes daily/5: sending" in said
-    assert "clicks 'unsubscribe'" in said
-    assert "reports/1 is HELD: waits for editor@example.org" in said and "daily/10 is HELD" in said
-    assert re.search(r"the comms room opens at http://127\.0\.0\.1:\d+/room/", said)
-    weekly = [line for line in said.splitlines() if re.match(r"\s*weekly/[12]\s+digest", line)]
+    output = capsys.readouterr().out
+    assert "The ledger agrees with what arrived" in output
+    assert "HELD" in output
+    assert "recomposes daily/5: sending" in output
+    assert "clicks 'unsubscribe'" in output
+    assert "reports/1 is HELD: waits for editor@example.org" in output and "daily/10 is HELD" in output
+    assert re.search(r"the comms room opens at http://127\.0\.0\.1:\d+/room/", output)
+    weekly = [line for line in output.splitlines() if re.match(r"\s*weekly/[12]\s+digest", line)]
     assert [re.findall(r"\d+", line)[2:5] for line in weekly] == [["8", "8", "8"], ["7", "8", "8"]]
     public = tmp_path / ".demo" / "newsroom" / "public"
     assert "4,180" in (public / "en" / "mobile-clinics" / "index.html").read_text(encoding="utf-8")

@@ -118,9 +118,9 @@ def test_a_held_edition_and_a_removed_source_are_shown(tmp_path: Path) -> None:
             (folder.root / "content").rename(folder.root / "elsewhere")
             tick(runtime, datetime.now(UTC))
             with runtime.store.read() as connection:
-                found = heartbeat.last_tick(connection)
-            assert found is not None and "newsroom" in found.unread
-            assert samples(runtime)["tidings_source_read_timestamp_seconds{source=newsroom}"] < found.at.timestamp()
+                stored = heartbeat.last_tick(connection)
+            assert stored is not None and "newsroom" in stored.unread
+            assert samples(runtime)["tidings_source_read_timestamp_seconds{source=newsroom}"] < stored.at.timestamp()
 
 
 def test_no_name_or_address_of_a_person_is_shown(tmp_path: Path) -> None:
@@ -144,11 +144,11 @@ def test_a_missing_store_is_a_metric_and_no_error(tmp_path: Path) -> None:
         (folder.root / "tidings.db").unlink()
         runtime.store.close()
         (folder.root / "tidings.db").mkdir()
-        found = scraped(metrics.exposition("")[0].decode())
+        samples = scraped(metrics.exposition("")[0].decode())
         (folder.root / "tidings.db").rmdir()
-    assert found["tidings_store_up"] == 0
-    assert found["tidings_service_fault{what=beat}"] == 1 and found["tidings_services{kind=full}"] == 1
-    assert "tidings_queue_pending" not in found
+    assert samples["tidings_store_up"] == 0
+    assert samples["tidings_service_fault{what=beat}"] == 1 and samples["tidings_services{kind=full}"] == 1
+    assert "tidings_queue_pending" not in samples
 
 
 @pytest.mark.slow
@@ -189,9 +189,9 @@ def test_each_process_answers_on_its_own_address(tmp_path: Path, database_url: s
                 full.send_signal(signal.SIGKILL)
                 full.wait()
                 wait_until(lambda: scraped(httpx.get(second).text)["tidings_services_died"] == 1)
-                found = scraped(httpx.get(second).text)
-                assert found["tidings_services{kind=full}"] == 0
-                assert "tidings_last_tick_timestamp_seconds" in found
+                samples = scraped(httpx.get(second).text)
+                assert samples["tidings_services{kind=full}"] == 0
+                assert "tidings_last_tick_timestamp_seconds" in samples
                 stop(only)
         with folder.runtime() as runtime, runtime.store.read() as connection:
             left = [one.work is heartbeat.ProcessRole.PAGES for one in heartbeat.load_heartbeats(connection)]

@@ -30,11 +30,11 @@ HOURLY = "cadence: {every: 1h}\ndeliver:\n  - {list: digest, frequency: all}\n"
 
 def wrong(runtime: Runtime) -> list[tuple[str, str]]:
     """Return (problem, remedy) of each problem. Checks that the JSON fits its schema."""
-    found = status(runtime, runtime.now())
-    plain = {key: _through_json(value) for key, value in found.items()}
+    state = status(runtime, runtime.now())
+    plain = {key: _through_json(value) for key, value in state.items()}
     assert misfits(plain, make_schemas()["status --json"]) == []
-    assert found["ok"] == (not found["wrong"])
-    return [(problem["what"], problem["mend"]) for problem in found["wrong"]]
+    assert state["ok"] == (not state["wrong"])
+    return [(problem["what"], problem["mend"]) for problem in state["wrong"]]
 
 
 def _through_json(value: object) -> object:
@@ -47,9 +47,9 @@ def _through_json(value: object) -> object:
 
 @pytest.fixture
 def folder(tmp_path: Path, database_url: str):  # type: ignore[no-untyped-def]
-    with make_newsroom_folder(tmp_path / "n", database_url) as found:
-        prepared(found)
-        yield found
+    with make_newsroom_folder(tmp_path / "n", database_url) as opened:
+        prepared(opened)
+        yield opened
 
 
 def test_a_new_and_a_running_newsroom_have_no_problem(folder: NewsroomFolder) -> None:
@@ -58,14 +58,14 @@ def test_a_new_and_a_running_newsroom_have_no_problem(folder: NewsroomFolder) ->
         tick(runtime, datetime.now(UTC))
         folder.write("content/fresh.en.md", item("Fresh water for all"))
         tick(runtime, datetime.now(UTC))
-        found = status(runtime, runtime.now())
-    assert found["ok"] and found["deliveries"]["accepted"] == 3 and found["queued"] == 0
-    assert found["schema"] and found["disks"]["newsroom"]["free"] > 0 and found["store_bytes"] > 0
-    assert found["last_tick"] and found["last_accepted"] and found["services"] == []
-    assert [(source["source"], bool(source["read"]), source["problem"]) for source in found["sources"]] == [
+        state = status(runtime, runtime.now())
+    assert state["ok"] and state["deliveries"]["accepted"] == 3 and state["queued"] == 0
+    assert state["schema"] and state["disks"]["newsroom"]["free"] > 0 and state["store_bytes"] > 0
+    assert state["last_tick"] and state["last_accepted"] and state["services"] == []
+    assert [(source["source"], bool(source["read"]), source["problem"]) for source in state["sources"]] == [
         ("newsroom", True, "")
     ]
-    assert [(sender["sender"], sender["up"]) for sender in found["senders"]] == [("127.0.0.1", True)]
+    assert [(sender["sender"], sender["up"]) for sender in state["senders"]] == [("127.0.0.1", True)]
 
 
 def test_due_work_without_a_service_is_reported(folder: NewsroomFolder) -> None:
@@ -94,9 +94,9 @@ def test_dead_and_stopped_services_are_reported(folder: NewsroomFolder) -> None:
             heartbeat.record_heartbeat(
                 connection, heartbeat.Heartbeat(dead.owner, now, now - timedelta(hours=1), refused="a: wrong\nb")
             )
-        found = dict(wrong(runtime))
-        assert list(found) == ["standing_still", "refused"]
-        assert "restart" in found["standing_still"] and found["refused"] == "tidings check"
+        diagnoses = dict(wrong(runtime))
+        assert list(diagnoses) == ["standing_still", "refused"]
+        assert "restart" in diagnoses["standing_still"] and diagnoses["refused"] == "tidings check"
         dead.release()
         assert [what for what, _ in wrong(runtime)] == ["died"]
 
@@ -107,9 +107,9 @@ def test_work_that_waits_for_a_person_is_reported(folder: NewsroomFolder) -> Non
         folder.write("content/fresh.en.md", item("Fresh", images='[{src: https://example.org/a.png, alt: ""}]'))
         folder.write("content/broken.en.md", "---\nkind: story\n---\nNo title.\n")
         tick(runtime, datetime.now(UTC))
-        found = wrong(runtime)
-        assert [what for what, _ in found] == ["held", "set_aside"]
-        assert "tidings recompose alert/1" in found[0][1]
+        diagnoses = wrong(runtime)
+        assert [what for what, _ in diagnoses] == ["held", "set_aside"]
+        assert "tidings recompose alert/1" in diagnoses[0][1]
         folder.write("content/fresh.en.md", item("Fresh"))
         (folder.root / "content" / "broken.en.md").unlink()
         runtime.editions.cancel(next(iter(_held(runtime))), datetime.now(UTC), "me")

@@ -188,10 +188,12 @@ def test_a_column_of_people_who_left_is_understood(world: ImportWorld) -> None:
     for number, (header, stays, leaves, state) in enumerate(STATUS_COLUMNS):
         world.run(f"email,{header}\nstays{number}@example.org,{stays}\nleaves{number}@example.org,{leaves}\n")
         with world.store.read() as connection:
-            found = {subscription.address: subscription.state for subscription in subscribers.subscriptions(connection)}
+            states = {
+                subscription.address: subscription.state for subscription in subscribers.subscriptions(connection)
+            }
             reason = consent.suppression(connection, consent.address_hash(f"leaves{number}@example.org"), "digest")
-        assert found[f"stays{number}@example.org"] == "confirmed", header
-        assert (found.get(f"leaves{number}@example.org") or reason) == state, header
+        assert states[f"stays{number}@example.org"] == "confirmed", header
+        assert (states.get(f"leaves{number}@example.org") or reason) == state, header
 
 
 def test_an_unclear_column_is_a_question(world: ImportWorld) -> None:

@@ -170,8 +170,8 @@ def test_people_who_left_in_another_tool_are_not_added(
 ) -> None:
     world.run(text, tool=tool, confirmed=False)
     with world.store.read() as connection:
-        found = {subscription.address[0]: subscription.state for subscription in subscribers.subscriptions(connection)}
-        assert found == kept
+        states = {subscription.address[0]: subscription.state for subscription in subscribers.subscriptions(connection)}
+        assert states == kept
         for letter in away:
             assert consent.suppression(connection, consent.address_hash(f"{letter}@x.org"), "digest")
     # Without `--from`, nobody who left is added, or the file is refused.

@@ -53,8 +53,8 @@ def test_an_embargoed_release_is_named_with_its_time(newsroom: RunningNewsroom) 
     assert [key for key, _ in slot.stories or ()] == ["soon"] and set(slot.embargoed) == {"soon"}
     assert slot.outlets[0].recipients.total() == 1
     assert "(later) is under embargo until Mon 2026-03-02 12:00; it goes on Tue 2026-03-03 09:00" in planned.note
-    said = _explained(newsroom, ada, "later")
-    assert "under embargo until 2026-03-02 07:00" in said and "daily is due on 2026-03-03 04:00" in said
+    lines = _explained(newsroom, ada, "later")
+    assert "under embargo until 2026-03-02 07:00" in lines and "daily is due on 2026-03-03 04:00" in lines
 
 
 def test_an_edition_that_waits_for_approval_is_planned(newsroom: RunningNewsroom) -> None:
@@ -83,8 +83,8 @@ def test_stories_beyond_max_items_are_planned_next(newsroom: RunningNewsroom) ->
     newsroom.tick(MONDAY + 10 * MINUTE)
     ((first,),) = newsroom.read(ada)
     second = "two" if first == "one" else "one"
-    said = _explained(newsroom, ada, second)
-    assert "it waits for their next edition" in said and "max_items" in said
+    lines = _explained(newsroom, ada, second)
+    assert "it waits for their next edition" in lines and "max_items" in lines
     slot = _planned(newsroom).slots[0]
     assert slot.stories == [] and f"left over from earlier editions: {second} (en) ({second})" in slot.note
     assert {outlet.name: outlet.recipients.total() for outlet in slot.outlets} == {"list digest": 1, "channel desk": 1}

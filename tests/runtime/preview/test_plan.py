@@ -186,6 +186,6 @@ def test_a_channel_with_prices_shows_the_monthly_cost(newsroom: RunningNewsroom,
     thread = f"{bird}, languages: [kk, ru, en], translations: thread"
     newsroom.configure("channels:\n", f"channels:\n  bird: {{{bird}}}\n  thread: {{{thread}}}\n")
     newsroom.schedule("posts", schedule)
-    found = planned(newsroom, MONDAY - HOUR)
-    assert found["posts"].note.endswith(note)
-    assert "$" not in found["daily"].note
+    plan_entries = planned(newsroom, MONDAY - HOUR)
+    assert plan_entries["posts"].note.endswith(note)
+    assert "$" not in plan_entries["daily"].note

@@ -118,9 +118,9 @@ def test_a_rehearsal_predicts_what_the_service_does(tmp_path: Path, database_url
                             outlet = f"list {entry.list}" if entry.list else f"channel {entry.channel}"
                             went[outlet] = went.get(outlet, 0) + (entry.state == "accepted")
                     happened.append((f"{now:%m-%d %H:%M}", name, "sent" if composed.edition else "skipped", went))
-        said = brief(result.rows)
-        assert [one for one in happened if one[2] == "sent"] == [one for one in said if one[2] == "sent"]
-        assert [one[2] for one in said] == ["sent", "sent", "skipped"]
+        summary = brief(result.rows)
+        assert [one for one in happened if one[2] == "sent"] == [one for one in summary if one[2] == "sent"]
+        assert [one[2] for one in summary] == ["sent", "sent", "skipped"]
         first = result.rows[0]
         outlets = {outlet.name: dict(outlet.recipients) for outlet in first.outlets}
         assert outlets == {"channel desk": {"en": 1}, "list digest": {"en": 3, "kk": 3, "ru": 2}}
@@ -283,10 +283,12 @@ def test_a_delivery_in_progress_is_played_on_the_copy(tmp_path: Path) -> None:
     assert any("1 delivery is being sent" in note for note in result.notes)
 
 
-@pytest.mark.parametrize(("begins", "ends", "said"), [(5, 5, "after --from"), (5, 1, "after"), (0, 4000, "five years")])
-def test_an_impossible_period_is_refused(tmp_path: Path, begins: int, ends: int, said: str) -> None:
+@pytest.mark.parametrize(
+    ("begins", "ends", "message"), [(5, 5, "after --from"), (5, 1, "after"), (0, 4000, "five years")]
+)
+def test_an_impossible_period_is_refused(tmp_path: Path, begins: int, ends: int, message: str) -> None:
     with (
         make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder,
-        pytest.raises(RefusedError, match=said),
+        pytest.raises(RefusedError, match=message),
     ):
         play(folder, START + timedelta(days=begins), START + timedelta(days=ends))

@@ -86,16 +86,16 @@ def test_a_real_drupals_answers_are_read_in_two_languages(site: Drupal) -> None:
     types = {"recipe": "recipe", "page": "publication"}
     source = source_of(site, newsroom=("en", "es"), types=types, summary="field_summary")
     assert fetch(source).new == 4
-    found = {(item.kind, item.language): item for item in source.sweep(NOW).items}
-    assert len(found) == 4
-    recipe = found["recipe", "es"]
+    swept = {(item.kind, item.language): item for item in source.sweep(NOW).items}
+    assert len(swept) == 4
+    recipe = swept["recipe", "es"]
     assert recipe.title == "Quiche mediterráneo profundo"
     assert recipe.url == f"{site.url}es/recipes/quiche-mediterr%C3%A1neo-profundo"
     assert recipe.summary.startswith("Un quiche de inspiración italiana con tomates secos")
     assert recipe.body.startswith("<ol><li>Precaliente el horno a 200°C.")
     assert recipe.published == datetime(2023, 2, 17, 22, 14, 1, tzinfo=UTC)
-    assert recipe.story == found["recipe", "en"].story == "site-1"
-    page = found["publication", "en"]
+    assert recipe.story == swept["recipe", "en"].story == "site-1"
+    page = swept["publication", "en"]
     assert (page.title, page.url, page.story) == ("About Umami", f"{site.url}en/about-umami", "site-19")
     assert page.summary.startswith("Umami is a fictional food magazine")
     assert 'href="https://www.drupal.org/docs/umami-drupal-demonstration-installation-profile"' in page.body
@@ -153,14 +153,14 @@ def test_a_substitute_language_is_no_translation(site: Drupal) -> None:
     site.node("Только по-русски", language="ru")
     source = source_of(site)
     assert fetch(source).new == 4
-    found = {item.title: item for item in source.sweep(NOW).items}
-    assert sorted((one.language, one.title) for one in found.values()) == [
+    swept = {item.title: item for item in source.sweep(NOW).items}
+    assert sorted((one.language, one.title) for one in swept.values()) == [
         ("en", "English alone"),
         ("en", "Forum"),
         ("ru", "Только по-русски"),
         ("ru", "Форум"),
     ]
-    assert found["Forum"].story == found["Форум"].story != found["English alone"].story
+    assert swept["Forum"].story == swept["Форум"].story != swept["English alone"].story
 
 
 def test_a_monolingual_site_without_prefixes_is_read(site: Drupal) -> None:
@@ -169,9 +169,9 @@ def test_a_monolingual_site_without_prefixes_is_read(site: Drupal) -> None:
     site.node("In no language", language="und")
     source = source_of(site)
     assert fetch(source).new == 2
-    found = {item.title: item for item in source.sweep(NOW).items}
-    assert found["A story"].url == f"{site.url}a-story"
-    assert found["In no language"].language == "en"
+    swept = {item.title: item for item in source.sweep(NOW).items}
+    assert swept["A story"].url == f"{site.url}a-story"
+    assert swept["In no language"].language == "en"
 
 
 def test_a_default_language_without_prefix_is_read(site: Drupal) -> None:
@@ -213,9 +213,9 @@ def test_only_changes_are_read(site: Drupal) -> None:
     site.asked.clear()
     done = fetch(source)
     assert (done.new, done.changed) == (1, 1)
-    found = {item.title: item for item in source.sweep(NOW).items}
-    assert found["Story 0, with an edit"].body == "<p>After.</p>"
-    assert found["Brand new"].backlog is False
+    swept = {item.title: item for item in source.sweep(NOW).items}
+    assert swept["Story 0, with an edit"].body == "<p>After.</p>"
+    assert swept["Brand new"].backlog is False
     name = "filter[changed][condition][value]"
     bounds = [int(asked[name]) for _, asked in site.asked if name in asked]
     assert bounds and all(site.clock - 2 * 86_400 < bound < site.clock for bound in bounds)
@@ -382,8 +382,8 @@ def test_an_item_missing_only_in_listings_stays(site: Drupal, monkeypatch: pytes
     site.node("Another")
     source = source_of(site)
     fetch(source)
-    found = site._found
-    monkeypatch.setattr(site, "_found", lambda kind, asked: [one for one in found(kind, asked) if one != hidden])
+    find_items = site._found
+    monkeypatch.setattr(site, "_found", lambda kind, asked: [one for one in find_items(kind, asked) if one != hidden])
     fetch(source, NOW + 7 * HOUR)
     fetch(source, NOW + 8 * HOUR)
     assert titles(source) == ["Another", "Hidden from listings"]
@@ -396,8 +396,8 @@ def test_all_items_that_one_listing_missed_go_together(site: Drupal, monkeypatch
     source = source_of(site, newsroom=("en",))
     fetch(source)
     site.denied.update(nodes[:10])
-    found, hidden = site._found, sorted(nodes[10:])[0]
-    monkeypatch.setattr(site, "_found", lambda kind, asked: [one for one in found(kind, asked) if one != hidden])
+    find_items, hidden = site._found, sorted(nodes[10:])[0]
+    monkeypatch.setattr(site, "_found", lambda kind, asked: [one for one in find_items(kind, asked) if one != hidden])
     at = NOW + 7 * HOUR
     counts = []
     for quarter in range(9):
@@ -452,13 +452,13 @@ def test_an_edit_during_reading_loses_no_item(site: Drupal, monkeypatch: pytest.
     listing, edited = site._listing, []
 
     def edits_meanwhile(kind: str, language: str, asked: dict[str, str]) -> dict[str, Any]:
-        found = listing(kind, language, asked)
-        if "next" in found["links"] and "include" not in asked and not edited:
+        listed = listing(kind, language, asked)
+        if "next" in listed["links"] and "include" not in asked and not edited:
             site.clock += 600
             edited.extend(
                 site.node(f"{word}, edited", id=node) for word, node in (("First", nodes[0]), ("Last", nodes[-1]))
             )
-        return found
+        return listed
 
     monkeypatch.setattr(site, "_listing", edits_meanwhile)
     fetch(source)
@@ -474,9 +474,9 @@ def test_a_trial_shows_the_newest_and_saves_nothing(site: Drupal) -> None:
         site.clock += 60
         site.node(f"Story {number}", field_tags=[site.term("Youth")])
     cache = MemoryFetchCache()
-    found = source_of(site, cache).try_fetch(NOW).items
-    assert {one.title for one in found} == {f"Story {number}" for number in range(10, 30)}
-    assert all(one.topics == ("youth",) for one in found)
+    swept = source_of(site, cache).try_fetch(NOW).items
+    assert {one.title for one in swept} == {f"Story {number}" for number in range(10, 30)}
+    assert all(one.topics == ("youth",) for one in swept)
     assert cache.version() == 0
 
 
@@ -542,9 +542,9 @@ def test_nonsense_answers_are_survived(site: Drupal, monkeypatch: pytest.MonkeyP
     ]  # fmt: skip
 
     def nonsense(kind: str, language: str, asked: dict[str, str]) -> dict[str, Any]:
-        found = listing(kind, language, asked | {"include": "field_image"})
+        listed = listing(kind, language, asked | {"include": "field_image"})
         odd = [{"id": 7}, 8, {"type": []}]
-        return {"data": [*found["data"], *nodes], "links": [], "included": [*found["included"], *odd]}
+        return {"data": [*listed["data"], *nodes], "links": [], "included": [*listed["included"], *odd]}
 
     monkeypatch.setattr(site, "_listing", nonsense)
     source = source_of(site, newsroom=("en",))

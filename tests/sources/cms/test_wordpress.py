@@ -144,9 +144,9 @@ def test_only_changes_are_read(site: WordPress) -> None:
     site.post("Brand new")
     done = fetch(source)
     assert (done.new, done.changed) == (1, 1)
-    found = {item.title: item for item in source.sweep(now()).items}
-    assert found["Story 0, with an edit"].body == "<p>After.</p>"
-    assert [one.title for one in found.values() if not one.backlog] == ["Brand new"]
+    swept = {item.title: item for item in source.sweep(now()).items}
+    assert swept["Story 0, with an edit"].body == "<p>After.</p>"
+    assert [one.title for one in swept.values() if not one.backlog] == ["Brand new"]
 
 
 def test_250_posts_are_read_in_pages(site: WordPress) -> None:
@@ -278,9 +278,9 @@ def test_late_translations_join_their_story(site: WordPress) -> None:
     fetch(source)
     site.post("Форум", meta_input={"lang": "ru", "group": "forum"})
     assert fetch(source).new == 1
-    found = {item.language: item for item in source.sweep(now()).items}
-    assert set(found) == {"en", "ru"}
-    assert found["en"].story == found["ru"].story == f"site-{english}"
+    swept = {item.language: item for item in source.sweep(now()).items}
+    assert set(swept) == {"en", "ru"}
+    assert swept["en"].story == swept["ru"].story == f"site-{english}"
 
 
 def test_wpml_translations_are_one_story(site: WordPress) -> None:
@@ -295,13 +295,13 @@ def test_wpml_translations_are_one_story(site: WordPress) -> None:
     for language, title in (("ru", "Форум"), ("kk", "Форум (қаз.)")):
         site.post(title, meta_input={"lang": language, "group": "forum"})
     assert fetch(source).new == 2
-    found = {item.title: item for item in source.sweep(now()).items}
-    assert {title: one.language for title, one in found.items()} == {
+    swept = {item.title: item for item in source.sweep(now()).items}
+    assert {title: one.language for title, one in swept.items()} == {
         "Forum": "en", "Alone": "en", "Форум": "ru", "Форум (қаз.)": "kk",
     }  # fmt: skip
-    stories = {title: one.story for title, one in found.items()}
+    stories = {title: one.story for title, one in swept.items()}
     assert stories.pop("Alone") != f"site-{english}" and set(stories.values()) == {f"site-{english}"}
-    assert not any(one.backlog for title, one in found.items() if title.startswith("Форум"))
+    assert not any(one.backlog for title, one in swept.items() if title.startswith("Форум"))
 
 
 def test_a_site_without_permalinks_is_read(site: WordPress) -> None:

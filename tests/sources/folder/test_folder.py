@@ -72,7 +72,7 @@ class TestFolderKeepsTheContract(SourceContract):
 
 
 @pytest.mark.parametrize(
-    ("name", "raw", "said"),
+    ("name", "raw", "message"),
     [
         ("a.en.md", b"", "empty"),
         ("a.en.md", b"\xef\xbb\xbf  \n", "empty"),
@@ -135,13 +135,13 @@ class TestFolderKeepsTheContract(SourceContract):
         ("a.中文.md", GOOD.encode(), "not one of the site's languages"),
     ],
 )
-def test_bad_files_are_set_aside_and_others_are_read(content: Path, name: str, raw: bytes, said: str) -> None:
+def test_bad_files_are_set_aside_and_others_are_read(content: Path, name: str, raw: bytes, message: str) -> None:
     (content / name).write_bytes(raw)
     (content / "good.en.md").write_text(GOOD)
     swept = sweep(content)
     assert [item.name for item in swept.items] == ["good"]
     assert swept.set_aside == (f"content/{name}",)
-    assert said in errors(swept)[f"content/{name}"]
+    assert message in errors(swept)[f"content/{name}"]
     assert all(problem.mend for problem in swept.problems)
 
 
@@ -209,10 +209,10 @@ def test_files_that_are_not_read_are_named(content: Path) -> None:
     for name in ("a.en.md.txt", "b.en.markdown", "c.en.pdf", "notes.txt", "media/d.docx", "e.docx", "f.jpg"):
         (content / name).write_text("x")
     (content / "good.en.md").write_text("---\ntitle: T\n---\n[Brief](e.docx)\n")
-    said = {problem.file: (problem.level, problem.mend) for problem in sweep(content).problems}
-    assert list(said) == ["content/a.en.md.txt", "content/b.en.markdown", "content/c.en.pdf", "content/notes.txt"]
-    assert [level for level, _ in said.values()] == ["error", "error", "warning", "warning"]
-    assert "rename it to a.en.md" in said["content/a.en.md.txt"][1]
+    problems = {problem.file: (problem.level, problem.mend) for problem in sweep(content).problems}
+    assert list(problems) == ["content/a.en.md.txt", "content/b.en.markdown", "content/c.en.pdf", "content/notes.txt"]
+    assert [level for level, _ in problems.values()] == ["error", "error", "warning", "warning"]
+    assert "rename it to a.en.md" in problems["content/a.en.md.txt"][1]
 
 
 def test_a_story_that_icloud_keeps_away_is_named(content: Path) -> None:
@@ -526,8 +526,8 @@ def test_a_page_around_a_picture_is_no_picture(content: Path, address: str, is_p
 def test_a_rooted_picture_that_is_missing_is_a_fault(content: Path) -> None:
     (content / "a.en.md").write_text("---\ntitle: T\nimages: [{src: /media/logo.png}]\n---\n[News](/en/news/)\n")
     (content / "b.en.md").write_text("---\ntitle: T\n---\n![L](/media/logo.png)\n")
-    said = {(problem.file, problem.level) for problem in sweep(content).problems if "no file" in problem.message}
-    assert said == {("content/a.en.md", "error"), ("content/b.en.md", "warning")}
+    matching = {(problem.file, problem.level) for problem in sweep(content).problems if "no file" in problem.message}
+    assert matching == {("content/a.en.md", "error"), ("content/b.en.md", "warning")}
 
 
 @pytest.mark.parametrize("name", ["Report #3.pdf", "what?.pdf", "50%20.pdf", "a b.pdf", "100%.pdf", "при вет.pdf"])

@@ -118,7 +118,7 @@ def test_post_texts_are_read_by_channel(tmp_path: Path, front: str, post: dict[s
 
 
 @pytest.mark.parametrize(
-    ("front", "line", "said"),
+    ("front", "line", "words"),
     [
         ("title: T\ntitle: U", 3, "twice"),
         ("title: T\nkind: a\nkind: b", 4, "twice"),
@@ -146,11 +146,11 @@ def test_post_texts_are_read_by_channel(tmp_path: Path, front: str, post: dict[s
         ("title: T\n  kind: a", 3, "not in its column"),
     ],
 )
-def test_each_mistake_is_reported_with_line_and_advice(tmp_path: Path, front: str, line: int, said: str) -> None:
+def test_each_mistake_is_reported_with_line_and_advice(tmp_path: Path, front: str, line: int, words: str) -> None:
     problems = bad(tmp_path, front)
-    assert any(said in problem.message and problem.line in (line, line + 1) and problem.mend for problem in problems), (
-        problems
-    )
+    assert any(
+        words in problem.message and problem.line in (line, line + 1) and problem.mend for problem in problems
+    ), problems
 
 
 @pytest.mark.parametrize(

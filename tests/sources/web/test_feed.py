@@ -164,7 +164,7 @@ def test_a_feed_gone_for_good_is_not_asked_again(site: Website) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "said"),
+    ("page", "message"),
     [
         (Page(b"", 302, {"Location": "/feed"}), "without a usable address"),
         (Page(b"", 301, {"Location": "ftp://127.0.0.1/feed"}), "without a usable address"),
@@ -178,14 +178,14 @@ def test_a_feed_gone_for_good_is_not_asked_again(site: Website) -> None:
         (Page(b"x" * 16_000_000), "15 MB"),
     ],
 )
-def test_an_invalid_feed_is_reported_and_changes_nothing(site: Website, page: Page, said: str) -> None:
+def test_an_invalid_feed_is_reported_and_changes_nothing(site: Website, page: Page, message: str) -> None:
     site.pages["/feed"] = Page(rss(stories(2), site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
     site.pages["/feed"] = page
     done = fetch(source)
-    assert said in done.problem
-    assert bool(done.problem) == bool(said)
+    assert message in done.problem
+    assert bool(done.problem) == bool(message)
     assert len(titles(source)) >= 2
 
 

@@ -26,9 +26,9 @@ def read(site: Website, body: bytes, name: str = "feed") -> dict[str, SourceItem
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
 def test_output_of_a_generator_is_read(site: Website, file: Path) -> None:
-    found = read(site, file.read_bytes())
-    assert set(found) == {"forum", "second"}
-    forum, second = found["forum"], found["second"]
+    items = read(site, file.read_bytes())
+    assert set(items) == {"forum", "second"}
+    forum, second = items["forum"], items["second"]
     assert forum.title in ("Форум: «Вода & жизнь» <2026>", "Форум: «Вода & жизнь»")
     assert second.title == "A second story"
     assert (forum.published, second.published) == (
@@ -62,6 +62,6 @@ def test_the_output_of_feedgen_is_read(site: Website, form: str) -> None:
     entry.content('<p>Text. <a href="/about/">More</a></p>', type="html" if form == "atom" else "CDATA")
     entry.published(datetime(2026, 3, 1, 4, tzinfo=UTC))
     entry.updated(datetime(2026, 3, 1, 4, tzinfo=UTC))
-    found = read(site, made.rss_str() if form == "rss" else made.atom_str())
-    assert (found["forum"].title, found["forum"].language) == ("Форум: «Вода & жизнь» <2026>", "ru")
-    assert 'href="https://feedgen.example/about/"' in found["forum"].body
+    items = read(site, made.rss_str() if form == "rss" else made.atom_str())
+    assert (items["forum"].title, items["forum"].language) == ("Форум: «Вода & жизнь» <2026>", "ru")
+    assert 'href="https://feedgen.example/about/"' in items["forum"].body

@@ -77,9 +77,9 @@ def test_a_hostile_feed_changes_no_known_item(site: Website, page: Page) -> None
     assert source.fetch(NOW).new == 1
     site.pages["/feed"] = page
     done = source.fetch(NOW, force=True)
-    found = source.sweep(NOW).items
-    assert "A good story" in {one.title for one in found}
-    assert not any("root:" in one.title + one.body or len(one.title) > 2_000 for one in found)
+    swept = source.sweep(NOW).items
+    assert "A good story" in {one.title for one in swept}
+    assert not any("root:" in one.title + one.body or len(one.title) > 2_000 for one in swept)
     assert done.problem == source.health(NOW).problem
     site.pages["/feed"] = Page(rss(GOOD, site.url))
     assert source.fetch(NOW, force=True).problem == ""
@@ -261,8 +261,8 @@ def test_twenty_thousand_mutated_feeds_neither_crash_nor_hang(seed: bytes) -> No
                     {}, f"r{number}", False, None, settings.language, settings.kind, settings.topics,
                     context.name, context.url, context.languages,
                 )  # fmt: skip
-                found, problems = build_item(article, request)
-                assert found is not None or problems
+                built, problems = build_item(article, request)
+                assert built is not None or problems
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)

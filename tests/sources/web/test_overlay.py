@@ -56,8 +56,8 @@ def test_an_overlay_applies_to_every_translation(site: Website, tmp_path: Path) 
         assert [image.alt for image in one.images] == ["A girl reads in a library"]
         assert one.fingerprint != plain.fingerprint and one.ref == plain.ref
     file.write_text("lead: maybe\nembargo: 2026\n", encoding="utf-8")
-    said = [str(problem) for problem in source.sweep(NOW).problems if problem.file == "content/overlay/12.yaml"]
-    assert len(said) == 2 and "12.yaml:1:7" in said[1] and "no key `embargo`" in said[0]
+    swept = [str(problem) for problem in source.sweep(NOW).problems if problem.file == "content/overlay/12.yaml"]
+    assert len(swept) == 2 and "12.yaml:1:7" in swept[1] and "no key `embargo`" in swept[0]
     file.unlink()
     assert source.sweep(NOW) == before
 

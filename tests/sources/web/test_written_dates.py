@@ -43,8 +43,8 @@ def test_what_is_no_date_or_two_months_is_not_guessed(written: str) -> None:
 
 @pytest.mark.parametrize(("language", "month"), [("pl", 11), ("hr", 10)])
 def test_the_language_decides_between_two_months(language: str, month: int) -> None:
-    found = read_written_date("5 listopada 2026 12:00", ALMATY, language)
-    assert found is not None and found.month == month
+    date = read_written_date("5 listopada 2026 12:00", ALMATY, language)
+    assert date is not None and date.month == month
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,8 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
 )
 def test_a_story_is_found_if_one_version_fits(store: Store, filters: dict[str, str], stories: set[str]) -> None:
     with store.read() as connection:
-        found = find_stories(connection, NOW, **filters)  # type: ignore[arg-type]
-    assert {versions[0].story for versions in found} == stories
+        listed = find_stories(connection, NOW, **filters)  # type: ignore[arg-type]
+    assert {versions[0].story for versions in listed} == stories
 
 
 def test_stories_come_in_pages_with_all_their_languages(store: Store) -> None:

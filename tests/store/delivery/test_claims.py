@@ -30,8 +30,8 @@ def _mail(store: Store, *names: str, number: int = 1) -> dict[str, int]:
     readers = add_readers(store, names)
     mailing = add_mailing(store, readers, add_edition(store, number))
     with store.read() as connection:
-        found = connection.execute(t.deliveries.select().where(t.deliveries.c.mailing == mailing)).all()
-    by_reader = {row.subscriber: row.id for row in found}
+        stored = connection.execute(t.deliveries.select().where(t.deliveries.c.mailing == mailing)).all()
+    by_reader = {row.subscriber: row.id for row in stored}
     return {name: by_reader[reader] for name, reader in readers.items()}
 
 
@@ -107,8 +107,8 @@ def test_crash_suspects_come_last_and_alone(store: Store) -> None:
     ids = _mail(store, "ada", "bob", "cy")
     _set(store, ids["ada"], crashes=1)
     _set(store, ids["bob"], crashes=2)
-    found = [[delivery.id for delivery in _claim(store).deliveries] for _ in range(3)]
-    assert found == [[ids["cy"]], [ids["ada"]], [ids["bob"]]]
+    claimed = [[delivery.id for delivery in _claim(store).deliveries] for _ in range(3)]
+    assert claimed == [[ids["cy"]], [ids["ada"]], [ids["bob"]]]
 
 
 def test_the_first_hand_over_of_a_doubt_is_kept(store: Store) -> None:
@@ -153,8 +153,8 @@ def test_urgent_mail_goes_first_and_closed_mail_stays(store: Store) -> None:
     with store.write() as connection:
         connection.execute(update(t.mailings).where(t.mailings.c.id == 2).values(urgent=True))
         connection.execute(update(t.mailings).where(t.mailings.c.id == 3).values(closes=NOW))
-    found = [_claim(store, 1).deliveries[0].id for _ in range(2)]
-    assert found == [alert["bob"], slow["ada"]]
+    claimed = [_claim(store, 1).deliveries[0].id for _ in range(2)]
+    assert claimed == [alert["bob"], slow["ada"]]
     assert _claim(store).is_empty
     assert [row["state"] for row in rows(store) if row["id"] == shut["cy"]] == ["pending"]
 

@@ -155,11 +155,11 @@ def test_a_reader_who_leaves_first_is_not_claimed(store: Store, seen_before: boo
             holding.set()
             go_on.wait(120)
 
-    found: list[claims.Claim] = []
+    claimed: list[claims.Claim] = []
 
     def claim() -> None:
         with store.write() as connection:
-            found.append(_claim(connection))
+            claimed.append(_claim(connection))
 
     leaving = threading.Thread(target=leave)
     leaving.start()
@@ -172,8 +172,8 @@ def test_a_reader_who_leaves_first_is_not_claimed(store: Store, seen_before: boo
     go_on.set()
     leaving.join(120)
     claiming.join(120)
-    assert found[0].deliveries == []
-    assert [reason for _, reason in found[0].skipped] == [SkipReason.UNSUBSCRIBED]
+    assert claimed[0].deliveries == []
+    assert [reason for _, reason in claimed[0].skipped] == [SkipReason.UNSUBSCRIBED]
 
 
 @pytest.mark.parametrize("seen_before", [False, True])
@@ -185,11 +185,11 @@ def test_leaving_after_the_claim_stops_the_message(store: Store, seen_before: bo
             consent.lock(connection, [consent.address_hash("ada@example.org")])
     add_mailing(store, readers, add_edition(store))
     holding, go_on = threading.Event(), threading.Event()
-    found: list[claims.Claim] = []
+    claimed: list[claims.Claim] = []
 
     def claim() -> None:
         with store.write() as connection:
-            found.append(_claim(connection))
+            claimed.append(_claim(connection))
             holding.set()
             go_on.wait(120)
 
@@ -203,10 +203,10 @@ def test_leaving_after_the_claim_stops_the_message(store: Store, seen_before: bo
     assert leaving.is_alive()
     go_on.set()
     claiming.join(120)
-    assert len(found[0].deliveries) == 1
+    assert len(claimed[0].deliveries) == 1
     leaving.join(120)
     with store.read() as connection:
-        assert claims.recheck(connection, "me", found[0].deliveries)[0] == set()
+        assert claims.recheck(connection, "me", claimed[0].deliveries)[0] == set()
 
 
 def test_leaving_waits_for_another_change_of_the_person(store: Store) -> None:

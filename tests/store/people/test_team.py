@@ -23,8 +23,8 @@ def test_a_link_is_used_once_and_ends_old_sessions(store: Store) -> None:
         assert team.use_link(connection, "hash", password="p", totp="s", step=7, now=NOW) == member
         assert team.use_link(connection, "hash", password="q", totp="s", step=7, now=NOW) is None
         assert team.find_session(connection, "old", NOW) is None
-        found = team.find_member(connection, "dana@example.org")
-    assert found is not None and (found.role, found.lists, found.has_password) == (Role.EDITOR, ("digest",), True)
+        dana = team.find_member(connection, "dana@example.org")
+    assert dana is not None and (dana.role, dana.lists, dana.has_password) == (Role.EDITOR, ("digest",), True)
 
 
 def test_a_step_of_the_code_is_used_once(store: Store) -> None:

@@ -43,21 +43,21 @@ def fill(store: Store, counts: dict[tuple[str, str], int], *, closes: datetime |
 def test_every_state_has_the_count_of_the_ledger(store: Store) -> None:
     fill(store, {("open", state.value): n for n, state in enumerate(DeliveryState, 1)} | {("shut", "pending"): 2})
     with store.read() as connection:
-        found = load_metrics(connection, NOW)
-        assert found.deliveries == ledger.count_by_state(connection)
-    assert found.deliveries["accepted"] == list(DeliveryState).index(DeliveryState.ACCEPTED) + 1
-    assert found.queued == 1, "what is pending in a mailing that is shut may not go"
-    assert found.queued_since == NOW - timedelta(hours=1)
-    assert found.overdue == found.deliveries["deferred"]
-    assert found.doubtful == found.deliveries["in_doubt"]
-    assert found.quarantined == found.deliveries["quarantined"]
+        metrics = load_metrics(connection, NOW)
+        assert metrics.deliveries == ledger.count_by_state(connection)
+    assert metrics.deliveries["accepted"] == list(DeliveryState).index(DeliveryState.ACCEPTED) + 1
+    assert metrics.queued == 1, "what is pending in a mailing that is shut may not go"
+    assert metrics.queued_since == NOW - timedelta(hours=1)
+    assert metrics.overdue == metrics.deliveries["deferred"]
+    assert metrics.doubtful == metrics.deliveries["in_doubt"]
+    assert metrics.quarantined == metrics.deliveries["quarantined"]
 
 
 def test_an_empty_store_has_no_figures(store: Store) -> None:
     with store.read() as connection:
-        found = load_metrics(connection, NOW)
-    assert (found.queued, found.queued_since, found.accepted_at, found.doubtful_since) == (0, None, None, None)
-    assert found.deliveries == {} and found.held == [] and not any(found.held_by_reason.values())
+        metrics = load_metrics(connection, NOW)
+    assert (metrics.queued, metrics.queued_since, metrics.accepted_at, metrics.doubtful_since) == (0, None, None, None)
+    assert metrics.deliveries == {} and metrics.held == [] and not any(metrics.held_by_reason.values())
 
 
 def test_the_last_acceptance_is_that_of_the_newest_mailings(store: Store) -> None:
@@ -113,9 +113,9 @@ def test_heartbeats_are_stored_and_deleted(store: Store) -> None:
             connection, NOW + timedelta(minutes=1), ["a", "b", "c"], {"b": "gone", "c": "never seen"}, "p"
         )
     with store.read() as connection:
-        (found,) = heartbeat.load_heartbeats(connection)
-        assert (found.owner, found.beat, len(found.refused)) == ("a-1", NOW, 500)
-        assert found.stalled == {"": "no host"} and found.faults == {"beat": "OperationalError"}
+        (stored,) = heartbeat.load_heartbeats(connection)
+        assert (stored.owner, stored.beat, len(stored.refused)) == ("a-1", NOW, 500)
+        assert stored.stalled == {"": "no host"} and stored.faults == {"beat": "OperationalError"}
         tick = heartbeat.last_tick(connection)
     assert tick is not None and tick.read == {"a": NOW + timedelta(minutes=1), "b": NOW}
     assert tick.unread == {"b": "gone", "c": "never seen"} and tick.unpublished == "p"

@@ -184,9 +184,9 @@ def test_a_misspelt_field_is_refused_with_the_nearest_name(cms: Cms) -> None:
         assert answer.status_code == 422 and [said in one["msg"] for one in answer.json()["detail"]] == [True], told
 
 
-@pytest.mark.parametrize("said", ["application/x-www-form-urlencoded", "text/plain; charset=utf-8"])
-def test_a_body_without_a_json_header_is_refused_with_the_header(cms: Cms, said: str) -> None:
-    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": said}
+@pytest.mark.parametrize("message", ["application/x-www-form-urlencoded", "text/plain; charset=utf-8"])
+def test_a_body_without_a_json_header_is_refused_with_the_header(cms: Cms, message: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": message}
     for method, path in (("POST", ""), ("PUT", "/1")):
         answer = httpx.request(method, f"{cms.url}api/items{path}", content=json.dumps(ITEM), headers=headers)
         assert answer.status_code == 415 and "`Content-Type: application/json`" in answer.json()["detail"]

@@ -93,10 +93,10 @@ def wait_for_subscription(runtime: Runtime, holds: Callable[[HubSubscription], o
     """Wait for the hub, which works in its own threads."""
     end = time.monotonic() + 120
     while True:
-        found = find_subscription(runtime)
-        if found is not None and holds(found):
-            return found
-        assert time.monotonic() < end, found
+        subscription = find_subscription(runtime)
+        if subscription is not None and holds(subscription):
+            return subscription
+        assert time.monotonic() < end, subscription
         time.sleep(0.01)
 
 
@@ -204,8 +204,13 @@ def test_a_subscription_is_renewed_before_its_lease_ends(
         assert len(subscription.secret) < 200  # §5.1
         assert runtime.renew_hub_subscriptions() == 0
         with served(newsroom_app(runtime)) as url:
-            said = {"hub.mode": "subscribe", "hub.topic": TOPIC, "hub.challenge": "x" * 40, "hub.lease_seconds": "1000"}
-            answer = httpx.get(f"{url}websub/{subscription.token}", params=said)
+            query = {
+                "hub.mode": "subscribe",
+                "hub.topic": TOPIC,
+                "hub.challenge": "x" * 40,
+                "hub.lease_seconds": "1000",
+            }
+            answer = httpx.get(f"{url}websub/{subscription.token}", params=query)
             assert (answer.status_code, answer.text) == (200, "x" * 40)
         assert (
             run_in(folder.root, "sources", "list").out.splitlines()[-1]
@@ -367,9 +372,9 @@ def test_a_hub_may_refuse_and_is_asked_a_day_later(folder: NewsroomFolder, site:
         runtime.renew_hub_subscriptions()
         subscription = find_subscription(runtime)
         assert subscription is not None
-        said = {"hub.mode": "denied", "hub.topic": TOPIC, "hub.reason": "not\r\na customer"}
-        assert httpx.get(f"{url}websub/{'a' * 43}", params=said).status_code == 404
-        assert httpx.get(f"{url}websub/{subscription.token}", params=said).status_code == 200
+        query = {"hub.mode": "denied", "hub.topic": TOPIC, "hub.reason": "not\r\na customer"}
+        assert httpx.get(f"{url}websub/{'a' * 43}", params=query).status_code == 404
+        assert httpx.get(f"{url}websub/{subscription.token}", params=query).status_code == 200
         after = find_subscription(runtime)
         assert after is not None
         assert after.problem == "the hub refuses: not a customer"

@@ -119,9 +119,9 @@ def test_a_post_is_corrected_and_taken_down_where_it_can_be(posted: RoomSite) ->
 
 
 def _opened(page: str) -> str:
-    found = re.search(r'name="opened" value="(\w+)"', page)
-    assert found is not None
-    return found[1]
+    match = re.search(r'name="opened" value="(\w+)"', page)
+    assert match is not None
+    return match[1]
 
 
 def _send(browser: Browser, text: str, *, do: str, opened: str = "") -> tuple[int, str]:

@@ -73,9 +73,9 @@ class Device:
 
 
 def _options(page: httpx.Response) -> dict[str, Any]:
-    found = re.search(r'data-options="([^"]*)"', page.text)
-    assert found is not None, page.text
-    return dict(json.loads(html.unescape(found[1])))
+    match = re.search(r'data-options="([^"]*)"', page.text)
+    assert match is not None, page.text
+    return dict(json.loads(html.unescape(match[1])))
 
 
 def _visit(browser: Browser, path: str) -> dict[str, Any]:

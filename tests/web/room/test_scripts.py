@@ -37,8 +37,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Room
 def _until(tab: Tab, expression: str, wanted: Any = True) -> None:
     """Wait until an expression has a value."""
     end = time.monotonic() + _LONGEST
-    while (found := tab.look(expression)) != wanted:
-        assert time.monotonic() < end, (expression, found)
+    while (value := tab.look(expression)) != wanted:
+        assert time.monotonic() < end, (expression, value)
         time.sleep(0.1)
 
 

@@ -33,8 +33,8 @@ def test_people_are_found_and_counted_by_their_choices(room: RoomSite) -> None:
     page = editor.get("subscribers").text
     assert "2 subscriptions" in page and "anna@example.org" in page
     assert "boris@example.org" not in editor.get("subscribers", language="en").text
-    found = editor.get("subscribers", text="BORIS", list="digest", state="confirmed").text
-    assert "1 subscription<" in found and "anna@example.org" not in found
+    listed = editor.get("subscribers", text="BORIS", list="digest", state="confirmed").text
+    assert "1 subscription<" in listed and "anna@example.org" not in listed
     assert "Nobody matches" in editor.get("subscribers", list="press").text
 
 

@@ -91,8 +91,8 @@ def test_a_picture_is_scaled_and_has_no_hidden_data(room: RoomSite) -> None:
         "stories/edit", **{k: v for k, v in form_fields(page).items() if k != "csrf"} | {"do": "preview"}
     )
     for frame in ("page", "mail-0-light"):
-        found = re.search(rf'src="/room/(stories/previews/[^"]+/{frame})"', shown.text)
-        assert found is not None and 'src="data:image/jpeg;base64,' in editor.get(found[1]).text, frame
+        match = re.search(rf'src="/room/(stories/previews/[^"]+/{frame})"', shown.text)
+        assert match is not None and 'src="data:image/jpeg;base64,' in editor.get(match[1]).text, frame
     (path,) = (room.newsroom.folder.root / "content" / "media").glob("well-pump-*.jpg")
     data = path.read_bytes()
     assert b"SECRET" not in data and b"Exif" not in data
@@ -171,7 +171,7 @@ def edit_story_from(browser: Browser, page: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("alt", "data", "said"),
+    ("alt", "data", "message"),
     [
         ("", _photo((40, 40)), "Say in words what the picture shows"),
         ("A well", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not a readable picture"),
@@ -179,11 +179,11 @@ def edit_story_from(browser: Browser, page: str) -> tuple[int, str]:
         ("A well", b"\0\0\0\x24ftypheic" + bytes(80), "not a readable picture (it is damaged or cut off)"),
     ],
 )
-def test_a_bad_picture_is_refused_and_nothing_is_lost(room: RoomSite, alt: str, data: bytes, said: str) -> None:
+def test_a_bad_picture_is_refused_and_nothing_is_lost(room: RoomSite, alt: str, data: bytes, message: str) -> None:
     editor, before = room.browser("editor"), read_story_file(room)
     fields = form_fields(editor.get("stories/edit", file=FILE).text) | {"body": "My long text.", "alt": alt}
     answer = _upload(editor, fields, data)
-    assert answer.status_code == 422 and said in answer.text and "My long text." in answer.text
+    assert answer.status_code == 422 and message in answer.text and "My long text." in answer.text
     assert read_story_file(room) == before
     assert not [*(room.newsroom.folder.root / "content").rglob("well-pump*")]
 

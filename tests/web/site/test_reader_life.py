@@ -56,9 +56,9 @@ class Reader:
 
     def link(self, mail: ReceivedMail, what: str) -> str:
         """Return the link of a mail, on the server of the test."""
-        found = re.search(rf"https://news\.example\.org/({what}/\S*)", mail.text)
-        assert found is not None, mail.text
-        return self.url + found[1]
+        match = re.search(rf"https://news\.example\.org/({what}/\S*)", mail.text)
+        assert match is not None, mail.text
+        return self.url + match[1]
 
     def scanned(self, mail: ReceivedMail) -> None:
         """Let a mail scanner fetch every link of a mail and run its scripts. Nothing changes."""

@@ -31,9 +31,9 @@ class ReviewSite:
     def link(self, who: str = "boss") -> str:
         """Return the link in the newest mail to this reviewer, on the test's server."""
         texts = [mail.text for mail in self.newsroom.mails(f"{who}@example.org") if "/review/" in mail.text]
-        found = re.search(r"https://news\.example\.org/(review/\S+)", texts[-1])
-        assert found is not None
-        return self.url + found[1]
+        match = re.search(r"https://news\.example\.org/(review/\S+)", texts[-1])
+        assert match is not None
+        return self.url + match[1]
 
     def press(self, what: str, who: str = "boss", page: str = "") -> httpx.Response:
         """Open the page and press its button as a browser would."""

@@ -93,9 +93,9 @@ def test_axe_finds_nothing_serious(pages: dict[str, str], scheme: str, tmp_path:
     for name, page in pages.items():
         # Other tests check frames; here their address leads nowhere.
         page = re.sub(r"<iframe[^>]*></iframe>", "", page)
-        found = re.search(r'data-axe="([^"]*)"', _seen(page, script, tmp_path / f"{name}.html", colour))
-        assert found is not None, f"axe did not run on {name}"
-        assert json.loads(html.unescape(found[1])) == [], name
+        match = re.search(r'data-axe="([^"]*)"', _seen(page, script, tmp_path / f"{name}.html", colour))
+        assert match is not None, f"axe did not run on {name}"
+        assert json.loads(html.unescape(match[1])) == [], name
 
 
 @pytest.mark.slow
@@ -111,6 +111,6 @@ def test_no_page_is_wider_than_a_phone(pages: dict[str, str], tmp_path: Path) ->
           document.documentElement.setAttribute("data-wide", root.scrollWidth - root.clientWidth);
         });</script></body>"""
         seen = _seen(outer, script, tmp_path / f"outer-{name}.html", "--allow-file-access-from-files")
-        found = re.search(r'data-wide="(-?\d+)"', seen)
-        assert found is not None, name
-        assert int(found[1]) <= 0, f"{name} is {found[1]} pixels wider than the phone"
+        match = re.search(r'data-wide="(-?\d+)"', seen)
+        assert match is not None, name
+        assert int(match[1]) <= 0, f"{name} is {match[1]} pixels wider than the phone"

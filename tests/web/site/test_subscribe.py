@@ -46,9 +46,9 @@ class Site:
         return self.folder.mails.received
 
     def link(self, mail: ReceivedMail, what: str) -> str:
-        found = re.search(rf"https://news\.example\.org/({what}/\S+)", mail.text)
-        assert found is not None, mail.text
-        return self.url + found[1]
+        match = re.search(rf"https://news\.example\.org/({what}/\S+)", mail.text)
+        assert match is not None, mail.text
+        return self.url + match[1]
 
     def states(self, address: str = ADA) -> dict[str, str]:
         with self.runtime.store.read() as connection:
@@ -76,9 +76,9 @@ class Site:
                 now=self.runtime.now(),
                 confirmed=True,
             )
-            found = subscribers.find_id(connection, address)
-            assert found is not None
-            return found
+            subscriber = subscribers.find_id(connection, address)
+            assert subscriber is not None
+            return subscriber
 
     def preferences(self, subscriber: int) -> str:
         return f"{self.url}preferences/{self.runtime.keys.sign(TokenPurpose.PREFERENCES, subscriber, 'digest')}"
@@ -120,8 +120,13 @@ def test_only_a_confirmation_subscribes(site: Site) -> None:
         assert httpx.get(link).status_code == httpx.head(link).status_code == 200
     assert site.states() == {"digest": "pending"}
     assert "Вы подписаны" in httpx.post(link).text
-    found = site.one()
-    assert (found.state, found.language, found.frequency, found.topics) == ("confirmed", "ru", "daily", ("water",))
+    subscription = site.one()
+    assert (subscription.state, subscription.language, subscription.frequency, subscription.topics) == (
+        "confirmed",
+        "ru",
+        "daily",
+        ("water",),
+    )
     assert httpx.post(link).status_code == 200
     with site.runtime.store.read() as connection:
         rows = connection.execute(select(t.consents).order_by(t.consents.c.id)).all()
@@ -396,14 +401,14 @@ def test_preferences_change_on_post_and_not_on_get(site: Site) -> None:
         data={"language": "kk", "frequency.digest": "daily", "topic.digest": ["water"], "pause": "30", "do": "save"},
     )
     assert 'role="status"' in answer.text and 'lang="kk"' in answer.text
-    found = site.one()
-    assert (found.language, found.frequency, found.topics) == ("kk", "daily", ("water",))
+    subscription = site.one()
+    assert (subscription.language, subscription.frequency, subscription.topics) == ("kk", "daily", ("water",))
     with site.runtime.store.read() as connection:
         until = connection.execute(select(t.subscriptions.c.paused_until)).scalar_one()
     assert timedelta(days=29) < until - datetime.now(UTC) < timedelta(days=31)
     httpx.post(link, data={"frequency.digest": "never", "language": "xx", "pause": "keep", "topic.digest": "nonsense"})
-    found = site.one()
-    assert (found.language, found.frequency, found.topics) == ("kk", "daily", ())
+    subscription = site.one()
+    assert (subscription.language, subscription.frequency, subscription.topics) == ("kk", "daily", ())
     with site.runtime.store.read() as connection:
         assert connection.execute(select(t.subscriptions.c.paused_until)).scalar_one() == until
 

@@ -72,13 +72,13 @@ def _channel(url: str, pictures: str = "attach") -> MastodonChannel:
 
 def _tries(server: Server, memory: Memory, most: int = 10) -> list[Outcome]:
     """Send until the outcome is not DEFERRED."""
-    found: list[Outcome] = []
+    outcomes: list[Outcome] = []
     with HttpSink(answer=server) as sink:
-        while len(found) < most and (not found or found[-1].verdict is Verdict.DEFERRED):
+        while len(outcomes) < most and (not outcomes or outcomes[-1].verdict is Verdict.DEFERRED):
             channel = _channel(sink.url)
             attempt = Attempt("k", datetime.now(UTC), picture=lambda url, most: PHOTO, uploads=memory)
-            found.append(channel.send(channel.prepare(sample_post()), attempt))
-    return found
+            outcomes.append(channel.send(channel.prepare(sample_post()), attempt))
+    return outcomes
 
 
 def test_a_picture_goes_with_its_alt_text() -> None:

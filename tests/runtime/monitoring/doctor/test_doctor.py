@@ -335,8 +335,8 @@ def test_the_policy_of_mta_sts_is_read(
     tmp_path: Path, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, policy: str, status: int, level: str
 ) -> None:
     monkeypatch.setattr(examine, "GuardedSession", lambda timeout: _Web(policy, status))
-    found = [each for each in doctor().json["findings"] if each["check"] == "mta-sts"]
-    assert [each["level"] for each in found] == [level]
+    findings = [each for each in doctor().json["findings"] if each["check"] == "mta-sts"]
+    assert [each["level"] for each in findings] == [level]
 
 
 def test_a_known_provider_is_included_by_name(tmp_path: Path) -> None:
@@ -358,14 +358,16 @@ def test_a_known_provider_is_included_by_name(tmp_path: Path) -> None:
     with name_server(zone) as server:
         dns = examine.DnsLookups(server.address)
         route = examine._make_route(dns, mail, "org.example", ())
-        found = list(examine.check_spf(dns, "org.example", route, is_return_path=True))
-        assert [(each.level, each.record) for each in found] == [
+        findings = list(examine.check_spf(dns, "org.example", route, is_return_path=True))
+        assert [(each.level, each.record) for each in findings] == [
             ("error", 'org.example. IN TXT "v=spf1 include:_spf.google.com mx -all"')
         ]
     zone["org.example TXT"] = texts("v=spf1 include:_spf.google.com ~all")
     with name_server(zone) as server:
-        found = list(examine.check_spf(examine.DnsLookups(server.address), "org.example", route, is_return_path=True))
-    assert [each.level for each in found] == ["ok"]
+        findings = list(
+            examine.check_spf(examine.DnsLookups(server.address), "org.example", route, is_return_path=True)
+        )
+    assert [each.level for each in findings] == ["ok"]
 
 
 def test_findings_are_read_in_plain_lines(doctor: Doctor, run_in: Run, tmp_path: Path) -> None:

@@ -76,40 +76,43 @@ def test_the_result_for_an_address(record: str | None, address: str, result: str
     ],
 )
 def test_a_broken_record_says_which_part(record: str, words: str) -> None:
-    found = _check(record)
-    assert (found.result == "permerror" and words in found.reason) or (found.result, words) == ("none", "")
+    evaluation = _check(record)
+    assert (evaluation.result == "permerror" and words in evaluation.reason) or (evaluation.result, words) == (
+        "none",
+        "",
+    )
 
 
 def test_two_records_are_an_error() -> None:
-    found = _check(None, **{"org.example TXT": texts("v=spf1 mx -all", "v=spf1 a -all")})
-    assert (found.result, "2 SPF records" in found.reason) == ("permerror", True)
+    evaluation = _check(None, **{"org.example TXT": texts("v=spf1 mx -all", "v=spf1 a -all")})
+    assert (evaluation.result, "2 SPF records" in evaluation.reason) == ("permerror", True)
 
 
 def test_more_than_ten_lookups_are_an_error() -> None:
     zone = {f"i{n}.example TXT": texts(f"v=spf1 include:i{n + 1}.example -all") for n in range(12)}
     zone["i12.example TXT"] = texts("v=spf1 ip4:192.0.2.1 -all")
-    found = _check("v=spf1 include:i0.example -all", **zone)
-    assert (found.result, "more than 10" in found.reason) == ("permerror", True)
+    evaluation = _check("v=spf1 include:i0.example -all", **zone)
+    assert (evaluation.result, "more than 10" in evaluation.reason) == ("permerror", True)
     with name_server({**zone, "org.example TXT": texts("v=spf1 include:i0.example -all")}) as server:
         assert walk(DnsLookups(server.address), "org.example").lookups == 13
 
 
 def test_records_that_include_each_other_are_named() -> None:
     zone = {"b.example TXT": texts("v=spf1 include:org.example -all")}
-    found = _check("v=spf1 include:b.example -all", **zone)
-    assert (found.result, found.reason) == (
+    evaluation = _check("v=spf1 include:b.example -all", **zone)
+    assert (evaluation.result, evaluation.reason) == (
         "permerror",
         "the records include each other: org.example → b.example → org.example",
     )
 
 
 def test_three_names_without_a_record_are_an_error() -> None:
-    found = _check("v=spf1 a:no1.example a:no2.example a:no3.example -all")
-    assert (found.result, "no3.example" in found.reason) == ("permerror", True)
+    evaluation = _check("v=spf1 a:no1.example a:no2.example a:no3.example -all")
+    assert (evaluation.result, "no3.example" in evaluation.reason) == ("permerror", True)
     assert _check("v=spf1 a:no1.example a:no2.example -all").result == "fail"
 
 
 @pytest.mark.parametrize(("behaviour", "timeout"), [("SERVFAIL", GENEROUS), ("SILENCE", 0.2)])
 def test_dns_trouble_in_an_include_is_temporary(behaviour: str, timeout: float) -> None:
-    found = _check("v=spf1 include:away.example -all", timeout=timeout, **{"away.example TXT": behaviour})
-    assert (found.result, "away.example could not be looked up" in found.reason) == ("temperror", True)
+    evaluation = _check("v=spf1 include:away.example -all", timeout=timeout, **{"away.example TXT": behaviour})
+    assert (evaluation.result, "away.example could not be looked up" in evaluation.reason) == ("temperror", True)

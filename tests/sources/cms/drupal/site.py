@@ -33,8 +33,8 @@ Resource = dict[str, Any]
 
 def recorded(name: str) -> dict[str, Any]:
     """Load a document that a real Drupal sent."""
-    found: dict[str, Any] = json.loads((_HERE / f"{name}.json").read_text())
-    return found
+    parsed: dict[str, Any] = json.loads((_HERE / f"{name}.json").read_text())
+    return parsed
 
 
 class Refusal(Exception):
@@ -77,11 +77,11 @@ class Drupal:
                 try:
                     if site.status != 200:
                         raise Refusal(site.status)
-                    status, found = 200, site.answer(unquote(parts.path), parameters)
+                    status, resources = 200, site.answer(unquote(parts.path), parameters)
                 except Refusal as refusal:
                     status = refusal.status
-                    found = recorded("not-found") if status == 404 else _errors(refusal)
-                body = json.dumps(found).encode()
+                    resources = recorded("not-found") if status == 404 else _errors(refusal)
+                body = json.dumps(resources).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/vnd.api+json")
                 self.send_header("Content-Length", str(len(body)))
@@ -145,16 +145,16 @@ class Drupal:
 
     def file(self, name: str, mime: str = "image/jpeg", **meta: Any) -> Resource:
         """Add a file; return the value of a relation to it."""
-        said = {"filename": name, "uri": {"value": f"public://{name}", "url": f"/files/{name}"}, "filemime": mime}
-        return self._made("file--file", said, **meta)
+        answer = {"filename": name, "uri": {"value": f"public://{name}", "url": f"/files/{name}"}, "filemime": mime}
+        return self._made("file--file", answer, **meta)
 
     def medium(self, kind: str, **files: Resource) -> Resource:
         """Add a medium with its files by field."""
-        found = self._made(f"media--{kind}", {"name": kind, "changed": self.moment()})
-        [row] = self.rows[f"media--{kind}"][found["id"]].values()
+        made = self._made(f"media--{kind}", {"name": kind, "changed": self.moment()})
+        [row] = self.rows[f"media--{kind}"][made["id"]].values()
         thumbnail = self.file("symbol.png", "image/png", alt="")
         row["relationships"] = {name: {"data": one} for name, one in (files | {"thumbnail": thumbnail}).items()}
-        return found
+        return made
 
     def moment(self) -> str:
         """Return the time of its clock, as the API writes it."""
@@ -180,10 +180,10 @@ class Drupal:
         steps = (rest if language else path).strip("/").split("/")
         language = language or self.own
         if steps == ["jsonapi"]:
-            found = recorded("entry-es")
+            record = recorded("entry-es")
             types = [name for name in self.rows if name.startswith("node--")]
             links = {name: {"href": f"https://cms.example/jsonapi/{name.replace('--', '/')}"} for name in types}
-            return found | {"links": links}
+            return record | {"links": links}
         if steps[:1] != ["jsonapi"] or len(steps) not in (3, 4) or f"{steps[1]}--{steps[2]}" not in self.rows:
             raise Refusal(404)
         kind = f"{steps[1]}--{steps[2]}"
@@ -199,8 +199,8 @@ class Drupal:
     def _listing(self, kind: str, language: str, parameters: dict[str, str]) -> dict[str, Any]:
         size = min(int(parameters.get("page[limit]", PAGE)), PAGE)
         offset = int(parameters.get("page[offset]", 0))
-        found = self._found(kind, parameters)
-        page = [(one, self._shown(kind, one, language)) for one in found[offset : offset + size]]
+        resources = self._found(kind, parameters)
+        page = [(one, self._shown(kind, one, language)) for one in resources[offset : offset + size]]
         data = [one for _, one in page if one is not None]
         hidden = [one for one, shown in page if shown is None]
         included = self._included(data, parameters.get("include", ""), language, hidden) if data else []
@@ -208,7 +208,7 @@ class Drupal:
         address = f"https://cms.example/jsonapi/{kind.replace('--', '/')}"
         document: dict[str, Any] = {"jsonapi": _VERSION, "data": [_sparse(one, parameters) for one in data]}
         document["links"] = {"self": {"href": address}}
-        if len(found) > offset + size:
+        if len(resources) > offset + size:
             onward = parameters | {"page[offset]": str(offset + size), "page[limit]": str(size)}
             document["links"]["next"] = {"href": f"{address}?{urlencode(onward)}"}
         if parameters.get("include"):

@@ -15,8 +15,8 @@ PAGE = Path(__file__).parents[4] / "docs" / "howto" / "use-the-api.md"
 
 
 def _example(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return str(found)
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return str(block)
 
 
 def test_the_client_in_python_releases_an_edition(room: RoomSite, program: Program) -> None:

@@ -118,8 +118,10 @@ def test_settings_are_checked_and_planned_before_they_are_saved(
     slots = [checked[side][0]["slots"][0]["at"] for side in ("before", "after")]
     assert slots[0] != slots[1] and admin.get("settings/file", params=DAILY).json() == shown.json()
     wrong = later + "cadense: x\n"
-    found = admin.post("settings/check", params=DAILY, json={"text": wrong}).json()
-    assert found["after"] is None and ("schedules/daily.yaml", 4) in [(p["file"], p["line"]) for p in found["problems"]]
+    diagnoses = admin.post("settings/check", params=DAILY, json={"text": wrong}).json()
+    assert diagnoses["after"] is None and ("schedules/daily.yaml", 4) in [
+        (p["file"], p["line"]) for p in diagnoses["problems"]
+    ]
     seen = {"version": shown.json()["version"]}
     assert "schedules/daily.yaml:4" in _detail(
         admin.put("settings/file", params=DAILY, json={"text": wrong, **seen}), 422
