@@ -189,7 +189,8 @@ def test_a_sound_newsroom_is_well(folder: NewsroomFolder, run: Run) -> None:
     )
     folder.write("content/one.en.md", item("One", topics="[water]"))
     main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
-    folder.write("tidings.yaml", main.replace("@example.org", "@news.dala.kz"))
+    own = main.replace("@example.org", "@news.dala.kz").replace("Example Street", "Abay Avenue")
+    folder.write("tidings.yaml", own)
     assert run("check").ok().out == "All is well.\n"
 
 
