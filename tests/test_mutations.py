@@ -99,6 +99,12 @@ PROMISES = {
             "tests/pipeline/deliver/test_deliverer.py::test_after_a_power_loss_permitted_mail_is_in_doubt",
         ),
         Mutation(
+            "who-seems-dead-sends-on", "pipeline/deliver/recovery.py",
+            "consent.advance_version(connection)",
+            "pass",
+            "tests/pipeline/deliver/test_deliverer.py::test_a_living_sender_that_seems_dead_doubles_none[sqlite]",
+        ),
+        Mutation(
             "claims-before-all-have-reported", "store/delivery/failover.py",
             "if waiting and now < since + PATIENCE:",
             "if False:",

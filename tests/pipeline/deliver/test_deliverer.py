@@ -252,6 +252,27 @@ def test_a_pause_or_cancel_stops_a_half_sent_edition(
         assert len(sink.taken()) == 40
 
 
+def test_a_living_sender_that_seems_dead_doubles_none(
+    store: Store, alive: locks.Liveness, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After PostgreSQL had ended all sessions, others took over its claims, and it sent them too."""
+    add_mailing(store, add_readers(store, [f"r{number}" for number in range(40)]), add_edition(store))
+    other = locks.acquire_liveness(store)
+    monkeypatch.setattr(type(other), "is_alive", lambda self, owner: owner == self.owner)
+
+    def take_over() -> None:
+        recover(store, other, now=NOW, policies=ResendPolicies())
+        deliverer(store, other, sink.port).run_until_idle()
+
+    deliverer(store, alive, sink.port, connections=1, reached=_at("before-intent", 7, take_over)).run_until_idle()
+    taken = Counter(event["to"] for event in sink.taken())
+    assert len(taken) == 40
+    doubled = {to for to, count in taken.items() if count > 1}
+    assert doubled <= {row["address"] for row in rows(store) if row["doubts"]}
+    assert len(doubled) <= 1, "one connection has one message on the wire"
+    other.release()
+
+
 def test_stopping_finishes_messages_and_doubles_none(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(60)]), add_edition(store))
     sender: Deliverer = deliverer(

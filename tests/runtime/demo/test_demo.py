@@ -78,6 +78,21 @@ def test_a_killed_demo_leaves_no_servers(tmp_path: Path) -> None:
         assert probe.connect_ex(("127.0.0.1", int(port))) != 0
 
 
+_KILLED_WITH_A_WORKER = """
+import os, signal, sys
+from tidings.runtime.demo.servers import Watchman, kill_group
+Watchman(kill_group(int(sys.argv[1])))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_demo_leaves_no_workers() -> None:
+    """The `kill` of Debian's sh refused `--`, so that workers and broker went on."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as worker:
+        subprocess.run([sys.executable, "-c", _KILLED_WITH_A_WORKER, str(worker.pid)], check=False)
+        assert worker.wait() == -signal.SIGKILL
+
+
 def test_a_dismissed_watch_process_does_nothing(tmp_path: Path) -> None:
     watchman = Watchman(f"touch {tmp_path / 'seen'}")
     watchman.dismiss()

@@ -14,9 +14,10 @@ from tidings.model.plurals import count_noun
 from tidings.pipeline.deliver.outcomes import ResendPolicies, values_after_attempt, values_after_crash
 from tidings.store.delivery import claims, failover, ledger, settling, threads
 from tidings.store.delivery.failover import SenderMemory
-from tidings.store.delivery.journal import Journal, JournalRecord
+from tidings.store.delivery.journal import Journal, JournalRecord, delete_record, read_record
 from tidings.store.engine import Store
 from tidings.store.locks import Liveness
+from tidings.store.people import consent
 from tidings.store.service.restored import mark_forgotten
 
 
@@ -42,7 +43,6 @@ def recover(
     with store.read() as connection:
         holders = claims.list_owners(connection)
     for owner in dict.fromkeys([*holders, *sorted(journal.owners()), *liveness.list_dead()]):
-        # Checked before the journal is read: a dead process writes no more, so its journal is complete.
         is_alive = liveness.is_alive(owner)
         if is_alive and owner not in holders:
             continue
@@ -50,7 +50,6 @@ def recover(
             store, owner, policies=policies, now=now, real_now=real_now, expired_at=real_now if is_alive else None
         )
         if not is_alive:
-            journal.forget(owner)
             liveness.forget(owner)
     ledger.cancel_leftovers(store, now)
     return states
@@ -66,7 +65,6 @@ def recover_own(store: Store, owner: str, *, now: datetime, real_now: datetime, 
         is_holder = owner in claims.list_owners(connection)
     if is_holder or owner in journal.owners():
         _recover_owner(store, owner, policies=policies, now=now, real_now=real_now)
-        journal.forget(owner)
 
 
 def recover_forgotten(
@@ -99,7 +97,6 @@ def recover_forgotten(
             mark_forgotten(connection, schedules if may_change else [], count=len(missing), owner=owner, now=now)
     if may_change:
         _recover_owner(store, owner, policies=policies, now=now, real_now=real_now, memory=record)
-        Journal(store).forget(owner)
 
 
 def _recover_owner(
@@ -112,19 +109,27 @@ def _recover_owner(
     expired_at: datetime | None = None,
     memory: JournalRecord | None = None,
 ) -> Counter[str]:
-    """Settle what an owner has claimed (with `expired_at`, only expired leases) by what its journal says.
+    """Settle what an owner has claimed by what its journal says, and delete its journal.
 
-    `memory`: what the process itself remembers, if its journal was lost with a server.
+    With `expired_at`, settle only expired leases, and keep the journal. `memory`: what the process itself remembers, if
+    its journal was lost with a server.
     """
-    journal = Journal(store)
-    record, boot = memory or journal.read(owner), journal.boot()
-    # The last journal lines before the machine went down may be lost. Then nothing proves that nothing was sent.
-    may_be_lost = memory is None and record.boots != {boot}
-    event = "the machine went down" if may_be_lost else "the database failed over" if memory else "the process died"
+    boot = Journal(store).boot()
     with store.write() as connection:
+        if expired_at is not None and not claims.get_claimed(connection, owner, expired_at=expired_at):
+            return Counter()
+        # PostgreSQL may have ended the session of the lock while the process lives and sends. From here on, none of its
+        # messages begins before it has found out what it still holds. So its journal is complete.
+        consent.advance_version(connection)
+        record = memory or read_record(connection, owner)
+        # The last journal lines before the machine went down may be lost. Then nothing proves that nothing was sent.
+        may_be_lost = memory is None and record.boots != {boot}
+        event = "the machine went down" if may_be_lost else "the database failed over" if memory else "the process died"
         held = claims.get_claimed(connection, owner, expired_at=expired_at)
         results = [(row, _recovered_values(row, record, event, may_be_lost, policies, now, real_now)) for row in held]
         settling.settle(connection, owner, results)
+        if expired_at is None:
+            delete_record(connection, owner)
     return Counter(str(values["state"]) for _, values in results)
 
 

@@ -21,7 +21,7 @@ from types import TracebackType
 
 from tidings.model.errors import InputError
 from tidings.pipeline.deliver.deliverer import finish_editions
-from tidings.runtime.demo.servers import PrivatePostgres, PrivateRabbitMq, Watchman
+from tidings.runtime.demo.servers import PrivatePostgres, PrivateRabbitMq, Watchman, kill_group
 from tidings.runtime.engine import Dispatcher, EngineWorker, run_worker
 from tidings.runtime.monitoring.log import Redactor
 from tidings.runtime.newsroom import Runtime, load_valid_newsroom
@@ -94,7 +94,7 @@ class DemoFleet:
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )
                 self._workers.append(worker)
-        self._watchman = Watchman(*(f"kill -KILL -- -{worker.pid}" for worker in self._workers))
+        self._watchman = Watchman(*(kill_group(worker.pid) for worker in self._workers))
 
     def tick(self, runtime: Runtime, now: datetime) -> TickResult:
         """Do everything that is due at `now`, as `tick` does; the workers send."""

@@ -50,6 +50,11 @@ class Watchman:
         self._shell.communicate(b"done\n")
 
 
+def kill_group(leader: int) -> str:
+    """Return the command that kills a group of processes. The `kill` of Debian's sh does not know `--`."""
+    return f"kill -KILL -{leader}"
+
+
 class PrivatePostgres:
     """One server process of PostgreSQL, with the user `tidings`. Only loopback reaches it, without a password."""
 
@@ -198,7 +203,7 @@ class PrivateRabbitMq:
                 cwd=self._folder, start_new_session=True,
             )  # fmt: skip
         self._watchman = Watchman(
-            f"kill -KILL -- -{self._process.pid}",
+            kill_group(self._process.pid),
             f"epmd -port {self._epmd} -kill",
             f"rm -rf {shlex.quote(str(self._folder))}",
         )

@@ -94,18 +94,13 @@ class Journal:
 
     def read(self, owner: str) -> JournalRecord:
         """Read what all workers of an owner noted."""
-        record = JournalRecord()
-        query = select(t.journal.c.entry).where(t.journal.c.owner == owner).order_by(t.journal.c.id)
         with self._store.read() as connection:
-            for entry in connection.execute(query).scalars():
-                for line in entry.splitlines():
-                    record.add(line)
-        return record
+            return read_record(connection, owner)
 
     def forget(self, owner: str) -> None:
         """Delete the journal of a dead owner."""
         with self._store.write() as connection:
-            connection.execute(delete(t.journal).where(t.journal.c.owner == owner))
+            delete_record(connection, owner)
 
 
 _ADD = "INSERT INTO journal (owner, entry) VALUES (:owner, :entry)"
@@ -278,6 +273,21 @@ class JournalWriter:
                     self._write(self._delete, {"id": self._head})
             self._connection.close()
             self._connection = None
+
+
+def read_record(connection: Connection, owner: str) -> JournalRecord:
+    """Read what all workers of an owner noted."""
+    record = JournalRecord()
+    query = select(t.journal.c.entry).where(t.journal.c.owner == owner).order_by(t.journal.c.id)
+    for entry in connection.execute(query).scalars():
+        for line in entry.splitlines():
+            record.add(line)
+    return record
+
+
+def delete_record(connection: Connection, owner: str) -> None:
+    """Delete the journal of a dead owner."""
+    connection.execute(delete(t.journal).where(t.journal.c.owner == owner))
 
 
 def delete_entries(connection: Connection, owner: str, entries: Sequence[int]) -> None:
