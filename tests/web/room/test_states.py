@@ -227,6 +227,15 @@ def _channels(look: Looker) -> None:
     look.see("results", "results?days=365")
 
 
+def _coming(look: Looker) -> None:
+    """The next edition, with a subject of its own, and a week that is skipped."""
+    look.see("next-edition", "coming/daily")
+    look.submit("next-edition-changed", "input[name=slot] ~ .actions button", **{"subject.en": "A better subject"})
+    look.see("calendar-before", "calendar?month=2026-04")
+    move = "calendar/move?schedule=daily&slot=2026-04-13"
+    look.submit("slots-skipped", "button[value=check]", move, how="skip", through="2026-04-17")
+
+
 @pytest.mark.slow
 def test_axe_finds_nothing_in_any_state(looker: Looker, tmp_path: Path) -> None:
     Image.new("RGB", (900, 500), (40, 110, 150)).save(tmp_path / "bridge.jpg")
@@ -238,4 +247,5 @@ def test_axe_finds_nothing_in_any_state(looker: Looker, tmp_path: Path) -> None:
     _settings(looker)
     _team(looker)
     _channels(looker)
+    _coming(looker)
     assert len(looker.seen) == len(set(looker.seen)) >= 50
