@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from tests.fixtures import ledger as ledger_fixtures
 from tests.fixtures.ledger import add_edition, add_mailing, add_readers, rows
@@ -114,6 +114,17 @@ def test_mail_in_doubt_is_repeated_by_the_same_sender(
     one, two = _sender("one", sinks[0]), _sender("two", sinks[1])
     _deliverer(store, alive, one, two).run_until_idle()
     assert [len(sink.taken()) for sink in sinks] == [2, 0]
+    # While the same sender is away, the other one does not send it.
+    again = {"state": "in_doubt", "next_at": ledger_fixtures.NOW, "sender": "one"}
+    with store.write() as connection:
+        connection.execute(update(t.deliveries).values(again))
+        connection.execute(update(t.mailings).values(open=True))
+    sinks[0].greeting = "421 4.3.2 too busy"
+    assert _deliverer(store, alive, two, one).run_until_idle().states["accepted"] == 0
+    assert [len(sink.taken()) for sink in sinks] == [2, 0]
+    sinks[0].greeting = "220 sink.example ESMTP"
+    with store.write() as connection:
+        connection.execute(delete(t.senders))
     # The same sender is used even if the other one is preferred now. If it is no longer configured, any may send.
     for former, order, count in (("one", (two, one), 3), ("former", (one, two), 4)):
         again = {"state": "in_doubt", "next_at": ledger_fixtures.NOW, "sender": former}

@@ -38,6 +38,8 @@ _MAX_PARTS = 200
 _MAX_HEADER = 4_000
 """Most characters to read of a header field."""
 _MAX_TEXT = 64 * 1024
+_MAX_LINES = 20_000
+"""Mailman tries fifty patterns on each line. 1 MB of base64 has fewer lines."""
 _NESTED = re.compile(rb"boundary\s*=|message/(?:rfc822|global)", re.IGNORECASE)
 _COMPLAINTS = {"abuse", "fraud", "virus", "other", "opt-out", "opt-out-list", "miscategorized", ""}
 """Feedback-Type (RFC 5965 §7.3, RFC 6430 and the IANA registry): `not-spam` and `auth-failure` are not complaints."""
@@ -274,7 +276,8 @@ def _parse_other_bounce(
 
     At a signed return path, a permanent code is enough.
     """
-    is_long = sum(len(text) for text in _texts(parts)) > _MAX_TEXT
+    lines = sum(payload.count("\n") for part in parts if isinstance(payload := part.get_payload(), str))
+    is_long = lines > _MAX_LINES or sum(len(text) for text in _texts(parts)) > _MAX_TEXT
     temporary: set[bytes] = set()
     permanent: set[bytes] = set()
     if not is_long and _sender(message):
