@@ -51,3 +51,12 @@ def test_a_zero_byte_is_refused_everywhere(admin: Browser) -> None:
         odd_form = f"{name}=a%00b&csrf={token}"
         answer = admin.client.post(f"/{path}", content=odd_form, headers=FORM)
         assert answer.status_code < 500, path
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b'{"email": "\\ud800@x.example"}', b'{"email": NaN}'])
+def test_odd_bytes_in_a_body_are_no_error_of_ours(admin: Browser, content: bytes) -> None:
+    for path in ("api/subscriptions", "api/unsubscriptions", "api/items", "subscribe/digest"):
+        for kind in ("application/json", "application/x-www-form-urlencoded"):
+            answer = admin.client.post(f"/{path}", content=content, headers={"Content-Type": kind})
+            assert answer.status_code < 500, (path, kind)

@@ -99,8 +99,8 @@ def create_api(runtime: Runtime) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     def explain_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        # In ASCII: the input may have lone surrogates, which no encoding can write.
-        text = json.dumps({"detail": jsonable_encoder(error.errors())})
+        # In ASCII: the input may have lone surrogates, which no encoding can write, or be any bytes.
+        text = json.dumps({"detail": jsonable_encoder(error.errors(), custom_encoder={bytes: repr})})
         return Response(text, 422, media_type="application/json")
 
     def verify(purpose: TokenPurpose, token: str) -> TokenContents:
