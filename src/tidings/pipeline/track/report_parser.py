@@ -276,8 +276,8 @@ def _parse_other_bounce(
 
     At a signed return path, a permanent code is enough.
     """
-    lines = sum(payload.count("\n") for part in parts if isinstance(payload := part.get_payload(), str))
-    is_long = lines > _MAX_LINES or sum(len(text) for text in _texts(parts)) > _MAX_TEXT
+    line_count = sum(payload.count("\n") for part in parts if isinstance(payload := part.get_payload(), str))
+    is_long = line_count > _MAX_LINES or sum(len(text) for text in _texts(parts)) > _MAX_TEXT
     temporary: set[bytes] = set()
     permanent: set[bytes] = set()
     if not is_long and _sender(message):
