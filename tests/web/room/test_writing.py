@@ -297,3 +297,31 @@ def test_a_correction_alone_reminds_of_the_text(room: RoomSite) -> None:
 def test_a_story_leads_to_its_page_on_this_server(room: RoomSite) -> None:
     page = room.browser("viewer").get("stories/one").text
     assert re.search(r'href="/en/[^"]+" rel="noreferrer">See its page', page)
+
+
+def test_a_form_never_saves_a_text_without_its_end(room: RoomSite) -> None:
+    """Long texts were cut: words of pictures between two previews, and a summary with every save."""
+    editor, folder = room.browser("editor"), room.newsroom.folder
+    alts = [f"Picture {number} shows a well. " * 70 + f"End {number}." for number in range(16)]
+    images = ", ".join(f'{{src: "https://x.example/{number}.jpg", alt: "{alt}"}}' for number, alt in enumerate(alts))
+    summary = "A long summary. " * 300 + "Its end."
+    folder.write(FILE, f"---\ntitle: One\nsummary: {summary}\nimages: [{images}]\n---\nText.\n")
+    page = editor.get("stories/edit", file=FILE).text
+    for alt in ("First change", "Second change"):
+        fields = form_fields(page) | {"picture.0.alt": alt, "do": "preview"}
+        del fields["csrf"]
+        page = editor.post("stories/edit", **fields).text
+    assert edit_story_from(editor, page)[0] == 200
+    text = read_story_file(room)
+    assert f"summary: {summary}" in text and "Second change" in text
+    assert [alt for alt in alts[1:] if alt not in text] == []
+
+
+def test_a_text_that_is_too_long_comes_back_whole(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    editor.client.headers["Sec-Fetch-Site"] = "same-origin"
+    frozen = re.findall(r'name="frozen" value="([^"]*)"', editor.get("editions/daily/1").text)[0]
+    note = "x" * 5_001 + "The end."
+    answer = editor.post("editions/daily/1/change", **{"frozen": frozen, "note.en": note})
+    assert answer.status_code == 422 and "too long (characters: 5,009, at most 5,000)" in answer.text
+    assert note in answer.text and 'name="note.en"' in answer.text

@@ -61,6 +61,7 @@ from tidings.web.room.visit import (
     COOKIE,
     HEADERS,
     VISIT_COOKIE,
+    LongTextError,
     PreviewStash,
     Visit,
     choose_language,
@@ -264,7 +265,7 @@ def _check_and_answer(
         visit = _make_visit(runtime, pages, request, form, needs_member=route.least is not None)
         visit = replace(visit, previews=previews)
         refused = _refuse(visit, route, request)
-        response = refused if refused is not None else _run(visit, route)
+        response = refused if refused is not None else _run(visit, route, request)
         if visit.member is None and visit.cookie and request.cookies.get(VISIT_COOKIE) != visit.cookie:
             has_session = any(
                 name == b"set-cookie" and COOKIE.encode() in value for name, value in response.raw_headers
@@ -284,12 +285,15 @@ def _check_and_answer(
         return unavailable(HEADERS)
 
 
-def _run(visit: Visit, route: RoomRoute) -> Response:
+def _run(visit: Visit, route: RoomRoute, request: Request) -> Response:
     """Call the screen. An error that it does not show itself becomes an error page."""
     try:
         return route.screen(visit)
     except TidingsError as error:
-        return visit.message(visit.words.gettext("This cannot be done now"), str(error), status=409)
+        title = visit.words.gettext("This cannot be done now")
+        if isinstance(error, LongTextError) and visit.member is not None:
+            return _keep_words(visit, request, title, str(error), status=422)
+        return visit.message(title, str(error), status=409)
 
 
 def _make_visit(runtime: Runtime, pages: RoomPages, request: Request, form: RoomForm, *, needs_member: bool) -> Visit:

@@ -96,9 +96,9 @@ def _new_text(visit: Visit, title: str) -> str:
 
 
 def _read_form(visit: Visit) -> ScheduleForm:
-    form = ScheduleForm(rule=visit.field("rule", 20), when=visit.field("when", 300))
+    form = ScheduleForm(rule=visit.field("rule"), when=visit.field("when"))
     # A title in several languages has no field.
-    form.texts = {key: visit.field(key, 100) for key in schedule_form.TEXTS if key != "title" or key in visit.fields}
+    form.texts = {key: visit.field(key) for key in schedule_form.TEXTS if key != "title" or key in visit.fields}
     for key in schedule_form.LISTS:
         values = visit.fields.get(key, [])
         if key in ("skip_dates", "by"):
@@ -106,7 +106,7 @@ def _read_form(visit: Visit) -> ScheduleForm:
         form.lists[key] = [value.strip()[:200] for value in values if value.strip()]
     for outlet in visit.fields.get("deliver", []):
         kind, _, name = outlet.partition(":")
-        frequency = visit.field(f"frequency.{name}", 60) if kind == "list" else ""
+        frequency = visit.field(f"frequency.{name}") if kind == "list" else ""
         form.deliver.append(DeliveryForm(kind, name, frequency))
     return form
 

@@ -316,9 +316,9 @@ def _take_form(visit: Visit, editing: _Editing) -> str:
     known = visit.newsroom.topics
     others = tuple(topic for topic in before.topics if topic not in known)
     form = stories.StoryForm(
-        texts={key: visit.field(key, 2_000) if key in raw else before.texts[key] for key in stories.TEXTS},
+        texts={key: visit.field(key, LARGEST_STORY) if key in raw else before.texts[key] for key in stories.TEXTS},
         topics=(*(topic for topic in known if topic in raw.get("topic", [])), *others),
-        contact=tuple(filter(None, map(one_line, visit.field("contact", 10_000).splitlines()))),
+        contact=tuple(filter(None, map(one_line, visit.field("contact", LARGEST_STORY).splitlines()))),
         draft=visit.field("state") != "ready",
         lead=bool(visit.field("lead")),
         body=raw.get("body", [""])[0],
@@ -327,7 +327,7 @@ def _take_form(visit: Visit, editing: _Editing) -> str:
         form.topics = before.topics
     try:
         editing.text = stories.write_story(editing.opened.text, form)
-        if pictures := visit.field("pictures", 20_000):  # they were changed, and the text is not saved yet
+        if pictures := visit.field("pictures", LARGEST_STORY):  # they were changed, and the text is not saved yet
             editing.text = story_pictures.set_pictures(editing.text, pictures)
             editing.changed_pictures = pictures
         described = _describe_pictures(visit, editing.text)
@@ -346,9 +346,10 @@ def _describe_pictures(visit: Visit, text: str) -> str:
     pictures = _list_pictures(text)
     for number in reversed(range(sum(not picture.in_text for picture in pictures))):
         picture, prefix = pictures[number], f"picture.{number}."
-        if visit.field(f"{prefix}src", 2_000) != picture.src:
+        if visit.field(f"{prefix}src", LARGEST_STORY) != picture.src:
             continue  # the form showed another one here
-        words = replace(picture, alt=visit.field(f"{prefix}alt", 20_000), credit=visit.field(f"{prefix}credit", 20_000))
+        alt, credit = (visit.field(f"{prefix}{key}", LARGEST_STORY) for key in ("alt", "credit"))
+        words = replace(picture, alt=alt, credit=credit)
         if visit.field(f"{prefix}drop"):
             text = story_pictures.replace_picture(text, number, None)
         elif words != picture:
@@ -358,12 +359,12 @@ def _describe_pictures(visit: Visit, text: str) -> str:
 
 def _take_picture(visit: Visit, editing: _Editing) -> str:
     """Write the uploaded picture beside the story and add it to the text. Returns an error message, or nothing."""
-    words, upload, alt = visit.words, visit.files["picture"], visit.field("alt", 1_000)
+    words, upload, alt = visit.words, visit.files["picture"], visit.field("alt", LARGEST_STORY)
     if not alt:
         return words.gettext("Say in words what the picture shows. Then choose the picture again.")
     try:
         path = story_pictures.add_picture(visit.runtime, editing.source, upload.name, upload.data, visit.person.email)
-        editing.text = story_pictures.place_picture(editing.text, path, alt, visit.field("credit", 300))
+        editing.text = story_pictures.place_picture(editing.text, path, alt, visit.field("credit", LARGEST_STORY))
     except (InputError, RefusedError, ValueError) as error:
         return str(error)
     editing.form = stories.read_story(editing.text)
@@ -457,8 +458,8 @@ def _editor_page(
         changed_pictures=editing.changed_pictures,
         picture_said=editing.said,
         pictures=_list_pictures(editing.text),
-        alt=visit.field("alt", 1_000) if wrong else "",
-        credit=visit.field("credit", 300) if wrong else "",
+        alt=visit.field("alt", LARGEST_STORY) if wrong else "",
+        credit=visit.field("credit", LARGEST_STORY) if wrong else "",
         comes_out=max(starts) if starts and max(starts) > now else None,
         is_embargo=item is not None and item.embargo is not None and item.embargo > now,
         now=now,

@@ -276,7 +276,7 @@ def pause(visit: Visit) -> Response:
     if target is None:
         return visit.not_found()
     scope, name = target
-    now, reason = visit.runtime.now(), visit.field("reason", 200)
+    now, reason = visit.runtime.now(), visit.field("reason")
     with visit.runtime.store.write() as connection:
         pauses.pause(connection, scope, name, now, until=None, reason=reason, who=visit.person.email)
         visit.record(connection, "pause.begun", f"{scope} {name}".strip(), reason)

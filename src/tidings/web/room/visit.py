@@ -20,6 +20,7 @@ from starlette.responses import RedirectResponse, Response
 
 from tidings.config.settings import Newsroom
 from tidings.model.cadence import to_utc
+from tidings.model.errors import TidingsError
 from tidings.pipeline.publish.site_files import site_view
 from tidings.render.room.command_words import translate_check
 from tidings.render.room.room_pages import RoomPages, RoomWords, room_languages
@@ -52,6 +53,10 @@ _LARGEST_STASH = 40_000_000
 def csrf_token(cookie: str) -> str:
     """Return the token that a form of the browser with this cookie must send."""
     return hmac.new(cookie.encode(), b"csrf", hashlib.sha256).hexdigest()[:32]
+
+
+class LongTextError(TidingsError):
+    """A field of a form has more characters than fit."""
 
 
 class PreviewStash:
@@ -143,8 +148,20 @@ class Visit:
         return self.root.removesuffix("room/") + url.removeprefix(own) if url.startswith(own) else url
 
     def field(self, name: str, most: int = 500) -> str:
-        """Return one field of the form, without space around it, or '' if it is missing."""
-        return self.fields.get(name, [""])[0].strip()[:most]
+        """Return one field of the form, without space around it, or '' if it is missing.
+
+        Raises LongTextError for more than `most` characters: a cut text would be saved without its end.
+        """
+        text = self.fields.get(name, [""])[0].strip()
+        if len(text) > most:
+            raise LongTextError(
+                self.words.gettext(
+                    "One text is too long (characters: %(count)s, at most %(most)s). Nothing was saved yet.",
+                    count=self.words.count(len(text)),
+                    most=self.words.count(most),
+                )
+            )
+        return text
 
     def may(self, least: Role) -> bool:
         """Whether the member has at least this role."""
