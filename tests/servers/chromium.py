@@ -34,8 +34,7 @@ _FOCUS = """(() => {
     height: Math.max(box.height, label ? label.getBoundingClientRect().height : 0),
   };
 })()"""
-_AXE = """axe.run().then(found => JSON.stringify(found.violations
-  .filter(one => %s.includes(one.impact)).map(one => [one.id, one.nodes[0].html])))"""
+_AXE = "axe.run().then(found => JSON.stringify(found.violations.map(one => [one.id, one.nodes[0].html])))"
 
 
 class Tab:
@@ -149,12 +148,11 @@ class Tab:
         """Allow or forbid scripts of pages."""
         self.ask("Emulation.setScriptExecutionDisabled", value=not on)
 
-    def axe(self, *, every: bool = False) -> list[Any]:
-        """Return the serious and critical findings of axe-core, or all with `every`. Its script always runs."""
-        impacts = [*(["minor", "moderate"] if every else []), "serious", "critical"]
+    def axe(self) -> list[Any]:
+        """Return all findings of axe-core. Its script always runs."""
         self.scripts(on=True)
         self.look(tool("axe-core", "axe.min.js").read_text(encoding="utf-8") + ";0")
-        parsed = list(json.loads(self.look(_AXE % json.dumps(impacts))))
+        parsed = list(json.loads(self.look(_AXE)))
         self.scripts(on=False)
         return parsed
 

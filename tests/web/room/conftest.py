@@ -22,12 +22,37 @@ from tidings.store.people import team
 from tidings.store.people.team import LogEntry, Role
 from tidings.store.service.clock import real_now
 from tidings.web.app import newsroom_app
+from tidings.web.room.routes import ROUTES
 from tidings.web.room.visit import COOKIE, csrf_token
 
 APPROVED = DAILY + "approval: {by: [boss@example.org], ahead: 3h}\n"
 PRESS = "cadence: {on: request}\ndeliver: [{list: press}]\n"
 BEFORE = MONDAY - 2 * HOUR
 PASSWORD = "blue lantern river seven"
+VALUES = {
+    "schedule": "daily",
+    "number": "1",
+    "frame": "0",
+    "story": "one",
+    "language": "en",
+    **dict.fromkeys(("token", "preview", "delivery", "version"), "none"),
+}
+"""What stands in the addresses of the room of `open_room`."""
+_QUERIES = {
+    "stories/edit": "?file=content/{story}.en.md",
+    "stories/version": "?file=content/{story}.en.md&version={version}",
+    "settings/edit": "?file=schedules/{schedule}.yaml",
+    "settings/schedule": "?file=schedules/{schedule}.yaml",
+    "settings/version": "?file=schedules/{schedule}.yaml&version={version}",
+    "calendar/move": "?schedule={schedule}&slot=2026-03-05&day=2026-03-05",
+}
+
+
+def screens(**values: str) -> dict[str, str]:
+    """Return the address of every page in the permission table, with its query, by the path of its route."""
+    known = VALUES | values
+    pages = [route.path for route in ROUTES if route.method == "GET"]
+    return {page: f"{page}{_QUERIES.get(page, '')}".format_map(known) for page in pages}
 
 
 @dataclass

@@ -61,8 +61,9 @@ class Week:
             self.tab.key("Enter", leads_on=leads_on)
 
     def fill(self, name: str, text: str) -> None:
-        """Tap a field, or reach it with Tab, and type."""
+        """Tap a field, or reach it with Tab, and type in place of what is there."""
         self.go_to(name)
+        self.tab.look("document.activeElement.select(); 0")
         self.tab.write(text)
 
     def go_to(self, name: str) -> None:
@@ -125,6 +126,9 @@ def _write_story(week: Week, picture: Path) -> None:
     week.fill("title", "A bridge opens")
     week.tab.key("Enter", leads_on=True)
     week.fill("body", "The bridge is open.")
+    if not week.is_touch:
+        week.go_to("picture")
+    # The dialog that opens here belongs to the system.
     week.tab.choose_file("#picture", picture)
     week.fill("alt", "A bridge over a river")
     week.press(tag="button", value="picture")
@@ -195,7 +199,7 @@ def _approve_on_a_phone(week: Week) -> None:
     week.room.newsroom.tick(MONDAY)
     assert len(week.room.newsroom.mails("anna@example.org")) == 1
     (mail,) = week.room.newsroom.mails("boris@example.org")
-    assert "Мост открыт" in mail.text
+    assert "Мост открыт" in mail.text and mail.message["Subject"] == "Мост: наконец"
 
 
 def _look_a_reader_up(week: Week) -> None:
@@ -241,29 +245,27 @@ def _change_the_schedule(week: Week) -> None:
     assert week.tab.look("document.querySelectorAll('main [name=at]').length") == 1
 
 
-def _import_people(week: Week, count: int) -> None:
-    """A list with wrong lines is tried first, then imported."""
+def _import_people(week: Week) -> None:
+    """A list of 5,000 with wrong lines is tried first, then imported."""
     week.work_as("editor")
     week.open("subscribers/import")
     week.fill("source", "A fair")
     week.choose("agreed", "yes")
     week.go_to("table")
     # Pasted in one step: typing it would take two minutes.
-    week.tab.look(f"document.activeElement.value = {json.dumps(_make_list(count))}; 0")
+    week.tab.look(f"document.activeElement.value = {json.dumps(_make_list(5_000))}; 0")
     week.press(tag="button", value="check")
     week.see("import")
     week.press(tag="button", value="import")
     with week.room.newsroom.runtime.store.read() as connection:
-        assert connection.exec_driver_sql("select count(*) from subscribers").scalar_one() == count + 2
+        assert connection.exec_driver_sql("select count(*) from subscribers").scalar_one() == 5_000 + 2
     week.see("imported")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("language", "hand", "scripts"),
-    # Each two of language, input and scripts meet in one of these.
-    [("en", "keys", "off"), ("ar", "keys", "on"), ("en", "touch", "on"), ("ar", "touch", "off")],
-)
+@pytest.mark.parametrize("language", ["en", "ar"])
+@pytest.mark.parametrize("hand", ["keys", "touch"])
+@pytest.mark.parametrize("scripts", ["off", "on"])
 def test_a_comms_officers_week(
     room: RoomSite, tmp_path: Path, language: str, hand: str, scripts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,4 +286,4 @@ def test_a_comms_officers_week(
         _look_a_reader_up(week)
         _correct(week)
         _change_the_schedule(week)
-        _import_people(week, 5_000 if scripts == "off" and hand == "keys" else 50)
+        _import_people(week)

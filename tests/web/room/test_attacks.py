@@ -6,15 +6,13 @@ The room sends no event streams: its pages are loaded and answered, so that open
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from datetime import timedelta
 from html.parser import HTMLParser
 
 from tests.fixtures.newsroom import MONDAY
-from tests.web.room.conftest import BEFORE, Browser, RoomSite
+from tests.web.room.conftest import BEFORE, Browser, RoomSite, screens
 from tidings.store.people import subscribers, team
 from tidings.store.service.clock import real_now
-from tidings.web.room.routes import ROUTES
 from tidings.web.room.visit import COOKIE, csrf_token
 
 EVIL = (
@@ -53,16 +51,6 @@ def _harm(page: str) -> list[tuple[str, dict[str, str]]]:
 
 def _screens() -> list[str]:
     """Return every page in the permission table, and pages whose address repeats a request."""
-    values = {
-        "schedule": "daily", "number": "1", "frame": "0", "token": "none", "story": "evil", "language": "en",
-        "preview": "none", "version": "1",
-    }  # fmt: skip
-    files = {"stories/edit": "?file=content/evil.en.md", "settings/edit": "?file=schedules/daily.yaml"}
-    pages = [
-        route.path.format_map(defaultdict(lambda: "none", values)) + files.get(route.path, "")
-        for route in ROUTES
-        if route.method == "GET"
-    ]
     words = "%22%3E%3Cscript%3Ealert(5)%3C/script%3E"
     echoes = [
         f"log?who={words}&kind={words}",
@@ -82,7 +70,7 @@ def _screens() -> list[str]:
         ),
         *(f"?said={words}", f"editions/{words}/1", f"stories/{words}", f"sign-in/openid/back?error={words}"),
     ]
-    return [*pages, *echoes]
+    return [*screens(story="evil").values(), *echoes]
 
 
 def _poison(room: RoomSite) -> Browser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ def test_results_name_what_was_not_sent_as_the_room_does(posted: RoomSite) -> No
     assert "<bdi>Daily 1</bdi>" in page and "readers of" not in page
 
 
-class _Editable:
+class Editable:
     """A channel whose network lets us change posts."""
 
     def __init__(self, channel: Channel) -> None:
@@ -87,12 +88,12 @@ class _Editable:
         return Outcome(Verdict.ACCEPTED, receipt)
 
 
-def test_a_post_is_corrected_and_taken_down_where_it_can_be(posted: RoomSite) -> None:
+def test_a_post_is_corrected_and_taken_down_where_it_can_be(posted: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """The room showed posts that only a command, or a withdrawn story, could change."""
     runtime = posted.newsroom.runtime
     editor, viewer = posted.browser("editor"), posted.browser("viewer")
     assert "Change it there by hand" in editor.get("channels").text
-    channel = _Editable(runtime.channels["desk"])
+    channel = Editable(runtime.channels["desk"])
     runtime.channels["desk"] = channel  # type: ignore[assignment]
     with runtime.store.write() as connection:
         connection.execute(update(t.deliveries).where(t.deliveries.c.channel == "desk").values(receipt="r1"))
@@ -101,6 +102,11 @@ def test_a_post_is_corrected_and_taken_down_where_it_can_be(posted: RoomSite) ->
     page = editor.get(link[0]).text
     assert "Late news" in page and "What it should say" in page
     assert editor.post("channels/change", delivery=link[1], do="edit", text="").status_code == 409
+    with monkeypatch.context() as patched:
+        patched.setattr(channel, "capabilities", replace(channel.capabilities, max_length=10), raising=False)
+        refused = editor.post("channels/change", delivery=link[1], do="edit", text="Better <news>")
+    assert refused.status_code == 409 and "desk takes 1 to 10." in refused.text
+    assert "Better &lt;news&gt;</textarea>" in refused.text, "what was written is still in the form"
     assert (
         "as soon as the network answers"
         in editor.post("channels/change", delivery=link[1], do="edit", text="Better <news>").text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.web.room.conftest import Browser, RoomSite
+from tests.web.room.conftest import VALUES, Browser, RoomSite
 from tidings.store.people.team import Role
 from tidings.web.room.routes import ROUTES, room_router
 
@@ -49,16 +49,6 @@ admin POST api/test
 NEEDED = {
     (method, path.rstrip(".")): None if role == "nobody" else Role(role)
     for role, method, path in zip(TABLE.split()[0::3], TABLE.split()[1::3], TABLE.split()[2::3], strict=True)
-}
-VALUES = {
-    "schedule": "daily",
-    "number": "1",
-    "frame": "0",
-    "token": "none",
-    "story": "one",
-    "language": "en",
-    "preview": "none",
-    "delivery": "none",
 }
 
 

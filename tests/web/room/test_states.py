@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from tests.fixtures.newsroom import HOUR, MONDAY
 from tests.servers.chromium import Tab, chromium
-from tests.web.room.conftest import RoomSite, open_room
+from tests.web.room.conftest import PASSWORD, RoomSite, open_room
+from tests.web.room.test_channels_and_settings import Editable
 from tidings.runtime.team import sign_in
 from tidings.store import schema as t
 from tidings.store.people import consent, team
@@ -54,21 +55,19 @@ class Looker:
         self.tab.ask("Network.setCookie", name=COOKIE, value=cookie, url=self.room.url, path="/room/")
 
     def see(self, name: str, path: str | None = None) -> None:
-        """Check this page or another one: nothing is too wide, and axe finds nothing.
-
-        English is looked at wide and dark, Arabic narrow and light.
-        """
+        """Check this page or another one, narrow and wide: nothing is too wide, and axe finds nothing."""
         if path is not None:
             self.tab.open(f"{self.room.url}room/{path}")
         self.seen.append(name)
         assert "cannot be done now" not in self.tab.words, name
-        width, scheme = (360, "light") if self.language == "ar" else (1280, "dark")
-        self.tab.screen(width, scheme=scheme)
-        where = f"state-{len(self.seen):02}-{name}-{self.language}-{width}-{scheme}"
-        assert self.tab.overflow() <= 0, where
-        assert self.tab.axe(every=True) == [], where
-        if "TIDINGS_PICTURES" in os.environ:
-            self.tab.picture(self.folder / f"{where}.png")
+        schemes = ("light", "dark") if self.language == "ar" else ("dark", "light")
+        for width, scheme in zip((360, 1280), schemes, strict=True):
+            self.tab.screen(width, scheme=scheme)
+            where = f"state-{len(self.seen):02}-{name}-{self.language}-{width}-{scheme}"
+            assert self.tab.overflow() <= 0, where
+            assert self.tab.axe() == [], where
+            if "TIDINGS_PICTURES" in os.environ:
+                self.tab.picture(self.folder / f"{where}.png")
 
     def submit(self, state: str, button: str, path: str | None = None, **fields: str) -> None:
         """Fill a form and press its button, then check the answer."""
@@ -97,6 +96,11 @@ def _strangers(look: Looker) -> None:
     look.submit("sign-in-wrong", "form[action$='sign-in'] button", email="a@example.org", password="x", code="1")
     look.submit("join-wrong", "form[method=post]:not([hidden]) button", f"join/{link}", password="short", code="1")
     look.see("link-used", "join/none")
+    look.see("no-openid", "sign-in/openid/back?error=access_denied")
+    guess = {"email": "b@example.org", "password": "x", "code": "1"}
+    for number in range(sign_in.BY_PAIR + 1):
+        look.submit(f"sign-in-guess-{number}", "form[action$='sign-in'] button", "sign-in", **guess)
+    assert look.tab.look("performance.getEntriesByType('navigation')[0].responseStatus") == 429
 
 
 def _editions(look: Looker) -> None:
@@ -110,6 +114,11 @@ def _editions(look: Looker) -> None:
     look.submit("edition-changed-meanwhile", ".save-bar button", edition, frozen="old")
     look.submit("edition-comment", "form[action$=comment] button", edition, comment="The lead is weak.")
     look.submit("edition-tested", "button[value=test]", edition)
+    look.submit("form-too-old", "button[value=test]", edition, csrf="x")
+    look.submit("text-too-long", ".save-bar button", edition, **{"note.en": "A long note. " * 500})
+    look.room.newsroom.runtime.set_clock(MONDAY + HOUR)
+    look.submit("edition-sent-without-its-number", "button[value=release]", edition)
+    look.room.newsroom.runtime.set_clock(look.room.newsroom.now)
     look.work_as("viewer")
     look.see("edition-seen-only", edition)
     look.work_as("viewer", "boss@example.org")
@@ -135,11 +144,16 @@ def _stories(look: Looker, picture: Path) -> None:
     look.submit("story-picture-without-words", "button[value=picture]")
     look.submit("story-corrected", "button[value=save]", story, correction="It was ten, not twelve.")
     look.submit("story-changed-meanwhile", "button[value=save]", story, opened="old", title="Mine")
+    look.submit("story-withdrawn", "button[value=save]", story, withdrawn="Published in error.")
     look.submit("story-whole-file", "button[value=check]:not(.unseen)", f"{story}&as=text")
     look.submit("story-begun", "form[action$='stories/new'] button", "stories/new", title="A draft")
     look.room.newsroom.folder.write("content/bad.en.md", "---\ntitle: [\n---\nx\n")
     look.room.newsroom.tick(look.room.newsroom.now)
     look.see("stories-set-aside", "stories")
+    look.room.newsroom.item("later", title="A story under embargo", embargo="2026-03-06T10:00")
+    look.room.newsroom.tick(look.room.newsroom.now)
+    look.see("story-waits", "stories/later")
+    look.submit("story-moved", "button[value=check]", "calendar/move?story=later&day=2026-03-07")
     look.see("story-version-gone", "stories/version?file=content/one.en.md&version=none")
 
 
@@ -196,7 +210,11 @@ def _team(look: Looker) -> None:
     look.submit("member-link", "button[value=link]", f"team/{look.room.member('viewer')}")
     look.submit("key-shown", "form[action$='keys/add'] button", "api", name="website", role="viewer")
     look.submit("key-wrong", "form[action$='keys/add'] button", name="My site", role="viewer")
-
+    look.submit("only-admin", "button[value=save]", f"team/{look.room.member('admin')}", role="viewer")
+    admin = look.room.member("admin")
+    with look.room.newsroom.runtime.store.write() as connection:
+        team.set_password(connection, admin, sign_in.hash_password(PASSWORD))
+    look.submit("password-wrong", "form[action$=password] button", "account", password="x", code="1", new="short")
     look.see("log", "log")
     look.work_as("viewer")
     look.see("not-allowed", "settings")
@@ -225,6 +243,32 @@ def _channels(look: Looker) -> None:
     look.submit("channel-settled", "button[value=cancel]")
     look.submit("channel-paused", "form[action$=pause] button", "channels")
     look.see("results", "results?days=365")
+    newsroom.runtime.channels["desk"] = Editable(newsroom.runtime.channels["desk"])  # type: ignore[assignment]
+    with newsroom.runtime.store.write() as connection:
+        posts = update(t.deliveries).where(t.deliveries.c.channel == "desk")
+        connection.execute(posts.values(state="accepted", receipt="r1"))
+    post = f"channels/posts/{newsroom.entries_of('desk')[0].id}"
+    look.submit("post-without-words", "button[value=edit]", post, text="")
+    look.submit("post-corrected", "button[value=edit]", post, text="Better news")
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_in_an_empty_newsroom(looker: Looker) -> None:
+    """A team on its first day: no story, no schedule, no subscriber, no channel."""
+    newsroom = looker.room.newsroom
+    for name in ("content", "schedules"):
+        for file in (newsroom.folder.root / name).glob("*.*"):
+            file.unlink()
+    main = newsroom.folder.root / "tidings.yaml"
+    text = main.read_text(encoding="utf-8")
+    main.write_text(text[: text.index("channels:")] + text[text.index("notify:") :], encoding="utf-8")
+    newsroom.reload()
+    with newsroom.runtime.store.write() as connection:
+        for table in (t.deliveries, t.mailings, t.selections, t.renditions, t.editions, t.subscriptions, t.items):
+            connection.execute(delete(table))
+    looker.work_as("admin")
+    for path in ("", "calendar", "stories", "subscribers", "channels", "results", "settings", "team", "log", "api"):
+        looker.see(f"empty-{path or 'today'}", path)
 
 
 def _coming(look: Looker) -> None:

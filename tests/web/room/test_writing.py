@@ -32,6 +32,9 @@ style="font-weight:700">bold</span> <a href="https://www.google.com/url?q=https:
 <ul><li><p>one</p></li><ul><li><p>inner</p></li></ul><li><p>two</p></li></ul></b>"""
 
 
+pillow_heif.register_heif_opener()
+
+
 def _photo(size: tuple[int, int] = (3000, 1500), kind: str = "JPEG") -> bytes:
     """Make a photo with a place, a camera and a rotation in its EXIF data."""
     picture = Image.new("RGB", size, (30, 90, 120))
@@ -42,6 +45,12 @@ def _photo(size: tuple[int, int] = (3000, 1500), kind: str = "JPEG") -> bytes:
     hidden = {"JPEG": {"exif": exif.tobytes(), "comment": b"SECRETCOMMENT"}, "HEIF": {"exif": exif.tobytes()}}
     picture.save(written, kind, **hidden.get(kind, {}))
     return written.getvalue()
+
+
+def _resized(picture: bytes, part: bytes) -> bytes:
+    """Write into a header that the picture has 60,000 x 60,000 pixels."""
+    place = picture.index(part) + (8 if part == b"ispe" else 4)
+    return picture[:place] + (60_000).to_bytes(4, "big") * 2 + picture[place + 8 :]
 
 
 def _upload(browser: Browser, fields: dict[str, str], data: bytes, name: str = "Well & pump.jpg") -> httpx.Response:
@@ -84,7 +93,7 @@ def test_old_previews_go_and_the_newest_stays() -> None:
 def test_a_picture_is_scaled_and_has_no_hidden_data(room: RoomSite) -> None:
     editor = room.browser("editor")
     fields = form_fields(editor.get("stories/edit", file=FILE).text) | {"do": "picture", "title": "Kept"}
-    page = _upload(editor, fields | {"alt": 'A "well"', "credit": "Ann"}, _photo()).text
+    page = _upload(editor, fields | {"alt": 'A "well"', "credit": "Ann"}, _photo() + b"<script>SECRET</script>").text
     assert "The picture belongs to the story now" in page and 'value="Kept"' in page
     assert "Picture of this story: <bdi" in page and 'value="A &#34;well&#34;"' in page
     shown = editor.post(
@@ -110,7 +119,6 @@ def test_a_picture_is_scaled_and_has_no_hidden_data(room: RoomSite) -> None:
 
 def test_a_phones_photo_becomes_a_jpeg_without_its_place(room: RoomSite) -> None:
     """Phones write HEIC, which browsers and mail programs do not show."""
-    pillow_heif.register_heif_opener()
     editor = room.browser("editor")
     fields = form_fields(editor.get("stories/edit", file=FILE).text) | {"do": "picture", "alt": "A well"}
     photo = _photo((640, 320), "HEIF")
@@ -177,6 +185,8 @@ def edit_story_from(browser: Browser, page: str) -> tuple[int, str]:
         ("A well", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not a readable picture"),
         ("A well", _photo((40, 40))[:300], "not a readable picture"),
         ("A well", b"\0\0\0\x24ftypheic" + bytes(80), "not a readable picture (it is damaged or cut off)"),
+        ("A well", _resized(_photo((64, 64), "HEIF"), b"ispe"), "not a readable picture (it is damaged or cut off)"),
+        ("A well", _resized(_photo((64, 64), "PNG"), b"IHDR"), "not a readable picture"),
     ],
 )
 def test_a_bad_picture_is_refused_and_nothing_is_lost(room: RoomSite, alt: str, data: bytes, message: str) -> None:

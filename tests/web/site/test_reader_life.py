@@ -107,7 +107,9 @@ class Reader:
                 self.tab.screen(width, scheme=scheme)
                 where = f"{self._seen:02}-{name}-{self.language}-{width}-{scheme}"
                 assert self.tab.overflow() <= 0, where
-                assert self.tab.axe() == [], where
+                # Mail programs show a letter inside a page that has the landmarks.
+                ours = ("landmark-one-main", "region") if name == "letter" else ()
+                assert [rule for rule, _ in self.tab.axe() if rule not in ours] == [], where
                 self.tab.picture(self.pictures / f"{where}.png")
 
 

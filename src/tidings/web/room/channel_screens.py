@@ -17,7 +17,7 @@ from tidings.runtime.report.report import PostRow, SkipRow, make_report
 from tidings.runtime.team.rights import may_decide, may_see_schedule, may_settle
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
-from tidings.store.delivery.corrections import find_online_post, list_post_changes
+from tidings.store.delivery.corrections import OnlinePost, find_online_post, list_post_changes
 from tidings.store.delivery.ledger import LedgerEntry
 from tidings.store.people.team import Role
 from tidings.store.service import pauses
@@ -30,6 +30,8 @@ from tidings.web.room.visit import Visit
 _RECENT = timedelta(days=30)
 _MOST_POSTS = 10
 _MOST_DOUBTS = 50
+LARGEST_POST = 100_000
+"""Largest form that corrects a post, in bytes."""
 _PERIODS = (7, 30, 90, 365)
 _PAGE = 100
 """Rows of a table on one page."""
@@ -129,19 +131,14 @@ def _shown_doubt(visit: Visit, entry: LedgerEntry) -> dict[str, Any]:
 
 def change(visit: Visit) -> Response:
     """Correct the text of a post or take it down, depending on the button's `do`, if the network allows it."""
-    number, way = visit.field("delivery"), visit.field("do")
-    if way not in ("edit", "take_down") or not (number.isascii() and number.isdigit() and len(number) < 16):
+    runtime, way, post = visit.runtime, visit.field("do"), _find_post(visit, visit.field("delivery"))
+    if post is None or way not in (PostChange.EDIT, PostChange.TAKE_DOWN):
         return visit.not_found()
-    runtime = visit.runtime
-    with runtime.store.read() as connection:
-        post = find_online_post(connection, int(number))
-    if post is None or not may_decide(visit, post.schedule):
-        return visit.not_found()
+    text, now = visit.field("text", LARGEST_POST).replace("\r\n", "\n"), runtime.now()
     try:
-        text, now = visit.fields.get("text", [""])[0].replace("\r\n", "\n").strip()[:20_000], runtime.now()
         change_post(runtime.store, visit.newsroom, runtime.channels, post.delivery, PostChange(way), now, text)
     except (InputError, RefusedError) as error:
-        return _channels_page(visit, str(error), 409)
+        return _post_page(visit, post, str(error), text)
     with runtime.store.write() as connection:
         action = "delivery.edited" if way == "edit" else "delivery.taken_down"
         visit.record(connection, action, f"{post.channel} {post.delivery}", text[:200] if way == "edit" else "")
@@ -150,20 +147,33 @@ def change(visit: Visit) -> Response:
 
 def show_post(visit: Visit) -> Response:
     """Show one post that is online, with the form that corrects it."""
-    number = visit.params["delivery"]
-    is_number = number.isascii() and number.isdigit() and len(number) < 16
+    post = _find_post(visit, visit.params["delivery"])
+    return visit.not_found() if post is None else _post_page(visit, post)
+
+
+def _find_post(visit: Visit, number: str) -> OnlinePost | None:
+    """Return a post that the member may change, or None."""
+    if not (number.isascii() and number.isdigit() and len(number) < 16):
+        return None
     with visit.runtime.store.read() as connection:
-        post = find_online_post(connection, int(number)) if is_number else None
-        body = editions.get_rendition(connection, post.rendition).raw if post is not None else b""
-    channel = visit.runtime.channels.get(post.channel) if post is not None else None
-    if post is None or channel is None or not may_decide(visit, post.schedule):
-        return visit.not_found()
+        post = find_online_post(connection, int(number))
+    is_ours = post is not None and post.channel in visit.runtime.channels and may_decide(visit, post.schedule)
+    return post if is_ours else None
+
+
+def _post_page(visit: Visit, post: OnlinePost, wrong: str = "", written: str = "") -> Response:
+    with visit.runtime.store.read() as connection:
+        body = editions.get_rendition(connection, post.rendition).raw
+    channel = visit.runtime.channels[post.channel]
     ways = allowed_changes(channel)
     return visit.page(
         "post.html.j2",
         visit.words.gettext("Correct a post"),
+        409 if wrong else 200,
+        wrong=wrong,
         post=post,
         text=channel.text(body),
+        written=written or channel.text(body),
         length=channel.length(body),
         limit=channel.capabilities.max_length,
         may_edit=PostChange.EDIT in ways,

@@ -170,7 +170,7 @@ ROUTES = (
     RoomRoute("POST", "subscribers/{number}", Role.EDITOR, subscriber_screens.change),
     RoomRoute("GET", "channels", Role.VIEWER, channel_screens.show_channels),
     RoomRoute("GET", "channels/posts/{delivery}", Role.EDITOR, channel_screens.show_post),
-    RoomRoute("POST", "channels/change", Role.EDITOR, channel_screens.change, 100_000),
+    RoomRoute("POST", "channels/change", Role.EDITOR, channel_screens.change, channel_screens.LARGEST_POST),
     RoomRoute("POST", "channels/resolve", Role.EDITOR, channel_screens.resolve),
     RoomRoute("GET", "results", Role.VIEWER, channel_screens.show_results),
     RoomRoute("GET", "settings", Role.ADMIN, settings_screens.show_list),
@@ -290,10 +290,9 @@ def _run(visit: Visit, route: RoomRoute, request: Request) -> Response:
     try:
         return route.screen(visit)
     except TidingsError as error:
-        title = visit.words.gettext("This cannot be done now")
         if isinstance(error, LongTextError) and visit.member is not None:
-            return _keep_words(visit, request, title, str(error), status=422)
-        return visit.message(title, str(error), status=409)
+            return _keep_words(visit, request, visit.words.gettext("Please try again"), str(error), status=422)
+        return visit.message(visit.words.gettext("This cannot be done now"), str(error), status=409)
 
 
 def _make_visit(runtime: Runtime, pages: RoomPages, request: Request, form: RoomForm, *, needs_member: bool) -> Visit:
