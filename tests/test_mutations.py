@@ -394,7 +394,7 @@ PROMISES = {
             "tests/pipeline/publish/test_publish.py::test_a_second_publish_changes_nothing[sqlite]",
         ),
         Mutation(
-            "packed-with-the-time-of-packing", "pipeline/publish/publish.py",
+            "packed-with-the-time-of-packing", "pipeline/publish/writing.py",
             "gzip.compress(content, 9, mtime=0)",
             "gzip.compress(content, 9)",
             "tests/pipeline/publish/test_publish.py::test_gzip_beside_is_the_same_and_deterministic[sqlite]",

@@ -210,7 +210,7 @@ _GONE_AT = {
     "5.1.0": re.compile(r"^\W{0,9}address rejected\W{0,9}$", re.IGNORECASE),
 }
 """The answers of Exchange Online and of Cisco's gateway for a recipient that their directory does not know."""
-_FILTERED = re.compile(r"^: user unknown$", re.IGNORECASE)
+_FILTERED = re.compile(r"(?:^|: {1,9}): user unknown$", re.IGNORECASE)
 """KDDI's answer for a mail that the reader's own filter refuses. An unknown user is named before the colon."""
 _STAGE = re.compile(
     r"(?:in reply to|after)(?: pipelined| the)? (?:(?P<end>end of)|(?P<rcpt>rcpt to)"

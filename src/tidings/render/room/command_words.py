@@ -24,24 +24,30 @@ _KEY = re.compile(r"([a-z_]+): (.+)", re.DOTALL)
 _MOMENT = re.compile(r"(?:[A-Z][a-z]{2} )?(20\d\d-\d\d-\d\d)(?: (\d\d:\d\d))?")
 
 _ANSWERS = (
-    r"5\.1\.[0-36]\b|(?:user|recipient|mailbox|address) (?:unknown|not found)|(?:no such|unknown) (?:user|mailbox)",
-    r"[45]\.2\.2\b|mailbox (?:is )?full|over quota",
-    r"\bHTTP 413\b|\b552\b|5\.3\.4\b|too (?:large|big)\b",
-    r"\bHTTP 429\b|rate.?limit|too many requests|throttl|\bquota\b",
-    r"\bHTTP 401\b|\b53[45]\b|unauthori[sz]ed|authentication fail|(?:token|password|key"
-    r"|login)\b.{0,40}(?:expired|revoked|invalid|wrong)",
-    r"5\.7\.\d|\bspam|block(?:ed|list)|blacklist|reputation|\bdmarc\b",
-    r"\bHTTP 403\b|forbidden|permission|not allowed",
-    r"\bHTTP (?:404|410)\b|no longer (?:there|exists)|there is no room",
-    r"duplicate|identical",
-    r"too long|max(?:imum)? (?:length|characters)",
-    r"read back|came since to find ours|whether the post was|\bHTTP 2\d\d without ",
-    r"certificate|\b(?:TLS|SSL)\b",
-    r"timed? ?out|no answer|(?:did|does) not answer",
-    r"connection|\bconnect\b|unreachable|resolve|getaddrinfo|no address",
-    r"\bHTTP 5\d\d\b|unavailable|still busy|internal (?:server )?error",
-    r"\b4\.\d\.\d\b|(?<!HTTP )\b4[25][0-2]\b|greylist|try (?:again )?later",
-    r"\bHTTP 4\d\d\b|\b5[05]\d\b",
+    re.compile(
+        r"5\.1\.[0-36]\b|(?:user|recipient|mailbox|address) (?:unknown|not found)|(?:no such|unknown) (?:user|mailbox)",
+        re.IGNORECASE,
+    ),
+    re.compile(r"[45]\.2\.2\b|mailbox (?:is )?full|over quota", re.IGNORECASE),
+    re.compile(r"\bHTTP 413\b|\b552\b|5\.3\.4\b|too (?:large|big)\b", re.IGNORECASE),
+    re.compile(r"\bHTTP 429\b|rate.?limit|too many requests|throttl|\bquota\b", re.IGNORECASE),
+    re.compile(
+        r"\bHTTP 401\b|\b53[45]\b|unauthori[sz]ed|authentication fail"
+        r"|(?:token|password|key|login)\b.{0,40}(?:expired|revoked|invalid|wrong)",
+        re.IGNORECASE,
+    ),
+    re.compile(r"5\.7\.\d|\bspam|block(?:ed|list)|blacklist|reputation|\bdmarc\b", re.IGNORECASE),
+    re.compile(r"\bHTTP 403\b|forbidden|permission|not allowed", re.IGNORECASE),
+    re.compile(r"\bHTTP (?:404|410)\b|no longer (?:there|exists)|there is no room", re.IGNORECASE),
+    re.compile(r"duplicate|identical", re.IGNORECASE),
+    re.compile(r"too long|max(?:imum)? (?:length|characters)", re.IGNORECASE),
+    re.compile(r"read back|came since to find ours|whether the post was|\bHTTP 2\d\d without ", re.IGNORECASE),
+    re.compile(r"certificate|\b(?:TLS|SSL)\b", re.IGNORECASE),
+    re.compile(r"timed? ?out|no answer|(?:did|does) not answer", re.IGNORECASE),
+    re.compile(r"connection|\bconnect\b|unreachable|resolve|getaddrinfo|no address", re.IGNORECASE),
+    re.compile(r"\bHTTP 5\d\d\b|unavailable|still busy|internal (?:server )?error", re.IGNORECASE),
+    re.compile(r"\b4\.\d\.\d\b|(?<!HTTP )\b4[25][0-2]\b|greylist|try (?:again )?later", re.IGNORECASE),
+    re.compile(r"\bHTTP 4\d\d\b|\b5[05]\d\b", re.IGNORECASE),
 )
 """Patterns of what networks and mail hosts say in their own words, in the order of the messages `answers`."""
 
@@ -49,7 +55,7 @@ _ANSWERS = (
 def explain_answer(text: str, language: str) -> str:
     """Say in a sentence what the answer of a network or a mail host means, or '' if its kind is not known."""
     kinds = zip(_MESSAGES["answers"], _ANSWERS, strict=True)
-    found = next((message for message, pattern in kinds if re.search(pattern, text[:2_000], re.IGNORECASE)), "")
+    found = next((message for message, pattern in kinds if pattern.search(text[:2_000])), "")
     return load_catalogue(language, "room").gettext(found) if found else ""
 
 
