@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from tests.fixtures import ledger as ledger_fixtures
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, prepare, rows
@@ -357,6 +358,21 @@ def test_a_message_that_fails_is_set_aside(store: Store, alive: locks.Liveness, 
     (row,) = [row for row in rows(store) if row["state"] == "quarantined"]
     assert "ZeroDivisionError: template" in row["reason"]
     assert len(sink.taken()) == 2
+
+
+def test_an_outage_of_the_database_is_no_fault_of_a_mail(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
+    """It counted as a crash: the mail waited minutes, and after three outages for a person."""
+    add_mailing(store, add_readers(store, ["ada", "grace"]), add_edition(store))
+    failing = iter([True] * 5)
+
+    def cut_off(deliveries: Sequence[Delivery]) -> dict[int, OutgoingMessage]:
+        if next(failing, False):
+            raise OperationalError("SELECT", {}, Exception("server closed the connection unexpectedly"))
+        return prepare(deliveries)
+
+    deliverer(store, alive, sink.port, prepare=cut_off).run_until_idle()
+    assert _states(store) == {"ada": "accepted", "grace": "accepted"}
+    assert {(row["crashes"], row["attempts"]) for row in rows(store)} == {(0, 1)}
 
 
 def test_a_transport_bug_raises_and_leaves_doubt(store: Store, alive: locks.Liveness) -> None:

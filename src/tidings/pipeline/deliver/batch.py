@@ -14,11 +14,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
 from tidings.model.refusal import Refusal
@@ -44,6 +44,8 @@ _IDLE_WAIT = 60.0
 _MAX_RETRIES = 5
 _PATIENCE = 120.0
 """Seconds that a batch waits for a locked SQLite file or a restarted PostgreSQL server. It is far below a lease."""
+_AFTER_OUTAGE = timedelta(seconds=2)
+"""Until then a message waits that could not be made because the database went away."""
 T = TypeVar("T")
 Accepted = tuple[int, int, str, str]
 """A delivery that was accepted: id, fence, receipt, via."""
@@ -197,6 +199,10 @@ class DeliveryBatch:
                 continue
             try:
                 messages[delivery.id] = context.prepare([delivery])[delivery.id]
+            except (OperationalError, InterfaceError):
+                # The database went away, which is no fault of the message.
+                wait = {"not_before": context.real_clock() + _AFTER_OUTAGE}
+                self._results.append((delivery, settling.requeued(delivery) | wait))
             except Exception as error:
                 reason = f"the message cannot be made: {type(error).__name__}: {error}"[:500]
                 retry = BACKOFF[min(delivery.crashes, len(BACKOFF) - 1)]
