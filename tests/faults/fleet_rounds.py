@@ -192,7 +192,12 @@ class Lane:
         of = {row.address: row for row in rows if row.address}
         for reader in readers:
             row = of.get(reader)
-            skipped = row is not None and row.state == "skipped" and row.reason in LEFT and reader in left
+            # Who left while their mail was in doubt gets no second one: it waits for a person.
+            skipped = (
+                row is not None
+                and reader in left
+                and ((row.state == "skipped" and row.reason in LEFT) or row.state == "in_doubt")
+            )
             score.left += skipped and not copies[reader]
             score.lost += not copies[reader] and not skipped
         score.mails = copies.total()

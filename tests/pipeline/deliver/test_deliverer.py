@@ -290,6 +290,18 @@ def test_stopping_finishes_messages_and_doubles_none(store: Store, alive: locks.
     assert Counter(entry["to"] for entry in sink.taken()).total() == 60
 
 
+def test_an_error_of_ours_costs_no_mail_an_attempt(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
+    """When the database failed in the middle, mails that had not begun were deferred for a minute."""
+    add_mailing(store, add_readers(store, [f"r{number}" for number in range(20)]), add_edition(store))
+
+    def fail() -> None:
+        raise RuntimeError("the database has gone")
+
+    with pytest.raises(RuntimeError, match="has gone"):
+        deliverer(store, alive, sink.port, connections=2, reached=_at("before-intent", 5, fail)).run_until_idle()
+    assert {(row["state"], row["attempts"]) for row in rows(store)} == {("accepted", 1), ("pending", 0)}
+
+
 def test_a_process_that_hangs_past_its_lease_writes_nothing(store: Store, sink: SmtpSink) -> None:
     """SIGSTOP until the lease is over: another process takes over, and later writes of the stopped process are void."""
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(10)]), add_edition(store))

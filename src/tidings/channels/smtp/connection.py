@@ -332,8 +332,11 @@ class Connection:
     def _outcome(self, verdict: Verdict, reason: str) -> Outcome:
         return Outcome(verdict, via=self._host, reason=reason)
 
-    def _fail(self, error: object) -> None:
-        """Close after a failure. Messages on the way end with what can be known of them."""
+    def _fail(self, error: object, *, is_ours: bool = False) -> None:
+        """Close after a failure. Messages on the way end with what can be known of them.
+
+        `is_ours`: we end it, so a message before its dot is given back, which costs no attempt.
+        """
         current, following, refused = self._current, self.next_mail, self._refused
         self._current = self.next_mail = self._refused = None
         self.is_ready = False
@@ -342,14 +345,16 @@ class Connection:
             if self.out.is_dot_written:
                 reason = f"the connection to {self._host} was lost after the message, before its reply: {cause}"
                 self.queue.record_outcome(current, self._outcome(Verdict.UNKNOWN, reason))
+            elif is_ours:
+                self.queue.give_back(current)
             else:
                 reason = f"the connection to {self._host} was lost before the end of the message: {cause}"
                 self.queue.record_outcome(current, self._outcome(Verdict.DEFERRED, reason))
         if following is not None:
             if refused is not None:
                 self.queue.record_outcome(following, refused)
-            elif not self._has_reply and (self.finished or current is not None):
-                # The relay had closed a kept connection: it never saw this message.
+            elif is_ours or (not self._has_reply and (self.finished or current is not None)):
+                # Else the relay had closed a kept connection: it never saw this message.
                 self.queue.give_back(following)
             else:
                 step = self._expected[0].upper() if self._expected else "DATA"
@@ -367,10 +372,10 @@ class Connection:
         with contextlib.suppress(OSError):
             self.socket.close()
 
-    def abort(self, reason: str) -> None:
-        """Close at once, whatever is on the way."""
+    def abort(self, reason: str, *, is_ours: bool = False) -> None:
+        """Close at once, whatever is on the way. `is_ours`: not because of the relay."""
         if not self.closed:
-            self._fail(reason)
+            self._fail(reason, is_ours=is_ours)
 
     def quit(self) -> None:
         """Send QUIT and close. Only when idle."""

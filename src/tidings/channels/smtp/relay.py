@@ -225,7 +225,7 @@ class _QueueRun:
             connections = self._connections.values()
             if relay.is_aborted:
                 for connection in connections:
-                    connection.abort("stopping")
+                    connection.abort("stopping", is_ours=True)
             is_full = len(connections) == self._max_connections and not any(
                 connection.is_idle or connection.closed for connection in connections
             )
@@ -330,7 +330,7 @@ class _QueueRun:
         """End every transfer, and return the connections that can be used again."""
         for connection in self._connections.values():
             if not connection.is_idle:
-                connection.abort("stopping")
+                connection.abort("stopping", is_ours=True)
         return [connection for connection in self._connections.values() if not connection.closed]
 
 
