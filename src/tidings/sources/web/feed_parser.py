@@ -300,7 +300,7 @@ def _parse_xml_item(
     summary = _as_html(entry.get("summary_detail") or {"value": entry.get("summary") or entry.get("subtitle")}, is_atom)
     whole = max((str(entry.get(name) or "") for name in _FULL_TEXTS), key=len)
     if len(whole) > len(full or summary):
-        full = whole if "<" in whole else _as_paragraphs(re.sub(r"\s*\n\s*", "\n\n", whole))
+        full = whole if "<" in whole else _as_paragraphs("\n\n".join(filter(None, map(str.strip, whole.split("\n")))))
     if full and longest.get("base", feed_url) != feed_url:
         # xml:base applies (RFC 4287 §2). Without it, links are relative to the item's own page.
         full = resolve_relative_uris(full, longest["base"], "utf-8", longest.get("type", "text/html"))
