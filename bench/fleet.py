@@ -122,7 +122,7 @@ def measure(rounds: int, recipients: int, delay: int) -> dict[str, Any]:
             template = folder / "template"
             template.mkdir()
             make_newsroom(template, recipients, 5)
-            url = server.fresh_database()
+            url = server.empty_database()
             source, target = Store("sqlite:///tidings.db", template), Store(url, template)
             copy_store(source, target)
             source.close()
