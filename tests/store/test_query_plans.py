@@ -83,6 +83,7 @@ ENDINGS: dict[str, Callable[[Store], Any]] = {
     "finished editions": lambda store: _read(store, ledger.finished_editions),
     "finished mailings": lambda store: _read(store, ledger.close_finished_mailings),
     "marks": segments.update_marks,
+    "leftovers": lambda store: ledger.cancel_leftovers(store, NOW),
 }
 
 
@@ -98,8 +99,9 @@ def test_the_end_of_an_edition_reads_no_mail_twice(tmp_path: Path, name: str) ->
     migrate.create_or_check(store)
     add_ledger(tmp_path / "tidings.db", 2_000)
     with store.write() as connection:
-        connection.execute(update(t.mailings).values(open=True, marked=False))
-        connection.execute(update(t.editions).values(state="sending"))
+        is_over = name == "leftovers"
+        connection.execute(update(t.mailings).values(open=not is_over, marked=False))
+        connection.execute(update(t.editions).values(state="cancelled" if is_over else "sending"))
     asked: list[tuple[str, Any]] = []
     event.listen(store.engine, "before_cursor_execute", lambda _conn, _cursor, *call: asked.append((call[0], call[1])))
     ENDINGS[name](store)

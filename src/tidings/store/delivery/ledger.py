@@ -244,7 +244,8 @@ def cancel_leftovers(store: Store, now: datetime) -> int:
         .join_from(t.mailings, t.editions, e.id == m.edition)
         .where(m.open.is_(False), e.state.in_(("cancelled", "superseded")))
     )
-    query = select(d.id).where(d.mailing.in_(dead), or_(_is_waiting(), _is_doubtful())).limit(_CANCELLED_AT_ONCE)
+    left = and_(is_active(), d.state != DeliveryState.HANDED)
+    query = select(d.id).where(d.mailing.in_(dead), left).limit(_CANCELLED_AT_ONCE)
     count = 0
     while True:
         with store.read() as connection:
