@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -170,6 +171,24 @@ def test_a_domain_rate_holds_and_delays_no_other(
     assert max(at["q"]) < max(at["s"])
     with store.read() as connection:
         assert connection.execute(select(t.sending_rates.c.domain)).scalars().all() == ["example.org.slow"]
+
+
+def test_no_mail_falls_between_two_readings_of_the_clock(
+    store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink]
+) -> None:
+    """A mail whose time came between two questions was neither due nor later, and the run ended without it."""
+    base, step = datetime.now(UTC), timedelta(milliseconds=20)
+    for number in range(12):
+        readings = itertools.count()
+        mailing = add_mailing(store, add_readers(store, [f"r{number}"]), add_edition(store, number + 1))
+        with store.write() as connection:
+            waits = t.deliveries.c.mailing == mailing
+            connection.execute(update(t.deliveries).where(waits).values(not_before=base + (number + 0.5) * step))
+        sender = _sender("one", sinks[0])
+        _deliverer(
+            store, alive, sender, real_clock=lambda readings=readings: base + next(readings) * step
+        ).run_until_idle()
+        assert _states(store) == {"accepted": number + 1}
 
 
 def test_a_pace_halves_at_a_refusal_and_doubles_each_minute() -> None:

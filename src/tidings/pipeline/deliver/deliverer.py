@@ -156,9 +156,10 @@ class Deliverer:
         )
         while not self._stopping.is_set() and time.monotonic() < context.until:
             self._release_replies()
+            now, real_now = context.clock(), context.real_clock()
             with context.store.read() as connection:
-                due = claims.count_due(connection, context.clock(), context.real_clock(), only)
-                next_time = claims.next_send_time(connection, context.clock(), context.real_clock(), only)
+                due = claims.count_due(connection, now, real_now, only)
+                next_time = claims.next_send_time(connection, now, real_now, only)
             due = {channel: count for channel, count in due.items() if channel.startswith(WEBHOOK_LANE) is self._events}
             if part == "social" or self._events:
                 next_time = None
