@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 from PIL import Image
 
 from tests.fixtures.newsroom import HOUR, MONDAY, RunningNewsroom, open_newsroom
@@ -88,7 +88,7 @@ def test_the_pages_are_valid_and_load_only_local_pictures(newsroom: RunningNewsr
     assert html_validate(*(folder / name for name in pages), extends=("recommended",)) == []
     everything = "".join(pages.values())
     assert "<script" not in everything and "<b>" not in everything
-    assert html.escape(TITLE) in pages["posts.html"]
+    assert escape(TITLE) in pages["posts.html"]
     assert set(re.findall(r'src="([^"]+)"', everything)) == {path.name for path in folder.glob("*.jpg")}
 
 
