@@ -85,12 +85,16 @@ class HttpSink:
         request.send_response(step.status)
         for name, value in step.headers.items():
             request.send_header(name, value)
-        request.send_header("Content-Length", str(len(step.body)))
+        # 204 and 304 have no body (RFC 9110 §6.4.1). The client would read one as the head of its next answer.
+        has_body = step.status not in (204, 304)
+        body = step.body if has_body else b""
+        if has_body:
+            request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         try:
-            request.wfile.write(step.body[:1] if step.drip else step.body)
+            request.wfile.write(body[:1] if step.drip else body)
             time.sleep(step.drip)
-            request.wfile.write(step.body[1:] if step.drip else b"")
+            request.wfile.write(body[1:] if step.drip else b"")
         except OSError:
             request.close_connection = True
 
