@@ -16,7 +16,6 @@ from tidings.pipeline.publish import publish as publishing
 from tidings.pipeline.publish import writing
 from tidings.runtime.monitoring.status import status
 from tidings.sources.base import Sweep
-from tidings.sources.cms.wordpress import _number
 
 
 @pytest.fixture
@@ -87,9 +86,3 @@ def test_a_full_disk_stops_no_mail(newsroom: RunningNewsroom, monkeypatch: pytes
     result = newsroom.tick(MONDAY)
     assert newsroom.read(ada) == [["one"]]
     assert "No space left on device" in result.unpublished and "Free some space" in result.unpublished
-
-
-@pytest.mark.parametrize("value", [{"name": "Ada"}, [], None, "7", True, 1.5])
-def test_a_number_of_wordpress_may_be_anything(value: object) -> None:
-    assert _number({"author": value}, "author") == 0
-    assert _number({"author": 7}, "author") == 7

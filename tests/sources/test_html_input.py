@@ -274,6 +274,11 @@ def test_marks_that_mean_nothing_here_are_named(text: str) -> None:
         ("if a<b and c>d", "if a&lt;b and c&gt;d"),
         ("<p align>By <time datetime>noon</time></p>", "<p>By <time datetime="),
         ("See <Header>, <Summary> and <Select one>.", "See &lt;Header&gt;, &lt;Summary&gt; and &lt;Select one&gt;."),
+        (
+            "The <header>, then the <script> and (<main>) of it.",
+            "&lt;header&gt;, then the &lt;script&gt; and (&lt;main&gt;)",
+        ),
+        ("<p>Cut off</p><section>More <article><p>Text", "<section>More <article><p>Text"),
         ("A <b>bold</b> word", "A <b>bold</b> word"),
         ("<title></title>Text <script nomodule>x()</script>", "Text"),
     ],

@@ -36,6 +36,7 @@ from tidings.sources.html_tags import (
     Tag,
     count_visible,
     is_component,
+    is_in_sentence,
     is_text,
     match_ends,
     split_html,
@@ -136,7 +137,7 @@ class _Preparer:
             tag = tags[position]
             if not tag.name:
                 self._put_text(tag.raw)
-            elif is_text(tag, ended, started):
+            elif is_text(tag, ended, started) or is_in_sentence(tags, position, ended):
                 self._put_text(tag.raw, is_literal=True)
             elif tag.is_end:
                 self._put_end(tag.name)

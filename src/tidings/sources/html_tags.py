@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 # No svg, math, style or form: each has been used to bring scripts past a sanitiser, or breaks in mail (W3C validator,
@@ -58,6 +58,14 @@ _PLACEHOLDERS = set(
     "time address title link map label data object image output caption legend search cite area base source".split()  # noqa: SIM905
 )
 """Elements whose names people also write as placeholders in angle brackets. Without an end tag they are words."""
+_WORDS = set(
+    """
+    html head body header footer main nav section article aside summary details menu form button select option input
+    style script template textarea dialog figure table frame iframe picture video audio font progress meter param embed
+    content canvas slot var
+    """.split()  # noqa: SIM905
+)
+"""Elements that are words only within a sentence: "the <header> of a page". Cut-off HTML may also lack their end."""
 _BARE_ATTRIBUTES = set(
     """
     allowfullscreen async autofocus autoplay checked compact controls default defer disabled download hidden inert ismap
@@ -187,6 +195,17 @@ def is_text(tag: Tag, ended: Collection[str], started: Collection[str]) -> bool:
         return True
     is_written_as_tag = any(tag.attributes.values()) or tag.is_closed
     return not is_written_as_tag and (tag.name not in started if tag.is_end else tag.name not in ended)
+
+
+def is_in_sentence(tags: Sequence[Tag], position: int, ended: Collection[str]) -> bool:
+    """Whether the name of an element is a word of a sentence, with text before and after it in the same line."""
+    tag = tags[position]
+    if tag.name not in _WORDS or tag.is_end or tag.attributes or tag.has_end or tag.name in ended:
+        return False
+    before, after = tags[position - 1 : position], tags[position + 1 : position + 2]
+    if not before or before[0].name or not re.search(r"\w\W{0,3}[ (\"'«“„]$", before[0].raw):
+        return False
+    return not after or after[0].is_end or re.match(r"[ \n.,;:!?)»”\"'…-]", after[0].raw) is not None
 
 
 def _is_placeholder(tag: Tag, ended: Collection[str]) -> bool:

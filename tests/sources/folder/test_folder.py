@@ -129,6 +129,7 @@ class TestFolderKeepsTheContract(SourceContract):
         ("a.рус.md", GOOD.encode(), "rename the file to a.ru.md"),
         ("a.ru .md", GOOD.encode(), "rename the file to a.ru.md"),
         ("a_ru.md", GOOD.encode(), "rename the file to a.ru.md"),
+        ("a.ru_RU.md", GOOD.encode(), "rename the file to a.ru.md"),
         ("a (kk).md", GOOD.encode(), "rename the file to a.kk.md"),
         ("a.қаз.md", GOOD.encode(), "rename the file to a.kk.md"),
         ("a.Russian.md", GOOD.encode(), "rename the file to a.ru.md"),

@@ -387,12 +387,17 @@ def _rss(item: str, head: str = "") -> bytes:
 
 
 def test_a_pictures_description_is_its_alt_text() -> None:
-    media = '<media:content url="/a.jpg" medium="image"><media:description>A well</media:description></media:content>'
-    [item] = parse_feed(
-        _rss(f"<item><title>T</title><description>TEXT</description>{media}</item>"), "https://e.example/f"
-    ).items
-    assert item.article["html"] == "TEXT"
-    assert item.article["images"] == [{"src": "https://e.example/a.jpg", "alt": "A well"}]
+    """One picture may show something else in another story."""
+    stories = "".join(
+        "<item><title>T</title><description>TEXT</description>"
+        '<media:content url="/a.jpg" medium="image">'
+        f"<media:description>{alt}</media:description></media:content></item>"
+        for alt in ("A well", "The same well, now dry")
+    )
+    first, second = parse_feed(_rss(stories), "https://e.example/f").items
+    assert first.article["html"] == "TEXT"
+    assert first.article["images"] == [{"src": "https://e.example/a.jpg", "alt": "A well"}]
+    assert second.article["images"] == [{"src": "https://e.example/a.jpg", "alt": "The same well, now dry"}]
 
 
 def test_a_video_feed_keeps_its_only_text() -> None:
@@ -415,6 +420,7 @@ def test_a_feeds_text_is_what_its_type_says() -> None:
     plain, marked = parse_feed(feed.encode(), "https://e.example/f").items
     assert plain.article["title"] == "Use <b> and &amp;"
     assert plain.article["html"] == "<p>1 &lt; 2 &lt;b></p><p>Q</p>"
+    assert plain.article["summary"] == ""
     assert (marked.article["title"], marked.article["html"]) == ("A B", "<p>C")
 
 

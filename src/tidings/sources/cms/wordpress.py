@@ -260,17 +260,19 @@ class PostCollection(CmsCollection):
             published = parse_utc(post.get("date_gmt"))
             article = build_article(
                 {
-                    "title": plain_text(as_mapping(post.get("title")).get("rendered")),
+                    "title": plain_text(_rendered(post.get("title"))),
                     "url": urljoin(self._source.settings.url, as_text(post.get("link"))),
                     "language": self._find_language(post),
                     "kind": self._kind,
-                    "summary": _written_excerpt(as_text(as_mapping(post.get("excerpt")).get("rendered"))),
-                    "html": as_text(as_mapping(post.get("content")).get("rendered")),
+                    "summary": _written_excerpt(_rendered(post.get("excerpt"))),
+                    "html": _rendered(post.get("content")),
                     "published": published,
                     "topics": [
                         terms[base].get(term, "") for base in self._taxonomies for term in _integers(post.get(base))
                     ],
-                    "authors": [authors.get(_number(post, "author"), "")],
+                    "authors": [
+                        authors.get(_number(post, "author")) or plain_text(as_mapping(post.get("author")).get("name"))
+                    ],
                     "images": [picture] if picture else [],
                     "translations": _translation_links(post),
                     "story": f"{self._source.context.name}-{min(group)}" if group else "",
@@ -305,9 +307,14 @@ class PostCollection(CmsCollection):
             sizes = _list_sizes(media)
             if sizes and isinstance(media.get("id"), int):
                 src = next((src for src, width in sizes if width <= MAX_WIDTH), sizes[0][0])
-                caption = plain_text(as_mapping(media.get("caption")).get("rendered"))
+                caption = plain_text(_rendered(media.get("caption")))
                 pictures[media["id"]] = {"src": src, "alt": plain_text(media.get("alt_text")), "caption": caption}
         return pictures
+
+
+def _rendered(value: Any) -> str:
+    """Return the text of a field. Some plugins give the text alone instead of an object."""
+    return as_text(value) or as_text(as_mapping(value).get("rendered"))
 
 
 def plain_text(rendered: Any) -> str:

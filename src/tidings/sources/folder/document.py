@@ -98,7 +98,10 @@ class _FileReader:
         try:
             return parse_moment(text, self.context.zone, end_of_day=end_of_day).replace(microsecond=0)
         except ValueError as error:
-            self.report(key, f"`{key}`: {error}", "write it as 2023-09-27 or 2023-09-27T10:00")
+            mend = "write it as 2023-09-27 or 2023-09-27T10:00"
+            if text.lower() in (*_TRUE, *_FALSE):
+                mend = "write a date, or delete the line; draft: true keeps an item back"
+            self.report(key, f"`{key}`: {error}", mend)
             return None
 
     def flag(self, key: str) -> bool:
@@ -174,11 +177,17 @@ def read_document(
         line = raw[: error.start].count(b"\n") + 1
         return None, [Problem(ref, line, 1, "this is not UTF-8 text", "save the file as UTF-8 in your editor")]
     warnings = []
+    if "\ufffd" in text:
+        line = text[: text.index("\ufffd")].count("\n") + 1
+        count = text.count("\ufffd")
+        message = "a letter is broken (\ufffd)" if count == 1 else f"{count} letters are broken (\ufffd)"
+        mend = "type them again: a program before us could not read them"
+        warnings.append(Problem(ref, line, 1, message, mend, "warning"))
     if has_forbidden(text):
         line = next(number for number, each in enumerate(text.split("\n"), 1) if has_forbidden(each))
         message = "control characters, which break feeds, were removed"
         mend = "delete them; they often come with text pasted from a PDF"
-        warnings = [Problem(ref, line, 1, message, mend, "warning")]
+        warnings.append(Problem(ref, line, 1, message, mend, "warning"))
     text = clean(text)
     if (conflict := MERGE_MARK.search(text)) and _MERGE_MIDDLE.search(text):
         line = text[: conflict.start()].count("\n") + 1
@@ -294,7 +303,8 @@ def _report_ending(reader: _FileReader, stem: str, suffix: str) -> None:
         if ending is not None and meant is None:
             name, suffix, meant = match[1].rstrip(" _-."), stem[len(match[1]) :], ending
     if meant is not None:
-        mend = f"rename the file to {name.strip()}.{meant}.md, or write `language:` in the file"
+        name = name.strip().removesuffix(f".{meant}")  # a.ru_RU.md
+        mend = f"rename the file to {name}.{meant}.md, or write `language:` in the file"
         reader.report("language", f"{suffix!r} in the file's name is not written as one of the site's languages", mend)
     elif _LANGUAGE.fullmatch(suffix):
         mend = f"use one of {known} before `.md`, or write `language:` in the file, or add {suffix!r} to site.languages"

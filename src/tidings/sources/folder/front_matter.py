@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence, read_yaml
 from tidings.model.errors import Problem
 from tidings.sources.folder.moment_keys import find_meant_key
+from tidings.sources.folder.other_names import BODY, find_other_name, is_used, keeps_back, list_leaves
 
 KEYS = (
     "title", "summary", "kind", "published", "updated", "correction", "withdrawn", "embargo", "expires", "starts",
@@ -26,18 +27,6 @@ _BLOCK = re.compile(r"[>|][+-]?[1-9]?[+-]?[ \t]*(#.*)?$")
 _FENCE = re.compile(r"---[ \t]*$")
 _CLOSE = re.compile(r"(---|\.\.\.)[ \t]*$")
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""")
-# What other programs call these keys (Hugo, Jekyll, Astro, Eleventy, Decap, Ghost).
-_OTHER_NAMES = {
-    "images": re.compile(
-        r"(?:[a-z]{1,12}[-_]?)?(?:image|img|picture|photo)(?:[-_]?(?:url|src|path|file))?"
-        r"|cover|hero|thumb(?:nail)?|banner",
-        re.IGNORECASE,
-    ),
-    "summary": re.compile(r"description|excerpt|teaser|abstract|standfirst", re.IGNORECASE),
-    "topics": re.compile(r"tags?|categor(?:y|ies)|keywords?", re.IGNORECASE),
-    "language": re.compile(r"lang|locale", re.IGNORECASE),
-}
-_PICTURE_FILE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif)\b", re.IGNORECASE)
 _WORDS = ("content", "context", "contract")
 """Words that look like a misspelt key, and are not."""
 _SENTENCES = ("correction", "withdrawn", "place", "post")
@@ -65,13 +54,13 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
         mend = "put a line --- after the last key; or the file is still being written"
         return None, [Problem(file, len(lines), 1, "the front matter is not closed: there is no second ---", mend)]
     yaml, headlines = _extract_headlines(lines[1:end], file)
-    node, problems = read_yaml("\n".join(yaml), file, first_line=2)
+    node, problems = read_yaml("\n".join(yaml), file, first_line=2, warns=True)
     if node is None and problems:
         return None, problems
     if not isinstance(node, Mapping):
         return None, [*problems, Problem(file, 2, 1, "the front matter has no keys", "write at least title: ...")]
-    hints: dict[str, tuple[str, Scalar]] = {}
     front = FrontMatter({}, {}, "\n".join(lines[end + 1 :]))
+    own: list[tuple[Scalar, Node]] = []
     for key, value in node.entries:
         name = "contact" if key.text == "contacts" else key.text
         if name in KEYS:
@@ -90,16 +79,33 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
             problems.append(Problem(file, key.line, key.column, message, mend))
         else:
             front.extra[name] = node_text(value)
-            hint = next((known for known, pattern in _OTHER_NAMES.items() if pattern.fullmatch(name)), "")
-            if hint and (hint != "images" or _PICTURE_FILE.search(front.extra[name])):
-                hints.setdefault(hint, (name, key))
-    for known, (name, key) in hints.items():
-        if known not in front.values and front.extra[name].strip() not in ("", "[]", "{}"):
-            message = f"the key `{name}` is only for templates of your own, and readers do not see its value"
-            problems.append(
-                Problem(file, key.line, key.column, message, f"write `{known}`, if it is meant so", "warning")
-            )
-    return front, problems
+            own.append((key, value))
+    return front, [*problems, *_name_other_keys(own, front, file)]
+
+
+def _name_other_keys(own: list[tuple[Scalar, Node]], front: FrontMatter, file: str) -> list[Problem]:
+    """Report values under another program's name that readers would miss, once for each key that was meant."""
+    found: dict[str, Problem] = {}
+    for key, node in own:
+        for path, leaf in list_leaves(key.text, node):
+            place = key if path == key.text else leaf
+            if moment := keeps_back(path, leaf.text):
+                message = f"the key `{path}` is not known, but it looks as if it keeps the story back or takes it down"
+                mend = f"write `{moment}` as a key of its own, or give this key another name"
+                found.setdefault(path, Problem(file, place.line, place.column, message, mend))
+            meant = find_other_name(path, leaf.text)
+            if meant is None or meant in found:
+                continue
+            if meant in ("images", "attachments", BODY):
+                shown = front.body if meant != "images" else ""
+                if is_used(leaf.text, shown + (node_text(front.values[meant]) if meant in front.values else "")):
+                    continue
+            elif meant in front.values:
+                continue
+            message = f"the key `{path}` is only for templates of your own, and readers do not see its value"
+            mend = "write it below the second ---" if meant == BODY else f"write `{meant}`"
+            found[meant] = Problem(file, place.line, place.column, message, f"{mend}, if it is meant so", "warning")
+    return list(found.values())
 
 
 def _describe_beginning(lines: list[str]) -> tuple[str, str]:

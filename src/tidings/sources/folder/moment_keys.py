@@ -56,7 +56,18 @@ _JOINED = re.compile(
     r"|(?:date|time)(?:of)?(?:published|publish|publication|release|released|launch)|golive|notbefore|notafter|pubdate)"
 )
 _EVENT = {"start": "starts", "starts": "starts", "begin": "starts", "begins": "starts", "end": "ends", "ends": "ends"}
-_HIDDEN_STATES = {"draft", "unpublished", "embargoed", "scheduled", "private", "hidden", "черновик", "brouillon"}
+_HIDDEN_STATES = {
+    "draft", "unpublished", "embargoed", "scheduled", "private", "hidden", "черновик", "brouillon", "pending", "review",
+    "in review", "in-review", "in progress", "in-progress", "archived", "inactive", "wip", "todo", "idea", "planned",
+    "trash", "future", "auto-draft", "on hold", "members", "paid", "internal", "restricted", "password", "مسودة",
+    "entwurf", "borrador", "rascunho", "taslak", "на проверке", "草稿",
+}  # fmt: skip
+_KEPT_BACK = {
+    "draft", "isdraft", "hidden", "private", "unlisted", "headless", "internal", "confidential", "wip", "unpublished",
+    "nopublish", "eleventyexcludefromcollections", "черновик", "brouillon",
+}  # fmt: skip
+"""Keys that keep a page back if they are true, and below those that do if they are false."""
+_SHOWN_IF_TRUE = {"publish", "published", "public", "visible", "live", "listed", "permalink", "dgpublish", "render"}
 _STATE = {"status", "state", "workflow", "visibility", "статус"}
 
 
@@ -65,6 +76,8 @@ def find_meant_key(key: str, value: str) -> str | None:
     text = unicodedata.normalize("NFKC", key)
     words = [word.lower() for word in _WORD.findall(_CAMEL.sub("_", text))]
     joined = "".join(words)
+    is_true = value.strip().lower() in ("true", "yes", "on", "1", "да", "oui")
+    is_false = value.strip().lower() in ("false", "no", "off", "0", "never", "нет", "non")
     has_date = _DATE.search(value.strip()) is not None
     if _begins(words, joined, EMBARGO):
         return "embargo"
@@ -95,6 +108,8 @@ def find_meant_key(key: str, value: str) -> str | None:
         return "expires" if is_late else "published"
     if has_date and words and all(word in TIME for word in words):
         return "published" if _LATE.isdisjoint(words) else "expires"
+    if joined in (_KEPT_BACK if is_true else _SHOWN_IF_TRUE if is_false else ()):
+        return "draft"
     if not _STATE.isdisjoint(words) and value.strip().lower() in _HIDDEN_STATES:
         return "draft"
     return None

@@ -150,7 +150,7 @@ def _describe_page(body: bytes, url: str) -> str:
 def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str, zone: ZoneInfo) -> ParsedFeed:
     if (text := _decode(body, content_type)) is not None:
         body, content_type = text.encode("utf-8", "replace"), "application/xml; charset=utf-8"
-    body, content_type, alts = _take_alt_texts(_repair(body), content_type)
+    body, content_type = _move_alt_texts(_repair(body), content_type)
     is_cut = _last_place(body, _ROOT_END) <= _last_place(body, _ENTRY_START)
     headers = {"content-location": url, "content-type": content_type, "content-language": language}
     parsed = feedparser.parse(
@@ -167,9 +167,7 @@ def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str, zon
     if is_cut and _last_place(body, _ENTRY_START) > _last_place(body, _ENTRY_END):
         entries = entries[:-1]
     is_atom = str(parsed["version"]).startswith("atom")
-    items = tuple(
-        _parse_xml_item(entry, feed_language, url, alts, zone, is_atom=is_atom) for entry in entries[:MAX_ENTRIES]
-    )
+    items = tuple(_parse_xml_item(entry, feed_language, url, zone, is_atom=is_atom) for entry in entries[:MAX_ENTRIES])
     links = [link for link in parsed.feed.get("links", ()) if link.get("href")]
     hubs = tuple(link["href"] for link in links if link.get("rel") == "hub")
     topic = next((link["href"] for link in links if link.get("rel") == "self"), "")
@@ -220,25 +218,22 @@ def _last_place(body: bytes, pattern: re.Pattern[bytes]) -> int:
     return max((match.start() for match in pattern.finditer(body)), default=-1)
 
 
-def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[str, str]]:
-    """Remove descriptions of pictures from a feed and return them by the picture's URL (Media RSS).
+def _move_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str]:
+    """Move descriptions and credits of pictures into attributes `alt` and `credit` of their elements (Media RSS).
 
-    The key of a credit is "credit", a space and the URL.
-
-    feedparser would use such a description as the text of the entry. If an entry has no other text, as in feeds of
-    videos, the description stays.
+    feedparser keeps these attributes, but would use a description as the text of the entry. If an entry has no
+    other text, as in feeds of videos, the description stays.
     """
     if _MEDIA.encode() not in body or not re.search(rb":(?:description|credit|group|title)\b", body):
-        return body, content_type, {}
+        return body, content_type
     parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
     charset = re.search(r"charset\s*=\s*[\"']?([\w-]+)", content_type)
     try:
         root = etree.fromstring(body, parser)
     except (etree.LxmlError, ValueError):
-        return body, content_type, {}
+        return body, content_type
     if charset and charset[1].lower() not in ("utf-8", (root.getroottree().docinfo.encoding or "").lower()):
-        return body, content_type, {}
-    alts: dict[str, str] = {}
+        return body, content_type
     for group in root.iter(f"{{{_MEDIA}}}group"):
         _keep_largest(group, "image")
         _keep_largest(group, "video")
@@ -254,23 +249,23 @@ def _take_alt_texts(body: bytes, content_type: str) -> tuple[bytes, str, dict[st
         is_alt = has_text or parent.tag in (f"{{{_MEDIA}}}content", f"{{{_MEDIA}}}thumbnail")
         title = next((each.text or "" for each in entry.iterchildren("{*}title")), "")
         for each in (parent, *parent.iter(f"{{{_MEDIA}}}content", f"{{{_MEDIA}}}thumbnail")):
-            if each.get("url"):
-                alts.setdefault(each.get("url", ""), _plain_title(" ".join((written if is_alt else title).split())))
+            if each.get("url") and each.get("alt") is None:
+                each.set("alt", _plain_title(" ".join((written if is_alt else title).split())))
         if is_alt:
             element.tail = None if element.tail is None or not element.tail.strip() else element.tail
             parent.remove(element)
         elif element.get("type", "plain") == "plain":
             element[:], element.text = [], _as_paragraphs(written)
     for media in root.iter(f"{{{_MEDIA}}}content", f"{{{_MEDIA}}}thumbnail"):
-        if media.get("url") and (title := (media.findtext(f"{{{_MEDIA}}}title") or "").strip()):
-            alts.setdefault(media.get("url", ""), _plain_title(" ".join(title.split())))
+        if media.get("alt") is None and (title := (media.findtext(f"{{{_MEDIA}}}title") or "").strip()):
+            media.set("alt", _plain_title(" ".join(title.split())))
     for credit in root.iter(f"{{{_MEDIA}}}credit"):
         parent = credit.getparent()
         role, name = credit.get("role", "photographer"), " ".join("".join(map(str, credit.itertext())).split())
         if parent is not None and name and role in ("photographer", "author", "owner", "copyright holder", "artist"):
             for each in (parent, *parent.iterchildren(f"{{{_MEDIA}}}content")):
-                alts.setdefault(f"credit {each.get('url')}", name)
-    return etree.tostring(root, encoding="utf-8"), "application/xml; charset=utf-8", alts
+                each.set("credit", each.get("credit", name))
+    return etree.tostring(root, encoding="utf-8"), "application/xml; charset=utf-8"
 
 
 def _keep_largest(group: Any, medium: str) -> None:
@@ -291,13 +286,13 @@ def _size_of(element: Any) -> int:
     return next((int(size) for size in sizes if re.fullmatch(r"[0-9]{1,6}", size)), 0)
 
 
-def _parse_xml_item(
-    entry: Any, feed_language: str, feed_url: str, alts: Mapping[str, str], zone: ZoneInfo, *, is_atom: bool
-) -> ParsedFeedItem:
+def _parse_xml_item(entry: Any, feed_language: str, feed_url: str, zone: ZoneInfo, *, is_atom: bool) -> ParsedFeedItem:
     contents = [content for content in entry.get("content", ()) if content.get("value")]
     longest: Any = max(contents, key=lambda content: len(content["value"]), default={})
     full = _as_html(longest, is_atom)
-    summary = _as_html(entry.get("summary_detail") or {"value": entry.get("summary") or entry.get("subtitle")}, is_atom)
+    short = entry.get("summary_detail") or {"value": entry.get("summary") or entry.get("subtitle")}
+    # Without a summary, feedparser gives the content again, but not its type.
+    summary = _as_html(longest if short["value"] == longest.get("value") else short, is_atom)
     whole = max((str(entry.get(name) or "") for name in _FULL_TEXTS), key=len)
     if len(whole) > len(full or summary):
         full = whole if "<" in whole else _as_paragraphs("\n\n".join(filter(None, map(str.strip, whole.split("\n")))))
@@ -310,7 +305,7 @@ def _parse_xml_item(
     pages = [link for link in links if link.get("rel") == "alternate"]
     languages = [entry.get("language"), *(content.get("language") for content in contents), feed_language]
     url = _join(feed_url, str(entry.get("link") or ""))
-    images, files = _parse_enclosures(entry, links, feed_url, alts)
+    images, files = _parse_enclosures(entry, links, feed_url)
     title = str(entry.get("title") or "")
     article: dict[str, Any] = {
         "title": title if _is_plain(entry.get("title_detail") or {}, is_atom) else _plain_title(title),
@@ -423,16 +418,18 @@ def _is_tiny(media: Mapping[str, Any]) -> bool:
     return any(re.fullmatch(r"\s*[01](?:px)?\s*", str(media.get(name, ""))) for name in ("width", "height"))
 
 
-def _parse_enclosures(
-    entry: Any, links: list[Any], feed_url: str, alts: Mapping[str, str]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _parse_enclosures(entry: Any, links: list[Any], feed_url: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return pictures and other files. A thumbnail or an episode's picture is used only if there is no other."""
     images: dict[str, dict[str, Any]] = {}
     files: dict[str, dict[str, Any]] = {}
 
+    media_files = [*entry.get("media_content", ()), *entry.get("media_thumbnail", ()), *links]
+    alts = {str(each.get("url") or each.get("href")): str(each["alt"]) for each in media_files if "alt" in each}
+    credits = {str(each.get("url")): {"credit": str(each["credit"])} for each in media_files if "credit" in each}
+
     def add_image(written: str) -> None:
-        credit = {"credit": alts[f"credit {written}"]} if f"credit {written}" in alts else {}
-        images.setdefault(written, {"src": _join(feed_url, written), "alt": alts.get(written, "")} | credit)
+        image = {"src": _join(feed_url, written), "alt": alts.get(written, "")}
+        images.setdefault(written, image | credits.get(written, {}))
 
     def add_file(about: Mapping[str, Any], written: str, title: str, size: Any) -> None:
         length = str(size or "").strip()
@@ -479,7 +476,7 @@ def _parse_enclosures(
         add_image(str(entry["href"]))  # <image><url>
     if not images and isinstance(entry.get("image"), Mapping) and entry["image"].get("href"):
         # The picture of an episode (iTunes) has no alt text.
-        alts = {str(entry["image"]["href"]): _plain_title(str(entry.get("title") or ""))} | dict(alts)
+        alts.setdefault(str(entry["image"]["href"]), _plain_title(str(entry.get("title") or "")))
         add_image(str(entry["image"]["href"]))
     return list(images.values()), list(files.values())
 
