@@ -109,14 +109,14 @@ def test_import_contracts_hold() -> None:
 
 def test_nothing_in_the_tree_belongs_to_one_machine() -> None:
     """No address of a package registry, and no personal folder: a clone works anywhere, with any index."""
-    found = []
+    lines = []
     for path in _tracked():
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
             if b"\0" in line:
                 break  # a picture or a PDF
             if any(host.encode() in line for host in REGISTRIES) or OF_A_MACHINE.search(line):
-                found.append(f"{path.relative_to(ROOT)}:{number}: {line[:120]!r}")
-    assert not found
+                lines.append(f"{path.relative_to(ROOT)}:{number}: {line[:120]!r}")
+    assert not lines
 
 
 def _pins(name: str) -> dict[str, str]:

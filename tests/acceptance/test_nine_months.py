@@ -35,7 +35,7 @@ SCHEDULES = {
 
 def made_up(rng: random.Random) -> list[tuple[datetime, str, str]]:
     """Write forty stories over nine months, most in three languages, some with late translations."""
-    found = []
+    stories = []
     for number in range(40):
         moment = START + timedelta(days=3 + number * 6.5, hours=rng.randrange(24))
         kind = rng.choice(["story", "story", "press-release", "publication"])
@@ -43,19 +43,19 @@ def made_up(rng: random.Random) -> list[tuple[datetime, str, str]]:
         for language in ("en", "ru", "kk") if number % 7 else ("ru",):
             late = timedelta(days=rng.choice([0, 0, 0, 9])) if language == "kk" else timedelta(0)
             text = item(f"Story {number} ({language})", kind=kind, topics=f"[{topics}]")
-            found.append((moment + late, f"story-{number}.{language}.md", text))
-    return found
+            stories.append((moment + late, f"story-{number}.{language}.md", text))
+    return stories
 
 
 def real(folder: Path) -> list[tuple[datetime, str, str]]:
     """Write real items, each on its day of publication."""
-    found = []
+    stories = []
     for path in sorted((folder / "content").glob("*.md")):
         text = path.read_text(encoding="utf-8")
         day = re.search(r"^published: (\S+)", text, re.MULTILINE)
         assert day is not None
-        found.append((datetime.fromisoformat(day[1]).replace(tzinfo=UTC) + timedelta(hours=5), path.name, text))
-    return found
+        stories.append((datetime.fromisoformat(day[1]).replace(tzinfo=UTC) + timedelta(hours=5), path.name, text))
+    return stories
 
 
 def add_readers(runtime: Runtime, rng: random.Random) -> None:

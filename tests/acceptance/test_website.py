@@ -143,7 +143,7 @@ def check(folder: NewsroomFolder) -> None:
     assert len(read) == 9
     for who, stories in read.items():
         assert dict(stories) == expected, who
-    told = [mail.text for mail in folder.mails.received if mail.recipient == "comms@example.org"]
-    assert sum("cannot be read since" in text for text in told) >= 1
+    notices = [mail.text for mail in folder.mails.received if mail.recipient == "comms@example.org"]
+    assert sum("cannot be read since" in text for text in notices) >= 1
     with folder.runtime() as runtime, runtime.store.read() as connection:
         assert {entry.state for entry in ledger.entries(connection)} <= {"accepted", "skipped"}

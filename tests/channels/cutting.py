@@ -31,11 +31,11 @@ class Cutting:
         with ours, socket.create_connection(("127.0.0.1", self._port)) as theirs:
             while (asked := _message(ours)) is not None:
                 theirs.sendall(asked)
-                said = _message(theirs)
-                if said is None or (self._word in asked and not self.cuts):
-                    self.cuts += said is not None
+                message = _message(theirs)
+                if message is None or (self._word in asked and not self.cuts):
+                    self.cuts += message is not None
                     return
-                ours.sendall(said)
+                ours.sendall(message)
 
 
 def _message(line: socket.socket) -> bytes | None:

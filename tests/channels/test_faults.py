@@ -104,20 +104,20 @@ def _posted(
                 break
             time.sleep(0.1)
             newsroom.tick(MONDAY + DAY + minute * HOUR / 60)
-        found = {entry.channel.removeprefix("a-"): (str(entry.state), entry.reason) for entry in newsroom.entries()}
-        return newsroom, found
+        outcomes = {entry.channel.removeprefix("a-"): (str(entry.state), entry.reason) for entry in newsroom.entries()}
+        return newsroom, outcomes
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_deferred_post_is_sent_again_and_published_once(name: str, tmp_path: Path) -> None:
     services = Services(REFUSED[name], taken=False)
-    _, found = _posted(tmp_path / "n", services)
+    _, outcomes = _posted(tmp_path / "n", services)
     seeing = sorted(kind for kind, sample in SAMPLES.items() if not sample.blind)
-    assert {kind: found[kind] for kind in seeing} == dict.fromkeys(seeing, ("accepted", ""))
+    assert {kind: outcomes[kind] for kind in seeing} == dict.fromkeys(seeing, ("accepted", ""))
     assert sorted(kind for kind, _ in services.published) == seeing
     assert {kind: services.tried[kind] for kind in seeing} == dict.fromkeys(seeing, 2)
-    assert all(found[kind][0] == "in_doubt" for kind in SAMPLES if kind not in seeing)
+    assert all(outcomes[kind][0] == "in_doubt" for kind in SAMPLES if kind not in seeing)
 
 
 @pytest.mark.slow
@@ -128,11 +128,11 @@ def test_an_unknown_outcome_is_never_doubled_and_never_lost(
     if name in ("late", "dripping"):
         monkeypatch.setitem(GuardedSession.__init__.__kwdefaults__, "timeout", 1.0)
     services = Services(TAKEN[name], taken=True)
-    newsroom, found = _posted(tmp_path / "n", services)
+    newsroom, outcomes = _posted(tmp_path / "n", services)
     stands = Counter(kind for kind, _ in set(services.published))
     assert stands == dict.fromkeys(SAMPLES, 1)
-    assert set(found) == set(SAMPLES)
-    for kind, (state, reason) in found.items():
+    assert set(outcomes) == set(SAMPLES)
+    for kind, (state, reason) in outcomes.items():
         if state != "accepted":
             assert state == "in_doubt" and reason, kind
     keyed = {
@@ -140,16 +140,16 @@ def test_an_unknown_outcome_is_never_doubled_and_never_lost(
         for kind in SAMPLES
         if newsroom.runtime.channels[f"a-{kind}"].capabilities.idempotency is not Idempotency.NONE
     }
-    assert all(found[kind][0] == "accepted" for kind in keyed)
+    assert all(outcomes[kind][0] == "accepted" for kind in keyed)
 
 
 @pytest.mark.slow
 def test_a_redirect_leads_nowhere_and_the_post_waits(tmp_path: Path) -> None:
     with HttpSink() as elsewhere:
         services = Services(lambda: Step(307, headers={"Location": elsewhere.url}), taken=False)
-        _, found = _posted(tmp_path / "n", services)
+        _, outcomes = _posted(tmp_path / "n", services)
         assert elsewhere.received == []
-    for kind, (state, reason) in found.items():
+    for kind, (state, reason) in outcomes.items():
         if SAMPLES[kind].blind:
             assert state == "in_doubt"
         else:
@@ -165,21 +165,21 @@ def test_no_secret_is_shown_when_a_channel_fails(
     what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, run_in: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(received: Received) -> Step:
-        heard = {
+        parts = {
             "path": received.path,
             "headers": " ".join(value for name, value in received.headers.items() if name != "user-agent"),
             "body": received.body.decode(),
         }
-        if what in heard:
+        if what in parts:
             # Some services give the reason in JSON, some in plain text.
-            words = heard[what]
+            words = parts[what]
             return Step(403, json.dumps({"error": words, "description": words, "message": words}).encode())
         return Step(500) if what == "failed" else Step(reset="after")
 
     root = tmp_path / "n"
     with caplog.at_level(logging.DEBUG):
-        newsroom, found = _posted(root, answer, dead=what == "closed")
-    assert not {"accepted"} & {state for state, _ in found.values()}, found
+        newsroom, outcomes = _posted(root, answer, dead=what == "closed")
+    assert not {"accepted"} & {state for state, _ in outcomes.values()}, outcomes
     for name, value in newsroom.folder.env.items():
         monkeypatch.setenv(name, value)
     outputs = {"the log": caplog.text, "mails": "\n".join(mail.text for mail in newsroom.folder.mails.received)}
@@ -191,11 +191,11 @@ def test_no_secret_is_shown_when_a_channel_fails(
             outputs[str(path.relative_to(root))] = path.read_bytes().decode("utf-8", "replace")
     if what == "failed":
         assert "resolve DELIVERY" in outputs["status"]
-    told = {
+    leaks = {
         (where, kind, secret)
         for where, text in outputs.items()
         for kind, sample in SAMPLES.items()
         for secret in sample.hidden
         if secret in text
     }
-    assert not told
+    assert not leaks

@@ -12,7 +12,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 def misfits(value: Any, schema: dict[str, Any], path: str = "$") -> list[str]:
     """Return the places where `value` does not fit the shape."""
-    found = []
+    mistakes = []
     if "enum" in schema and value not in schema["enum"]:
         return [f"{path}: {value!r} is none of {schema['enum']}"]
     wanted = schema.get("type")
@@ -22,18 +22,18 @@ def misfits(value: Any, schema: dict[str, Any], path: str = "$") -> list[str]:
     ):
         return [f"{path}: {value!r} is no {kinds}"]
     if schema.get("format") == "date-time" and datetime.fromisoformat(value).tzinfo is None:
-        found.append(f"{path}: no zone in {value!r}")
+        mistakes.append(f"{path}: no zone in {value!r}")
     if isinstance(value, list) and "items" in schema:
         for number, one in enumerate(value):
-            found += misfits(one, schema["items"], f"{path}[{number}]")
+            mistakes += misfits(one, schema["items"], f"{path}[{number}]")
     if isinstance(value, dict):
         known, extra = schema.get("properties", {}), schema.get("additionalProperties")
         for key, one in value.items():
             if key in known:
-                found += misfits(one, known[key], f"{path}.{key}")
+                mistakes += misfits(one, known[key], f"{path}.{key}")
             elif isinstance(extra, dict):
-                found += misfits(one, extra, f"{path}.{key}")
+                mistakes += misfits(one, extra, f"{path}.{key}")
             else:
-                found.append(f"{path}.{key} is not in the schema")
-        found += [f"{path}.{key} is missing" for key in known if key not in value]
-    return found
+                mistakes.append(f"{path}.{key} is not in the schema")
+        mistakes += [f"{path}.{key} is missing" for key in known if key not in value]
+    return mistakes

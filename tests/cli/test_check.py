@@ -292,7 +292,9 @@ def test_check_names_two_files_of_one_story_before_a_tick(folder: NewsroomFolder
     for name in ("a/wells.en", "b/wells.en", "b/wells.ru"):
         folder.write(f"content/{name}.md", item("Wells"))
     ran = run("check")
-    told = " ".join((ran.out + ran.err).split())
+    output = " ".join((ran.out + ran.err).split())
     assert ran.code == 1
-    assert "content/b/wells.en.md:1:1: it has the same story (wells) and language (en) as content/a/wells.en.md" in told
-    assert told.count("it has the same story") == 1
+    assert (
+        "content/b/wells.en.md:1:1: it has the same story (wells) and language (en) as content/a/wells.en.md" in output
+    )
+    assert output.count("it has the same story") == 1

@@ -302,8 +302,12 @@ def test_ledger_explain_status_and_resolve(folder: NewsroomFolder, run: Run) -> 
     assert run("ledger", "--edition", "9" * 40).code == 1
     assert run("ledger", "--edition", "daily/" + "9" * 40).code == 1
     assert run("ledger", "--since", "yesterday").code == 2
-    got = run("explain", "r0@example.org", "one").ok().out
-    assert "accepted by" in got and "neither a bounce nor a complaint since" in got and "09:00" in got
+    explanation = run("explain", "r0@example.org", "one").ok().out
+    assert (
+        "accepted by" in explanation
+        and "neither a bounce nor a complaint since" in explanation
+        and "09:00" in explanation
+    )
     assert "other topics" in run("explain", "r1@example.org", "one").ok().out
     assert run("explain", "nobody@example.org").code == 1
     assert run("explain", "r0@example.org", "no-such-story").code == 1

@@ -33,8 +33,8 @@ def site(folder: NewsroomFolder) -> Iterator[Website]:
 def test_try_shows_items_and_stores_nothing(site: Website, run: Run) -> None:
     shown = run("sources", "try", "site").ok().out
     assert "Story 2 of the site" in shown and "3 items." in shown
-    told = run("sources", "try", "site", "--json").ok().json
-    assert misfits(told, make_schemas()["sources try --json"]) == []
+    result = run("sources", "try", "site", "--json").ok().json
+    assert misfits(result, make_schemas()["sources try --json"]) == []
     assert run("status", "--json").json["items"] == 0
     site.pages["/feed"] = Page(b"", 500)
     failed = run("sources", "try", "site")
@@ -73,8 +73,8 @@ def test_list_names_sources_that_were_never_read(site: Website, folder: Newsroom
 
 def test_sync_reads_items_and_list_shows_each_sources_state(site: Website, run: Run) -> None:
     assert "3 new" in run("sources", "sync").ok().out
-    told = run("sources", "sync", "--json").ok().json
-    assert misfits(told, make_schemas()["sources sync --json"]) == [] and told["items"]["new"] == 0
+    result = run("sources", "sync", "--json").ok().json
+    assert misfits(result, make_schemas()["sources sync --json"]) == [] and result["items"]["new"] == 0
     (row,) = run("sources", "list", "--json").ok().json
     assert misfits([row], make_schemas()["sources list --json"]) == []
     assert (row["items"], row["problem"], row["newest"]) == (3, "", "2026-03-03T00:00:00Z")
@@ -131,8 +131,8 @@ def test_a_picture_without_alt_text_is_an_error_only_for_mail(site: Website, fol
 
 
 def test_a_silent_and_an_ended_source_give_one_notice_each(site: Website, folder: NewsroomFolder, run: Run) -> None:
-    told = [Story(f"s{n}", f"Story {n} of the site", published=PAST + timedelta(hours=6) * n) for n in range(20)]
-    site.pages["/feed"] = Page(rss(told, site.url))
+    stories = [Story(f"s{n}", f"Story {n} of the site", published=PAST + timedelta(hours=6) * n) for n in range(20)]
+    site.pages["/feed"] = Page(rss(stories, site.url))
 
     def heard() -> list[str]:
         return [notice["text"] for notice in run("status", "--json").json["notices"]]

@@ -98,8 +98,8 @@ def folder(tmp_path: Path, site: Site, database_url: str, monkeypatch: pytest.Mo
         for name, value in folder.env.items():
             monkeypatch.setenv(name, value)
         main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
-        told = f"  site: {{type: {site.kind}, url: {site.url}, every: 1h, language: en, allow_private: true}}\n"
-        folder.write("tidings.yaml", f"{main}sources:\n{told}")
+        setting = f"  site: {{type: {site.kind}, url: {site.url}, every: 1h, language: en, allow_private: true}}\n"
+        folder.write("tidings.yaml", f"{main}sources:\n{setting}")
         yield folder
 
 

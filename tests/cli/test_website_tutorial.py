@@ -21,7 +21,7 @@ NEWEST = datetime.now(UTC) - timedelta(days=1)
 def site() -> Iterator[Website]:
     made = Website()
     for language in ("en", "ru"):
-        told = [
+        stories = [
             Story(
                 "",
                 f"Story {n} of the site ({language})",
@@ -31,7 +31,7 @@ def site() -> Iterator[Website]:
             )
             for n in range(8)
         ]
-        made.pages[f"/{language}/feed.xml"] = Page(rss(told, made.url, language))
+        made.pages[f"/{language}/feed.xml"] = Page(rss(stories, made.url, language))
     yield made
     made.close()
 
@@ -41,7 +41,7 @@ def test_every_step_of_the_page_works(site: Website, tmp_path: Path) -> None:
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert [kind for kind, _ in blocks] == ["", "yaml", "", "", "", "", "", ""]
     del blocks[5:]  # an overlay and other sources, as examples
-    folder, said = tmp_path, ""
+    folder, output = tmp_path, ""
     for kind, text in blocks:
         if kind == "yaml":
             main = folder / "tidings.yaml"
@@ -61,9 +61,9 @@ def test_every_step_of_the_page_works(site: Website, tmp_path: Path) -> None:
                 command, shell=True, cwd=folder, capture_output=True, text=True, timeout=120, check=False
             )
             assert done.returncode == 0, (line, done.stdout, done.stderr)
-            said += done.stdout
-    assert "8 items." in said
-    assert "list digest: 1 (1 en)" in said
+            output += done.stdout
+    assert "8 items." in output
+    assert "list digest: 1 (1 en)" in output
     [mail] = folder.glob("preview/weekly-1-digest-en.txt")
     shown = set(re.findall(r"Story (\d) of the site \((\w\w)\)", mail.read_text(encoding="utf-8")))
     assert shown == {("0", "en"), ("1", "en"), ("2", "en")}

@@ -79,13 +79,13 @@ def test_the_schema_refuses_invalid_files(good: str, bad: str, word: str, refusa
 
 
 def models() -> list[type[BaseModel]]:
-    found = {
+    classes = {
         value
         for module in (adapters, settings, schedule)
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__.startswith("tidings.config")
     }
-    return sorted(found - {Newsroom, adapters.ConfigModel, adapters.OutletSettings}, key=lambda model: model.__name__)
+    return sorted(classes - {Newsroom, adapters.ConfigModel, adapters.OutletSettings}, key=lambda model: model.__name__)
 
 
 @pytest.mark.parametrize("model", models())

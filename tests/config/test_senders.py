@@ -128,8 +128,8 @@ def test_a_signature_that_dmarc_would_not_count_is_a_warning(tmp_path: Path, dom
 
 
 def test_two_hosts_of_one_organisation_pass_dmarc() -> None:
-    found = ("news.example.org", "mail.example.org", "a.news.example.co.uk", "example.gov.kz", "gov.kz", "x.de")
-    assert [organisational_domain(domain) for domain in found] == [
+    domains = ("news.example.org", "mail.example.org", "a.news.example.co.uk", "example.gov.kz", "gov.kz", "x.de")
+    assert [organisational_domain(domain) for domain in domains] == [
         "example.org",
         "example.org",
         "example.co.uk",

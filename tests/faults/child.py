@@ -69,17 +69,17 @@ class ChildReport:
     @staticmethod
     def read(path: Path) -> ChildReport:
         """Read its log, as far as it was written."""
-        said = ChildReport()
+        report = ChildReport()
         for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
             kind, value = json.loads(line)
             if kind == "intent":
-                said.intents.append((value[0], value[1]))
+                report.intents.append((value[0], value[1]))
             elif kind == "error":
-                said.error = value
+                report.error = value
             else:
-                said.points, said.composing = Counter(value["points"]), Counter(value["composing"])
-                said.delivered, said.stalled = Counter(value["delivered"]), value["stalled"]
-        return said
+                report.points, report.composing = Counter(value["points"]), Counter(value["composing"])
+                report.delivered, report.stalled = Counter(value["delivered"]), value["stalled"]
+        return report
 
 
 def _serve() -> None:

@@ -86,7 +86,7 @@ def run(*, database: str, seed: int, readers: int, kills: int, say: Callable[[st
     server = Server() if database == "postgresql" else None
     if server:
         server.start()
-    found = Found(readers)
+    counts = Found(readers)
     try:
         with Warm() as warm:
             template = Crowd(folder, warm, server, readers).build()
@@ -96,19 +96,19 @@ def run(*, database: str, seed: int, readers: int, kills: int, say: Callable[[st
             begun = time.monotonic()
             try:
                 _kill_and_send(one, readers, kills, say)
-                found.seconds = time.monotonic() - begun
-                found.kills = one.deaths
-                _count(one, found)
+                counts.seconds = time.monotonic() - begun
+                counts.kills = one.deaths
+                _count(one, counts)
             finally:
                 one.close()
     finally:
         if server:
             server.stop()
-    if found.broken:
+    if counts.broken:
         say(f"what is left of it: {folder}")
     else:
         shutil.rmtree(folder, ignore_errors=True)
-    return found
+    return counts
 
 
 def _kill_and_send(one: Round, readers: int, kills: int, say: Callable[[str], None]) -> None:

@@ -201,10 +201,10 @@ def test_a_word_that_can_turn_the_meaning_leaves_the_reader(code: str) -> None:
 
 
 def test_no_word_turns_what_two_clauses_say() -> None:
-    told = "550 5.1.1 The customer{} ended the zork, and the mailbox was deleted"
-    assert classify(told.format(""), recipient=NAMED[0]).kind is RefusalKind.GONE
+    reply = "550 5.1.1 The customer{} ended the zork, and the mailbox was deleted"
+    assert classify(reply.format(""), recipient=NAMED[0]).kind is RefusalKind.GONE
     for word in _TURNING.split():
-        assert classify(told.format(f" {word}"), recipient=NAMED[0]).kind is not RefusalKind.GONE, word
+        assert classify(reply.format(f" {word}"), recipient=NAMED[0]).kind is not RefusalKind.GONE, word
 
 
 @pytest.mark.parametrize(

@@ -48,12 +48,12 @@ def _newsroom(root: Path, url: str, sink: HttpSink, events: str = "") -> Iterato
 
 def _told(sink: HttpSink) -> list[tuple[str, str]]:
     """Return the type of each event, and its subject."""
-    found = []
+    events = []
     for received in sink.received:
         event = json.loads(received.body)
         data = event["data"]
-        found.append((event["type"], str(data.get("edition") or data.get("story") or data.get("subscriber"))))
-    return found
+        events.append((event["type"], str(data.get("edition") or data.get("story") or data.get("subscriber"))))
+    return events
 
 
 def _later(newsroom: RunningNewsroom, minutes: int) -> datetime:
@@ -220,8 +220,8 @@ def test_erasing_or_leaving_every_list_sends_events(tmp_path: Path, database_url
             for _ in range(2):
                 record_provider_unsubscribe(connection, event)
         newsroom.tick(_later(newsroom, 1))
-        told = [json.loads(received.body)["data"] for received in sink.received]
-        assert [(data["subscriber"], data["list"]) for data in told] == [
+        payloads = [json.loads(received.body)["data"] for received in sink.received]
+        assert [(data["subscriber"], data["list"]) for data in payloads] == [
             (anna, "press"), (anna, "digest"), (boris, "digest"), (boris, "press"),
         ]  # fmt: skip
 

@@ -373,8 +373,8 @@ def test_a_broken_page_template_stops_no_mail(tmp_path: Path) -> None:
             for _ in range(2):
                 done = tick(runtime, runtime.now())
                 assert "item.html.j2" in done.unpublished
-        told = [mail.recipient for mail in folder.mails.received]
-        assert sorted(told) == ["comms@example.org", *(f"reader{number}@example.org" for number in range(3))]
+        recipients = [mail.recipient for mail in folder.mails.received]
+        assert sorted(recipients) == ["comms@example.org", *(f"reader{number}@example.org" for number in range(3))]
 
 
 def test_a_tick_returns_when_it_is_due_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

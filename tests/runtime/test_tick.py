@@ -153,5 +153,5 @@ def test_each_problem_gives_one_notice(small: RunningNewsroom) -> None:
     for _ in range(3):
         small.tick(MONDAY)
     small.tick(MONDAY + HOUR)
-    told = "\n".join(small.notices())
-    assert told.count("daily/1 is held") == 1 and told.count("embago") == 1
+    notices = "\n".join(small.notices())
+    assert notices.count("daily/1 is held") == 1 and notices.count("embago") == 1

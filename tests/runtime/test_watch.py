@@ -39,15 +39,15 @@ def room(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def told(room: Path) -> Iterator[Told]:
-    found = Told()
-    watcher = Watcher(room, [room / "content"], found.event.set)
+    calls = Told()
+    watcher = Watcher(room, [room / "content"], calls.event.set)
     watcher.start()
     # On a busy machine it takes a while until both folders are watched.
     for probe in (room / "tidings.yaml", room / "content" / "probe"):
-        found.event.clear()
-        wait_until(lambda probe=probe: replaced(probe, "site: {}\n") or found.within(1))
-    found.quiet()
-    yield found
+        calls.event.clear()
+        wait_until(lambda probe=probe: replaced(probe, "site: {}\n") or calls.within(1))
+    calls.quiet()
+    yield calls
     begun = time.monotonic()
     watcher.stop()
     assert time.monotonic() - begun < 60

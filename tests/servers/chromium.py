@@ -75,9 +75,9 @@ class Tab:
     def key(self, name: str, *, leads_on: bool = False) -> None:
         """Press one key; with `leads_on`, wait for the page that it opens."""
         self._browser.forget()
-        said = {"Enter": "\r", " ": " "}.get(name, "")
+        typed = {"Enter": "\r", " ": " "}.get(name, "")
         values = {"key": name, "code": {" ": "Space"}.get(name, name), "windowsVirtualKeyCode": _KEYS[name]}
-        self.ask("Input.dispatchKeyEvent", type="keyDown" if said else "rawKeyDown", text=said, **values)
+        self.ask("Input.dispatchKeyEvent", type="keyDown" if typed else "rawKeyDown", text=typed, **values)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **values)
         if leads_on:
             self._browser.until("Page.loadEventFired")

@@ -43,10 +43,10 @@ def spamassassin(message: bytes) -> SpamVerdict:
 
 def tool(*parts: str) -> Path:
     """Return a file below tests/tools/node_modules, or skip."""
-    found = TOOLS.joinpath("node_modules", *parts)
-    if not found.exists():
+    path = TOOLS.joinpath("node_modules", *parts)
+    if not path.exists():
         missing(f"{parts[0]} (npm ci in tests/tools)")
-    return found
+    return path
 
 
 def html_validate(*files: Path, extends: tuple[str, ...], rules: dict[str, Any] | None = None) -> list[str]:

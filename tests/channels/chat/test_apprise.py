@@ -80,10 +80,10 @@ def test_check_warns_about_apprise(checked: Callable[[str], Ran], tmp_path: Path
     ran = checked("json://127.0.0.1:9/s3cret-of-ours").ok()
     lines = (tmp_path / "n" / "tidings.yaml").read_text().splitlines()
     line = next(number for number, text in enumerate(lines, 1) if "VIBER" in text)
-    told = " ".join((ran.out + ran.err).split())
-    assert f"tidings.yaml:{line}" in told
-    assert "channel 'v': Apprise posts at least once, text only" in told
-    assert "s3cret" not in told
+    output = " ".join((ran.out + ran.err).split())
+    assert f"tidings.yaml:{line}" in output
+    assert "channel 'v': Apprise posts at least once, text only" in output
+    assert "s3cret" not in output
 
 
 def test_an_unknown_apprise_address_is_refused_and_not_shown(checked: Callable[[str], Ran]) -> None:

@@ -130,15 +130,15 @@ def test_a_picture_goes_only_with_its_alt_text() -> None:
 
 
 def test_receipts_name_the_post() -> None:
-    found = {}
+    lengths = {}
     for kind in SAMPLES:
         with served(kind) as sink:
             channel = room(kind, sink.url)
             outcome = channel.send(channel.prepare(sample_post()), Attempt("k", AT))
-            found[kind] = (outcome.receipt, outcome.via)
-    assert found["telegram"] == ("17", "https://t.me/steppe_news/17")
-    assert found["mastodon"] == ("103", "https://social.example/@steppe/103")
-    assert found["discord"][0] == "991" and found["ntfy"][0] == "sPs71M8A2T"
+            lengths[kind] = (outcome.receipt, outcome.via)
+    assert lengths["telegram"] == ("17", "https://t.me/steppe_news/17")
+    assert lengths["mastodon"] == ("103", "https://social.example/@steppe/103")
+    assert lengths["discord"][0] == "991" and lengths["ntfy"][0] == "sPs71M8A2T"
 
 
 def test_discord_waits_for_the_id_and_ntfy_stores_no_topic() -> None:

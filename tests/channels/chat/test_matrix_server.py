@@ -117,8 +117,8 @@ def room(server: str, request: pytest.FixtureRequest) -> Room:
     name = f"t{abs(hash(request.node.nodeid)) % 10**9}"
     register = f"{server}_synapse/admin/v1/register"
     nonce = requests.get(register, timeout=20).json()["nonce"]
-    said = "\0".join([nonce, name, "a-password", "notadmin"]).encode()
-    mac = hmac.new(b"a-secret-of-the-test", said, hashlib.sha1).hexdigest()
+    signed = "\0".join([nonce, name, "a-password", "notadmin"]).encode()
+    mac = hmac.new(b"a-secret-of-the-test", signed, hashlib.sha1).hexdigest()
     wanted = {"nonce": nonce, "username": name, "password": "a-password", "admin": False, "mac": mac}
     token = requests.post(register, json=wanted, timeout=20).json()["access_token"]
     made = Room(server, token, "", f"#{name}:localhost")

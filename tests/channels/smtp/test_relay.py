@@ -381,12 +381,12 @@ def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[P
         connection.send_body(True)
         connection.abort("broken")
         server.settimeout(0.2)
-        got = b""
+        received = b""
         with contextlib.suppress(OSError):
             while data := server.recv(1 << 16):
-                got += data
+                received += data
         server.close()
-        whole = len(got) >= 16_384 * records
+        whole = len(received) >= 16_384 * records
         assert queue.ended["ada"].verdict is (Verdict.UNKNOWN if whole else Verdict.DEFERRED), records
 
 

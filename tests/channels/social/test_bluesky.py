@@ -83,11 +83,11 @@ def test_facets_have_positions_in_bytes() -> None:
         channel.send(channel.prepare(replace(sample_post(), items=(item,), title=item.title, url=item.url)), TRY)
     record = put(sink)["record"]
     raw = record["text"].encode()
-    found = {
+    facets = {
         raw[facet["index"]["byteStart"] : facet["index"]["byteEnd"]].decode(): facet["features"][0].get("uri")
         for facet in record["facets"]
     }
-    assert found == {
+    assert facets == {
         item.title: item.url,
         "https://other.example.org/ә": "https://other.example.org/ә",
         "#SDG3": None,
@@ -102,15 +102,15 @@ def test_own_words_have_whole_links_and_live_tags() -> None:
         channel.send(channel.prepare(replace(sample_post(), items=(sample_item(text=text),))), TRY)
     record = put(sink)["record"]
     raw = record["text"].encode()
-    found = [
+    links = [
         (raw[facet["index"]["byteStart"] : facet["index"]["byteEnd"]].decode(), facet["features"][0])
         for facet in record["facets"]
     ]
-    assert [seen for seen, _ in found][:6] == [
+    assert [seen for seen, _ in links][:6] == [
         "#Вода", "#SDG6", link, link, "https://example.org/#part", "#ТазаСу",
     ]  # fmt: skip
-    assert all(feature.get("uri", seen) == seen for seen, feature in found)
-    assert [feature["tag"] for _, feature in found if "tag" in feature] == ["Вода", "SDG6", "ТазаСу"]
+    assert all(feature.get("uri", seen) == seen for seen, feature in links)
+    assert [feature["tag"] for _, feature in links if "tag" in feature] == ["Вода", "SDG6", "ТазаСу"]
 
 
 @pytest.mark.parametrize("trouble", ["none to be had", "refused", "lost"])

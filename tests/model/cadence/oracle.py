@@ -55,12 +55,12 @@ def last_day(day: date) -> int:
 def transitions(zone: ZoneInfo, year: int) -> list[datetime]:
     """Return the UTC hours of a year in which the offset changes."""
     moment = datetime(year, 1, 1, tzinfo=UTC)
-    found = []
+    moments = []
     before = moment.astimezone(zone).utcoffset()
     while moment.year == year:
         after = (moment + timedelta(hours=6)).astimezone(zone).utcoffset()
         if after != before:
-            found.append(moment)
+            moments.append(moment)
         before = after
         moment += timedelta(hours=6)
-    return found
+    return moments

@@ -188,8 +188,8 @@ def test_withdrawal_during_sending_stops_the_rest(on_both: RunningNewsroom) -> N
     newsroom.item("one", withdrawn="Published in error.")
     newsroom.tick(MONDAY + 6 * HOUR)
     assert holds(newsroom, "daily/1") == ["withdrawn"]
-    got = [reader for reader in readers if newsroom.mails(reader)]
-    assert len(got) == 3
+    recipients = [reader for reader in readers if newsroom.mails(reader)]
+    assert len(recipients) == 3
     schedule = newsroom.runtime.newsroom.schedules["daily"]
     with pytest.raises(RefusedError, match="already sent"):
         newsroom.runtime.composer.recompose(newsroom.edition("daily/1"), schedule, newsroom.now, "me")
@@ -197,8 +197,8 @@ def test_withdrawal_during_sending_stops_the_rest(on_both: RunningNewsroom) -> N
     newsroom.item("three")
     newsroom.tick(MONDAY + DAY)
     # Readers who had `two` do not get it again. Readers who did not have it get it now. Nobody gets `one` any more.
-    assert {tuple(sorted(newsroom.read(reader)[-1])) for reader in got} == {("three",)}
-    assert {tuple(map(tuple, newsroom.read(reader))) for reader in readers if reader not in got} == {
+    assert {tuple(sorted(newsroom.read(reader)[-1])) for reader in recipients} == {("three",)}
+    assert {tuple(map(tuple, newsroom.read(reader))) for reader in readers if reader not in recipients} == {
         (("three", "two"),)
     }
     assert {entry.state for entry in newsroom.entries(edition="daily/1")} == {"accepted", "cancelled"}

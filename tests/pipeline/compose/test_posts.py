@@ -174,8 +174,8 @@ def test_the_newsroom_says_what_happens_to_its_posts(
     assert ("correct it there by hand" in "".join(social.notices())) == (way == "leave")
     social.item("one", withdrawn="In error.")
     social.tick(MONDAY + 2 * HOUR)
-    told = [text for text in social.notices() if "delete it there by hand" in text]
-    assert len(told) == 1 and "https://social.example/@news/1" in told[0]
+    notices = [text for text in social.notices() if "delete it there by hand" in text]
+    assert len(notices) == 1 and "https://social.example/@news/1" in notices[0]
 
 
 def test_a_person_withdraws_where_the_channel_cannot(newsroom: RunningNewsroom) -> None:

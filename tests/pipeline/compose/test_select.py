@@ -446,10 +446,10 @@ def test_correction_reaches_readers_of_the_story_once(on_both: RunningNewsroom) 
     for day in (1, 2, 3):
         newsroom.item(f"s{day}", topics="[youth]")
         newsroom.tick(MONDAY + day * DAY)
-    told = [
+    has_percent = [
         ["66 п" in mail.text or "66 p" in mail.text for mail in newsroom.mails(who)] for who in (anna, ira, other, late)
     ]
-    assert told == [[False, True, False, False]] * 2 + [[False] * 3] * 2
+    assert has_percent == [[False, True, False, False]] * 2 + [[False] * 3] * 2
     assert "66 процентов" in newsroom.mails(ira)[1].text
 
 

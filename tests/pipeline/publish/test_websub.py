@@ -50,13 +50,13 @@ def test_a_hub_is_pinged_for_changed_feeds_that_name_it(folder: NewsroomFolder) 
             tick(runtime, MONDAY)
             runtime.set_clock(MONDAY)
             first = runtime.ping_hubs()
-            heard = pinged(hub)
-            assert first == len(heard) == len(set(heard)) == 9  # three languages, three formats
-            for address in heard:
+            pings = pinged(hub)
+            assert first == len(pings) == len(set(pings)) == 9  # three languages, three formats
+            for address in pings:
                 answer = requests.get(address.replace("https://news.example.org/", url), timeout=120)
                 if address.endswith(".json"):
-                    told = json.loads(answer.content)
-                    assert (told["feed_url"], told["hubs"]) == (address, [{"type": "WebSub", "url": hub.url}])
+                    feed = json.loads(answer.content)
+                    assert (feed["feed_url"], feed["hubs"]) == (address, [{"type": "WebSub", "url": hub.url}])
                     continue
                 links = [(link["rel"], link["href"]) for link in feedparser.parse(answer.content).feed.links]
                 assert [href for rel, href in links if rel == "self"] == [address]
@@ -75,13 +75,13 @@ def test_hub_that_is_down_delays_nothing(folder: NewsroomFolder) -> None:
         with folder.runtime() as runtime:
             assert tick(runtime, MONDAY).published is not None
             now = MONDAY
-            told = []
+            pings = []
             for minutes in (0, 0, 1, 2, 10, 20):
                 now += timedelta(minutes=minutes)
                 runtime.set_clock(now)
-                told.append(runtime.ping_hubs())
+                pings.append(runtime.ping_hubs())
             # One failure in each of the first two calls. Then every hub gets one ping.
-            assert sum(told) == 9
+            assert sum(pings) == 9
             assert len(pinged(hub)) == 9 + 2
 
 

@@ -44,13 +44,13 @@ def samples(runtime: Runtime) -> dict[str, float]:
 
 def test_the_state_of_a_website_is_shown(tmp_path: Path, database_url: str) -> None:
     site = Website()
-    told = [Story(f"s{n}", f"Story {n}", published=datetime(2026, 1, 1 + n, tzinfo=UTC)) for n in range(9)]
-    site.pages["/feed"] = Page(rss(told, site.url))
+    stories = [Story(f"s{n}", f"Story {n}", published=datetime(2026, 1, 1 + n, tzinfo=UTC)) for n in range(9)]
+    site.pages["/feed"] = Page(rss(stories, site.url))
     with make_newsroom_folder(tmp_path / "n", database_url) as folder:
         source = f"sources:\n  site: {{type: feed, url: {site.url}/feed, allow_private: true}}\n"
         folder.write("tidings.yaml", (folder.root / "tidings.yaml").read_text() + source)
         with folder.runtime() as runtime:
-            runtime.set_clock(told[-1].published + timedelta(hours=1))  # type: ignore[operator]
+            runtime.set_clock(stories[-1].published + timedelta(hours=1))  # type: ignore[operator]
             runtime.fetch()
             before = samples(runtime)
             assert before["tidings_source_fetched_timestamp_seconds{source=site}"] == runtime.now().timestamp()
@@ -59,7 +59,7 @@ def test_the_state_of_a_website_is_shown(tmp_path: Path, database_url: str) -> N
                 0,
             )
             site.pages["/feed"] = Page(b"", 500)
-            runtime.set_clock(told[-1].published + timedelta(days=30))  # type: ignore[operator]
+            runtime.set_clock(stories[-1].published + timedelta(days=30))  # type: ignore[operator]
             runtime.fetch()
             after = samples(runtime)
             assert [after[f"tidings_source_{one}{{source=site}}"] for one in ("failing", "silent")] == [1, 1]

@@ -212,32 +212,32 @@ def test_a_redirect_to_a_private_address_is_refused(site: Website, monkeypatch: 
     ids=["guid", "tracking", "title", "date", "guid and address", "https and slash"],
 )
 def test_changed_ids_and_addresses_make_no_story_new(site: Website, change: Any) -> None:
-    told = [Story(one.name, one.title, one.body, one.published, f"tag:1:{one.name}") for one in stories(12)]
-    site.pages["/feed"] = Page(rss(told, site.url))
+    renamed = [Story(one.name, one.title, one.body, one.published, f"tag:1:{one.name}") for one in stories(12)]
+    site.pages["/feed"] = Page(rss(renamed, site.url))
     source = source_of(f"{site.url}/feed")
     assert fetch(source).new == 12
     before = {item.ref: item.published for item in source.sweep(NOW).items}
-    lied = [Story(**(vars(one) | change(one, site.url))) for one in told]
+    lied = [Story(**(vars(one) | change(one, site.url))) for one in renamed]
     site.pages["/feed"] = Page(rss(lied, site.url))
     assert fetch(source).new == 0
     assert {item.ref: item.published for item in source.sweep(NOW).items} == before
 
 
 def test_an_id_shared_by_all_items_identifies_none(site: Website) -> None:
-    told = [Story(story.name, story.title, story.body, story.published, "the-only-id") for story in stories(3)]
-    told += [Story(f"x{n}", f"Another title {n}", link=f"{site.url}/", guid=f"g{n}") for n in range(3)]
-    site.pages["/feed"] = Page(rss(told, site.url))
+    entries = [Story(story.name, story.title, story.body, story.published, "the-only-id") for story in stories(3)]
+    entries += [Story(f"x{n}", f"Another title {n}", link=f"{site.url}/", guid=f"g{n}") for n in range(3)]
+    site.pages["/feed"] = Page(rss(entries, site.url))
     source = source_of(f"{site.url}/feed")
     assert fetch(source).new == 6
     assert (fetch(source).new, len(titles(source))) == (0, 6)
 
 
 def test_items_that_leave_the_feed_stay(site: Website) -> None:
-    told = stories(30)
-    site.pages["/feed"] = Page(rss(told[:10], site.url))
+    entries = stories(30)
+    site.pages["/feed"] = Page(rss(entries[:10], site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
-    site.pages["/feed"] = Page(rss(told[5:15], site.url))
+    site.pages["/feed"] = Page(rss(entries[5:15], site.url))
     assert fetch(source).new == 5
     assert len(titles(source)) == 15
 
@@ -308,11 +308,11 @@ def test_unusual_silence_of_a_source_is_noticed(site: Website) -> None:
 
 
 def test_topics_languages_and_stories_follow_the_settings(site: Website) -> None:
-    told = [
+    entries = [
         Story("1234-forum", "Forum", topics=("Education", "Sport & games"), language="en"),
         Story("1234-форум", "Форум", language="ru-RU"),
     ]
-    site.pages["/feed"] = Page(rss(told, site.url))
+    site.pages["/feed"] = Page(rss(entries, site.url))
     source = source_of(f"{site.url}/feed", topics={"education": "sdg-4"}, story=r"/(\d+)-", kind="press-release")
     fetch(source)
     english, russian = sorted(source.sweep(NOW).items, key=lambda one: one.language)

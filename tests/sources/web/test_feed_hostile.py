@@ -174,9 +174,9 @@ def test_only_the_newest_2000_entries_are_read(site: Website) -> None:
     ],
 )
 def test_cyrillic_survives_wrong_encodings(site: Website, declared: str, header: str, encoding: str) -> None:
-    told = rss([Story("a", "Форум молодёжи")], site.url).decode().replace('encoding="utf-8"', f'encoding="{declared}"')
+    feed = rss([Story("a", "Форум молодёжи")], site.url).decode().replace('encoding="utf-8"', f'encoding="{declared}"')
     headers = {"Content-Type": header} if header else {}
-    site.pages["/feed"] = Page(told.encode(encoding), headers=headers)
+    site.pages["/feed"] = Page(feed.encode(encoding), headers=headers)
     source = source_of(f"{site.url}/feed")
     assert source.fetch(NOW).problem == ""
     assert [item.title for item in source.sweep(NOW).items] == ["Форум молодёжи"]

@@ -35,8 +35,8 @@ alt:
 def site() -> Iterator[Website]:
     made = Website()
     body = f'<p>One</p><img src="{made.url}/a.jpg">'
-    told = [Story(f"12-{name}", f"Forum {name}", body, language=name, topics=("News",)) for name in ("en", "ru")]
-    made.pages["/feed"] = Page(rss(told, made.url))
+    stories = [Story(f"12-{name}", f"Forum {name}", body, language=name, topics=("News",)) for name in ("en", "ru")]
+    made.pages["/feed"] = Page(rss(stories, made.url))
     yield made
     made.close()
 
@@ -117,15 +117,15 @@ def test_a_stored_storys_overlay_survives_a_new_translation(site: Website, tmp_p
 def test_an_overlay_applies_by_the_name_of_one_translation(site: Website, tmp_path: Path) -> None:
     # Nothing is stored here, as after the loss of a store: only the file is known.
     context = SourceContext("site", tmp_path, "https://n.example/", ("en", "ru"), ZoneInfo("UTC"), MemoryFetchCache())
-    told = {"type": "feed", "url": f"{site.url}/feed", "allow_private": True}
-    lone = FeedSource(Settings.model_validate(told), context)
+    settings = {"type": "feed", "url": f"{site.url}/feed", "allow_private": True}
+    lone = FeedSource(Settings.model_validate(settings), context)
     lone.fetch(NOW)
     english = next(item for item in lone.sweep(NOW).items if item.language == "en")
     file = tmp_path / "content" / "overlay" / f"{english.name}.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("lead: true\n", encoding="utf-8")
     assert [item.lead for item in lone.sweep(NOW).items] == [True, False]
-    grouped = FeedSource(Settings.model_validate(told | {"story": r"/(\d+)-"}), context)
+    grouped = FeedSource(Settings.model_validate(settings | {"story": r"/(\d+)-"}), context)
     assert {item.story for item in grouped.sweep(NOW).items} == {"12"}
     assert [item.lead for item in grouped.sweep(NOW).items] == [True, True]
 

@@ -124,15 +124,15 @@ def test_a_pages_own_data_is_read() -> None:
     body = '<p>Текст.</p><nav>Теги</nav><script>x()</script><div class="share">Share</div>'
     raw = story("Другое", body, head, "ru").body
     page = parse_page(raw, "https://e.example/x?utm_source=a", Selectors(remove=".share"), ALMATY)
-    told = page.article
-    assert (told["title"], told["summary"]) == ("Форум «Вода»", "Шестьдесят посёлков.")
-    assert told["published"] == "2026-03-01T04:00:00+00:00"
-    assert told["url"] == "https://e.example/ru/forum"
-    assert told["translations"] == {"en": "https://e.example/en/forum", "ru": "https://e.example/ru/forum"}
-    assert told["images"] == [{"src": "https://e.example/a.jpg", "alt": "Колодец"}]
-    assert told["topics"] == ["Вода", "youth", "sport"] and told["authors"] == ["А. Автор"]
-    assert "Текст." in told["html"]
-    assert not any(word in told["html"] for word in ("Теги", "x()", "Share", "Menu", "About the project", "<h1"))
+    article = page.article
+    assert (article["title"], article["summary"]) == ("Форум «Вода»", "Шестьдесят посёлков.")
+    assert article["published"] == "2026-03-01T04:00:00+00:00"
+    assert article["url"] == "https://e.example/ru/forum"
+    assert article["translations"] == {"en": "https://e.example/en/forum", "ru": "https://e.example/ru/forum"}
+    assert article["images"] == [{"src": "https://e.example/a.jpg", "alt": "Колодец"}]
+    assert article["topics"] == ["Вода", "youth", "sport"] and article["authors"] == ["А. Автор"]
+    assert "Текст." in article["html"]
+    assert not any(word in article["html"] for word in ("Теги", "x()", "Share", "Menu", "About the project", "<h1"))
     assert page.found_by["title"] == "JSON-LD" and page.found_by["html"] == "article"
 
 

@@ -76,8 +76,8 @@ def test_the_api_from_a_new_item_to_its_withdrawal(cms: Cms) -> None:
     assert (item.title, item.language, item.topics) == ("Форум & games", "ru", ("youth",))
     assert item.body == "<p>Text.</p>"
     assert item.images[0].src == "https://example.org/a.jpg"
-    told = {key: value for key, value in ITEM.items() if key != "id"} | {"title": "Форум"}
-    assert cms.ask("PUT", "/node/12", told).json() == {"id": "node/12", "status": "changed"}
+    fields = {key: value for key, value in ITEM.items() if key != "id"} | {"title": "Форум"}
+    assert cms.ask("PUT", "/node/12", fields).json() == {"id": "node/12", "status": "changed"}
     [again] = cms.items()
     assert (again.id, again.title) == (item.id, "Форум")
     for _ in range(2):
@@ -89,16 +89,16 @@ def test_the_api_from_a_new_item_to_its_withdrawal(cms: Cms) -> None:
 
 def test_the_example_of_the_guide_is_accepted(cms: Cms) -> None:
     page = (Path(__file__).parents[3] / "docs" / "howto" / "push-items.md").read_text(encoding="utf-8")
-    told = re.search(r"-d '(\{.*?\})'$", page, re.DOTALL | re.MULTILINE)
-    assert told is not None
-    assert cms.ask("PUT", "/node/12", json.loads(told[1])).json()["status"] == "created"
+    example = re.search(r"-d '(\{.*?\})'$", page, re.DOTALL | re.MULTILINE)
+    assert example is not None
+    assert cms.ask("PUT", "/node/12", json.loads(example[1])).json()["status"] == "created"
     assert [item.title for item in cms.items()] == ["Clean water for Akzhar"]
 
 
 def test_translations_share_a_story(cms: Cms) -> None:
     for language in ("en", "ru", "kk"):
-        told = {"title": f"Forum {language}", "language": language, "story": "forum"}
-        assert cms.ask("PUT", f"/{language}", told).status_code == 201
+        fields = {"title": f"Forum {language}", "language": language, "story": "forum"}
+        assert cms.ask("PUT", f"/{language}", fields).status_code == 201
     assert {item.story for item in cms.items()} == {"forum"} and len(cms.items()) == 3
 
 

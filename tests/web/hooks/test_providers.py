@@ -100,9 +100,9 @@ class Provider:
 @pytest.fixture
 def provider(tmp_path: Path) -> Iterator[Provider]:
     store = open_store("sqlite:///tidings.db", tmp_path)
-    found = Provider(store, tmp_path)
-    with served(found.app) as found.address:
-        yield found
+    made = Provider(store, tmp_path)
+    with served(made.app) as made.address:
+        yield made
     store.close()
 
 

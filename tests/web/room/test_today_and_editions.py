@@ -234,8 +234,8 @@ def test_an_approver_sends_an_edition_back_with_a_comment(room: RoomSite) -> Non
     assert 'value="approve"' not in page
     assert editor.post("editions/daily/1", do="release", frozen=frozen).status_code == 409
     room.newsroom.tick(BEFORE)
-    told = "boss@example.org sent edition daily/1 back: The lead is wrong."
-    assert any(told in text for text in room.newsroom.notices())
+    notice = "boss@example.org sent edition daily/1 back: The lead is wrong."
+    assert any(notice in text for text in room.newsroom.notices())
     fields = {"frozen": frozen, "subject.en": "Better"}
     assert "Changed." in editor.post("editions/daily/1/change", **fields).text
     frozen = _frozen(boss.get("editions/daily/1").text)

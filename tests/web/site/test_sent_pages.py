@@ -54,10 +54,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
                     r'<link rel="stylesheet"[^>]*>', lambda _: f"<style>{style}</style>", httpx.get(url + path).text
                 )
 
-            found = {"review": read(link.removeprefix(runtime.newsroom.site.url))}
+            bodies = {"review": read(link.removeprefix(runtime.newsroom.site.url))}
             runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "boss@example.org")
             newsroom.tick(MONDAY)
-            found |= {
+            bodies |= {
                 "decided": read(link.removeprefix(runtime.newsroom.site.url)),
                 "archive": read("archive/digest/"),
                 "edition": read("archive/digest/1/ru"),
@@ -65,8 +65,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             }
             with runtime.store.read() as connection:
                 report = make_report(connection, runtime.newsroom, None, None, newsroom.now)
-            found["report"] = render_report_page(report, "#0077b6")
-            yield found
+            bodies["report"] = render_report_page(report, "#0077b6")
+            yield bodies
 
 
 def _seen(page: str, script: str, file: Path, *options: str) -> str:

@@ -44,7 +44,7 @@ def test_each_way_to_join_and_leave_is_told_once(room: RoomSite, program: Progra
         with newsroom.runtime.store.write() as connection:
             subscribers.unsubscribe(connection, people["command"], "digest", source="a command", now=newsroom.now)
     program("admin").post(f"subscribers/{people['erased']}/erase", json={"address": "erased@example.org"})
-    told = _events(room) - before
-    assert told == Counter(
+    new_events = _events(room) - before
+    assert new_events == Counter(
         (kind, number) for number in people.values() for kind in ("subscriber.joined", "subscriber.left")
     )
