@@ -1,8 +1,9 @@
 """What each screen of the comms room costs in a large newsroom.
 
 The newsroom has 50,000 subscribers, 2,000 stories and 1,000 editions; one edition for all subscribers waits for a
-decision. Each screen is asked for through the whole application, without a network: first by a process that has just
-started, then again. CPU time, bytes, queries and files of the newsroom that are opened are counted.
+decision, and Friday's edition is not built yet. Each screen is asked for through the whole application, without a
+network: first by a process that has just started, then again. CPU time, bytes, queries and files of the newsroom that
+are opened are counted.
 
     python -m bench.room [--subscribers N] [--stories N] [--editions N] [--folder DIR]
 
@@ -58,6 +59,7 @@ lists:
 _SCHEDULES = {
     "weekly": 'cadence: {daily: "09:00"}\nselect: {max_items: 100}\n'
     "approval: {by: [boss@example.org], ahead: 1h}\ndeliver: [{list: digest, frequency: all}]\n",
+    "friday": "cadence: {weekly: fri 09:00}\nselect: {max_items: 100}\ndeliver: [{list: digest, frequency: all}]\n",
 }
 _BODY = "The spring was found in 1962 and forgotten twice. Now 2,300 people have water in the house. " * 12
 _WAITING_STORIES = 30
@@ -199,10 +201,17 @@ def screens(stories: int, editions: int) -> list[str]:
         "settings/schedule": "?file=schedules/weekly.yaml",
         "calendar/move": f"?schedule=weekly&slot={(SLOT + timedelta(days=2)).date()}",
     }
+    schedules = {route.path: "friday" for route in ROUTES if route.path.startswith("coming/")}
     numbers = {"subscribers/{number}": str(editions), "team/{number}": "1"}
-    skipped = ("join/", "sign-in", ".js", "room.css", "version", "previews/", "channels/posts/")
+    skipped = ("join/", "sign-in", ".js", "room.css", "version", "previews/", "thumbnail", "channels/posts/")
     plain = [
-        route.path.format_map({**values, "number": numbers.get(route.path, values["number"])})
+        route.path.format_map(
+            {
+                **values,
+                "number": numbers.get(route.path, values["number"]),
+                "schedule": schedules.get(route.path, values["schedule"]),
+            }
+        )
         + queries.get(route.path, "")
         for route in ROUTES
         if route.method == "GET" and not any(part in route.path for part in skipped)

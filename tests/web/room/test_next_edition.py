@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.fixtures.newsroom import DAY, HOUR, MONDAY, REQUEST
 from tests.web.room.conftest import BEFORE, Browser, RoomSite
 from tidings.store.content import schedules
@@ -26,8 +28,14 @@ def _subjects(room: RoomSite, address: str) -> list[str]:
     return [str(mail.message["Subject"]) for mail in room.newsroom.mails(address)]
 
 
+def _version(editor: Browser) -> str:
+    found = re.search(r'name="version" value="(\w+)"', editor.get("coming/friday").text)
+    assert found is not None
+    return found[1]
+
+
 def _choose(editor: Browser, **fields: str) -> str:
-    answer = editor.post("coming/friday", slot=SLOT.isoformat(), lead="vaccines", **fields)
+    answer = editor.post("coming/friday", version=_version(editor), lead="vaccines", **fields)
     assert "Saved. The edition is built with this at its time." in answer.text
     return answer.text
 
@@ -71,12 +79,14 @@ def test_a_test_of_the_next_edition_goes_to_the_member_alone(room: RoomSite) -> 
 
 def test_choices_need_the_slot_and_the_stories_that_were_seen(room: RoomSite) -> None:
     editor = _with_stories(room)
-    assert editor.post("coming/friday", slot="2026-03-13T04:00:00+00:00", lead="vaccines").status_code == 409
-    assert editor.post("coming/friday", slot=SLOT.isoformat(), lead="none").status_code == 409
-    assert editor.post("coming/none", slot=SLOT.isoformat()).status_code == 404
+    first = _version(editor)
+    assert editor.post("coming/friday", version="", lead="vaccines").status_code == 409
+    assert editor.post("coming/friday", version=first, lead="none").status_code == 409
+    assert editor.post("coming/none", version=first).status_code == 404
     assert editor.get("coming/none").status_code == 404
     _choose(editor, **{"subject.en": "Other"})
-    editor.post("coming/friday", slot=SLOT.isoformat(), lead="")
+    assert editor.post("coming/friday", version=first, lead="").status_code == 409, "another editor saved since"
+    editor.post("coming/friday", version=_version(editor), lead="")
     with room.newsroom.runtime.store.read() as connection:
         assert schedules.find_planned_changes(connection, "friday") is None
 

@@ -375,16 +375,19 @@ def plan_as_json(planned: list[PlannedSchedule]) -> list[dict[str, object]]:
             "schedule": schedule.name,
             "cadence": schedule.cadence,
             "note": schedule.note,
-            "waiting": [_slot_as_json(slot) | {"edition": slot.edition} for slot in schedule.waiting],
-            "slots": [
-                _slot_as_json(slot) | {"at_most": slot.at_most, "embargoed": slot.embargoed} for slot in schedule.slots
-            ],
+            "waiting": [_base_as_json(slot) | {"edition": slot.edition} for slot in schedule.waiting],
+            "slots": [slot_as_json(slot) for slot in schedule.slots],
         }
         for schedule in planned
     ]
 
 
-def _slot_as_json(slot: PlannedSlot) -> dict[str, object]:
+def slot_as_json(slot: PlannedSlot) -> dict[str, object]:
+    """Return a coming slot as in the output of `tidings plan --json`."""
+    return _base_as_json(slot) | {"at_most": slot.at_most, "embargoed": slot.embargoed}
+
+
+def _base_as_json(slot: PlannedSlot) -> dict[str, object]:
     return {
         "slot": slot.key,
         "at": slot.at,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -19,14 +18,12 @@ from tidings.pipeline.compose.edit import EditionChanges
 from tidings.render.i18n import language_name
 from tidings.render.pages.post_previews import PostPreview
 from tidings.render.room.room_pages import RoomWords
-from tidings.runtime.preview.plan import PlannedSlot, find_next_slot
 from tidings.runtime.preview.preview import PreviewedMessage, preview_schedule, preview_story, queue_test_mails
 from tidings.runtime.team import stories
+from tidings.runtime.team.next_edition import describe_choices, find_next_edition, save_choices
 from tidings.runtime.team.rights import may_decide, may_see_schedule
 from tidings.runtime.team.stories import StoryForm
 from tidings.sources.base import SourceItem
-from tidings.store.content import schedules
-from tidings.store.content.schedules import PlannedChanges
 from tidings.store.people.team import Role
 from tidings.web.room.edition_screen import read_subject
 from tidings.web.room.today import schedule_title, story_title
@@ -125,25 +122,25 @@ def show_coming(visit: Visit) -> Response:
     if schedule is None or not may_see_schedule(visit, name):
         return visit.not_found()
     runtime, words, now = visit.runtime, visit.words, visit.runtime.now()
-    slot = find_next_slot(runtime, schedule, now)
+    coming = find_next_edition(runtime, schedule, now)
+    slot, changes = coming.slot, coming.changes
     wrong, messages = "", list[PreviewedMessage]()
     try:
-        messages = preview_schedule(runtime, schedule, _moment(slot, now), None)
+        messages = preview_schedule(runtime, schedule, coming.built_at(now), None)
     except (InputError, ValueError) as error:
         wrong = str(error)
     shown = describe_messages(visit.newsroom, messages, visit.language)
     frames = {str(each.number): frame_html(messages[each.number], visit.newsroom) for each in shown if each.is_mail}
     subjects = {each.language: each.subject for each in reversed(shown) if each.is_mail}
     with runtime.store.read() as connection:
-        planned = schedules.find_planned_changes(connection, name)
         stories = [(key, story_title(visit, connection, key)) for key, _ in (slot and slot.stories) or ()]
-    changes = EditionChanges.of_request({"changes": planned.changes if planned is not None else {}})
     return visit.page(
         "coming.html.j2",
         words.gettext("Next: %(title)s", title=schedule_title(visit, name)),
         422 if wrong and stories else 200,
         wrong=wrong if stories else "",
         slot=slot,
+        version=coming.version,
         total=sum(outlet.recipients.total() for outlet in slot.outlets) if slot is not None else 0,
         outlets=slot.outlets if slot is not None else [],
         stories=stories,
@@ -167,36 +164,25 @@ def show_coming(visit: Visit) -> Response:
     )
 
 
-def _moment(slot: PlannedSlot | None, now: datetime) -> datetime:
-    """Return when the next edition is built, as far as it is known."""
-    return max(slot.at, now) if slot is not None else now
-
-
 def change_coming(visit: Visit) -> Response:
     """Save the first story, the subjects and the notes of the next edition. It is built with them at its time."""
     name, runtime, now = visit.params["schedule"], visit.runtime, visit.runtime.now()
     schedule = visit.newsroom.schedules.get(name)
     if schedule is None or not may_decide(visit, name):
         return visit.not_found()
-    slot = find_next_slot(runtime, schedule, now)
-    if slot is None or visit.field("slot") != slot.key.isoformat():
+    seen = find_next_edition(runtime, schedule, now)
+    if seen.slot is None or visit.field("version") != seen.version:
         text = visit.words.gettext("It has changed in the meantime. Please look at it again.")
         return visit.message(visit.words.gettext("This cannot be done now"), text, status=409)
     languages = visit.newsroom.site.languages
-    with runtime.store.read() as connection:
-        planned = schedules.find_planned_changes(connection, name)
-    earlier = EditionChanges.of_request({"changes": planned.changes if planned is not None else {}})
     changes = EditionChanges(
         lead=visit.field("lead"),
-        subject={language: read_subject(visit, language, earlier) for language in languages},
+        subject={language: read_subject(visit, language, seen.changes) for language in languages},
         note={language: visit.field(f"note.{language}", 5_000).replace("\r\n", "\n") for language in languages},
     )
-    changes.check({key for key, _ in slot.stories or ()}, languages)
-    kept = changes.after(EditionChanges())
-    is_empty = kept == EditionChanges()
     with runtime.store.write() as connection:
-        schedules.save_planned_changes(connection, name, None if is_empty else PlannedChanges(slot.key, kept.to_json()))
-        visit.record(connection, "edition.planned", name, "" if is_empty else kept.describe())
+        kept = save_choices(connection, runtime, name, seen, changes)
+        visit.record(connection, "edition.planned", name, describe_choices(kept))
     return visit.redirect(f"coming/{name}", "planned_edition")
 
 
@@ -206,7 +192,7 @@ def test_coming(visit: Visit) -> Response:
     schedule = visit.newsroom.schedules.get(name)
     if schedule is None or not may_see_schedule(visit, name):
         return visit.not_found()
-    at = _moment(find_next_slot(runtime, schedule, now), now)
+    at = find_next_edition(runtime, schedule, now).built_at(now)
     _, count = queue_test_mails(runtime, runtime, schedule, [visit.person.email], now, None, at)
     with runtime.store.write() as connection:
         visit.record(connection, "edition.tested", name)

@@ -29,6 +29,8 @@ writer PATCH /stories/{story}/{language}/pictures/{number}
 writer DELETE /stories/{story}/{language}/pictures/{number}
 writer GET /stories/{story}/{language}/versions/{former}
 editor POST /stories/{story}/{language}/versions/{former}/restore
+viewer GET /schedules/{schedule}/next                     editor PATCH /schedules/{schedule}/next
+viewer GET /schedules/{schedule}/next/messages            writer POST /schedules/{schedule}/next/test
 viewer GET /editions                                      viewer GET /editions/{schedule}/{number}
 viewer GET /editions/{schedule}/{number}/messages         editor PATCH /editions/{schedule}/{number}
 editor POST /editions/{schedule}/{number}/release         editor POST /editions/{schedule}/{number}/cancel
@@ -132,6 +134,8 @@ def test_a_key_for_one_list_sees_nothing_of_others(room: RoomSite, program: Prog
     assert press.get("editions/daily/1/messages").status_code == 404
     assert [row["name"] for row in press.get("schedules").json()] == ["press"]
     assert [row["schedule"] for row in press.get("plan").json()] == ["press"]
+    assert press.get("schedules/daily/next").status_code == 404
+    assert press.get("schedules/daily/next/messages").status_code == 404
     status = press.get("status").json()
     assert status["held"] == [] and list(status["lists"]) == ["press"]
     assert {row["schedule"] for row in status["next"]} == {"press"}

@@ -12,7 +12,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from tidings.runtime.newsroom import Runtime
-from tidings.web.api.v1 import deliveries, editions, overview, settings, stories, story_files, subscribers, team
+from tidings.web.api.v1 import (
+    deliveries,
+    editions,
+    next_edition,
+    overview,
+    settings,
+    stories,
+    story_files,
+    subscribers,
+    team,
+)
 from tidings.web.api.v1.access import (
     ApiRoute,
     Gate,
@@ -27,6 +37,7 @@ ROUTES = (
     *overview.ROUTES,
     *stories.ROUTES,
     *story_files.ROUTES,
+    *next_edition.ROUTES,
     *editions.ROUTES,
     *subscribers.ROUTES,
     *deliveries.ROUTES,

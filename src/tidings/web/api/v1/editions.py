@@ -219,7 +219,7 @@ def list_messages(
 ) -> list[EditionMessage]:
     """Show frozen mails and posts of an edition: for each list and language, the one with the most stories."""
     edition = _find(caller, schedule, number)
-    return [_message(message) for message in preview_edition(caller.runtime, edition, language or None)]
+    return [describe_message(message) for message in preview_edition(caller.runtime, edition, language or None)]
 
 
 def change_edition(caller: Who, schedule: Schedule, number: Number, edit: EditionEdit) -> EditionDetails:
@@ -293,7 +293,8 @@ def _find_to_decide(caller: Caller, schedule: str, number: int, seen: str | None
     return edition
 
 
-def _message(message: PreviewedMessage) -> EditionMessage:
+def describe_message(message: PreviewedMessage) -> EditionMessage:
+    """Return a mail or post with its parts."""
     subject, html, text = "", "", message.note
     if message.is_mail:
         subject, html, text = _read_mail(message)
