@@ -93,6 +93,21 @@ def test_sizes_are_in_the_readers_words() -> None:
     assert i18n.format_size(12, "en") == "12 byte"
 
 
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        ("en", ("en", "EN", "en_GB", "English", " ENGLISH ", "английский", "الإنجليزية")),
+        ("ru", ("ru-RU", "Русский", "Russian", "орыс тілі", "russe")),
+        ("kk", ("қазақ тілі", "казахский", "Kazakh")),
+        ("pt-BR", ("pt_br",)),
+        ("", ("xx", "German", "de", "", "pt", "Portuguese")),
+    ],
+)
+def test_a_language_is_found_by_its_tag_or_a_name(language: str, texts: tuple[str, ...]) -> None:
+    languages = ("en", "ru", "kk", "pt-BR", "pt-PT")
+    assert {text: i18n.find_language(text, languages) for text in texts} == dict.fromkeys(texts, language)
+
+
 def test_an_unknown_language_or_kind_is_no_error() -> None:
     assert i18n.load_catalogue("xx").gettext("Latest") == "Latest"
     assert i18n.text_direction("xx") == "ltr"

@@ -140,6 +140,30 @@ def language_name(language: str, reader: str = "") -> str:
     return name[:1].upper() + name[1:] if name else language
 
 
+def find_language(text: str, languages: tuple[str, ...]) -> str:
+    """Return the language that a tag (`en`, `en_GB`) or a name ('English', 'русский', 'Қазақ тілі') means.
+
+    A name is its own, or in one of the usual languages of a list of people. Empty if none of `languages` is meant, or
+    more than one.
+    """
+    written = " ".join(text.split()).casefold()
+    tag = written.replace("_", "-")
+    exact = [language for language in languages if language.casefold() == tag]
+    found = exact or _language_names(languages).get(written) or _language_names(languages).get(tag.partition("-")[0])
+    return next(iter(found)) if found and len(found) == 1 else ""
+
+
+@cache
+def _language_names(languages: tuple[str, ...]) -> dict[str, set[str]]:
+    """Return the languages that each name or short tag may mean, in small letters."""
+    names: dict[str, set[str]] = {}
+    for language in filter(_is_known, languages):
+        readers = ("", "en", "ru", "kk", "ar", "fr", "es", *languages)
+        for name in (language.partition("-")[0], *(language_name(language, reader) for reader in readers)):
+            names.setdefault(name.casefold(), set()).add(language)
+    return names
+
+
 def to_zone(moment: datetime, zone: str) -> datetime:
     """Convert an aware moment to an IANA zone."""
     return moment.astimezone(ZoneInfo(zone) if zone != "UTC" else UTC)

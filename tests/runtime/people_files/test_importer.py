@@ -45,7 +45,7 @@ there@example.org,,,,
 lines@example.org",,,,
 "open@example.org,,,,
 ok@example.org,"Two
-lines of a name",,,
+lines of a name",English,,
 """
 TOLD = {
     3: "'not-an-address' is not an e-mail address",

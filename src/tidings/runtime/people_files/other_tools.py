@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import ClassVar
 
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
+from tidings.render.i18n import find_language
 from tidings.runtime.people_files.csv_format import (
     AS_IT_LOOKS,
     PeopleFile,
@@ -59,9 +59,8 @@ class _ToolFormat:
                 self._topics[fold_name(label)] = name
 
     def _language(self, text: str) -> str:
-        """Return the language of a locale such as `pt_BR`, or '' if nothing is published in it."""
-        code = re.split(r"[_-]", text.strip().casefold())[0]
-        return code if code in self._languages else ""
+        """Return the language of a locale such as `pt_BR` or of a name, or '' if nothing is published in it."""
+        return find_language(text, self._languages)
 
     def _topics_of(self, labels: Iterable[str]) -> tuple[str, ...]:
         """Return the topics whose name, or title in any language, is among the labels."""

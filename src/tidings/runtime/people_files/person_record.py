@@ -11,6 +11,7 @@ from enum import StrEnum
 from tidings.config.cross_checks import served_frequencies
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError, nearest
+from tidings.render.i18n import find_language
 from tidings.store.people import consent
 
 _MAX_NAME = 200
@@ -82,7 +83,8 @@ class ListChoices:
 
         The list's default frequency is not checked here: `tidings check` reports one that no schedule serves.
         """
-        if person.language and person.language not in self.languages:
+        language = find_language(person.language, self.languages) if person.language else self.languages[0]
+        if not language:
             raise InputError(f"unknown language {person.language!r}. {nearest(person.language, self.languages)}")
         for topic in person.topics:
             if topic not in self.topics:
@@ -99,6 +101,6 @@ class ListChoices:
             person,
             email=consent.normal_address(person.email),
             name=name,
-            language=person.language or self.languages[0],
+            language=language,
             frequency=person.frequency or self.default_frequency,
         )
