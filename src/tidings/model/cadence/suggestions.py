@@ -71,7 +71,7 @@ def _write_clock(match: re.Match[str], key: str) -> str:
 
 def _write_days(text: str) -> str:
     """Return days as our rules list them: `[mon, thu]`, `mon-fri`, `[second tue, fourth tue]`."""
-    text = re.sub(r"\s*-\s*", "-", text.strip(" ,"))
+    text = re.sub(r" ?- ?", "-", text.strip(" ,"))
     text = _NUMBERED_DAY.sub(lambda match: f"{_NTH[match[1]]} ", text)
     text = _TWO_OF_A_DAY.sub(lambda match: f"{_NTH.get(match[1], match[1])} {match[3]}, {match[2]}", text)
     text = re.sub(r"\bday (?=\d)", "", text.replace("working", "working day"))

@@ -15,26 +15,40 @@ from tidings.sources.folder.moment_keys import find_meant_key
 BODY = "body"
 """Meant instead of a key: the text below the front matter."""
 
-_NAMES = {
-    "images": r"(?:[a-z]{1,12}[-_]?)?(?:image|img|picture|photo)(?:[-_]?(?:url|src|path|file))?"
-    r"|cover|hero|thumb(?:nail)?|banner|teaser",
-    "summary": r"(?:(?:custom|meta|og|seo)[-_]?)?(?:description|excerpt|summary)|teaser|abstract|standfirst"
-    r"|sub[-_]?title|sub[-_]?head(?:ing)?|tagline|deck|dek|lede|intro(?:duction)?|chapô?|анонс|описание|аннотация|подзаголовок|résumé",
-    "topics": r"tags?|categor(?:y|ies)|keywords?|topics|теги?|рубрик[аи]|тем[аы]|mots[-_]clés|étiquettes?|etiquetas"
-    r"|schlagw(?:ort|örter)",
-    "language": r"lang|language|locale|язык|langue|idioma|sprache|тіл|لغة",
-    "authors": r"author|authors|byline|creators?|writers?|автор(?:ы)?|auteurs?|autore?s?",
-    "place": r"location|venue|место",
-    "url": r"canonical(?:[-_]?url)?|external[-_]?(?:url|link)|redirect(?:[-_]?to|[-_]?url)?|original[-_]?url",
-    "kind": r"type",
-    "story": r"translation[-_]?(?:key|id|of|group)|i18n[-_]?(?:key|id)",
-    "contact": r"(?:press|media|pr)[-_]?contacts?",
-    "updated": r"last[-_]?mod(?:ified)?(?:[-_]?(?:at|on|date))?|(?:modified|updated|revised)(?:[-_]?(?:at|on|date))?",
-    "published": r"created(?:[-_]?(?:at|on|date))?",
-    "starts": r"(?:event|meeting)[-_]?(?:date|time|start|day)|start",
-    BODY: r"body|text|html|markdown",
+_PATTERNS = {
+    "images": re.compile(
+        r"(?:[a-z]{1,12}[-_]?)?(?:image|img|picture|photo)(?:[-_]?(?:url|src|path|file))?"
+        r"|cover|hero|thumb(?:nail)?|banner|teaser",
+        re.IGNORECASE,
+    ),
+    "summary": re.compile(
+        r"(?:(?:custom|meta|og|seo)[-_]?)?(?:description|excerpt|summary)|teaser|abstract|standfirst"
+        r"|sub[-_]?title|sub[-_]?head(?:ing)?|tagline|deck|dek|lede|intro(?:duction)?|chapô?|анонс|описание|аннотация|подзаголовок|résumé",
+        re.IGNORECASE,
+    ),
+    "topics": re.compile(
+        r"tags?|categor(?:y|ies)|keywords?|topics|теги?|рубрик[аи]|тем[аы]|mots[-_]clés|étiquettes?|etiquetas"
+        r"|schlagw(?:ort|örter)",
+        re.IGNORECASE,
+    ),
+    "language": re.compile(r"lang|language|locale|язык|langue|idioma|sprache|тіл|لغة", re.IGNORECASE),
+    "authors": re.compile(r"author|authors|byline|creators?|writers?|автор(?:ы)?|auteurs?|autore?s?", re.IGNORECASE),
+    "place": re.compile(r"location|venue|место", re.IGNORECASE),
+    "url": re.compile(
+        r"canonical(?:[-_]?url)?|external[-_]?(?:url|link)|redirect(?:[-_]?to|[-_]?url)?|original[-_]?url",
+        re.IGNORECASE,
+    ),
+    "kind": re.compile(r"type", re.IGNORECASE),
+    "story": re.compile(r"translation[-_]?(?:key|id|of|group)|i18n[-_]?(?:key|id)", re.IGNORECASE),
+    "contact": re.compile(r"(?:press|media|pr)[-_]?contacts?", re.IGNORECASE),
+    "updated": re.compile(
+        r"last[-_]?mod(?:ified)?(?:[-_]?(?:at|on|date))?|(?:modified|updated|revised)(?:[-_]?(?:at|on|date))?",
+        re.IGNORECASE,
+    ),
+    "published": re.compile(r"created(?:[-_]?(?:at|on|date))?", re.IGNORECASE),
+    "starts": re.compile(r"(?:event|meeting)[-_]?(?:date|time|start|day)|start", re.IGNORECASE),
+    BODY: re.compile(r"body|text|html|markdown", re.IGNORECASE),
 }
-_PATTERNS = {known: re.compile(pattern, re.IGNORECASE) for known, pattern in _NAMES.items()}
 _VALUES = {
     "url": re.compile(r"https?://"),
     "kind": re.compile(r"(?:event|press-release|publication|video|speech|note)$"),
