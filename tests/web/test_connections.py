@@ -11,17 +11,28 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Route
 
+from tests.fixtures.newsroom import open_newsroom
 from tests.fixtures.waiting import GENEROUS
 from tidings.web import connections
-from tidings.web.connections import BoundedProtocol, bound_connections
+from tidings.web.app import newsroom_app
+from tidings.web.connections import (
+    LONGEST_PAUSE,
+    SENDING_RESERVE,
+    SENDING_SHARE,
+    BoundedProtocol,
+    PageThrottle,
+    bound_connections,
+)
 
 
 async def _answer(request: Request) -> Response:
@@ -29,10 +40,11 @@ async def _answer(request: Request) -> Response:
 
 
 @contextmanager
-def bounded(**limits: Any) -> Iterator[int]:
+def bounded(throttle: PageThrottle | None = None, **limits: Any) -> Iterator[int]:
     """Serve with these limits. Yields the port."""
     protocol = type("Bounded", (BoundedProtocol,), limits)
-    app = Router([Route("/{path:path}", _answer, methods=["GET", "POST"])])
+    app = Starlette(routes=[Route("/{path:path}", _answer, methods=["GET", "POST"])])
+    app.state.throttle = throttle
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_config=None, lifespan="off", http=protocol, timeout_graceful_shutdown=1
     )
@@ -155,3 +167,87 @@ def test_descriptors_are_kept_for_sending(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(resource, "getrlimit", lambda _: (400, 400))
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     assert bound_connections().most == 400 - connections.KEPT_DESCRIPTORS
+
+
+class _Work:
+    """A thread that works for `cost` seconds after each `PageThrottle.wait`, on a clock of its own."""
+
+    def __init__(self, *, is_sending: bool = True) -> None:
+        self.is_sending = is_sending
+        self.now = self.used = 0.0
+        self.pauses: list[float] = []
+        self._throttle = PageThrottle(
+            lambda: self.is_sending, clock=lambda: self.now, used=lambda: self.used, sleep=self._sleep
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.pauses.append(seconds)
+
+    def work(self, cost: float, times: int = 1) -> None:
+        for _ in range(times):
+            self._throttle.wait()
+            self.now += cost
+            self.used += cost
+
+
+def test_a_burst_gets_its_share_of_the_core_during_a_send() -> None:
+    thread = _Work()
+    thread.work(0.001, times=10_000)
+    assert thread.used <= SENDING_RESERVE + thread.now * SENDING_SHARE + 0.001
+    assert thread.used >= thread.now * SENDING_SHARE, "readers get what is theirs"
+
+
+def test_a_few_readers_wait_for_nothing_during_a_send() -> None:
+    thread = _Work()
+    for _ in range(100):
+        thread.work(0.002, times=3)
+        thread.now += 0.2
+    assert not thread.pauses
+
+
+def test_nobody_waits_while_nothing_is_sent() -> None:
+    thread = _Work(is_sending=False)
+    thread.work(0.001, times=1_000)
+    thread.is_sending = True
+    thread.work(0.001, times=10)
+    assert not thread.pauses, "the work before the send does not count"
+
+
+def test_one_long_answer_never_stops_the_pages_for_long() -> None:
+    thread = _Work()
+    thread.work(0.001)
+    thread.work(20.0)
+    thread.work(0.001)
+    thread.now += LONGEST_PAUSE
+    thread.work(0.001)
+    assert thread.pauses == [LONGEST_PAUSE]
+
+
+def test_each_request_waits_its_turn_and_is_answered() -> None:
+    pauses: list[float] = []
+    used = iter(float(number) for number in range(1_000))
+    throttle = PageThrottle(lambda: True, used=lambda: next(used), sleep=pauses.append)
+    with bounded(throttle) as port, dial(port) as client:
+        for number in range(1, 4):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert receive(client, b"0 bytes")
+            # The connection itself began the count.
+            assert len(pauses) == number
+
+
+def test_the_pages_know_when_their_process_sends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {}) as newsroom:
+        runtime = newsroom.runtime
+        throttle = newsroom_app(runtime).state.throttle
+        during: list[bool] = []
+
+        def fail(*_: Any, **__: Any) -> None:
+            during.append(throttle.is_sending())
+            raise OSError
+
+        monkeypatch.setattr(runtime.deliverer, "run_until_idle", fail)
+        with pytest.raises(OSError):
+            runtime.deliver()
+        assert during == [True]
+        assert not throttle.is_sending(), "also after an error"

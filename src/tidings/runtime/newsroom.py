@@ -169,10 +169,10 @@ class Runtime:
         self.owner = self.liveness.owner
         self._event_liveness: Liveness | None = None
         self._sent = SenderMemory.of(self.store)
-        self._events_lock = threading.Lock()
-        """Held while events are delivered: the configuration does not change meanwhile."""
+        self._events_lock = threading.Lock()  # held while events are delivered: the configuration stays
         self.composing = threading.RLock()
         """Held by the thread that composes: an unfinished edition of this process counts as left by a crash."""
+        self.is_sending = False  # the pages then leave the processor to it
         self._now: datetime | None = None
         self.unchanged_sweeps: UnchangedSweeps = {}  # of `collect`, from one cycle to the next
         self.listings: KeptListings | None = None  # the same, in a process that watches the folders
@@ -456,12 +456,16 @@ class Runtime:
 
         if self.is_caught_elsewhere():
             return DeliverySummary()
-        self.occupancy.refresh()
-        with self.traces.sending() if self.traces is not None else nullcontext():
-            done = self.deliverer.run_until_idle(only, patient=patient, part=part, seconds=seconds)
-        act_on_refusals(self.store, self.newsroom.bounces, self.now(), done.refused)
-        if only is None:
-            self.finish_editions(done)
+        self.is_sending = True
+        try:
+            self.occupancy.refresh()
+            with self.traces.sending() if self.traces is not None else nullcontext():
+                done = self.deliverer.run_until_idle(only, patient=patient, part=part, seconds=seconds)
+            act_on_refusals(self.store, self.newsroom.bounces, self.now(), done.refused)
+            if only is None:
+                self.finish_editions(done)
+        finally:
+            self.is_sending = False
         return done
 
     def finish_editions(self, done: DeliverySummary) -> None:

@@ -21,6 +21,7 @@ from tidings.runtime.newsroom import Runtime
 from tidings.store.engine import Store, ping
 from tidings.web.api.readers import create_api
 from tidings.web.api.v1.app import create_team_api
+from tidings.web.connections import PageThrottle
 from tidings.web.hooks.providers import hooks_router
 from tidings.web.hooks.websub import websub_router
 from tidings.web.requests import NO_STORE, text_response
@@ -127,7 +128,7 @@ def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence
     """Create the application of a newsroom, with `extra` routers."""
     pages = Pages(runtime.newsroom.root / "templates")
     site_routers = (unsubscribe_router, subscribe_router, preferences_router, review_router)
-    return create_app(
+    app = create_app(
         runtime.store,
         runtime.newsroom.public,
         routers=[
@@ -143,6 +144,8 @@ def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence
         site=runtime.newsroom.site.url,
         hubs=[hub.url for hub in runtime.hubs.values()],
     )
+    app.state.throttle = PageThrottle(lambda: runtime.is_sending)
+    return app
 
 
 def metrics_app(metrics: Metrics) -> Starlette:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -29,12 +30,60 @@ LAST_BODY_SECONDS = 3.0
 """Seconds for the rest of a body when the server stops: fewer than the service waits for its requests."""
 STALL_SECONDS = 60.0
 """Seconds after which a client that reads nothing of its answer is disconnected."""
+SENDING_SHARE = 0.05
+"""The part of a core that the pages may use while this process sends."""
+SENDING_RESERVE = 0.05
+"""Seconds of a core that they may save up for it: hundreds of answers from memory at once."""
+LONGEST_PAUSE = 0.1
+"""Seconds for which all connections wait at once at most."""
+
+
+class PageThrottle:
+    """A limit for the CPU time of the pages' thread while this process sends.
+
+    Threads of one process share Python's lock and often a core, so a burst of requests would slow the sending. Requests
+    are not refused: they wait in the buffers of their connections.
+    """
+
+    def __init__(
+        self,
+        is_sending: Callable[[], bool],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        used: Callable[[], float] = time.thread_time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`used` returns the CPU seconds of the calling thread."""
+        self.is_sending = is_sending
+        self._clock, self._used, self._sleep = clock, used, sleep
+        self._last: tuple[float, float] | None = None
+        """Time and CPU time of the last call; None if nothing was sent then."""
+        self._saved = 0.0
+
+    def wait(self) -> None:
+        """Sleep if the thread has used more than its share. The pages' thread calls this before each piece of work."""
+        if not self.is_sending():
+            self._last = None
+            return
+        now, used = self._clock(), self._used()
+        if self._last is None:
+            self._saved = SENDING_RESERVE
+        else:
+            earned = (now - self._last[0]) * SENDING_SHARE
+            self._saved = min(self._saved + earned - (used - self._last[1]), SENDING_RESERVE)
+        self._last = now, used
+        if self._saved < 0:
+            # The rest of a single long piece of work is forgotten, so that no reader waits for seconds.
+            pause = min(-self._saved / SENDING_SHARE, LONGEST_PAUSE)
+            self._saved = -pause * SENDING_SHARE
+            self._sleep(pause)
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with these limits. `most` may be changed before the server starts.
 
-    If the application's state has `files`, an answer that they have in memory is sent without a task.
+    If the application's state has `files`, an answer that they have in memory is sent without a task. If it has a
+    `throttle`, connections keep to it.
     """
 
     most = MOST
@@ -54,9 +103,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stall: asyncio.TimerHandle | None = None
         self._answered: Mapping[str, Any] | None = None
         """The scope of a request that was answered from memory."""
-        self._files: StaticFiles | None = getattr(getattr(self.config.app, "state", None), "files", None)
+        state = getattr(self.config.app, "state", None)
+        self._files: StaticFiles | None = getattr(state, "files", None)
+        self._throttle: PageThrottle | None = getattr(state, "throttle", None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._wait_for_turn()
         super().connection_made(transport)
         if len(self.connections) > self.most and not self._make_room():
             transport.abort()
@@ -80,7 +132,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_stall()
         super().connection_lost(exc)
 
+    def _wait_for_turn(self) -> None:
+        if self._throttle is not None:
+            self._throttle.wait()
+
     def data_received(self, data: bytes) -> None:
+        self._wait_for_turn()
         is_first = self._waits_for == "head" and not self._head_size and self._can_answer()
         if is_first and self._files is not None and (answer := self._files.answer_again(data)) is not None:
             self._send(answer)
