@@ -204,6 +204,8 @@ _REPLY_CODE = re.compile(r"(?<![\d.:])([45][0-7]\d)(?=[\s-]{1,3}['\"#<(\w@]|\s{0
 _ANY_CODE = re.compile(r"(?<![\w.])(?<![A-Za-z]-)(?:[245]\.[0-7]\.\d{1,3}|[2456]\d\d)(?![\w.]*\d)")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _WORD = re.compile(r"[^\W\d_]+")
+_UNDERSCORE = re.compile(r"(?<=[^\W\d_]{2})_(?=[^\W\d_]{2})")
+"""As in BAD_RECIPIENT."""
 _LETTERS = re.compile(r"[^\W\d_]{3}")
 _GONE_AT = {
     "5.4.1": re.compile(r"recipient address rejected: access denied", re.IGNORECASE),
@@ -221,10 +223,12 @@ _STAGE = re.compile(
 _BESIDE = re.compile(
     r",? relay=\[?[\w.:-]{0,80}\]?|;? from=<[^>]{0,300}> to=<[^>]{0,300}> proto=\w{1,9} helo=<[^>]{0,255}>"
     r"|\breturn(?:ed|ing)?(?: mail)? to (?:the )?sender\b"
+    r"|the following recipients?(?:\(s\))? could not be reached:?"
     r"|\b(?:dear|hello|hi|sehr geehrter?|lieber|cher|chère|estimado|gentile|caro|prezado|уважаемый|beste|kära"
     r"|szanowny) "
     r"(?:sender|customer|user|mailer|friend|absender|expéditeur|remitente|mittente|remetente|отправитель|afzender"
-    r"|avsändare|nadawco)\b|尊敬的(?:发件人|用户)",
+    r"|avsändare|nadawco)\b|尊敬的(?:发件人|用户)"
+    r"|this message is in mime format|: message contains \[\d{1,3}\] file attachments",
     re.IGNORECASE,
 )
 """What says nothing about the refusal: what Postfix adds for its log, and greetings."""
@@ -417,7 +421,7 @@ def _can_precede_name(before: str, name: str) -> bool:
 
 
 def _without_codes(text: str) -> str:
-    return " ".join(_ANY_CODE.sub(" ", text).split())
+    return " ".join(_UNDERSCORE.sub(" ", _ANY_CODE.sub(" ", text)).split())
 
 
 def _kind_by_words(text: str) -> RefusalKind:

@@ -45,7 +45,7 @@ REFUSALS = {
     "yahoo-unknown": (HARD, "5.0.0"),
     "yahoo-policy": (BLOCKED, "5.7.9"),
     "mailru-unknown": (HARD, "5.0.0"),
-    "mailru-plain": (HARD, ""),
+    "mailru-plain": (SOFT, ""),
     "mailru-full": (SOFT, "5.0.0"),
     "yandex-unknown": (HARD, "5.7.1"),
     "yandex-spam": (BLOCKED, "5.7.1"),

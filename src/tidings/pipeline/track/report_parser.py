@@ -14,6 +14,7 @@ from email import message_from_bytes
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
+from html import unescape
 from itertools import chain
 from typing import Any
 
@@ -38,6 +39,8 @@ _MAX_PARTS = 200
 _MAX_HEADER = 4_000
 """Most characters to read of a header field."""
 _MAX_TEXT = 64 * 1024
+_MAX_REASONS = 2_000
+"""Most characters to read line by line."""
 _MAX_LINES = 20_000
 """Mailman tries fifty patterns on each line. 1 MB of base64 has fewer lines."""
 _NESTED = re.compile(rb"boundary\s*=|message/(?:rfc822|global)", re.IGNORECASE)
@@ -45,7 +48,8 @@ _COMPLAINTS = {"abuse", "fraud", "virus", "other", "opt-out", "opt-out-list", "m
 """Feedback-Type (RFC 5965 §7.3, RFC 6430 and the IANA registry): `not-spam` and `auth-failure` are not complaints."""
 
 _SYSTEM_SENDERS = re.compile(
-    r"mailer-?daemon|mail-?daemon|postmaster|daemon|mdaemon|mail-?delivery(?:-?\w+)?|microsoftexchange\w*|root|bounces?",
+    r"mailer-?daemon|mail-?daemon|postmaster|daemon|mdaemon|mail[.-]?delivery(?:[.-]?\w+)?|microsoftexchange\w*|root"
+    r"|bounces?|ndr",
     re.IGNORECASE,
 )
 _AUTO_REPLY_SUBJECTS = re.compile(
@@ -63,17 +67,37 @@ _AUTO_REPLY_SUBJECTS = re.compile(
     re.IGNORECASE,
 )
 _COPY = re.compile(
-    r"^-{2,} ?(?:Below this line is a copy|This is a copy of|Original message|Forwarded message|The header of the"
-    r"|Undelivered message|Message headers follow)"
-    r"|^[ \t]{0,8}(?:Message headers follow|Below is a copy of|Here is a copy of|Original message headers?:"
+    r"^-{2,} ?(?:(?:Below (?:this|the next) line is|This is|Included is|Attachment is) a copy|Original message"
+    r"|Forwarded message|The header of the|Undelivered message|Message headers? follow)"
+    r"|^[ \t]{0,8}(?:Message headers? follow|(?:Below|Here|Included) is a copy of|Original message headers?:"
+    r"|(?:The )?original message follows|A copy of the original message"
     r"|(?:Received|Return-Path|DKIM-Signature|Message-ID|MIME-Version|List-[A-Z][A-Za-z-]{1,20}): )",
     re.IGNORECASE | re.MULTILINE,
 )
 """Lines that begin the copy of the returned mail."""
+_FOOTER = re.compile(r"(?<=\w)[^\w\n]{0,40}\n\s{0,40}[_*]{20,}[ \t]{0,8}$", re.MULTILINE)
+"""The line above a footer, such as a virus scanner's."""
+_OUR_HEAD = re.compile(r"^[^\S\n]{0,8}(?:Subj(?:ect)?|(?:mail )?from)[ \t]{0,8}:.*$", re.IGNORECASE | re.MULTILINE)
+"""The subject and sender of our own mail say nothing about the refusal."""
+_TAG = re.compile(r"<(?:style|script|title)\b[^<>]{0,500}>[^<]{0,9000}|<[^<>]{0,1000}>", re.IGNORECASE)
+_BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?li|/?h\d)\b[^<>]{0,1000}>", re.IGNORECASE)
+_FORWARDED = re.compile(
+    r"(?:<?([^\s<>()]{3,320})>?\s{1,8})?"
+    r"\((?:ultimately )?(?:generated|expanded|forwarded) from:?\s{1,4}<?([^\s<>()]{3,320})",
+    re.IGNORECASE,
+)
+"""An address that mail to another address goes to, and that one, as Exim, Postfix and Sendmail write it."""
+_UNCLEAR = {
+    RefusalKind.UNKNOWN, RefusalKind.POLICY, RefusalKind.CONTENT, RefusalKind.SIZE, RefusalKind.SENDER,
+    RefusalKind.REPUTATION,
+}  # fmt: skip
+"""Causes that words around the reason itself, such as a greeting, can feign."""
 _PERMANENT_REPLY = re.compile(r"(?<![\d.])5\d\d[ -]{1,2}['\"<(#]?5\.[0-7]\.\d{1,3}(?![\d.])")
 _PERMANENT_CODE = re.compile(r"(?<![\w.])#?(?:5\.[0-7]\.\d{1,3}(?!\.?\d)|5[0-7]\d[ -][^\d\s])")
 _QUOTED_CODE = re.compile(r"(?:^|[:;>\"'(\[#])[ \t]{0,8}5[0-7]\d[ -][^\d\s]", re.MULTILINE)
 """A status code at the beginning of a line or after a sign, where a person would rarely write one."""
+_REPLY_LINE = re.compile(r"^(?:>>>|<<<|Received >>>|)[ \t]{0,8}(5[0-7]\d[ -].{3,500})", re.MULTILINE)
+"""The reply of the other server on a line of its own."""
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _NAME = re.compile(r"[a-z-]{1,40}")
 _DELAYED = "a delay: the mail server is still trying"
@@ -287,23 +311,51 @@ def _parse_other_bounce(
         named.append(address_in(str(message["X-Failed-Recipients"])))
     recipient = reader or (named[0] if named else "")
     refusal = classify(text, recipient=recipient)
-    if refusal.kind is RefusalKind.UNKNOWN:
-        # A single line may match where the whole text does not.
-        lines = next(_texts(parts), "")[:2000].splitlines()
-        is_gone = any(classify(line, recipient=recipient).kind is RefusalKind.GONE for line in lines)
-        refusal = replace(refusal, kind=RefusalKind.GONE) if is_gone else refusal
+    whole = next(_texts(parts), "")
+    if refusal.kind in _UNCLEAR and _is_gone_by_a_part(whole, recipient, refusal.kind):
+        refusal = replace(refusal, kind=RefusalKind.GONE)
     if temporary and not permanent:
         # 'Could not be delivered for 4 hours.'
         return ParsedReport(reason=_DELAYED)
-    is_quoted = _is_from_mail_system(message) or _QUOTED_CODE.search(next(_texts(parts), ""))
+    is_system, names_reader = _is_from_mail_system(message), bool(reader) and reader.casefold() in text.casefold()
+    is_quoted = is_system or _QUOTED_CODE.search(whole)
     has_code = bool(_PERMANENT_REPLY.search(text) or (is_quoted and _PERMANENT_CODE.search(text)))
-    if not named and not (is_signed and refusal.kind is not RefusalKind.UNKNOWN and has_code):
+    is_refusal = has_code or (names_reader and (is_system or any(_is_returned(part) for part in parts)))
+    if not named and not (is_signed and refusal.kind is not RefusalKind.UNKNOWN and is_refusal):
         reason = "too long to be a bounce without a standard format" if is_long else "neither a bounce nor a complaint"
         return ParsedReport(reason=reason, is_unread=True)
-    is_about_reader = not reader or not named or reader.casefold() in text.casefold()
-    if not is_about_reader and not any(is_same_mailbox(address, reader) for address in named):
+    is_about_reader = not reader or not named or names_reader
+    is_other = not is_about_reader and not any(is_same_mailbox(address, reader) for address in named)
+    forwarded = any(
+        is_same_mailbox(origin, reader) and not is_same_mailbox(goal, reader)
+        for goal, origin in _FORWARDED.findall(text)
+    )
+    if is_other or forwarded:
         refusal = refusal.at_most_soft()
     return ParsedReport(refusal, recipient=named[0] if named else reader)
+
+
+def _reason(text: str, address: str) -> str:
+    """Return what follows the address at a line's beginning, up to an empty line: the form of qmail and Exim."""
+    line = re.compile(rf"^[ \t]{{0,8}}<?{re.escape(address)}>?[ \t]{{0,8}}:?((?:.|\n(?!\s*\n)){{1,2000}})", re.I | re.M)
+    found = line.search(text) if address else None
+    return " ".join(found[1].split()) if found else ""
+
+
+def _is_gone_by_a_part(text: str, address: str, kind: RefusalKind) -> bool:
+    """Whether the address's own reason, or the other server's reply, clearly says so where the whole text does not."""
+    if classify(_reason(text, address), recipient=address).kind is RefusalKind.GONE:
+        return True
+    kinds = {classify(reply, recipient=address).kind for reply in _REPLY_LINE.findall(text[:_MAX_REASONS])}
+    if RefusalKind.GONE in kinds and kinds <= {RefusalKind.GONE, RefusalKind.UNKNOWN}:
+        return True
+    lines = text[:_MAX_REASONS].splitlines() if kind is RefusalKind.UNKNOWN else []
+    return any(classify(line, recipient=address).kind is RefusalKind.GONE for line in lines)
+
+
+def _is_returned(part: Message[Any, Any]) -> bool:
+    """Whether a part is our mail, or its header."""
+    return part.get_content_type() in ("message/rfc822", "message/global", "text/rfc822-headers")
 
 
 def _sender(message: Message[Any, Any]) -> str:
@@ -311,7 +363,8 @@ def _sender(message: Message[Any, Any]) -> str:
 
 
 def _is_from_mail_system(message: Message[Any, Any]) -> bool:
-    return bool(_SYSTEM_SENDERS.fullmatch(_sender(message).rpartition("@")[0]))
+    sender = _sender(message)
+    return not sender or bool(_SYSTEM_SENDERS.fullmatch(sender.rpartition("@")[0] or sender))
 
 
 def _is_auto_reply(message: Message[Any, Any]) -> bool:
@@ -337,9 +390,14 @@ def _first_text(parts: list[Message[Any, Any]]) -> str:
 
 def _texts(parts: list[Message[Any, Any]]) -> Iterator[str]:
     for part in parts:
-        if part.get_content_maintype() == "text" and not part.is_multipart():
-            text = decoded(raw_of(part), part.get_content_charset())
+        # A multipart without parts is damaged. Its text may still be read.
+        if part.get_content_maintype() in ("text", "multipart") and not part.is_multipart():
+            text = decoded(raw_of(part), part.get_content_charset()).replace("\r\n", "\n")
+            if part.get_content_subtype() == "html":
+                text = unescape(_TAG.sub(" ", _BREAK.sub("\n", text[:_MAX_TEXT])))
             copy = _COPY.search(text)
-            yield text[: copy.start()] if copy else text
+            text = text[: copy.start()] if copy else text
+            footer = _FOOTER.search(text)
+            yield _OUR_HEAD.sub("", text[: footer.start()] if footer else text)
         if part.get_content_maintype() == "message":
             return
