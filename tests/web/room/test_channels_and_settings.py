@@ -194,6 +194,24 @@ def test_a_schedule_is_changed_by_a_form_with_its_plan(room: RoomSite, admin: Br
     assert admin.get("settings/schedule", file="tidings.yaml").status_code == 404
 
 
+def test_a_form_asks_for_day_and_time_of_one_edition(room: RoomSite, admin: Browser) -> None:
+    """A team had to write the moment as in YAML, and got an error for 17.09.2026 15:00."""
+    room.newsroom.schedule("daily", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: all}]\n")
+    fields = {"file": SCHEDULE, "deliver": ["list:digest"], "frequency.digest": "all", "when": "fri 09:00"}
+    fields |= {
+        "rule": "at",
+        "once": "2026-03-12T15:00",
+        "opened": _opened(admin.get("settings/schedule", file=SCHEDULE).text),
+    }
+    assert "12 March 2026, 15:00" in admin.post("settings/schedule", do="check", **fields).text
+    assert "Saved." in admin.post("settings/schedule", do="save", **fields).text
+    assert "at: 2026-03-12T15:00" in _file(room)
+    page = admin.get("settings/schedule", file=SCHEDULE).text
+    assert 'name="once" value="2026-03-12T15:00"' in page and 'name="when" value=""' in page
+    wrong = admin.post("settings/schedule", do="check", **fields | {"once": ""}).text
+    assert re.search(r'id="when-error"><span[^>]*>at: &#39;fri 09:00&#39; is not a date', wrong), "beside its field"
+
+
 def test_a_form_sets_every_other_week_and_a_first_day(room: RoomSite, admin: Browser) -> None:
     """The form had no field for either, so a team had to write YAML."""
     room.newsroom.schedule("daily", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: all}]\n")

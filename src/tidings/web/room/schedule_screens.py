@@ -26,6 +26,8 @@ from tidings.web.room.visit import Visit
 
 _FILE = re.compile(rf"{SCHEDULES}/[a-z0-9][a-z0-9-]{{0,80}}\.yaml")
 
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:00)?")
+
 
 def show_schedule(visit: Visit) -> Response:
     """Show the form of one schedule, or its YAML if the form cannot show it."""
@@ -96,7 +98,9 @@ def _new_text(visit: Visit, title: str) -> str:
 
 
 def _read_form(visit: Visit) -> ScheduleForm:
-    form = ScheduleForm(rule=visit.field("rule"), when=visit.field("when"))
+    rule = visit.field("rule")
+    once = visit.field("once") if rule == "at" else ""
+    form = ScheduleForm(rule=rule, when=once or visit.field("when"))
     # A title in several languages has no field.
     form.texts = {key: visit.field(key) for key in schedule_form.TEXTS if key != "title" or key in visit.fields}
     for key in schedule_form.LISTS:
@@ -137,6 +141,7 @@ def _page(
         opened=opened.digest,
         form=form,
         rules=_rule_names(words),
+        once=form.when[:16].replace(" ", "T") if form.rule == "at" and _MOMENT.fullmatch(form.when) else "",
         outlets=_outlets(visit, form),
         kinds=[(kind, kind_label(kind, visit.language, 1)) for kind in kinds],
         topics=[
@@ -200,7 +205,7 @@ def _rule_names(words: RoomWords) -> list[tuple[str, str, str]]:
         ("daily", words.gettext("Every day"), "09:00"),
         ("monthly", words.gettext("On days of the month"), "first mon 09:00"),
         ("every", words.gettext("In even steps"), "2h"),
-        ("at", words.gettext("Once"), "2026-12-01T09:00"),
+        ("at", words.gettext("Once"), ""),
         ("on", words.gettext("When something is new, or on request"), "new"),
         ("cron", words.gettext("By a cron rule"), "0 9 * * fri"),
     ]
