@@ -7,7 +7,7 @@ import re
 import pytest
 from PIL import Image
 
-from tests.fixtures.newsroom import DAILY, HOUR, MONDAY
+from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY
 from tests.web.room.conftest import BEFORE, Browser, RoomSite
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import EditionState, HoldReason
@@ -44,6 +44,23 @@ def test_a_pause_is_made_and_ended_by_buttons(room: RoomSite) -> None:
         ("pause.ended", "editor@example.org", "room"),
         ("pause.begun", "editor@example.org", "room"),
     ]
+
+
+def test_all_sending_is_paused_until_a_chosen_time(room: RoomSite) -> None:
+    """For a holiday week the room had only a button for each schedule, without an end."""
+    editor = room.browser("editor")
+    assert "Pause all sending" in editor.get("").text and "Pause all sending" not in room.browser("writer").get("").text
+    assert editor.post("pause", scope="all", name="", until="2026-03-01T09:00").status_code == 422
+    page = editor.post("pause", scope="all", name="", until="2026-03-09T09:00", reason="Nauryz").text
+    assert "Everything is paused" in page and "Until Mon, 9 March 2026, 09:00." in page and "Nauryz" in page
+    assert "Pause all sending" not in page
+    room.newsroom.schedule("late", "cadence: {weekly: thu 09:00}\ndeliver: [{list: digest, frequency: all}]\n")
+    room.newsroom.tick(BEFORE + HOUR)
+    room.newsroom.item("later", title="Later")
+    room.newsroom.tick(MONDAY + 5 * DAY)
+    assert room.newsroom.editions() == ["daily/1 held"]
+    room.newsroom.tick(MONDAY + 7 * DAY + HOUR)
+    assert any(name.startswith("late/1") for name in room.newsroom.editions())
 
 
 def test_markup_in_a_title_stays_text(room: RoomSite) -> None:

@@ -282,6 +282,26 @@ def test_a_story_under_its_folder_may_have_pictures(room: RoomSite, tmp_path: Pa
     assert "Saved." in _upload(writer, fields, _photo((40, 40))).text
 
 
+def test_a_picture_takes_the_place_of_one_that_is_taken_out(room: RoomSite) -> None:
+    """The new picture went to the end of the text, and nothing named the other languages with the wrong one."""
+    editor, folder = room.browser("editor"), room.newsroom.folder
+    (folder.root / "content" / "media").mkdir(exist_ok=True)
+    for name in ("a", "b"):
+        (folder.root / "content" / "media" / f"{name}.jpg").write_bytes(_photo((40, 40)))
+    for language in ("en", "ru"):
+        images = "images: [{src: media/a.jpg, alt: A}, {src: media/b.jpg, alt: B}]\n"
+        folder.write(f"content/one.{language}.md", f"---\ntitle: One\n{images}---\nText.\n")
+    page = editor.get("stories/edit", file=FILE).text
+    fields = form_fields(page) | {"do": "save", "alt": "A well", "picture.0.drop": "1"}
+    notice = "Another picture is in this language:"
+    assert notice not in page
+    saved = _upload(editor, fields, _photo((40, 40))).text
+    assert re.search(f'{notice} <a href="[^"]*one.ru.md#picture.0.alt"', saved)
+    text = (folder.root / FILE).read_text()
+    assert re.search(r'images: \[\{src: "media/well-pump-\w+.jpg", alt: "A well"\}, \{src: "media/b.jpg"', text), text
+    assert text.endswith("---\nText.\n")
+
+
 def test_the_form_shows_each_picture_small(room: RoomSite) -> None:
     editor = room.browser("editor")
     fields = form_fields(editor.get("stories/edit", file=FILE).text)

@@ -42,6 +42,8 @@ class StoryForm:
     body: str = ""
     pictures: int = 0
     """How many pictures the file has, its own and those in the text. Only for reading."""
+    own_pictures: tuple[str, ...] = ()
+    """The files or addresses of its own pictures. Only for reading."""
     files: int = 0
     """How many attachments. Only for reading."""
 
@@ -157,6 +159,7 @@ def read_story(text: str) -> StoryForm | None:
         lead=value("lead").lower() in _TRUE,
         body=front.body,
         pictures=_count_entries(values.get("images")) + len(_PICTURE.findall(front.body)),
+        own_pictures=tuple(_picture_sources(values.get("images"))),
         files=_count_entries(values.get("attachments")),
     )
 
@@ -171,6 +174,15 @@ def _read_contacts(node: Node | None) -> Iterator[str]:
             line = one_line(node_text(each))
         if line:
             yield line
+
+
+def _picture_sources(node: Node | None) -> Iterator[str]:
+    """Yield the file or address of each picture."""
+    for each in node.items if isinstance(node, YamlSequence) else () if node is None else (node,):
+        if isinstance(each, Mapping):
+            yield from (one_line(node_text(value)) for key, value in each.entries if key.text == "src")
+        else:
+            yield one_line(node_text(each))
 
 
 def _count_entries(node: Node | None) -> int:

@@ -150,19 +150,22 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
         return picture
 
 
-def place_picture(text: str, path: str, alt: str, credit: str) -> str:
+def place_picture(text: str, path: str, alt: str, credit: str, at: int | None = None) -> str:
     """Return the story's text with the picture: as its own picture if it has none yet, else at the end of the text.
 
-    Raises ValueError if the front matter cannot be read.
+    With `at`, it becomes the story's own picture at this position. Raises ValueError if the front matter cannot be
+    read.
     """
     plain = text.replace("\r\n", "\n")
     front, _ = read_front_matter(clean(plain.removeprefix("\ufeff")), "story")
     if front is None:
         raise ValueError("the front matter cannot be read")
     images = front.values.get("images")
-    if images is None or (isinstance(images, YamlSequence) and not images.items):
+    if at is not None or images is None or (isinstance(images, YamlSequence) and not images.items):
+        own = _own(plain)
         entry = {"src": path, "alt": one_line(alt)} | ({"credit": one_line(credit)} if credit else {})
-        changed = set_pictures(plain, json.dumps([entry]))
+        own.insert(at or 0, entry)
+        changed = set_pictures(plain, json.dumps(own))
     else:
         changed = f"{plain.rstrip()}\n\n{_markdown(path, alt)}\n"
     return changed.replace("\n", "\r\n") if "\r\n" in text else changed

@@ -233,6 +233,16 @@ def show_translations(visit: Visit, name: str, form: StoryForm, beside: str) -> 
             for key, text in notices.items()
             for each in found
             if form.texts[key] and not each.form.texts[key] and not each.form.draft
+        ]
+        + [
+            {
+                "text": words.gettext("Another picture is in this language:"),
+                "language": each.language,
+                "file": quote(each.name),
+                "field": "picture.0.alt",
+            }
+            for each in found
+            if form.own_pictures and each.form.own_pictures and set(form.own_pictures) != set(each.form.own_pictures)
         ],
         "missing": [language for language in visit.newsroom.site.languages if language not in have],
         "story": quote(stem.rpartition("/")[2], safe=""),

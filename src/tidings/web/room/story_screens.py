@@ -30,6 +30,7 @@ from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import HEADERS, Visit
 
 LARGEST_STORY = 2_000_000
+_MOST_PICTURES = 50
 """Largest form of the editor, in bytes. The form encodes each byte of a non-ASCII letter as three bytes."""
 _PAGE = 40
 
@@ -360,11 +361,15 @@ def _describe_pictures(visit: Visit, text: str) -> str:
 def _take_picture(visit: Visit, editing: _Editing) -> str:
     """Write the uploaded picture beside the story and add it to the text. Returns an error message, or nothing."""
     words, upload, alt = visit.words, visit.files["picture"], visit.field("alt", LARGEST_STORY)
+    # It comes in place of the one that is taken out at the same time.
+    place = next((at for at in range(_MOST_PICTURES) if visit.field(f"picture.{at}.drop")), None)
     if not alt:
         return words.gettext("Say in words what the picture shows. Then choose the picture again.")
     try:
         path = story_pictures.add_picture(visit.runtime, editing.source, upload.name, upload.data, visit.person.email)
-        editing.text = story_pictures.place_picture(editing.text, path, alt, visit.field("credit", LARGEST_STORY))
+        editing.text = story_pictures.place_picture(
+            editing.text, path, alt, visit.field("credit", LARGEST_STORY), place
+        )
     except (InputError, RefusedError, ValueError) as error:
         return str(error)
     editing.form = stories.read_story(editing.text)

@@ -71,6 +71,7 @@ def show(visit: Visit) -> Response:
         sent=_sent(visit, report),
         coming=_coming(visit, plan(runtime, now, 2, most_counted=MOST_COUNTED), active),
         is_empty=not visit.newsroom.schedules,
+        may_pause_all=may_pause(visit, Scope.ALL, "") and all(pause.scope is not Scope.ALL for pause in active),
         first_look=first_look(visit, mine),
     )
 
@@ -276,9 +277,13 @@ def pause(visit: Visit) -> Response:
     if target is None:
         return visit.not_found()
     scope, name = target
-    now, reason = visit.runtime.now(), visit.field("reason")
+    now, reason, chosen = visit.runtime.now(), visit.field("reason"), visit.field("until", 20)
+    until = visit.moment_field(chosen)
+    if chosen and (until is None or until <= now):
+        text = visit.words.gettext("This time has passed. Choose a later one.")
+        return visit.message(visit.words.gettext("This cannot be done now"), text, status=422)
     with visit.runtime.store.write() as connection:
-        pauses.pause(connection, scope, name, now, until=None, reason=reason, who=visit.person.email)
+        pauses.pause(connection, scope, name, now, until=until, reason=reason, who=visit.person.email)
         visit.record(connection, "pause.begun", f"{scope} {name}".strip(), reason)
     return visit.redirect(_page_of_button(visit), "paused")
 
