@@ -93,6 +93,69 @@ def test_a_link_out_of_the_newsroom_is_not_followed(tmp_path: Path) -> None:
         files.open_file(tmp_path / "n", "content/a.md")
 
 
+@pytest.mark.parametrize("has_exchange", [True, False])
+@pytest.mark.parametrize("in_git", [False, True])
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("edits", [{0}, {1}, {0, 1}])
+def test_a_text_written_between_two_steps_is_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    edits: set[int],
+    *,
+    in_place: bool,
+    in_git: bool,
+    has_exchange: bool,
+) -> None:
+    """A program writes before the exchange of the two files, or right after it.
+
+    It puts a new file there, or writes into the file that it opened before the save.
+    """
+    if in_git:
+        require_program("git")
+        subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    _save(tmp_path, "first", "")
+    opened = files.open_file(tmp_path, NAME)
+    path, steps, written = tmp_path / NAME, iter(range(9)), {"by ann"}
+
+    def edit() -> None:
+        if (step := next(steps)) in edits:
+            written.add(text := f"by hand {step}")
+            if in_place:
+                descriptor.seek(0, 2)
+                descriptor.write(text)
+                descriptor.flush()
+            else:
+                (tmp_path / "new").write_text(text)
+                (tmp_path / "new").replace(path)
+
+    exchange, write = files._exchange, files._write
+
+    def slow_write(fresh: Path, data: bytes, like: Path | None) -> None:
+        write(fresh, data, like)
+        edit()
+
+    def slow_exchange(fresh: Path, target: Path) -> None:
+        exchange(fresh, target)
+        edit()
+
+    if not has_exchange:
+        monkeypatch.setattr(files, "_rename_exchange", _refuse)
+    monkeypatch.setattr(files, "_write", slow_write)
+    monkeypatch.setattr(files, "_exchange", slow_exchange)
+    with path.open("a") as descriptor:
+        try:
+            _save(tmp_path, "by ann", opened.digest, after=1)
+        except files.FileChangedError:
+            written.remove("by ann")
+    kept = [files.read_version(tmp_path, NAME, version.id) or "" for version in files.list_versions(tmp_path, NAME)]
+    everything = "\n".join([path.read_text(), *kept])
+    assert [text for text in written if text not in everything] == []
+
+
+def _refuse(*_: Path) -> None:
+    raise OSError("not here")
+
+
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["open", "save", "hand"])), max_size=12))
 def test_no_saved_text_is_lost(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str]]) -> None:

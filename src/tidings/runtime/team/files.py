@@ -83,11 +83,14 @@ def save_file(root: Path, name: str, text: str, *, opened: str, who: str, now: d
         fresh = path.with_name(f".{path.name}.new")
         _write(fresh, data, like=path if opened else None)
         if opened:
-            _swap(fresh, path, opened)
-            if in_git:
+            is_ours = _swap(fresh, path, opened)
+            former = _digest(fresh.read_bytes())
+            if former == _digest(data) or (is_ours and in_git and former == opened):
                 fresh.unlink()
-            else:
+            else:  # also a text that somebody wrote between two of our steps
                 _keep(root, name, fresh, who, now)
+            if not is_ours:
+                raise FileChangedError(f"{path.name} was changed by somebody else meanwhile.")
         else:
             try:
                 os.link(fresh, path)
@@ -97,6 +100,9 @@ def save_file(root: Path, name: str, text: str, *, opened: str, who: str, now: d
                 fresh.unlink(missing_ok=True)
         if in_git:
             _commit(root, name, who, f"Change {name} in the comms room")
+        if (path.read_bytes() if path.exists() else b"") != data:  # somebody wrote over it at this moment
+            _write(fresh, data, like=None)
+            _keep(root, name, fresh, who, now)
 
 
 def add_file(root: Path, name: str, data: bytes, *, who: str) -> None:
@@ -118,10 +124,22 @@ def add_file(root: Path, name: str, data: bytes, *, who: str) -> None:
             _commit(root, name, who, f"Add {name} in the comms room")
 
 
-def _swap(fresh: Path, path: Path, opened: str) -> None:
-    """Exchange two files in one step. Undo this if somebody changed the old file after it was opened."""
+def _swap(fresh: Path, path: Path, opened: str) -> bool:
+    """Exchange two files. Returns False, with both as they were, if somebody has changed the old file since."""
     try:
         _exchange(fresh, path)
+        if _digest(fresh.read_bytes()) == opened:
+            return True
+        _exchange(fresh, path)
+    except FileNotFoundError:  # somebody deleted it at this moment
+        pass
+    return False
+
+
+def _exchange(fresh: Path, path: Path) -> None:
+    """Exchange two files in one step, if the system can do this."""
+    try:
+        _rename_exchange(fresh, path)
     except (OSError, AttributeError):
         # No such call here: keep a second name of the old file, then replace it.
         old = path.with_name(f".{path.name}.old")
@@ -129,15 +147,9 @@ def _swap(fresh: Path, path: Path, opened: str) -> None:
         os.link(path, old)
         fresh.replace(path)
         old.replace(fresh)
-    if _digest(fresh.read_bytes()) != opened:
-        try:
-            _exchange(fresh, path)
-        except (OSError, AttributeError):
-            fresh.replace(path)
-        raise FileChangedError(f"{path.name} was changed by somebody else meanwhile.")
 
 
-def _exchange(first: Path, second: Path) -> None:
+def _rename_exchange(first: Path, second: Path) -> None:
     """renameat2(2) with RENAME_EXCHANGE: no moment at which the file is missing or a change could be lost."""
     call = ctypes.CDLL(None, use_errno=True).renameat2
     if call(_AT_CWD, os.fsencode(first), _AT_CWD, os.fsencode(second), _EXCHANGE) != 0:
