@@ -90,6 +90,16 @@ def test_plan_changes_nothing_and_counts_as_tick_does(folder: NewsroomFolder, ru
     assert len(folder.mails.received) == 2 and len(folder.hook.received) == 1
 
 
+def test_plan_and_preview_name_an_item_with_a_mistake(folder: NewsroomFolder, run: Run) -> None:
+    """A first story under a wrong topic was "nothing new"."""
+    write_fresh_store("sqlite:///tidings.db", folder.root)
+    folder.write("schedules/daily.yaml", DAILY)
+    run("tick", "--now", NOW).ok()
+    folder.write("content/gare.en.md", "---\ntitle: T\ntopics: [éducation]\n---\nText.\n")
+    assert "Not in the plan: content/gare.en.md and" in run("plan", "--now", NOW).ok().out
+    assert "content/gare.en.md has a mistake: see tidings check" in run("preview", "daily", "--now", NOW).err
+
+
 def test_embargo_leaves_no_trace_before_its_time(folder: NewsroomFolder, run: Run) -> None:
     working(folder, run)
     secret = item("Sesquipedalian", embargo=at(1), topics="[water]")

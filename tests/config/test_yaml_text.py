@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from tidings.config.yaml_text import MAX_BYTES, MAX_PROBLEMS, Mapping, Node, Scalar, Sequence, read_text, read_yaml
+from tidings.config.yaml_text import (
+    MAX_BYTES,
+    MAX_PROBLEMS,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    describe_key_without_space,
+    read_text,
+    read_yaml,
+)
 
 
 def plain(node: Node | None) -> object:
@@ -302,3 +312,10 @@ def test_a_text_that_a_number_sign_cuts_is_named(text: str, column: int) -> None
     assert (problem.line, problem.column, problem.level) == (1, column, "warning")
     assert read_yaml(text, "f")[1] == []
     assert read_yaml("port: 25   # the usual one\nb: 1 ## two\nc: x#y\nd: '#1'\n", "f", warns=True)[1] == []
+
+
+@pytest.mark.parametrize("sign", [_ZERO, _SHY, _NBSP])
+def test_an_invisible_sign_is_no_missing_space(sign: str) -> None:
+    """`max_items:` and such a sign, alone below `select:`, is one text for YAML."""
+    fault = describe_key_without_space(f"max_items:{sign}3")
+    assert fault is not None and f"U+{ord(sign):04X}" in fault[0]

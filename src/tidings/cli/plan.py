@@ -10,6 +10,7 @@ from tidings.cli.session import Json, Now, format_counts, format_moment, open_ne
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import PlannedSlot, open_scratch_runtime, plan_as_json
 from tidings.runtime.preview.plan import plan as plan_slots
+from tidings.store.content.items import load_refused
 
 
 def plan(
@@ -29,6 +30,10 @@ def plan(
             say(f"\n{schedule.name}  {schedule.cadence}{'  ' + schedule.note if schedule.note else ''}")
             for slot in (*schedule.waiting, *schedule.slots):
                 print_slot(runtime, slot)
+        with copy.store.read() as connection:
+            refused = load_refused(connection)
+        if refused:
+            say(f"\nNot in the plan: {refused[0].ref} and any other item with a mistake. See tidings check.")
 
 
 def print_slot(runtime: Runtime, slot: PlannedSlot) -> None:

@@ -188,6 +188,8 @@ def describe_key_without_space(text: str) -> tuple[str, str] | None:
     if match is None:
         return None
     mend = f"write `{match[1]}: {text[match.end() :].strip()[:60]}`"
+    if match[2] and unicodedata.category(text[match.end()]) in ("Cf", "Zs"):
+        return describe_invisible(text[match.end()])
     if match[3]:
         name = unicodedata.name(match[3]).lower()
         return f"after {match[1]!r} is {'an' if name[0] in 'aeiou' else 'a'} {name} (U+{ord(match[3]):04X})", mend

@@ -168,6 +168,17 @@ def test_a_picture_in_the_text_is_not_shown_twice() -> None:
     assert len(page.cssselect("main img")) == 2
 
 
+def test_a_picture_in_the_text_keeps_its_credit() -> None:
+    picture = replace(RICH.images[0], caption="A lake & a boat", credit="Ada")
+    shown = f'<p><img src="{picture.src}" alt="A lake"></p>'
+    page = item_page(replace(RICH, images=(picture,), body=shown))
+    assert [" ".join(each.itertext()).split() for each in page.cssselect(".body + p.meta")] == [
+        ["A", "lake", "&", "a", "boat", "Photo:", "Ada"]
+    ]
+    page = item_page(replace(RICH, images=(picture,), body=f"{shown}<p>A lake &amp; a boat. Photo: Ada</p>"))
+    assert not page.cssselect(".body + p.meta")
+
+
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_item_text_never_becomes_markup(title: str, words: str) -> None:
     title = "</script><script>alert(1)</script>" + title

@@ -50,7 +50,10 @@ class PageDate:
 
 @dataclass(frozen=True, slots=True)
 class PagePicture:
-    """`src` is relative to the page; sizes are 0 if unknown; `in_body` if the text already shows it."""
+    """`src` is relative to the page; sizes are 0 if unknown.
+
+    `in_body` if the text already shows it, and `is_credited` if it also has the caption and the credit.
+    """
 
     src: str
     alt: str
@@ -59,6 +62,7 @@ class PagePicture:
     width: int
     height: int
     in_body: bool
+    is_credited: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +248,8 @@ def _picture(image: Image, item: Item, site: SiteView, root: str) -> PagePicture
         width=(image.width or 0) if sized else 0,
         height=(image.height or 0) if sized else 0,
         in_body=image.src in item.body,
+        is_credited=image.src in item.body
+        and all(html.escape(text, quote=False) in item.body for text in (image.caption, image.credit)),
     )
 
 

@@ -45,7 +45,7 @@ from tidings.runtime.preview.plan import look_ahead
 from tidings.sources.base import SourceItem
 from tidings.store.content import editions
 from tidings.store.content.editions import ShownStory
-from tidings.store.content.items import load_items
+from tidings.store.content.items import load_items, load_refused
 from tidings.store.delivery import ledger
 
 _PREVIEW_READER = 2**40
@@ -326,7 +326,9 @@ def _make_draft(
         stories = [story for story in draft.stories if not is_note(story)]
         newest = sorted(stories, key=lambda story: story.published, reverse=True)[: rules.max_items]
         if not newest:
-            raise InputError(f"No item that fits {schedule.name} is out yet. Add one to content/.")
+            refused = load_refused(connection)
+            mend = f"{refused[0].ref} has a mistake: see tidings check." if refused else "Add one to content/."
+            raise InputError(f"No item that fits {schedule.name} is out yet. {mend}")
         draft = draft.with_stories({story.key for story in order_stories(newest, rules)})
     known = editions.list_editions(connection, schedule=schedule.name)
     number = 1 + max((edition.number for edition in known), default=0)
