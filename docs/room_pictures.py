@@ -23,6 +23,7 @@ WIDTH = 1100
 SCREENS = {
     "today": ("", 1300),
     "story": ("stories/edit?file=content/reading-tent.en.md", 1900),
+    "next-edition": ("coming/weekly", 1400),
     "edition": ("editions/reports/1", 1100),
     "calendar": ("calendar", 1000),
     "subscribers": ("subscribers", 1000),

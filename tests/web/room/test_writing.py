@@ -292,10 +292,11 @@ def test_a_picture_takes_the_place_of_one_that_is_taken_out(room: RoomSite) -> N
         images = "images: [{src: media/a.jpg, alt: A}, {src: media/b.jpg, alt: B}]\n"
         folder.write(f"content/one.{language}.md", f"---\ntitle: One\n{images}---\nText.\n")
     page = editor.get("stories/edit", file=FILE).text
-    fields = form_fields(page) | {"do": "save", "alt": "A well", "picture.0.drop": "1"}
+    fields = form_fields(page) | {"do": "save", "alt": "A well", "picture.0.drop": "1", "correction": "Not this well."}
     notice = "Another picture is in this language:"
     assert notice not in page
     saved = _upload(editor, fields, _photo((40, 40))).text
+    assert "title, summary and text are as they were" not in saved, "the mistake was in the picture"
     assert re.search(f'{notice} <a href="[^"]*one.ru.md#picture.0.alt"', saved)
     text = (folder.root / FILE).read_text()
     assert re.search(r'images: \[\{src: "media/well-pump-\w+.jpg", alt: "A well"\}, \{src: "media/b.jpg"', text), text

@@ -119,11 +119,12 @@ def describe_change(before: StoryForm | None, after: StoryForm | None) -> str:
 
 
 def is_text_unchanged(before: StoryForm | None, after: StoryForm | None) -> bool:
-    """Whether what readers read is the same: title, summary and text."""
+    """Whether what readers see is the same: title, summary, text and pictures."""
     return (
         before is not None
         and after is not None
         and before.body.strip() == after.body.strip()
+        and before.own_pictures == after.own_pictures
         and all(before.texts[key] == after.texts[key] for key in ("title", "summary"))
     )
 
