@@ -314,7 +314,7 @@ def test_a_text_that_a_number_sign_cuts_is_named(text: str, column: int) -> None
     assert read_yaml("port: 25   # the usual one\nb: 1 ## two\nc: x#y\nd: '#1'\n", "f", warns=True)[1] == []
 
 
-@pytest.mark.parametrize("sign", [_ZERO, _SHY, _NBSP])
+@pytest.mark.parametrize("sign", [_ZERO, _SHY])
 def test_an_invisible_sign_is_no_missing_space(sign: str) -> None:
     """`max_items:` and such a sign, alone below `select:`, is one text for YAML."""
     fault = describe_key_without_space(f"max_items:{sign}3")
