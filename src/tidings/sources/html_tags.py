@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 # nh3).
 TAGS = set(
     """
-    a abbr address article aside b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl
+    a abbr address article aside b bdi blockquote br caption cite code col colgroup dd del details dfn div dl
     dt em figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark ol p picture pre q rp rt
     ruby s samp section small source span strong sub summary sup table tbody td tfoot th thead time tr track u ul
     var video audio wbr
@@ -40,7 +40,7 @@ ATTRIBUTES: dict[str, set[str]] = {
 }
 RENAMED = {
     "center": "div", "form": "div", "fieldset": "div", "dialog": "div", "search": "div", "hgroup": "div", "nav": "div",
-    "menu": "ul", "dir": "ul", "strike": "s", "acronym": "abbr", "tt": "code", "listing": "pre",
+    "bdo": "bdi", "menu": "ul", "dir": "ul", "strike": "s", "acronym": "abbr", "tt": "code", "listing": "pre",
 }  # fmt: skip
 _OTHER_TAGS = set(
     """

@@ -61,6 +61,20 @@ _RFC822 = re.compile(
     r" [+-]\d\d(00|30)"
 )
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:(00|30))")
+# What the validator accepts of the elements and attributes that our sanitiser keeps (SecurityRisk, SecurityRiskAttr).
+_ELEMENTS = set(
+    """
+    a abbr address article aside audio b bdi blockquote br caption cite code col colgroup dd del details dfn div dl dt
+    em figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark ol p picture pre q rp rt ruby s
+    samp section small source span strong sub summary sup table tbody td tfoot th thead time tr track u ul var video wbr
+    """.split()  # noqa: SIM905
+)
+_ATTRIBUTES = set(
+    """
+    align alt cite colspan datetime dir height href hreflang kind label lang loading media open poster preload reversed
+    rowspan scope sizes span src srclang srcset start title type value width
+    """.split()  # noqa: SIM905
+)
 _DANGEROUS = re.compile(
     r"<(script|iframe|object|embed|svg|form|style)\b|\son\w+=|javascript:|position\s*:", re.IGNORECASE
 )
@@ -96,7 +110,7 @@ def _parts(root: Any) -> list[str]:
         if "".join(texts).strip():
             faults.append(f"text in {each.tag}")
         # C1 controls are letters of windows-1252 under the wrong label (BadCharacters).
-        faults += [f"letter {letter!r}" for letter in re.findall("[\x80-\x9f]", each.text or "")]
+        faults += [f"letter {letter!r}" for letter in re.findall("[\x80-\x9f\ufffd]", each.text or "")]
         if each.tag == f"{ATOM}link":
             faults += [f"relation {each.get('rel')}"] if each.get("rel", "alternate") not in _RELATIONS else []
             faults += ["a link with text"] if each.text or len(each) else []
@@ -348,7 +362,9 @@ def _html(value: str | None) -> list[str]:
     if not value:
         return []
     faults = [f"dangerous HTML: {match[0]}" for match in _DANGEROUS.finditer(value)]
-    for element in lxml_html.fragment_fromstring(value, create_parent="div").iter():
+    for element in lxml_html.fragment_fromstring(value, create_parent="div").iter(etree.Element):
+        faults += [f"the element {element.tag}"] if element.tag not in _ELEMENTS else []
+        faults += [f"the attribute {name}" for name in element.attrib if name not in _ATTRIBUTES]
         for name in ("href", "src", "poster"):
             target = element.get(name)
             # The validator misses relative images, and feed readers show them broken.

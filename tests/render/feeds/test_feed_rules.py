@@ -53,6 +53,9 @@ def test_a_good_feed_has_no_problem(document: str) -> None:
         (RSS, "<description>All news", "<description>All &lt;b&gt;news&lt;/b&gt;"),
         (RSS, "xmlns:dc=", 'xmlns:d="http://purl.org/dc/elements/1.1/" xmlns:dc='),
         (RSS, "<item>", "<item>Wells"),
+        (RSS, "<title>Wells", "<title>Wells \ufffd"),
+        (RSS, "&lt;p&gt;", "&lt;video controls&gt;&lt;/video&gt;&lt;p&gt;"),
+        (RSS, "&lt;p&gt;Text&lt;/p&gt;", "&lt;bdo dir=\"rtl\"&gt;Text&lt;/bdo&gt;"),
         (RSS, "<title>Wells", "<title>Wells \x93deep\x94"),
         (ATOM, 'rel="self"', 'rel="itself"'),
         (ATOM, 'type="text/html"/><entry', 'type="text/html"/><link href="https://x.example/" rel="alternate" '

@@ -177,6 +177,15 @@ def test_control_characters_do_not_break_the_feed() -> None:
     assert json_feed(sample)["items"][0]["title"] == "abcde"
 
 
+def test_a_player_and_a_broken_letter_break_no_rule() -> None:
+    body = '<video src="https://e.example/a.mp4" controls=""></video><a href="https://e.example/a.mp4">a.mp4</a>'
+    sample = item(1, title="Caf\ufffd", body=f"<p>Caf\ufffd</p>{body}")
+    check(feed(sample))
+    assert rss(sample).findtext("item/title") == "Caf?"
+    archived = ArchiveEntry("archive/digest/1/en", "en", "Caf\ufffd", "", START)
+    assert "\ufffd".encode() not in render_archive_feed(SITE, "News", "archive/digest/en.atom", "", [archived])
+
+
 @pytest.mark.parametrize("title", ["AT&T", "x < 5", "a &amp; b", "«Ёлка» 🌾", 'He said "no"', "  two\n lines "])
 def test_titles_are_escaped_once(title: str) -> None:
     plain = " ".join(title.split())

@@ -166,7 +166,8 @@ def _content(item: Item, site: SiteView) -> str:
 
 def _with_ascii_targets(tag: re.Match[str]) -> str:
     # The values are escaped HTML. '&amp;' stays unchanged, because '&' and ';' are never percent-encoded.
-    return _TARGET.sub(lambda match: f'{match[1]}="{ascii_url(match[2])}"', tag[0])
+    # The W3C validator warns of `controls`. A player has a link beside it, and feed readers show their own controls.
+    return _TARGET.sub(lambda match: f'{match[1]}="{ascii_url(match[2])}"', tag[0].replace(' controls=""', ""))
 
 
 def _figure(image: Image, language: str) -> str:

@@ -53,12 +53,12 @@ class ArchiveEntry:
 
 def render_rss(feed: FeedView, site: SiteView) -> bytes:
     """Return RSS 2.0 in UTF-8. Equal views give equal bytes."""
-    return bytes(_build(feed, site, "rss").rss_str(pretty=True))
+    return _write(_build(feed, site, "rss").rss_str(pretty=True))
 
 
 def render_atom(feed: FeedView, site: SiteView) -> bytes:
     """Return Atom (RFC 4287) in UTF-8. Equal views give equal bytes."""
-    return bytes(_build(feed, site, "atom").atom_str(pretty=True))
+    return _write(_build(feed, site, "atom").atom_str(pretty=True))
 
 
 def render_archive_feed(site: SiteView, title: str, path: str, home: str, entries: Sequence[ArchiveEntry]) -> bytes:
@@ -77,7 +77,12 @@ def render_archive_feed(site: SiteView, title: str, path: str, home: str, entrie
         summary = one_line(entry.summary) or title
         feed_entry = FeedEntry(own, own, title, summary, "", entry.language, entry.at, entry.at)
         builder.add_entry(_build_node(feed_entry, "atom"), order="append")
-    return bytes(builder.atom_str(pretty=True))
+    return _write(builder.atom_str(pretty=True))
+
+
+def _write(document: bytes) -> bytes:
+    """Show a letter that was broken before us as ?, because the W3C validator warns of U+FFFD."""
+    return document.replace("\ufffd".encode(), b"?")
 
 
 class _FeedExtension:
