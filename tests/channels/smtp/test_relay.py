@@ -342,6 +342,15 @@ def test_a_session_limit_opens_a_new_session(tmp_path: Path, code: int, offers: 
         assert sink.opened == 4
 
 
+def test_an_offer_of_chunking_loses_nothing(tmp_path: Path) -> None:
+    """A relay offered CHUNKING and answered 502 to BDAT, so that mails were rejected. We send DATA only."""
+    with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING", "BINARYMIME")) as sink:
+        queue = _Some([f"reader{number}" for number in range(3)])
+        _relay("127.0.0.1", sink.port).send_all(queue, connections=1)
+        assert {outcome.verdict for outcome in queue.ended.values()} == {Verdict.ACCEPTED}
+        assert len(sink.taken()) == 3
+
+
 def test_a_refused_sender_on_a_fresh_session_is_deferred(tmp_path: Path) -> None:
     """Otherwise a relay that always refuses this sender would get a new connection again and again."""
     with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:

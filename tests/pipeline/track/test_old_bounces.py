@@ -73,6 +73,11 @@ PLAIN = {
         f"{_EXIM}  {READER}\n    550 user not found\n\n**********************\n\nOur spam scanner refused it.\n",
         GONE,
     ),
+    "Exchange whose parts have no head": (
+        "This message is in MIME format.\n\n----=_Part\nContent-Type: text/plain\n\nYour message\n  Subject: A virus\n"
+        f"did not reach the following recipient(s):\n\n{READER} on Friday\n    The recipient name is not recognized\n",
+        GONE,
+    ),
     "IMail without a reason": (f"undeliverable to {READER}\n\nOriginal message follows.\n\n{_COPY}", None),
     "Exim with a hidden reason": (f"{_EXIM}  an undisclosed address\n    (generated from {READER})\n", BLOCKED),
     "Exim with an odd reason": (f"{_EXIM}  {READER}\n    554 No Resent-From field given\n", BLOCKED),

@@ -15,7 +15,7 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
 from html import unescape
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 from flufl.bounce import all_failures
@@ -77,16 +77,16 @@ _COPY = re.compile(
 """Lines that begin the copy of the returned mail."""
 _FOOTER = re.compile(r"(?<=\w)[^\w\n]{0,40}\n\s{0,40}[_*]{20,}[ \t]{0,8}$", re.MULTILINE)
 """The line above a footer, such as a virus scanner's."""
-_OUR_HEAD = re.compile(r"^[^\S\n]{0,8}(?:Subj(?:ect)?|(?:mail )?from)[ \t]{0,8}:.*$", re.IGNORECASE | re.MULTILINE)
-"""The subject and sender of our own mail say nothing about the refusal."""
+_OUR_HEAD = re.compile(
+    r"^[^\S\n]{0,8}(?:Subj(?:ect)?|(?:mail )?from|Content-[a-z-]{2,30})[ \t]{0,8}:.*$", re.IGNORECASE | re.MULTILINE
+)
+"""The subject and sender of our own mail, and the head of a part, say nothing about the refusal."""
 _TAG = re.compile(r"<(?:style|script|title)\b[^<>]{0,500}>[^<]{0,9000}|<[^<>]{0,1000}>", re.IGNORECASE)
 _BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?li|/?h\d)\b[^<>]{0,1000}>", re.IGNORECASE)
 _FORWARDED = re.compile(
-    r"(?:<?([^\s<>()]{3,320})>?\s{1,8})?"
-    r"\((?:ultimately )?(?:generated|expanded|forwarded) from:?\s{1,4}<?([^\s<>()]{3,320})",
-    re.IGNORECASE,
+    r"\((?:ultimately )?(?:generated|expanded|forwarded) from:?\s{1,4}<?([^\s<>()]{3,320})", re.IGNORECASE
 )
-"""An address that mail to another address goes to, and that one, as Exim, Postfix and Sendmail write it."""
+"""The address whose mail goes to the address before the bracket, as Exim, Postfix and Sendmail write it."""
 _UNCLEAR = {
     RefusalKind.UNKNOWN, RefusalKind.POLICY, RefusalKind.CONTENT, RefusalKind.SIZE, RefusalKind.SENDER,
     RefusalKind.REPUTATION,
@@ -326,20 +326,29 @@ def _parse_other_bounce(
         return ParsedReport(reason=reason, is_unread=True)
     is_about_reader = not reader or not named or names_reader
     is_other = not is_about_reader and not any(is_same_mailbox(address, reader) for address in named)
-    forwarded = any(
-        is_same_mailbox(origin, reader) and not is_same_mailbox(goal, reader)
-        for goal, origin in _FORWARDED.findall(text)
-    )
-    if is_other or forwarded:
+    if is_other or _is_forwarded(text, reader):
         refusal = refusal.at_most_soft()
     return ParsedReport(refusal, recipient=named[0] if named else reader)
 
 
 def _reason(text: str, address: str) -> str:
     """Return what follows the address at a line's beginning, up to an empty line: the form of qmail and Exim."""
-    line = re.compile(rf"^[ \t]{{0,8}}<?{re.escape(address)}>?[ \t]{{0,8}}:?((?:.|\n(?!\s*\n)){{1,2000}})", re.I | re.M)
-    found = line.search(text) if address else None
-    return " ".join(found[1].split()) if found else ""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        begin = line.lstrip(' \t<"')
+        if address and begin.casefold().startswith(address.casefold()):
+            reason = takewhile(str.strip, [begin[len(address) :].lstrip('>": \t') or ":", *lines[number + 1 :]])
+            return " ".join(" ".join(reason).split())[:_MAX_REASONS]
+    return ""
+
+
+def _is_forwarded(text: str, reader: str) -> bool:
+    """Whether the refused address is another one, to which the reader's mail goes."""
+    for found in _FORWARDED.finditer(text):
+        goal = (text[max(0, found.start() - 400) : found.start()].split() or [""])[-1].strip("<>:")
+        if is_same_mailbox(found[1], reader) and not is_same_mailbox(goal, reader):
+            return True
+    return False
 
 
 def _is_gone_by_a_part(text: str, address: str, kind: RefusalKind) -> bool:
