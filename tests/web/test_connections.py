@@ -18,11 +18,12 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.fixtures.newsroom import open_newsroom
-from tests.fixtures.waiting import GENEROUS
+from tests.fixtures.waiting import GENEROUS, wait_until
 from tidings.web import connections
 from tidings.web.app import newsroom_app
 from tidings.web.connections import (
@@ -36,6 +37,8 @@ from tidings.web.connections import (
 
 
 async def _answer(request: Request) -> Response:
+    if request.url.path == "/stream":
+        return StreamingResponse(b"x" * 50_000 for _ in range(1_000))
     return PlainTextResponse("x" * 5_000_000 if request.url.path == "/large" else f"{len(await request.body())} bytes")
 
 
@@ -84,9 +87,19 @@ def is_ended(client: socket.socket) -> bool:
     return True
 
 
-def test_idle_connections_never_keep_readers_out() -> None:
-    with bounded(most=10, head_seconds=10 * GENEROUS) as port:
-        idle = [dial(port) for _ in range(40)]
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+    ],
+    ids=["nothing", "no-body", "half-a-chunk"],
+)
+def test_idle_connections_never_keep_readers_out(begin: bytes) -> None:
+    long = 10 * GENEROUS
+    with bounded(most=10, head_seconds=long, body_seconds=long) as port:
+        idle = [dial(port, begin) for _ in range(40)]
         for _ in range(3):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=GENEROUS) as answer:
                 assert answer.read() == b"0 bytes"
@@ -152,6 +165,38 @@ def test_a_client_that_reads_no_answer_is_cut_off() -> None:
             while chunk := client.recv(65_536):
                 size += len(chunk)
         assert size < 5_000_000
+
+
+def test_clients_that_read_nothing_keep_no_readers_out() -> None:
+    def can_read() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=GENEROUS) as answer:
+                return bool(answer.read() == b"0 bytes")
+        except OSError:
+            return False  # none of them is stalled yet
+
+    with bounded(most=10, stall_seconds=10 * GENEROUS) as port:
+        stalled = [dial(port, b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n") for _ in range(10)]
+        for client in stalled:
+            assert receive(client, b"200 OK")
+        wait_until(can_read, seconds=GENEROUS / 4)
+        for client in stalled:
+            client.close()
+
+
+def test_requests_without_number_are_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = []
+    real = HttpToolsProtocol.on_message_begin
+
+    def begin(self: HttpToolsProtocol) -> None:
+        waiting.append(len(self.pipeline))
+        real(self)
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_message_begin", begin)
+    requests = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * 1_000
+    with bounded() as port, dial(port, requests) as client:
+        assert is_ended(client)
+    assert max(waiting) < connections.MOST_PIPELINED
 
 
 def test_a_slow_but_complete_request_is_answered() -> None:

@@ -17,7 +17,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from tidings.web.site.static_files import RawAnswer, StaticFiles
 
 MOST = 500
-"""The most connections. A new one closes the oldest that waits for a request."""
+"""The most connections. A new one closes the oldest whose client is slow."""
+MOST_PIPELINED = 16
+"""The most requests that a connection may send before its first answer. uvicorn would keep thousands in memory."""
 KEPT_DESCRIPTORS = 250
 """File descriptors that are reserved for sending, the store and files."""
 WANTED_DESCRIPTORS = 8_192
@@ -116,15 +118,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._watch()
 
     def _make_room(self) -> bool:
-        """If there are too many connections, close the oldest that waits for a request. Returns False if none waits."""
+        """If there are too many connections, close the oldest whose client is slow. Returns False if none is slow.
+
+        A slow client sends no head, does not finish its body, or does not read its answer.
+        """
         there = [each for each in self.connections if isinstance(each, BoundedProtocol)]
         there = [each for each in there if not each.transport.is_closing()]
         if len(there) <= self.most:
             return True
-        idle = [each for each in there if each._waits_for == "head"]
-        if idle:
-            min(idle, key=lambda each: each._began).transport.abort()
-        return bool(idle)
+        slow = [each for each in there if each._waits_for or each._stall is not None]
+        if slow:
+            min(slow, key=lambda each: each._began).transport.abort()
+        return bool(slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
@@ -151,6 +156,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_size > LARGEST_HEAD and not self._is_in_body and not self.transport.is_closing():
             self.send_400_response("The head of the request is too large.")
         self._watch()
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self.transport.abort()
+            raise ConnectionAbortedError  # ends the parser, which has more requests to read
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._is_in_body = True
