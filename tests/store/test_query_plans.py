@@ -14,7 +14,7 @@ from sqlalchemy import Connection, event, func, select, update
 
 from tidings.store import migrate
 from tidings.store import schema as t
-from tidings.store.content import editions, items
+from tidings.store.content import editions, items, source_files
 from tidings.store.delivery import ledger, report
 from tidings.store.engine import Store
 from tidings.store.people import segments, subscribers
@@ -31,6 +31,7 @@ QUERIES: dict[str, tuple[str, Callable[[Connection], Any]]] = {
     "newest items": ("items", lambda one: list(items.read_newest(one, "en", NOW))),
     "changed items": ("items", lambda one: list(items.read_changed(one, "en"))),
     "deleted items": ("items", lambda one: list(items.read_gone(one, "en"))),
+    "outlines of 500": ("items", lambda one: source_files.load_outlines(one, "newsroom", map(str, range(500)))),
     "changed languages": ("items", lambda one: items.find_changed_languages(one, 1)),
 }
 
@@ -73,6 +74,7 @@ def test_queries_that_run_often_read_no_whole_table(store: Store, name: str) -> 
             "ix_deliveries_state (state=? AND mailing",
             "ix_deliveries_returned",
         ],
+        "outlines of 500": ["(source=? AND ref=?)"],
         "pauses": ["ix_subscriptions_paused"],
     }
     assert not [index for index in used.get(name, ()) if index not in "".join(plans)]
