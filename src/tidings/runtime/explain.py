@@ -227,7 +227,8 @@ def _explain_ahead(
         slot = next((slot for slot in slots if not slot.skip_reason), None)
         asked = f", once {', '.join(schedule.approval.by)} approve it" if schedule.approval is not None else ""
         if isinstance(schedule.cadence.rule, OnNew):
-            yield f"The schedule {name} sends it after that{asked}."
+            moment = "after that" if out > now else "at its next slot"
+            yield f"The schedule {name} sends it {moment}{asked}."
         elif slot is not None:
             yield f"The schedule {name} is due on {show(slot.at)} and takes it{asked}."
 

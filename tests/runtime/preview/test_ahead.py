@@ -80,6 +80,7 @@ def test_stories_beyond_max_items_are_planned_next(newsroom: RunningNewsroom) ->
     newsroom.item("one")
     newsroom.item("two")
     newsroom.tick(MONDAY)
+    assert "The schedule news sends it at its next slot." in _explained(newsroom, ada, "two")
     newsroom.tick(MONDAY + 10 * MINUTE)
     ((first,),) = newsroom.read(ada)
     second = "two" if first == "one" else "one"
