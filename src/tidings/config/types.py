@@ -16,9 +16,10 @@ from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfoNotFoundError, available_timezones
 
 import idna
-from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, SecretStr, ValidationInfo
 
 from tidings.model.cadence import load_zone, parse_duration
+from tidings.model.dates import check_year
 from tidings.model.delivery import EventType
 from tidings.model.errors import nearest
 from tidings.model.text import Localised, TopicLabel
@@ -560,6 +561,8 @@ Bool = Annotated[bool, _typed(_bool, bool)]
 Int = Annotated[int, _typed(_int, int)]
 Score = Annotated[float, _typed(read_score, float)]
 Duration = Annotated[timedelta, _typed(_duration)]
+Moment = Annotated[AwareDatetime, AfterValidator(check_year)]
+"""Of JSON, not of YAML."""
 Line = Annotated[str, _typed(_line, str | float)]
 Address = Annotated[str, _typed(_address)]
 PlainAddress = Annotated[str, _typed(_plain_address)]

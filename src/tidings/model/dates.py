@@ -50,6 +50,13 @@ def parse_moment(text: str, zone: tzinfo, *, end_of_day: bool = False, years: ra
         raise ValueError(f"the year {typed.day.year} is out of range") from None
 
 
+def check_year(moment: datetime) -> datetime:
+    """Return the moment. Raises ValueError if its year is far from today's: no store and no zone knows year 10,000."""
+    if not 1900 <= moment.year <= 2200:
+        raise ValueError(f"the year {moment.year} is out of range")
+    return moment
+
+
 def _offset(text: str) -> tzinfo:
     if text in "Zz":
         return UTC

@@ -13,7 +13,6 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,6 +22,7 @@ from pydantic import (
 )
 
 from tidings.child_process import ChildError, run_in_child
+from tidings.config.types import Moment
 from tidings.model.errors import Problem
 from tidings.model.item import EMAIL, PHONE, Attachment, CachedItem, Contact, Image
 from tidings.model.text import one_line, shorten_slug, slugify, summarise
@@ -106,11 +106,11 @@ class Article(_Model):
     kind: Annotated[str, Field(max_length=60)] = Field(default="", description="story, press-release, publication, ...")
     summary: Annotated[str, Field(max_length=20_000)] = ""
     html: Annotated[str, Field(max_length=1_000_000)] = ""
-    published: AwareDatetime | None = None
-    embargo: AwareDatetime | None = None
-    expires: AwareDatetime | None = None
-    starts: AwareDatetime | None = None
-    ends: AwareDatetime | None = None
+    published: Moment | None = None
+    embargo: Moment | None = None
+    expires: Moment | None = None
+    starts: Moment | None = None
+    ends: Moment | None = None
     place: _Line = ""
     topics: Annotated[tuple[_Line, ...], Field(max_length=100)] = ()
     organisations: Annotated[tuple[_Line, ...], Field(max_length=100)] = ()

@@ -143,6 +143,17 @@ def test_half_a_character_is_refused_with_the_reason(cms: Cms) -> None:
         assert answer.status_code == 422 and answer.json()["detail"]
 
 
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "2201-01-01T00:00:00Z"])
+@pytest.mark.parametrize("field", ["published", "embargo", "expires", "starts", "ends"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_moment_at_the_end_of_time_is_refused(cms: Cms, field: str, moment: str) -> None:
+    """The store could not keep the item, so no source was collected and nothing was published any more."""
+    answer = cms.ask("POST", told=ITEM | {field: moment})
+    assert (answer.status_code, field in answer.text) == (422, True), answer.text
+    assert "is out of range" in answer.text
+    assert cms.items() == []
+
+
 def test_press_contacts_of_a_pushed_item_reach_its_page(cms: Cms) -> None:
     one = {"name": "Ada L", "role": "Press officer", "email": "ada@un.example", "phone": "+7 727 000 00 00"}
     story = {key: value for key, value in ITEM.items() if key != "url"} | {"contact": one}

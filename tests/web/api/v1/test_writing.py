@@ -133,6 +133,14 @@ def test_an_import_is_tried_dry_before_it_is_done(room: RoomSite, program: Progr
     assert [action for _, action, _ in _log(room)] == ["subscriber.imported"]
 
 
+def test_a_moment_at_the_end_of_time_is_refused(program: Program) -> None:
+    """The answer was 503, as if the store could not be reached."""
+    editor, odd = program("editor"), "9999-12-31T23:59:59-23:59"
+    pause = editor.post("pauses", json={"scope": "list", "name": "digest", "until": odd})
+    queries = [editor.get(path, params={"since": odd}) for path in ("deliveries", "report")]
+    assert [answer.status_code for answer in (pause, *queries)] == [422] * 3
+
+
 def test_a_list_is_paused_and_resumed(room: RoomSite, program: Program) -> None:
     editor, press = program("editor"), program("editor", "press", name="press")
     begun = editor.post("pauses", json={"scope": "list", "name": "digest", "reason": "mourning"})

@@ -7,8 +7,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
+from tidings.config.types import Moment
 from tidings.model.delivery import DeliveryState, PostChange
 from tidings.model.errors import nearest
 from tidings.pipeline.deliver.corrections import allowed_changes, change_post
@@ -123,7 +124,7 @@ class PauseTarget(ApiModel):
 class PauseRequest(PauseTarget):
     """A pause."""
 
-    until: AwareDatetime | None = Field(default=None, description="Time at which the pause ends automatically.")
+    until: Moment | None = Field(default=None, description="Time at which the pause ends automatically.")
     reason: str = Field(default="", max_length=200)
 
 
@@ -152,7 +153,7 @@ def list_deliveries(
     edition: Annotated[str, Field(max_length=120, description="SCHEDULE/NUMBER.")] = "",
     target: Annotated[str, Field(max_length=200, description="list:LIST:NUMBER or channel:NAME.")] = "",
     state: DeliveryState | None = None,
-    since: Annotated[AwareDatetime | None, Field(description="Changed since then.")] = None,
+    since: Annotated[Moment | None, Field(description="Changed since then.")] = None,
     cursor: Cursor = "",
     limit: Limit = 50,
 ) -> Page[DeliveryInfo]:

@@ -10,8 +10,9 @@ import email.policy
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
+from tidings.config.types import Moment
 from tidings.model.edition import Edition, EditionState
 from tidings.model.plurals import count_noun
 from tidings.pipeline.compose.edit import EditionChanges, describe_edition
@@ -138,7 +139,7 @@ class EditionEdit(ApiModel):
     subject: dict[str, Annotated[str, Field(max_length=300)]] = Field(
         default_factory=dict, description="The subject by language. An empty text restores the usual one."
     )
-    starts: AwareDatetime | None = Field(default=None, description="When it is sent instead.")
+    starts: Moment | None = Field(default=None, description="When it is sent instead.")
 
 
 class EditionRelease(ApiModel):

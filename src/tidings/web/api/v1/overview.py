@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from tidings.config.schedule import ChannelDelivery, ListDelivery
+from tidings.config.types import Moment
 from tidings.model.cadence import describe_cadence
 from tidings.model.delivery import WEBHOOK_LANE, EventType
 from tidings.model.errors import nearest
@@ -223,8 +224,8 @@ def show_plan(
 
 def show_report(
     caller: Who,
-    since: Annotated[AwareDatetime | None, Field(description="Default: 30 days ago.")] = None,
-    until: AwareDatetime | None = None,
+    since: Annotated[Moment | None, Field(description="Default: 30 days ago.")] = None,
+    until: Moment | None = None,
 ) -> ReportInfo:
     """Report on the editions of a period: accepted, bounced and skipped deliveries, and people who joined or left."""
     now = caller.runtime.now()
