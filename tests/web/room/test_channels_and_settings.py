@@ -209,6 +209,8 @@ def test_a_form_asks_for_day_and_time_of_one_edition(room: RoomSite, admin: Brow
     page = admin.get("settings/schedule", file=SCHEDULE).text
     assert 'name="once" value="2026-03-12T15:00"' in page and 'name="when" value=""' in page
     wrong = admin.post("settings/schedule", do="check", **fields | {"once": ""}).text
+    new = {**fields, "file": "schedules/item-1.yaml", "opened": "", "title": "Паводок"}
+    assert re.search(r"<h4><bdi>Паводок", admin.post("settings/schedule", do="check", **new).text), "no file name"
     assert re.search(r'id="when-error"><span[^>]*>at: &#39;fri 09:00&#39; is not a date', wrong), "beside its field"
 
 

@@ -274,10 +274,13 @@ def test_axe_finds_nothing_in_an_empty_newsroom(looker: Looker) -> None:
 def _coming(look: Looker) -> None:
     """The next edition, with a subject of its own, and a week that is skipped."""
     look.see("next-edition", "coming/daily")
-    look.submit("next-edition-changed", "input[name=slot] ~ .actions button", **{"subject.en": "A better subject"})
+    look.submit("next-edition-changed", "input[name=version] ~ .actions button", **{"subject.en": "A better subject"})
     look.see("calendar-before", "calendar?month=2026-04")
     move = "calendar/move?schedule=daily&slot=2026-04-13"
     look.submit("slots-skipped", "button[value=check]", move, how="skip", through="2026-04-17")
+    look.tab.open(f"{look.room.url}room/")
+    look.tab.look("document.querySelector('main details').open = true; 0")
+    look.see("today-pause-all")
 
 
 @pytest.mark.slow

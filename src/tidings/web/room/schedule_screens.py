@@ -153,7 +153,11 @@ def _page(
         is_checked=checked is not None,
         problems=checked.problems if checked is not None else [],
         difference=files.difference(opened.text, text) if checked is not None else [],
-        plan=compare_plans(visit, checked) if checked is not None else [],
+        plan=[
+            # A new schedule has no title in the newsroom yet.
+            entry | {"title": form.texts.get("title") or name} if entry["title"] == name else entry
+            for entry in (compare_plans(visit, checked) if checked is not None else [])
+        ],
     )
 
 
