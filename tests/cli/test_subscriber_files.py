@@ -41,6 +41,7 @@ def test_refused_lines_are_corrected_and_imported(folder: NewsroomFolder, run: R
     ]
     assert rows[1][4].startswith("line 3: ") and "unknown topic 'nothing'" in rows[2][4]
 
+    assert bad.stat().st_mode & 0o077 == 0, "other users of the machine read no address"
     same = run("subscribers", "import", str(bad), "--list", "digest", "--refused", str(bad))
     assert same.code == 2 and bad.read_text(encoding="utf-8").count("\n") == 4
     bad.write_text(
@@ -54,6 +55,13 @@ def test_refused_lines_are_corrected_and_imported(folder: NewsroomFolder, run: R
     known = run("subscribers", "show", "zoe@example.org", "--json").ok().json
     assert not misfits(known, run("schema", "subscribers show --json").ok().json)
     assert known["name"] == "Zoë Two" and not folder.mails.received
+
+
+def test_an_export_is_for_its_owner_only(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
+    run("subscribers", "add", "anna@example.org", "--list", "digest", "--confirmed").ok()
+    run("subscribers", "export", "--out", str(tmp_path / "people.csv")).ok()
+    assert "anna@example.org" in (tmp_path / "people.csv").read_text(encoding="utf-8")
+    assert (tmp_path / "people.csv").stat().st_mode & 0o077 == 0
 
 
 def test_a_character_that_nobody_sees_is_named(folder: NewsroomFolder, run: Run) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
@@ -109,6 +110,15 @@ def import_people(
         raise typer.Exit(1)
 
 
+def _create(path: Path) -> TextIO:
+    """Open a file for addresses. If it is new, only its owner can read it."""
+
+    def open_privately(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o600)
+
+    return open(path, "w", encoding="utf-8", newline="", opener=open_privately)
+
+
 @contextmanager
 def _watch_import(file: Path, refused: Path | None) -> Iterator[ImportWatcher]:
     """Show a bar on a terminal, else a line every ten seconds. Print or write each refused line."""
@@ -118,7 +128,7 @@ def _watch_import(file: Path, refused: Path | None) -> Iterator[ImportWatcher]:
     with ExitStack() as stack:
         bar = stack.enter_context(show_progress(*columns))
         task = bar.add_task("", total=None)
-        out = stack.enter_context(refused.open("w", encoding="utf-8", newline="")) if refused is not None else None
+        out = stack.enter_context(_create(refused)) if refused is not None else None
         size, width, last_shown = 0, 1, time.monotonic()
 
         def begin(table: PeopleFile, total: int) -> None:
@@ -200,5 +210,5 @@ def export(
             return
         if not out.parent.is_dir():
             raise InputError(f"{out}: there is no folder {out.parent}.")
-        with out.open("w", encoding="utf-8", newline="") as file:
+        with _create(out) as file:
             file.writelines(lines)
