@@ -76,6 +76,20 @@ def test_mistakes_of_a_subject_are_found(source: str) -> None:
     assert find_subject_problems(TEMPLATES, source)
 
 
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("{% macro again(n) %}{{ again(n + 1) }}{% endmacro %}{{ again(1) }}", "a macro calls itself without end"),
+        ("{{ 'a long text' | truncate(5, true, 'and much more') }}", "expected length >= 13"),
+    ],
+)
+def test_the_reason_is_named_and_not_the_time(expression: str, words: str, tmp_path: Path) -> None:
+    (message,) = find_subject_problems(TEMPLATES, expression)
+    broken = HTML.replace("{{ item.title }}", "{{ item.title }}" + expression, 1)
+    (problem,) = find_template_problems(own_templates(tmp_path, html=broken), "own")
+    assert words in message and words in problem.message
+
+
 def test_a_good_subject_has_no_problem() -> None:
     assert (
         find_subject_problems(

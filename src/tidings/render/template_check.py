@@ -88,9 +88,11 @@ def _check_subject(sources: Sources, source: str) -> list[str]:
         render_trial_subject(templates, source, **_trial_input("en"))
     except UndefinedError:
         return []  # it may use a third story, which the trial does not include
-    except (TemplateRuntimeError, MemoryError, OverflowError) as error:
+    except RecursionError:
+        return ["a macro calls itself without end"]
+    except (TemplateRuntimeError, MemoryError, OverflowError, AssertionError) as error:
         return [str(error) or "it needs too much memory"]
-    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError):
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError):
         return []
     return []
 

@@ -52,6 +52,7 @@ _ERRORS: Final = (
     ArithmeticError,
     LookupError,
     AttributeError,
+    AssertionError,
     RecursionError,
     MemoryError,
 )
