@@ -124,14 +124,17 @@ def open_newsroom(
 
 
 def _follow_clock(runtime: Runtime, *, may_send: bool) -> None:
-    from tidings.runtime.check import CLOSE_TO_REAL_TIME, find_remote_outlet
     from tidings.store.service.clock import read_clock
 
     real = datetime.now(UTC)
     with runtime.store.read() as connection:
         reached = read_clock(connection) or real
+    if reached <= real:
+        return
+    from tidings.runtime.check import CLOSE_TO_REAL_TIME, find_remote_outlet
+
     is_far = reached > real + CLOSE_TO_REAL_TIME
-    if reached > real and not (may_send and is_far and find_remote_outlet(runtime.newsroom)):
+    if not (may_send and is_far and find_remote_outlet(runtime.newsroom)):
         runtime.set_clock(reached)
 
 
