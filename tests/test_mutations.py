@@ -278,6 +278,11 @@ PROMISES = {
             "tests/web/site/test_unsubscribe.py::test_an_old_link_leaves_though_its_name_is_taken",
         ),
         Mutation(
+            "left-without-a-look-into-the-store", "web/reader_actions.py",
+            "return not subscribers.is_on_any(connection, contents.subscriber, names)", "return True",
+            "tests/web/site/test_unsubscribe.py::test_leaving_is_confirmed_only_by_the_store",
+        ),
+        Mutation(
             "imports-bring-back", "store/people/bulk_import.py",
             "if lapsed is not None and (entry.at is None or entry.at <= lapsed):",
             "if False:",
@@ -494,6 +499,19 @@ PROMISES = {
             "idle-connections-stay", "web/connections.py",
             "self._timer = self.loop.call_at(self._deadline, self._check_deadline)", "pass",
             "tests/web/test_connections.py::test_a_body_that_never_ends_is_cut_off",
+        ),
+        Mutation(
+            "unread-answers-keep-readers-out", "web/connections.py",
+            "if each._waits_for or each._stall is not None]", "if each._waits_for]",
+            "tests/web/test_connections.py::test_clients_that_read_nothing_keep_no_readers_out",
+        ),
+        Mutation(
+            "requests-without-number", "web/connections.py", "if len(self.pipeline) >= MOST_PIPELINED:", "if False:",
+            "tests/web/test_connections.py::test_requests_without_number_are_not_kept_in_memory",
+        ),
+        Mutation(
+            "moments-at-the-end-of-time", "model/dates.py", "if not 1900 <= moment.year <= 2200:", "if False:",
+            "tests/web/api/test_items.py::test_a_moment_at_the_end_of_time_is_refused",
         ),
         Mutation(
             "connections-without-number", "web/connections.py", "if len(there) <= self.most:", "if True:",

@@ -166,6 +166,13 @@ def test_a_former_name_is_known_for_ever(site: Site, api: bool) -> None:
         assert consent.suppression(connection, consent.address_hash(ADDRESS), "weekly") == "unsubscribed"
 
 
+@pytest.mark.parametrize("path", ["unsubscribe/", "api/unsubscriptions/"])
+def test_leaving_is_confirmed_only_by_the_store(site: Site, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscribers, "unsubscribe", lambda *_, **__: None)
+    answer = httpx.post(site.link().replace("unsubscribe/", path))
+    assert (answer.status_code, site.state()) == (404, "confirmed")
+
+
 @pytest.mark.parametrize(("joined_before", "news"), [(True, "unsubscribed"), (False, "confirmed")])
 def test_an_old_link_leaves_though_its_name_is_taken(site: Site, joined_before: bool, news: str) -> None:
     """The reader stayed on the list whose link they had used, and the page said `left`."""
