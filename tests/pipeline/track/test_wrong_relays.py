@@ -88,8 +88,9 @@ class Script:
             return self.end
         if self.seen < self.first or stage not in self.stages or self.chance.random() > self.share:
             return ""
-        reply = re.sub("^([45]..)-", r"\1 ", self.chance.choice(self.replies)).replace("{r}", address)
-        if address and reply != DROP:
+        sample = self.chance.choice(self.replies)
+        reply = re.sub("^([45]..)-", r"\1 ", sample).replace("{r}", address)
+        if address and sample != DROP and sample not in ABOUT_US:
             refusal = classify(reply, stage="RCPT", recipient=address)
             if refusal.kind is RefusalKind.GONE:
                 self.edition.named_gone.add(address)
