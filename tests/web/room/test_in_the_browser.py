@@ -22,6 +22,7 @@ from tidings.web.room.visit import COOKIE
 _NO_PAGES = {
     *("room.css", "room.js", "passkey.js", "sign-in", "sign-in/openid", "sign-in/openid/back", "join/{token}"),
     *("editions/{schedule}/{number}/mails/{frame}", "stories/previews/{preview}/{frame}", "stories/thumbnail"),
+    "editions/{schedule}/{number}/progress",
 }
 """Files, frames, and pages that somebody who is signed in does not see. They are looked at before and in the states."""
 _LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"

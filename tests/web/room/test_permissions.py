@@ -15,6 +15,7 @@ nobody GET join/{token}                           nobody POST join/{token}
 viewer GET .                                      editor POST pause
 editor POST resume                                viewer GET editions/{schedule}/{number}
 viewer GET editions/{schedule}/{number}/mails/{frame}
+viewer GET editions/{schedule}/{number}/progress
 editor POST editions/{schedule}/{number}          viewer POST editions/{schedule}/{number}/approve
 editor POST editions/{schedule}/{number}/change   writer POST editions/{schedule}/{number}/comment
 writer POST editions/{schedule}/{number}/test     viewer GET stories

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -13,7 +14,9 @@ from tidings.model.delivery import DeliveryState
 from tidings.model.edition import EditionState, HoldReason
 from tidings.render.room.room_pages import RoomWords
 from tidings.runtime.team import decisions
+from tidings.store.delivery import ledger
 from tidings.store.people import team
+from tidings.web.room import edition_screen
 from tidings.web.room.edition_screen import delivery_states, edition_states
 from tidings.web.room.today import hold_texts
 
@@ -93,6 +96,22 @@ def test_release_before_its_time_needs_no_number(room: RoomSite) -> None:
     room.newsroom.tick(MONDAY)
     assert len(room.newsroom.mails("anna@example.org")) == 1
     assert [(entry.action, entry.about) for entry in room.log()] == [("edition.released", "daily/1")]
+
+
+def test_many_open_pages_follow_a_send_for_one_count(room: RoomSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of the edition stays open in many tabs. Each asked for the whole page again, every three seconds."""
+    newsroom, counts = room.newsroom, []
+    count = ledger.count_by_state
+    monkeypatch.setattr(ledger, "count_by_state", lambda *args, **values: counts.append(1) or count(*args, **values))
+    monkeypatch.setattr(edition_screen, "_SHARED_SECONDS", math.inf)
+    newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "ann")
+    viewers = [room.browser(role) for role in ("viewer", "editor", "writer")]
+    parts = [viewer.get("editions/daily/1/progress").text for viewer in viewers * 5]
+    assert len(counts) == 1
+    for part in parts:
+        assert part.startswith('<div id="progress" data-refresh="/room/editions/daily/1/progress">')
+        assert "0 of 2" in part and "<html" not in part
+        assert part.strip() in viewers[0].get("editions/daily/1").text
 
 
 def test_release_at_once_needs_the_number_typed(room: RoomSite) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from datetime import datetime
+from functools import lru_cache
+from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -24,6 +27,7 @@ from tidings.store.content import editions
 from tidings.store.content.editions import count_recipients, frozen_digest
 from tidings.store.content.items import load_story
 from tidings.store.delivery import ledger
+from tidings.store.engine import Store
 from tidings.store.people.team import Role
 from tidings.web.room.today import hold_texts, list_title, schedule_title, story_title
 from tidings.web.room.visit import Visit
@@ -32,12 +36,43 @@ from tidings.web.site.review import MAIL_HEADERS, frame_html, reviewed_messages
 _URL = re.compile(r"https?://[^\s']+")
 _UNDONE = ("pending", "leased", "handed", "deferred")
 """States of a delivery that is not finished."""
+_SHARED_SECONDS = 3.0
+"""Seconds for which all pages that follow a send get the same counts."""
 
 
 def show(visit: Visit) -> Response:
     """Show one edition."""
     edition = _find(visit)
     return visit.not_found() if edition is None else _page(visit, edition)
+
+
+def progress(visit: Visit) -> Response:
+    """Return only how far a send is, for a page that stays open."""
+    edition = _find(visit)
+    if edition is None:
+        return visit.not_found()
+    period = int(time.monotonic() / _SHARED_SECONDS)
+    return visit.page(
+        "progress.html.j2", "", **_progress(visit, edition, _count_together(visit.runtime.store, edition.id, period))
+    )
+
+
+@lru_cache(maxsize=8)
+def _count_together(store: Store, edition: int, _period: int) -> dict[str, int]:
+    """Count an edition's deliveries by state once for all pages that ask in one period, so that they slow no send."""
+    with store.read() as connection:
+        return ledger.count_by_state(connection, edition=edition)
+
+
+def _progress(visit: Visit, edition: Edition, states: dict[str, int]) -> dict[str, Any]:
+    """Return the values of `progress.html.j2`."""
+    return {
+        "results": _results(visit.words, states),
+        "is_sending": edition.state is EditionState.SENDING,
+        "parts": sum(states.values()),
+        "parts_done": sum(count for state, count in states.items() if state not in _UNDONE),
+        "path": f"{visit.root}editions/{edition.name}",
+    }
 
 
 def mail(visit: Visit) -> Response:
@@ -304,10 +339,6 @@ def _page(
         dropped=wanted.drop if wanted is not None else (),
         is_unsaved=wanted is not None,
         moved=visit.field("move").partition(":")[2] if wanted is not None else "",
-        results=_results(words, states),
-        is_sending=edition.state is EditionState.SENDING,
-        parts=sum(states.values()),
-        parts_done=sum(count for state, count in states.items() if state not in _UNDONE),
         history=[
             (datetime.fromisoformat(at), what, who) for at, what, who in history if not what.startswith(review.COMMENT)
         ],
@@ -318,7 +349,7 @@ def _page(
         ],
         frozen=frozen,
         shown=shown,
-        path=f"{visit.root}editions/{edition.name}",
+        **_progress(visit, edition, states),
     )
 
 

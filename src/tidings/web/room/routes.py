@@ -125,6 +125,7 @@ ROUTES = (
     RoomRoute("POST", "resume", Role.EDITOR, today.resume),
     RoomRoute("GET", "editions/{schedule}/{number}", Role.VIEWER, edition_screen.show),
     RoomRoute("GET", "editions/{schedule}/{number}/mails/{frame}", Role.VIEWER, edition_screen.mail),
+    RoomRoute("GET", "editions/{schedule}/{number}/progress", Role.VIEWER, edition_screen.progress),
     RoomRoute("POST", "editions/{schedule}/{number}", Role.EDITOR, edition_screen.decide),
     RoomRoute("POST", "editions/{schedule}/{number}/approve", Role.VIEWER, edition_screen.approve),
     RoomRoute("POST", "editions/{schedule}/{number}/change", Role.EDITOR, edition_screen.change, 200_000),

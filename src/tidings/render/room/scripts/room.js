@@ -175,20 +175,20 @@
     });
   }
 
-  // The progress of a send is read again every few seconds, for as long as the page shows one.
+  // The progress of a send is read again every few seconds, for as long as the page shows one. Only this part is asked for.
   const follow = () => {
     const part = document.querySelector("[data-refresh]");
     if (!part) return;
     setTimeout(() => {
-      fetch(location.pathname, { credentials: "same-origin" })
+      fetch(part.dataset.refresh, { credentials: "same-origin" })
         .then((answer) => answer.text())
-        .then((page) => {
-          const fresh = new DOMParser().parseFromString(page, "text/html").getElementById(part.id);
+        .then((text) => {
+          const fresh = new DOMParser().parseFromString(text, "text/html").getElementById(part.id);
           if (fresh) part.replaceWith(document.adoptNode(fresh));
         })
         .catch(() => {})
         .finally(follow);
-    }, 3000);
+    }, 5000);
   };
   follow();
 
