@@ -100,7 +100,8 @@ def burst_section(result: dict[str, Any]) -> list[str]:
         "",
         f"One process serves the pages and sends {result['recipients']:,} mails into a sink that takes {result['delay']} ms for each reply;",
         f"{result['rounds']} rounds. `wrk` asks for `{result['path']}` over 16 connections, as fast as it is answered.",
-        "It shares a core with the sink; the process that sends has the other one. Every request was answered.",
+        f"Then {burst.FOLLOWERS} open pages of the comms room follow the send: each asks every {burst.FOLLOWED_SECONDS:.0f} seconds how far it is.",
+        "Both share a core with the sink; the process that sends has the other one. Every request was answered.",
         "",
         *burst.format_table(result),
     ]
