@@ -66,6 +66,17 @@ def test_every_former_version_is_listed_and_readable(tmp_path: Path) -> None:
     assert files.read_version(tmp_path, NAME, "../../secrets") is None
 
 
+def test_a_text_written_by_hand_is_kept_once(tmp_path: Path) -> None:
+    _save(tmp_path, "one", "")
+    (tmp_path / NAME).write_text("by hand")
+    (tmp_path / NAME).chmod(0o600)
+    _save(tmp_path, "two", files.open_file(tmp_path, NAME).digest, after=1)
+    kept = files.list_versions(tmp_path, NAME)
+    assert [files.read_version(tmp_path, NAME, version.id) for version in kept] == ["by hand", "one"]
+    assert [version.who for version in kept] == ["somebody_on_the_machine", "ann@example.org"]
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / files.HISTORY / NAME).iterdir()} == {0o600, 0o644}
+
+
 def test_in_a_repository_each_save_is_a_commit_by_the_person(repository: Path) -> None:
     (repository / "content").mkdir()
     (repository / NAME).write_text("by hand")
@@ -168,10 +179,9 @@ def test_no_saved_text_is_lost(tmp_path_factory: pytest.TempPathFactory, steps: 
         if step == "open":
             opened[who] = files.open_file(root, NAME).digest
         elif step == "hand":
-            # An editor on the machine reads the file before writing it, and keeps the text that it read.
-            before = files.open_file(root, NAME).text
+            # An editor on the machine writes over the file, and does not know what was saved since it was opened.
             (root / "content").mkdir(exist_ok=True)
-            (root / NAME).write_text(before + text)
+            (root / NAME).write_text(text)
         else:
             try:
                 _save(root, text, opened[who], who=f"{who}@example.org", after=number)

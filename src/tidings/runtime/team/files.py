@@ -1,7 +1,8 @@
 """Change files of the newsroom for a member: nothing that somebody else wrote meanwhile is lost, every version is kept.
 
-A save names the digest of the text that the member opened. It is refused if the file has changed since. The former
-version goes to a git commit where the folder is a repository, else to `history/`.
+A save names the digest of the text that the member opened. It is refused if the file has changed since. Each saved
+version, and one that somebody wrote by hand before, is a git commit where the folder is a repository, else a file in
+`history/`. So a text stays also if an editor that had an old copy open writes over it later.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
@@ -25,6 +26,7 @@ HISTORY = "history"
 _AT_CWD = -100
 _EXCHANGE = 2
 _MOST_VERSIONS = 50
+_SOMEBODY = "somebody on the machine"
 _VERSION = re.compile(r"(\d{8}T\d{6}\d{6})-([0-9a-f]{8})")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -44,7 +46,7 @@ class OpenedFile:
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
-    """A former version of a file. `who` replaced it, or wrote it if it is a commit."""
+    """A kept version of a file, and who wrote it. Files of older versions of Tidings name who replaced them."""
 
     id: str
     at: datetime
@@ -78,17 +80,17 @@ def save_file(root: Path, name: str, text: str, *, opened: str, who: str, now: d
             raise FileChangedError(f"{name} was changed by somebody else meanwhile.")
         in_git = _is_repository(root) and not _is_ignored(root, name)
         if opened and in_git:
-            _commit(root, name, "somebody on the machine", f"Keep {name} as it was found")
+            _commit(root, name, _SOMEBODY, f"Keep {name} as it was found")
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.new")
         _write(fresh, data, like=path if opened else None)
         if opened:
             is_ours = _swap(fresh, path, opened)
-            former = _digest(fresh.read_bytes())
-            if former == _digest(data) or (is_ours and in_git and former == opened):
-                fresh.unlink()
-            else:  # also a text that somebody wrote between two of our steps
-                _keep(root, name, fresh, who, now)
+            former = fresh.read_bytes()
+            # Also keep a text that somebody wrote between two of our steps.
+            if former != data and not (is_ours and in_git and _digest(former) == opened):
+                _keep(root, name, former, _SOMEBODY, now - timedelta(microseconds=1))
+            fresh.unlink()
             if not is_ours:
                 raise FileChangedError(f"{path.name} was changed by somebody else meanwhile.")
         else:
@@ -100,9 +102,8 @@ def save_file(root: Path, name: str, text: str, *, opened: str, who: str, now: d
                 fresh.unlink(missing_ok=True)
         if in_git:
             _commit(root, name, who, f"Change {name} in the comms room")
-        if (path.read_bytes() if path.exists() else b"") != data:  # somebody wrote over it at this moment
-            _write(fresh, data, like=None)
-            _keep(root, name, fresh, who, now)
+        if not in_git or (path.read_bytes() if path.exists() else b"") != data:  # written over at this moment
+            _keep(root, name, data, who, now)
 
 
 def add_file(root: Path, name: str, data: bytes, *, who: str) -> None:
@@ -164,11 +165,14 @@ def difference(old: str, new: str) -> list[tuple[str, str]]:
 
 
 def list_versions(root: Path, name: str) -> list[FileVersion]:
-    """Return the kept versions of a file, the newest first."""
-    _locate(root, name)
+    """Return the kept versions of a file, the newest first, without the one in `history/` that the file still has."""
+    current = _locate(root, name)
     kept = []
     folder = root / HISTORY / name
-    for path in folder.iterdir() if folder.is_dir() else ():
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    if paths and current.exists() and paths[-1].read_bytes() == current.read_bytes():
+        paths.pop()
+    for path in paths:
         match = _VERSION.match(path.name)
         if match is not None:
             at = datetime.strptime(match[1], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
@@ -196,13 +200,17 @@ def read_version(root: Path, name: str, version: str) -> str | None:
     return None if found is None else found.read_text(encoding="utf-8", errors="replace")
 
 
-def _keep(root: Path, name: str, old: Path, who: str, now: datetime) -> None:
-    """Move the former version to `history/`, under the time and the person that replaced it."""
+def _keep(root: Path, name: str, data: bytes, who: str, now: datetime) -> None:
+    """Write a version to `history/`, under its time and who wrote it, unless it is the newest there."""
     folder = root / HISTORY / name
     folder.mkdir(parents=True, exist_ok=True)
+    newest = max((path for path in folder.iterdir() if _VERSION.match(path.name)), default=None)
+    if newest is not None and newest.read_bytes() == data:
+        return
     safe = re.sub(r"[^\w.@+-]", "_", who)[:80]
     stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%S%f")
-    old.replace(folder / f"{stamp}-{_digest(old.read_bytes())[:8]} {safe}")
+    path = root / name
+    _write(folder / f"{stamp}-{_digest(data)[:8]} {safe}", data, like=path if path.exists() else None)
 
 
 def _locate(root: Path, name: str) -> Path:
