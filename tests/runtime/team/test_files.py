@@ -77,6 +77,15 @@ def test_a_text_written_by_hand_is_kept_once(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / files.HISTORY / NAME).iterdir()} == {0o600, 0o644}
 
 
+def test_a_program_that_has_the_old_file_open_loses_nothing(tmp_path: Path) -> None:
+    _save(tmp_path, "one", "")
+    with (tmp_path / NAME).open("a") as descriptor:
+        _save(tmp_path, "two", files.open_file(tmp_path, NAME).digest, after=1)
+        descriptor.write(", and by hand")
+    [kept] = files.list_versions(tmp_path, NAME)
+    assert files.read_version(tmp_path, NAME, kept.id) == "one, and by hand"
+
+
 def test_in_a_repository_each_save_is_a_commit_by_the_person(repository: Path) -> None:
     (repository / "content").mkdir()
     (repository / NAME).write_text("by hand")

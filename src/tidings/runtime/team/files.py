@@ -86,11 +86,11 @@ def save_file(root: Path, name: str, text: str, *, opened: str, who: str, now: d
         _write(fresh, data, like=path if opened else None)
         if opened:
             is_ours = _swap(fresh, path, opened)
-            former = fresh.read_bytes()
-            # Also keep a text that somebody wrote between two of our steps.
-            if former != data and not (is_ours and in_git and _digest(former) == opened):
-                _keep(root, name, former, _SOMEBODY, now - timedelta(microseconds=1))
-            fresh.unlink()
+            former = _digest(fresh.read_bytes())
+            if former == _digest(data) or (is_ours and in_git and former == opened):
+                fresh.unlink()
+            else:  # also a text that somebody wrote between two of our steps
+                _keep(root, name, fresh, _SOMEBODY, now - timedelta(microseconds=1))
             if not is_ours:
                 raise FileChangedError(f"{path.name} was changed by somebody else meanwhile.")
         else:
@@ -103,7 +103,8 @@ def save_file(root: Path, name: str, text: str, *, opened: str, who: str, now: d
         if in_git:
             _commit(root, name, who, f"Change {name} in the comms room")
         if not in_git or (path.read_bytes() if path.exists() else b"") != data:  # written over at this moment
-            _keep(root, name, data, who, now)
+            _write(fresh, data, like=path if path.exists() else None)
+            _keep(root, name, fresh, who, now)
 
 
 def add_file(root: Path, name: str, data: bytes, *, who: str) -> None:
@@ -167,16 +168,14 @@ def difference(old: str, new: str) -> list[tuple[str, str]]:
 def list_versions(root: Path, name: str) -> list[FileVersion]:
     """Return the kept versions of a file, the newest first, without the one in `history/` that the file still has."""
     current = _locate(root, name)
-    kept = []
-    folder = root / HISTORY / name
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    paths = _kept_files(root, name)
     if paths and current.exists() and paths[-1].read_bytes() == current.read_bytes():
         paths.pop()
+    kept = []
     for path in paths:
-        match = _VERSION.match(path.name)
-        if match is not None:
-            at = datetime.strptime(match[1], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
-            kept.append(FileVersion(match[0], at, path.name.partition(" ")[2]))
+        id_ = path.name.partition(" ")[0]
+        at = datetime.strptime(id_.partition("-")[0], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+        kept.append(FileVersion(id_, at, path.name.partition(" ")[2]))
     if _is_repository(root):
         log = _git(root, "log", f"-{_MOST_VERSIONS}", "--format=%H%x09%cI%x09%an", "--", name)
         for line in log.splitlines():
@@ -200,17 +199,26 @@ def read_version(root: Path, name: str, version: str) -> str | None:
     return None if found is None else found.read_text(encoding="utf-8", errors="replace")
 
 
-def _keep(root: Path, name: str, data: bytes, who: str, now: datetime) -> None:
-    """Write a version to `history/`, under its time and who wrote it, unless it is the newest there."""
+def _keep(root: Path, name: str, file: Path, who: str, now: datetime) -> None:
+    """Move a version to `history/`, under its time and who wrote it. It replaces the newest there if that is the same.
+
+    Moving it keeps also what a program that has the file open writes into it later.
+    """
     folder = root / HISTORY / name
     folder.mkdir(parents=True, exist_ok=True)
-    newest = max((path for path in folder.iterdir() if _VERSION.match(path.name)), default=None)
-    if newest is not None and newest.read_bytes() == data:
-        return
-    safe = re.sub(r"[^\w.@+-]", "_", who)[:80]
-    stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%S%f")
-    path = root / name
-    _write(folder / f"{stamp}-{_digest(data)[:8]} {safe}", data, like=path if path.exists() else None)
+    data = file.read_bytes()
+    kept = _kept_files(root, name)
+    if not kept or kept[-1].read_bytes() != data:
+        safe = re.sub(r"[^\w.@+-]", "_", who)[:80]
+        stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%S%f")
+        kept.append(folder / f"{stamp}-{_digest(data)[:8]} {safe}")
+    file.replace(kept[-1])
+
+
+def _kept_files(root: Path, name: str) -> list[Path]:
+    """Return the versions in `history/`, the oldest first."""
+    folder = root / HISTORY / name
+    return sorted(path for path in folder.iterdir() if _VERSION.match(path.name)) if folder.is_dir() else []
 
 
 def _locate(root: Path, name: str) -> Path:

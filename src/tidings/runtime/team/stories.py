@@ -160,30 +160,25 @@ def read_story(text: str) -> StoryForm | None:
         lead=value("lead").lower() in _TRUE,
         body=front.body,
         pictures=_count_entries(values.get("images")) + len(_PICTURE.findall(front.body)),
-        own_pictures=tuple(_picture_sources(values.get("images"))),
+        own_pictures=tuple(each.get("src", "") for each in read_entries(values.get("images"), "src")),
         files=_count_entries(values.get("attachments")),
     )
 
 
 def _read_contacts(node: Node | None) -> Iterator[str]:
     """Yield each press contact as one line."""
-    for each in node.items if isinstance(node, YamlSequence) else () if node is None else (node,):
-        if isinstance(each, Mapping):
-            values = {key.text: one_line(node_text(value)) for key, value in each.entries}
-            line = ", ".join(filter(None, (values.get(key) for key in CONTACT)))
-        else:
-            line = one_line(node_text(each))
-        if line:
+    for values in read_entries(node, CONTACT[0]):
+        if line := ", ".join(filter(None, (values.get(key) for key in CONTACT))):
             yield line
 
 
-def _picture_sources(node: Node | None) -> Iterator[str]:
-    """Yield the file or address of each picture."""
+def read_entries(node: Node | None, only: str) -> Iterator[dict[str, str]]:
+    """Yield the values of each entry by key. An entry that is a text alone is the value of the key `only`."""
     for each in node.items if isinstance(node, YamlSequence) else () if node is None else (node,):
         if isinstance(each, Mapping):
-            yield from (one_line(node_text(value)) for key, value in each.entries if key.text == "src")
-        else:
-            yield one_line(node_text(each))
+            yield {key.text: one_line(node_text(value)) for key, value in each.entries}
+        elif text := one_line(node_text(each)):
+            yield {only: text}
 
 
 def _count_entries(node: Node | None) -> int:

@@ -15,7 +15,6 @@ from typing import Any
 from PIL import Image, ImageCms, ImageOps
 
 from tidings.child_process import ChildError, run_in_child
-from tidings.config.yaml_text import Mapping
 from tidings.config.yaml_text import Sequence as YamlSequence
 from tidings.model.errors import InputError
 from tidings.model.text import clean, one_line, shorten_slug, slugify
@@ -244,12 +243,7 @@ def _own(text: str) -> list[dict[str, str]]:
     """Return the story's own pictures. Raises ValueError if they have other keys, which would be lost."""
     front, _ = read_front_matter(clean(text.removeprefix("\ufeff")), "story")
     node = front.values.get("images") if front is not None else None
-    pictures = []
-    for each in node.items if isinstance(node, YamlSequence) else () if node is None else (node,):
-        if isinstance(each, Mapping):
-            pictures.append({key.text: one_line(node_text(value)) for key, value in each.entries})
-        elif source := one_line(node_text(each)):
-            pictures.append({"src": source})
+    pictures = list(stories.read_entries(node, "src"))
     if any(not picture.keys() <= _KEYS for picture in pictures):
         raise ValueError("`images` has other keys than src, alt, caption and credit. Change it in the text of the file")
     return pictures
