@@ -11,6 +11,8 @@ _TYPED = re.compile(
     r"(?:(?:[Tt]|[ ]+)(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6})\d*)?)?"
     r"[ ]*([Zz]|[+-]\d{2}(?::?\d{2})?)?)?"
 )
+YEARS = range(1900, 2201)
+"""The years of a story. Others are mistakes, and no store and no zone knows year 10,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ def read_date(text: str) -> TypedDate:
         raise ValueError(f"{text[:40]!r} does not exist ({error})") from None
 
 
-def parse_moment(text: str, zone: tzinfo, *, end_of_day: bool = False, years: range = range(1900, 2201)) -> datetime:
+def parse_moment(text: str, zone: tzinfo, *, end_of_day: bool = False, years: range = YEARS) -> datetime:
     """Read a moment, in `zone` unless it carries an offset. Returns aware UTC; raises ValueError.
 
     A date without a time means its first moment, or with `end_of_day`, its last second.
@@ -51,8 +53,8 @@ def parse_moment(text: str, zone: tzinfo, *, end_of_day: bool = False, years: ra
 
 
 def check_year(moment: datetime) -> datetime:
-    """Return the moment. Raises ValueError if its year is far from today's: no store and no zone knows year 10,000."""
-    if not 1900 <= moment.year <= 2200:
+    """Return the moment. Raises ValueError if its year is none of YEARS."""
+    if moment.year not in YEARS:
         raise ValueError(f"the year {moment.year} is out of range")
     return moment
 

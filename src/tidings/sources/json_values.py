@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tidings.child_process import ChildError, run_in_child
+from tidings.model.dates import YEARS
 
 _SECONDS: Final = 20
 _MOST_VALUES: Final = 500_000
@@ -62,6 +63,6 @@ def parse_utc(value: Any) -> datetime | None:
         moment = datetime.fromisoformat(value)
     except (ValueError, TypeError):
         return None
-    if not 1900 <= moment.year <= 2200:
+    if moment.year not in YEARS:
         return None
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

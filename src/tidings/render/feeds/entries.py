@@ -146,7 +146,7 @@ def _content(item: Item, site: SiteView) -> str:
         words.gettext("Where"): one_line(item.place) if item.place else "",
     }
     parts = [f"<p><strong>{label}{colon}</strong> {escape(text)}</p>" for label, text in facts.items() if text]
-    body = _TAG.sub(_with_ascii_targets, clean(item.body)).strip()
+    body = _TAG.sub(_clean_tag, clean(item.body)).strip()
     images = [_clean_image(image) for image in item.images if escape(image.src) not in item.body]
     figures = [_figure(image, site.language) for image in images]
     parts += figures[:1]
@@ -164,7 +164,7 @@ def _content(item: Item, site: SiteView) -> str:
     return content
 
 
-def _with_ascii_targets(tag: re.Match[str]) -> str:
+def _clean_tag(tag: re.Match[str]) -> str:
     # The values are escaped HTML. '&amp;' stays unchanged, because '&' and ';' are never percent-encoded.
     # The W3C validator warns of `controls`. A player has a link beside it, and feed readers show their own controls.
     return _TARGET.sub(lambda match: f'{match[1]}="{ascii_url(match[2])}"', tag[0].replace(' controls=""', ""))

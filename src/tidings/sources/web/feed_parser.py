@@ -20,6 +20,7 @@ from feedparser.urls import resolve_relative_uris
 from lxml import etree
 
 from tidings.child_process import ChildError, run_in_child
+from tidings.model.dates import YEARS
 from tidings.model.text import clean
 from tidings.sources.encodings import decode_document, guess_codec, is_mostly_utf8, is_utf8
 from tidings.sources.html_tags import is_element
@@ -492,7 +493,7 @@ def _format_date(parsed: Any) -> str | None:
 
 
 def _format_moment(moment: datetime) -> str | None:
-    return moment.isoformat() if 1900 <= moment.year <= 2200 else None
+    return moment.isoformat() if moment.year in YEARS else None
 
 
 # -- JSON Feed 1.1 (jsonfeed.org/version/1.1) -------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from functools import cache
 
 from babel import Locale, UnknownLocaleError
 
-from tidings.model.dates import parse_moment
+from tidings.model.dates import YEARS, parse_moment
 
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
 _YEAR_FIRST = re.compile(r"(?<!\d)(\d{4})\s*[-年년./]\s*(\d{1,2})\s*[-月월./]\s*(\d{1,2})(?!\d)")
@@ -60,7 +60,7 @@ def read_written_date(text: str, zone: tzinfo, language: str = "") -> datetime |
     text = "".join(_plain(sign) for sign in unicodedata.normalize("NFKC", text))[:_MOST]
     try:
         moment = _read_moment(text, zone, language)
-        return moment.astimezone(UTC) if moment is not None and 1900 <= moment.year <= 2200 else None
+        return moment.astimezone(UTC) if moment is not None and moment.year in YEARS else None
     except (ValueError, OverflowError):
         return None
 

@@ -51,10 +51,8 @@ def progress(visit: Visit) -> Response:
     edition = _find(visit)
     if edition is None:
         return visit.not_found()
-    period = int(time.monotonic() / _SHARED_SECONDS)
-    return visit.page(
-        "progress.html.j2", "", **_progress(visit, edition, _count_together(visit.runtime.store, edition.id, period))
-    )
+    states = _count_together(visit.runtime.store, edition.id, int(time.monotonic() / _SHARED_SECONDS))
+    return visit.page("progress.html.j2", "", **_progress_values(visit, edition, states))
 
 
 @lru_cache(maxsize=8)
@@ -64,7 +62,7 @@ def _count_together(store: Store, edition: int, _period: int) -> dict[str, int]:
         return ledger.count_by_state(connection, edition=edition)
 
 
-def _progress(visit: Visit, edition: Edition, states: dict[str, int]) -> dict[str, Any]:
+def _progress_values(visit: Visit, edition: Edition, states: dict[str, int]) -> dict[str, Any]:
     """Return the values of `progress.html.j2`."""
     return {
         "results": _results(visit.words, states),
@@ -349,7 +347,7 @@ def _page(
         ],
         frozen=frozen,
         shown=shown,
-        **_progress(visit, edition, states),
+        **_progress_values(visit, edition, states),
     )
 
 

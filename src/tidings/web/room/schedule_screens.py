@@ -25,8 +25,8 @@ from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import Visit
 
 _FILE = re.compile(rf"{SCHEDULES}/[a-z0-9][a-z0-9-]{{0,80}}\.yaml")
-
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:00)?")
+"""A rule `at` that the picker of day and time can show."""
 
 
 def show_schedule(visit: Visit) -> Response:

@@ -30,8 +30,9 @@ from tidings.web.room.today import schedule_title
 from tidings.web.room.visit import HEADERS, Visit
 
 LARGEST_STORY = 2_000_000
-_MOST_PICTURES = 50
 """Largest form of the editor, in bytes. The form encodes each byte of a non-ASCII letter as three bytes."""
+_MOST_PICTURES = 50
+"""A picture after these is not looked for when one is replaced: the new one comes at the end."""
 _PAGE = 40
 
 
